@@ -29,6 +29,7 @@ from buildtool.adapters.storage.filesystem import (
 from buildtool.adapters.tls.certificates import (
     CERTIFICATE_LIFE,
     DAY,
+    PEM_LIMIT,
     Identified,
     PublicKey,
     certificate_text,
@@ -54,9 +55,6 @@ REJOIN_WITHIN = 400 * DAY
 
 MOST_BELIEVED = 8
 """Most authorities that are believed at once: so many a message carries."""
-
-PEM_LIMIT = 64 * 1024
-"""Most bytes of a file with keys and certificates."""
 
 _AUTHORITY = re.compile(r"authority-([1-9][0-9]{0,5})\.pem")
 _SERVER = "server.pem"

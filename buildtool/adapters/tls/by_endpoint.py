@@ -17,9 +17,7 @@ from twisted.internet.ssl import (
     trustRootFromCertificates,
 )
 
-from buildtool.adapters.storage.filesystem import RealDisk, read_whole
-from buildtool.adapters.tls.authority import PEM_LIMIT
-from buildtool.adapters.tls.certificates import certificate_text, key_id, read_certificate, read_key
+from buildtool.adapters.tls.certificates import certificate_text, key_id, read_certificate, read_key, read_pem
 from buildtool.adapters.tls.contexts import CONTROL, KNOWS_FARM
 from buildtool.errors import ConfigurationError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
@@ -68,7 +66,7 @@ def _shown(address: MetaserverAddress) -> dict[str, object]:
     try:
         own, *others = _certificates(path)
         path = Path(address.private_key)
-        key = read_key(_read(path))
+        key = read_key(read_pem(path))
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
@@ -80,10 +78,6 @@ def _shown(address: MetaserverAddress) -> dict[str, object]:
 
 def _certificates(path: Path) -> tuple[x509.Certificate, ...]:
     try:
-        return read_certificate(_read(path))
+        return read_certificate(read_pem(path))
     except ValueError as error:
         raise ConfigurationError(f"{path}: {error}") from error
-
-
-def _read(path: Path) -> bytes:
-    return read_whole(RealDisk(), path, PEM_LIMIT)

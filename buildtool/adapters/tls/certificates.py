@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import stat
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 
 from attrs import frozen
 from cryptography import x509
@@ -20,10 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-__all__ = [
-    "Identified", "client_certificate", "cross_signed", "key_id", "key_text", "new_authority", "new_key",
-    "read_certificate", "read_key", "server_certificate", "signed_by",
-]  # fmt: skip
+from buildtool.adapters.storage.filesystem import RealDisk, read_whole
 
 DAY = 86_400.0
 AUTHORITY_LIFE = 20 * 365 * DAY
@@ -37,6 +36,9 @@ BACKDATED = 300.0
 
 RENEWED_AFTER = 2 / 3
 """The part of its life after which a certificate is renewed."""
+
+PEM_LIMIT = 64 * 1024
+"""Most bytes of a file with keys and certificates."""
 
 Key = ec.EllipticCurvePrivateKey
 PublicKey = ec.EllipticCurvePublicKey
@@ -139,6 +141,19 @@ def certificate_text(certificates: Iterable[x509.Certificate]) -> bytes:
 def life_of(certificate: x509.Certificate) -> tuple[float, float]:
     """Return when a certificate begins and ends to hold, in seconds of wall time."""
     return certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
+
+
+def read_pem(path: Path) -> bytes:
+    """Return what a PEM file of the operator's or owner's holds; links may lead to it, as those that certbot makes.
+
+    Blocks. Raises ValueError, in words, for what is no file or has more than ``PEM_LIMIT`` bytes, OSError.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("it is no file")
+    text = read_whole(RealDisk(), path.resolve(), PEM_LIMIT + 1)
+    if len(text) > PEM_LIMIT:
+        raise ValueError(f"it has more than {PEM_LIMIT // 1024} KiB")
+    return text
 
 
 # --- made ---------------------------------------------------------------------------------------------------------

@@ -26,8 +26,8 @@ from buildtool.adapters.storage.filesystem import (
     remove,
     storage_unavailable,
 )
-from buildtool.adapters.tls.authority import PEM_LIMIT
 from buildtool.adapters.tls.certificates import (
+    PEM_LIMIT,
     Identified,
     Key,
     key_id,

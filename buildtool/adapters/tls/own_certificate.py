@@ -6,7 +6,6 @@ Browsers are shown it; build servers and requesters go on to see the farm's own,
 from __future__ import annotations
 
 import math
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -17,9 +16,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from buildtool.adapters.storage.filesystem import Disk, RealDisk, read_whole
-from buildtool.adapters.tls.authority import PEM_LIMIT
-from buildtool.adapters.tls.certificates import DAY, ShownKey, key_id, life_of, read_certificate
+from buildtool.adapters.tls.certificates import DAY, ShownKey, key_id, life_of, read_certificate, read_pem
 from buildtool.errors import ConfigurationError
 
 __all__ = ["OwnCertificate", "OwnFiles", "read_own_certificate"]
@@ -42,17 +39,14 @@ class OwnCertificate:
     chain: tuple[x509.Certificate, ...]
 
 
-def read_own_certificate(
-    certificate: Path, key: Path, now: float | None = None, disk: Disk | None = None
-) -> OwnCertificate:
+def read_own_certificate(certificate: Path, key: Path, now: float | None = None) -> OwnCertificate:
     """Return the certificate in one PEM file, which may have its chain behind it, with the key in the other.
 
     They may be the same file. One that has expired at ``now`` (seconds of wall time) is refused, if that is said.
     Raises ConfigurationError, which names the file that is wrong.
     """
-    there = disk or RealDisk()
-    first, *chain = _understood("tls_certificate", certificate, read_certificate, there)
-    private = _understood("tls_key", key, _private_key, there)
+    first, *chain = _understood("tls_certificate", certificate, read_certificate)
+    private = _understood("tls_key", key, _private_key)
     if key_id(first) != key_id(private):
         raise ConfigurationError(f"tls_key = {key}: that is not the key of {certificate}")
     if now is not None and life_of(first)[1] <= now:
@@ -119,11 +113,9 @@ def _state_of(path: Path) -> object:
     return found.st_mtime_ns, found.st_size, found.st_ino, found.st_dev
 
 
-def _understood(setting: str, path: Path, read: Callable[[bytes], T], disk: Disk) -> T:
+def _understood(setting: str, path: Path, read: Callable[[bytes], T]) -> T:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise ValueError("it is no file")  # noqa: TRY301 - told with the file's name
-        return read(read_whole(disk, path, PEM_LIMIT))
+        return read(read_pem(path))
     except OSError as error:
         raise ConfigurationError(f"{setting} = {path}: it cannot be read: {error.strerror}") from error
     except ValueError as error:

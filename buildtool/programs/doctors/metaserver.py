@@ -21,9 +21,9 @@ from buildtool.adapters.mail.probe import mail_trouble
 from buildtool.adapters.network.probes import name_facts, port_facts
 from buildtool.adapters.sql.sqlite import there_is
 from buildtool.adapters.storage.directory_lock import DATABASE, is_locked
-from buildtool.adapters.storage.filesystem import RealDisk, read_whole
-from buildtool.adapters.tls.authority import PEM_LIMIT, read_identity
-from buildtool.adapters.tls.certificates import key_id, life_of, read_certificate
+from buildtool.adapters.storage.filesystem import RealDisk
+from buildtool.adapters.tls.authority import read_identity
+from buildtool.adapters.tls.certificates import key_id, life_of, read_certificate, read_pem
 from buildtool.configuration.port_settings import UNIX, Part, Place
 from buildtool.configuration.settings import Settings, check_projects
 from buildtool.errors import BuildToolError
@@ -172,7 +172,7 @@ def _own_certificate(settings: Settings, now: float) -> list[CheckResult]:
         return []
     path = settings.own_files[0]
     try:
-        first, *_ = read_certificate(read_whole(RealDisk(), path, PEM_LIMIT))
+        first, *_ = read_certificate(read_pem(path))
     except (OSError, ValueError) as error:
         return [problem("certificate", f"{path}: {getattr(error, 'strerror', None) or error}", "mend tls_certificate")]
     return [judge_life(str(path), *life_of(first), now, "have it renewed by whom it comes from")]

@@ -101,6 +101,9 @@ class EndpointTests(TestCase):
         (self.directory / "b.pem").write_bytes(certificate_text([other.certificate]))
         (self.directory / "notes.txt").write_text("not looked at")
         self.assertEqual(authorities_in(self.directory), (self.authority.certificate, other.certificate))
+        (self.directory / "b.pem").rename(self.directory / "elsewhere")
+        (self.directory / "b.pem").symlink_to("elsewhere")
+        self.assertEqual(authorities_in(self.directory), (self.authority.certificate, other.certificate))
         (self.directory / "c.pem").write_bytes(key_text(new_key()))
         self.assertIn(f"{self.directory}/c.pem: it holds no certificate", self._refused(self.directory))
 

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
 from buildtool.adapters.tls.certificates import (
+    PEM_LIMIT,
     ShownKey,
     certificate_text,
     key_text,
@@ -112,6 +113,20 @@ def test_broken_files_leave_what_was_there_and_are_a_problem_until_they_are_mend
     files.key.write_bytes(good)
     assert not there.look(NOW), "it is the one that is shown"
     assert there.problems(NOW) == ()
+
+
+def test_files_may_be_links_as_certbot_makes_them(files: Files, tmp_path: Path) -> None:
+    (tmp_path / "live").mkdir()
+    for path in (files.certificate, files.key):
+        (tmp_path / "live" / path.name).symlink_to(f"../{path.name}")
+    live = tmp_path / "live" / files.certificate.name, tmp_path / "live" / files.key.name
+    assert read_own_certificate(*live, NOW) == read_own_certificate(files.certificate, files.key, NOW)
+
+
+def test_a_file_that_is_too_long_is_refused_and_not_read_in_part(files: Files) -> None:
+    files.certificate.write_bytes(files.certificate.read_bytes() * (PEM_LIMIT // 1_000))
+    with pytest.raises(ConfigurationError, match="more than 64 KiB"):
+        read_own_certificate(files.certificate, files.key, NOW)
 
 
 def test_a_link_that_leads_elsewhere_is_a_change(files: Files, tmp_path: Path) -> None:
