@@ -160,6 +160,10 @@ class Rights:
         rules = [rule.extent for rule in self.rules if (rule.role, rule.act) == (role, act)]
         return max((self.extent(role, act), *rules))
 
+    def has_rules(self, role: PrincipalRole, act: Act) -> bool:
+        """Return whether an act has rules of its own for some projects or platforms."""
+        return any((rule.role, rule.act) == (role, act) for rule in self.rules)
+
     def check_role(self, by: Principal, act: Act) -> None:
         """Raise Unauthorised where a caller may not do an act to anything at all."""
         if self.most(by.role, act) is Extent.NONE:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from attrs import define
+from attrs import define, evolve
 from twisted.web.server import Request
 
 from buildtool.adapters.http.routes import IncomingRequest
@@ -19,8 +19,9 @@ from buildtool.model.access.identities import Identity, KeyState
 from buildtool.model.access.proxies import FORWARDED_FOR
 from buildtool.model.access.rights import Act, Subject, platform_names
 from buildtool.model.access.visitors import Headers, holder_of, is_of_this_machine, visitor
+from buildtool.model.addresses import network_of
 from buildtool.model.options import Canonical
-from buildtool.model.principal import Principal
+from buildtool.model.principal import UNLIMITED, Principal
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import BrokerStore
 
@@ -46,12 +47,12 @@ class HttpVisitors:
         peer = getattr(transport, "getPeer", lambda: None)()
         connected = getattr(peer, "host", "")
         asks = self.settings().proxies.client(connected, headers(FORWARDED_FOR))
-        nobody = visitor(asks, trusted=False)
+        nobody = visitor(network_of(asks), trusted=False)
         shown = peer_key(transport)
         identity = self.known(shown.key) if shown is not None and shown.expires > self.clock.wall() else None
         if identity is not None and identity.state is KeyState.ACTIVE:
             return holder_of(identity, nobody)
-        return visitor(asks, trusted=self._trusts(connected, headers))
+        return evolve(nobody, trusted=self._trusts(connected, headers))
 
     def visitor(self, request: Request) -> Principal:
         """Return who asks for a page."""
@@ -77,10 +78,13 @@ class HttpVisitors:
 
     def projects(self, by: Principal) -> Collection[str] | None:
         """Return the names of the projects whose builds a visitor may see; None for all that there are or were."""
+        return None if self.sees_all(by, Act.SEE_BUILD) else self.offered(by)
+
+    def sees_all(self, by: Principal, act: Act) -> bool:
+        """Return whether a visitor may do an act to whatever there is or was, of any project and platform."""
         settings = self.settings()
-        if settings.sees(by, "") and settings.rights.allows(by, Act.SEE_BUILD):
-            return None
-        return self.offered(by)
+        unlimited = by.limits == UNLIMITED and not settings.rights.has_rules(by.role, act)
+        return unlimited and settings.sees(by, "") and settings.rights.allows(by, act)
 
     def _trusts(self, address: str, headers: Headers) -> bool:
         settings = self.settings()
@@ -100,7 +104,7 @@ class TransferReads:
     async def log(self, request: IncomingRequest, build_id: int) -> bool:
         """Return whether who sends a request may see the logs of a build. Raises StorageUnavailable."""
         by = self._by(request)
-        if self._all_seen(by, Act.SEE_LOG):
+        if self.visitors.sees_all(by, Act.SEE_LOG):
             return True
         found = self._builds.get(build_id)
         if found is None:
@@ -114,22 +118,20 @@ class TransferReads:
     async def artifact(self, request: IncomingRequest, digest: str) -> bool:
         """Return whether who sends a request may fetch these bytes. Raises StorageUnavailable."""
         by = self._by(request)
-        if self._all_seen(by, Act.SEE_ARTIFACT):
+        if self.visitors.sees_all(by, Act.SEE_ARTIFACT):
             return True
         made = await self.store.artifacts_of(digest)
         return any(self.visitors.sees(by, one.shelf.project, Act.SEE_ARTIFACT, one.platform) for one in made)
 
     def public(self) -> bool:
-        """Return whether whatever is fetched may be kept for others on its way."""
-        return all(one.visible_to.everybody for one in self.visitors.settings().projects)
+        """Return whether whatever is fetched may be kept for others on its way: a visitor without a key may have it."""
+        settings, nobody, act = self.visitors.settings(), visitor("", trusted=False), Act.SEE_ARTIFACT
+        return not settings.rights.has_rules(nobody.role, act) and all(
+            self.visitors.sees(nobody, one.name, act) for one in settings.projects
+        )
 
     def _by(self, request: IncomingRequest) -> Principal:
         return self.visitors.principal(request.peer(), request.headers_named)
-
-    def _all_seen(self, by: Principal, act: Act) -> bool:
-        settings = self.visitors.settings()
-        plain = not any((rule.role, rule.act) == (by.role, act) for rule in settings.rights.rules)
-        return plain and settings.sees(by, "") and settings.rights.allows(by, act)
 
 
 def transfer_reads(visitors: HttpVisitors, store: BrokerStore) -> TransferReads:
