@@ -13,9 +13,10 @@ from attrs import evolve
 from klein import Klein
 from twisted.web.server import Request
 
-from buildtool.errors import NotFound
 from buildtool.model.access.rights import Act
+from buildtool.model.options import Canonical
 from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.model.records import BuildSpec
 from buildtool.ports.pages import ServerLine
 
 
@@ -28,8 +29,8 @@ class Access(Protocol):
     def check_role(self, by: Principal, act: Act) -> None:
         """Raise Unauthorised where a visitor may not do an act at all."""
 
-    def sees(self, by: Principal, project: str, act: Act) -> bool:
-        """Return whether a visitor may do an act to what is of a project."""
+    def sees(self, by: Principal, project: str, act: Act, platform: Canonical | None = None) -> bool:
+        """Return whether a visitor may do an act to what is of a project, and of a platform where one is said."""
 
     def offered(self, by: Principal) -> Collection[str]:
         """Return the names of the projects that a visitor may choose from."""
@@ -51,7 +52,7 @@ class EverythingSeen:
     def check_role(self, by: Principal, act: Act) -> None:
         """Check nothing."""
 
-    def sees(self, _by: Principal, _project: str, _act: Act) -> bool:
+    def sees(self, _by: Principal, _project: str, _act: Act, _platform: Canonical | None = None) -> bool:
         """Return that they may."""
         return True
 
@@ -91,15 +92,15 @@ def page(app: Klein, act: Act, *paths: str, method: str = "GET") -> Callable[[Ca
     return shown
 
 
-def seen_line(line: ServerLine, sees: Callable[[str], bool]) -> ServerLine:
-    """Return the line of a build server without what is of projects that a visitor may not see, which is counted."""
-    running = tuple(one for one in line.running if sees(one.build.spec.project))
+def seen_line(line: ServerLine, access: Access, by: Principal) -> ServerLine:
+    """Return the line of a build server without what a visitor may not see; builds of that kind are counted."""
+    running = tuple(one for one in line.running if may_see(access, by, one.build.spec))
     capability = line.server.capability
-    skills = tuple(skill for skill in capability.skills if sees(skill.project))
+    skills = tuple(skill for skill in capability.skills if access.sees(by, skill.project, Act.SEE_BUILD))
     server = evolve(line.server, capability=evolve(capability, skills=skills))
     return evolve(line, server=server, running=running, hidden=line.hidden + len(line.running) - len(running))
 
 
-def not_there(what: str) -> NotFound:
-    """Return what is said of what is not there, or may not be seen: the same."""
-    return NotFound(f"there is no {what}")
+def may_see(access: Access, by: Principal, spec: BuildSpec, act: Act = Act.SEE_BUILD) -> bool:
+    """Return whether a visitor may do an act to a build."""
+    return access.sees(by, spec.project, act, spec.platform)

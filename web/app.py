@@ -18,7 +18,6 @@ from twisted.web.server import Request
 from buildtool import __version__
 from buildtool.errors import LimitReached, NewerDatabase, NotFound, StorageUnavailable, Unauthorised
 from buildtool.model.access.rights import Act
-from buildtool.model.addresses import network_of
 from buildtool.model.principal import Principal
 from buildtool.model.records import Build, BuildState
 from buildtool.ports.common import Clock
@@ -26,7 +25,7 @@ from buildtool.ports.pages import BuildDetail, LogReader, Overview, Pages, Quest
 from buildtool.protocol.http_headers import ByteSpan, asked_span
 
 from . import health, presenters
-from .access import Access, EverythingSeen, page, seen_line, visitor_of
+from .access import Access, EverythingSeen, may_see, page, seen_line, visitor_of
 from .answers import HTML, TEXT, answer, headers, number, plain, problem, query_value, shown_path
 from .assets import load_assets
 from .build_page import build_page, deciding_epoch
@@ -104,7 +103,7 @@ class WebApp:
         if name and not lines:
             raise NotFound("there is no build server of that name")
         by = visitor_of(request)
-        seen = [seen_line(line, lambda project: self.access.sees(by, project, Act.SEE_BUILD)) for line in lines]
+        seen = [seen_line(line, self.access, by) for line in lines]
         overview = await self._overview(by, now)
         shown = presenters.servers_page(seen, overview, self._urls, now, at=at, name=name)
         return self._page(request, "servers", shown)
@@ -148,8 +147,8 @@ class WebApp:
         """Confirm the mail address that a code was mailed to."""
         shown = ConfirmPage("Not now", "The metaserver does not answer: try again later, or log in with the code.")
         try:
-            address = network_of(str(getattr(request.getClientAddress(), "host", "")))
-            email = await self._questions.confirm(code, address) if self._questions is not None else None
+            address, asked = visitor_of(request).address, self._questions
+            email = await asked.confirm(code, address) if asked is not None else None
         except (Unauthorised, LimitReached) as error:
             request.setResponseCode(429 if isinstance(error, LimitReached) else 403)
             if isinstance(error, LimitReached):
@@ -252,12 +251,12 @@ class WebApp:
         """Return the figures; the one build that is shown with them only where it may be seen."""
         overview = await self._pages.overview(now)
         oldest = overview.oldest_queued
-        hidden = oldest is not None and not self.access.sees(by, oldest.spec.project, Act.SEE_BUILD)
+        hidden = oldest is not None and not may_see(self.access, by, oldest.spec)
         return evolve(overview, oldest_queued=None) if hidden else overview
 
     async def _detail(self, request: Request, build_id: str, act: Act) -> BuildDetail:
         found = await self._pages.build(number(build_id, "build"))
-        if found is None or not self.access.sees(visitor_of(request), found.build.spec.project, act):
+        if found is None or not may_see(self.access, visitor_of(request), found.build.spec, act):
             raise NotFound(f"there is no build {build_id}")
         return found
 

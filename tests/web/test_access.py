@@ -7,7 +7,8 @@ from attrs import evolve, frozen
 from twisted.web.server import Request
 
 from buildtool.errors import Unauthorised
-from buildtool.model.access.rights import RIGHTS, Act
+from buildtool.model.access.rights import RIGHTS, Act, platform_names
+from buildtool.model.options import Canonical
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import BuildState
 from buildtool.protocol.messages import HealthStatus
@@ -24,6 +25,8 @@ class Some:
     """``web.access.Access`` of a farm where only those with a key know of one project."""
 
     by: Principal
+    unseen: str = ""
+    """The arch of what nobody sees."""
 
     def visitor(self, _request: Request) -> Principal:
         return self.by
@@ -31,7 +34,9 @@ class Some:
     def check_role(self, by: Principal, act: Act) -> None:
         RIGHTS.check_role(by, act)
 
-    def sees(self, by: Principal, project: str, act: Act) -> bool:
+    def sees(self, by: Principal, project: str, act: Act, platform: Canonical | None = None) -> bool:
+        if self.unseen and self.unseen in platform_names(platform or ()):
+            return False
         return project != SECRET or by.role is not PrincipalRole.VISITOR
 
     def offered(self, by: Principal) -> Collection[str]:
@@ -111,6 +116,17 @@ def test_a_filter_by_a_secret_project_answers_as_one_by_a_project_that_there_is_
     stranger = visitor(PrincipalRole.VISITOR)
     secret, never = stranger.visit("/builds?project=lua"), stranger.visit("/builds?project=luu")
     assert secret.text.replace("lua", "luu") == never.text
+
+
+def test_a_platform_of_which_builds_may_not_be_seen_has_neither_pages_nor_logs() -> None:
+    pages = farm()
+    made = next(one for one in pages.builds_made if one.spec.project != SECRET)
+    logs = FakeLogs({(one.id, epoch): b"a log" for one in pages.builds_made for epoch in range(4)})
+    (arch,) = (value for name, value in made.spec.platform if name == "arch")
+    for unseen, status in (("", 200), (str(arch), 404)):
+        asked = Visitor(pages, logs, access=Some(Principal(PrincipalRole.VISITOR), unseen))
+        assert asked.visit(f"/build/{made.id}").status == status
+        assert asked.visit(f"/logs/{made.id}").status == status
 
 
 def test_what_runs_is_counted_though_it_is_not_named() -> None:
