@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 from attrs import Factory, define, evolve, field
@@ -247,14 +247,23 @@ class OperatorService:
         """Remove every artifact that a build server made; it need not be known any more. Raises NotFound."""
         if by.limits != UNLIMITED:
             raise Unauthorised(f"{by.name} may not purge all of a build server: that key is limited")
-        count, files, after = 0, 0, 0
-        while found := await self.history.artifacts_by(message.server, after, AT_ONCE):
+        async for found in self._made_by(message.server):
+            self.permissions.check_purge(by, found)  # all of it, before any of it is gone
+        count, files = 0, 0
+        async for found in self._made_by(message.server):
             self.permissions.check_purge(by, found)
-            acted = await self._withdraw(found, message.reason, by.name)
-            count, files, after = count + len(found), files + acted, found[-1].id
+            files += await self._withdraw(found, message.reason, by.name)
+            count += len(found)
         if not count:
             raise NotFound(f"nothing that build server {message.server!r} made is given out")
         return operator.ActionResult((_purged(count, files),), count=count)
+
+    async def _made_by(self, server: str) -> AsyncIterator[Sequence[Artifact]]:
+        """Yield all artifacts that a build server made and that are given out, some at a time."""
+        after = 0
+        while found := await self.history.artifacts_by(server, after, AT_ONCE):
+            yield found
+            after = found[-1].id
 
     async def _purge(self, artifacts: Sequence[Artifact], reason: str, by: str) -> operator.ActionResult:
         given_out = [artifact for artifact in artifacts if not artifact.withdrawn]

@@ -10,9 +10,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.errors import NotFound, StillThere, Unauthorised, UnknownProject, UsageError
+from buildtool.metaserver import operations
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.farm_status import WAITING_SHOWN, FarmStatusReader
 from buildtool.metaserver.operations import OperatorService
+from buildtool.model.access.rights import RIGHTS
 from buildtool.model.principal import Principal, PrincipalRole, Scope
 from buildtool.model.records import Artifact, Attempt, AttemptEnd, Mail, Request, RequestState
 from buildtool.programs.metaserver.operator_commands import status_lines
@@ -312,6 +314,19 @@ class PurgeTests(OperatorCase):
         assert (acted.count, sorted(self.files.removed)) == (3, sorted(one.digest for one in made))
         assert [one.id for one in self.store.all(Artifact) if not one.withdrawn] == [other.id]
         assert "'anna'" in self.refused(self.service.purge_built_by(ANN, PurgeBuiltBy("anna", "")))
+
+    def test_nothing_that_a_machine_made_goes_where_one_thing_of_it_may_not(self) -> None:
+        self.patch(operations, "AT_ONCE", 1)
+        self.login("anna")
+        last = [self.built(number) for number in range(3)][-1]
+        self.store.rows[key_of(last)] = evolve(last, shelf=last.shelf._replace(project="kept"))
+        current = self.service.configuration
+        current.settings = evolve(
+            current.settings, rights=RIGHTS.with_changes({"operator": {"purge": "nothing"}}, "kept")
+        )
+        self.refused(self.service.purge_built_by(ANN, PurgeBuiltBy("anna", "")), Unauthorised)
+        assert not [one for one in self.store.all(Artifact) if one.withdrawn]
+        assert self.files.removed == []
 
     def test_what_is_no_artifact_is_refused(self) -> None:
         assert "64 hex digits" in self.refused(self.service.purge(ANN, PurgeArtifact("../key", "")), UsageError)
