@@ -119,6 +119,8 @@ def _standing(server: Server, running: int, now: float) -> tuple[str, str]:
 
 def veiled(troubles: Sequence[str], state: State, sees: Callable[[str], bool]) -> list[str]:
     """Return problems without the names of projects that a caller does not see."""
+    if not troubles:
+        return []  # as nearly always: to look through all open builds would be for nothing
     names = {*state.projects.of, *(build.spec.project for build in state.builds.values())}
     hidden = [name for name in names if not sees(name)]
     return [VEILED if any(name in line for name in hidden) else line for line in troubles]
