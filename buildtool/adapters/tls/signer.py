@@ -61,9 +61,9 @@ class FarmSigner:
     def sign(self, request: str, name: str, now: float) -> Signed:
         try:
             found = x509.load_pem_x509_csr(request.encode("ascii"))
-            if not found.is_signature_valid:
-                raise ValueError("it is not signed by the key that it is for")  # noqa: TRY301 - told as the others are
             key = public_key(public_bytes(found.public_key()))  # type: ignore[arg-type] # whether it is one of ours is looked at
+            if not found.is_signature_valid:  # of a key of any size that takes as long as its sender likes
+                raise ValueError("it is not signed by the key that it is for")  # noqa: TRY301 - told as the others are
         except (ValueError, TypeError, AttributeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
             raise UsageError(
                 f"the request for a certificate is none: {str(error)[:200] or 'it cannot be read'}"
