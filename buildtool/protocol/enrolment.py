@@ -25,7 +25,7 @@ LISTED = 1_000
 class Join:
     """An act: become who the token invites, with the key that ``request`` is for and is signed by."""
 
-    token: str = field(metadata={"most": 100})
+    token: str = field(metadata={"most": 100}, repr=False)
     request: str = field(metadata={"most": PEM})
 
 
@@ -58,7 +58,7 @@ class ShowCodeFor:
 class ShowCode:
     """An act: confirm the address that this code was mailed to."""
 
-    code: str = field(metadata={"most": 100})
+    code: str = field(metadata={"most": 100}, repr=False)
 
 
 @frozen
@@ -114,7 +114,7 @@ class InviteOne:
 class InvitationLine:
     """An answer: the line that joins, and when it expires."""
 
-    line: str = field(metadata={"most": 2_000, "sent": 2_000})
+    line: str = field(metadata={"most": 2_000, "sent": 2_000}, repr=False)
     expires: float
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from attrs import frozen
+from attrs import field, frozen
 
 from buildtool.errors import UsageError
 from buildtool.model.addresses import at_port, is_port, valid_host
@@ -36,7 +36,7 @@ class JoinLine:
 
     addresses: tuple[HostPort, ...]
     fingerprint: str
-    token: str
+    token: str = field(repr=False)
 
     @property
     def where(self) -> str:

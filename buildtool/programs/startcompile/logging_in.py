@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sys
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import wrapClientTLS
@@ -50,7 +50,7 @@ class Login:
     """A wish to log in with an e-mail address: the ``code`` that was mailed there, and whom to believe, if said."""
 
     email: str
-    code: str = ""
+    code: str = field(default="", repr=False)
     fingerprint: str = ""
     wants_json: bool = False
 

@@ -65,7 +65,7 @@ class Restoring:
 
     directory: Path
     revocations: Path | None
-    passphrase: bytes | None
+    passphrase: bytes | None = field(repr=False)
     new_authority: bool
     disk: Disk = field(factory=RealDisk)
 
