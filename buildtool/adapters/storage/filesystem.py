@@ -11,6 +11,7 @@ import enum
 import errno
 import hashlib
 import os
+import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -256,6 +257,24 @@ def write_whole(disk: Disk, path: Path, data: bytes) -> None:
     with opened(disk, path, OpenMode.EMPTY) as file:
         disk.append(file, data)
         disk.sync(file)
+
+
+def put_whole(disk: Disk, path: Path, data: bytes, *, replace: bool = True) -> None:
+    """Make a file appear whole and durably; one that is there is replaced, or stays. Raises OSError."""
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with opened(disk, fresh, OpenMode.NEW) as file:
+            disk.append(file, data)
+            disk.sync(file)
+        if replace:
+            disk.rename(fresh, path)
+        else:
+            disk.link(fresh, path)
+    except FileExistsError:
+        pass
+    finally:
+        remove(disk, fresh)
+    disk.sync_directory(path.parent)
 
 
 def make_directories(disk: Disk, path: Path) -> None:

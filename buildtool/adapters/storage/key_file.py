@@ -7,11 +7,10 @@ from pathlib import Path
 
 from buildtool.adapters.storage.filesystem import (
     Disk,
-    OpenMode,
     RealDisk,
     exists,
     make_directories,
-    opened,
+    put_whole,
     read_whole,
     remove,
     storage_unavailable,
@@ -38,16 +37,8 @@ def load_key(path: Path, disk: Disk | None = None) -> bytes:
 
 def _make(disk: Disk, path: Path) -> None:
     make_directories(disk, path.parent)
-    fresh = path.with_name(f"{_half_made(path)}{secrets.token_hex(8)}")
-    try:
-        with opened(disk, fresh, OpenMode.NEW) as file:
-            disk.append(file, secrets.token_bytes(KEY_BYTES))
-            disk.sync(file)
-            disk.link(fresh, path)  # unlike a rename it never replaces a key that another process just made
-    except FileExistsError:
-        return
-    finally:
-        remove(disk, fresh)
+    # Unlike a rename this never replaces a key that another process just made.
+    put_whole(disk, path, secrets.token_bytes(KEY_BYTES), replace=False)
 
 
 def _half_made(path: Path) -> str:

@@ -17,12 +17,10 @@ from cryptography import x509
 
 from buildtool.adapters.storage.filesystem import (
     Disk,
-    OpenMode,
     RealDisk,
     make_directories,
-    opened,
+    put_whole,
     read_whole,
-    remove,
     storage_unavailable,
     write_whole,
 )
@@ -109,7 +107,7 @@ class Authority:
             bridge = cross_signed(fresh.certificate, self._signers[-1].identified, now, within)
         text = _text(fresh, *([bridge] if bridge is not None else []))
         try:
-            self._write(f"authority-{number}.pem", text, replace=False)
+            put_whole(self.disk, self.directory / f"authority-{number}.pem", text, replace=False)
             self._read()  # whoever was quicker made the one that counts
         except OSError as error:
             raise storage_unavailable(f"make a new authority in {self.directory}", error) from error
@@ -169,7 +167,7 @@ class Authority:
                 return found
             key = new_key()
             made = Identified(key, server_certificate(self._signers[-1].identified, key.public_key(), hosts, now, life))
-            self._write(_SERVER, _text(made), replace=True)
+            put_whole(self.disk, path, _text(made))
         except OSError as error:
             raise storage_unavailable(f"read or make the certificate {path}", error) from error
         return made
@@ -191,23 +189,6 @@ class Authority:
             identified, others = read_identity(self.directory / name, self.disk)
             signers.append(_Signer(int(found[1]), identified, others[0] if others else None))
         self._signers = sorted(signers, key=lambda one: one.number)  # at once: another thread may look
-
-    def _write(self, name: str, text: bytes, *, replace: bool) -> None:
-        """Make a file whole and durably; one that is there is replaced, or stays. Raises OSError."""
-        fresh = self.directory / f".{name}.{secrets.token_hex(8)}"
-        try:
-            with opened(self.disk, fresh, OpenMode.NEW) as file:
-                self.disk.append(file, text)
-                self.disk.sync(file)
-            if replace:
-                self.disk.rename(fresh, self.directory / name)
-            else:
-                self.disk.link(fresh, self.directory / name)
-        except FileExistsError:
-            pass
-        finally:
-            remove(self.disk, fresh)
-        self.disk.sync_directory(self.directory)
 
 
 def read_identity(path: Path, disk: Disk) -> tuple[Identified, tuple[x509.Certificate, ...]]:
@@ -267,7 +248,7 @@ def decrypt_authorities(directory: Path, passphrase: bytes, disk: Disk) -> int:
     """
     count = 0
     for name in authority_files(directory, disk):
-        path, fresh = directory / name, directory / f".{name}.fresh"
+        path = directory / name
         text = read_whole(disk, path, PEM_LIMIT)
         if not is_encrypted(text):
             continue
@@ -275,10 +256,8 @@ def decrypt_authorities(directory: Path, passphrase: bytes, disk: Disk) -> int:
             key = read_key(text, passphrase)
         except ValueError as error:
             raise ConfigurationError(f"{path}: {error}") from error
-        write_whole(disk, fresh, key_text(key) + certificate_text(read_certificate(text)))
-        disk.rename(fresh, path)
+        put_whole(disk, path, key_text(key) + certificate_text(read_certificate(text)))
         count += 1
-    disk.sync_directory(directory)
     return count
 
 

@@ -15,9 +15,9 @@ from buildtool.adapters.storage.filesystem import (
     Disk,
     RealDisk,
     make_directories,
+    put_whole,
     read_whole,
     storage_unavailable,
-    write_whole,
 )
 
 NAME = "confirmed.json"
@@ -63,11 +63,9 @@ class ConfirmedKeys:
         return said if isinstance(said, dict) else {}
 
     def _write(self, said: dict[str, object]) -> None:
-        path, fresh = self.directory / NAME, self.directory / f".{NAME}.fresh"
+        path = self.directory / NAME
         try:
             make_directories(self.disk, self.directory)
-            write_whole(self.disk, fresh, json.dumps(said).encode())
-            self.disk.rename(fresh, path)
-            self.disk.sync_directory(self.directory)
+            put_whole(self.disk, path, json.dumps(said).encode())
         except OSError as error:
             raise storage_unavailable(f"write {path}", error) from error
