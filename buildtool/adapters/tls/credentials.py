@@ -2,26 +2,23 @@
 
 ``key.pem`` is made before anything is asked, so that a join that was cut off goes on with the same key.
 ``identity.json`` is written last, when everything is there, and replaced as a whole by each renewal.
-
-Tested by tests/e2e/test_identities.py.
 """
 
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from attrs import define, field, frozen
 from cryptography import x509
 
 from buildtool.adapters.storage.filesystem import (
     Disk,
-    OpenMode,
     RealDisk,
     make_directories,
-    opened,
+    put_whole,
     read_whole,
     remove,
     storage_unavailable,
@@ -37,7 +34,7 @@ from buildtool.adapters.tls.certificates import (
     read_key,
 )
 from buildtool.adapters.tls.contexts import CONTROL, ClientTls
-from buildtool.errors import ConfigurationError
+from buildtool.errors import ConfigurationError, DecodeError
 from buildtool.protocol import enrolment
 
 __all__ = ["CredentialStore", "OwnIdentity"]
@@ -86,7 +83,7 @@ class CredentialStore:
             try:
                 return self._read_key()
             except FileNotFoundError:
-                self._write(_KEY, key_text(new_key()), replace=False)
+                put_whole(self.disk, path, key_text(new_key()), replace=False)
                 return self._read_key()
         except OSError as error:
             raise storage_unavailable(f"read or make the key {path}", error) from error
@@ -102,18 +99,15 @@ class CredentialStore:
         except OSError as error:
             raise storage_unavailable(f"read {path}", error) from error
         try:
-            said = json.loads(text)
-            (certificate,) = read_certificate(said["certificate"].encode())
-            believed = read_certificate("".join(said["authorities"]).encode())
-            addresses = tuple((str(host), int(port)) for host, port in said["addresses"])
-            if key_id(certificate) != key_id(key):
-                raise ValueError("its certificate is of another key")  # noqa: TRY301 - told with the file's name
-            return OwnIdentity(str(said["name"]), str(said["role"]), Identified(key, certificate), believed, addresses)
+            return _identity(json.loads(text), key)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigurationError(f"{path} is damaged: remove {self.directory}, and join again") from error
 
     def keep(self, told: enrolment.Credentials, addresses: Sequence[tuple[str, int]]) -> OwnIdentity:
-        """Keep what the metaserver answered; return who this side is now. Raises DecodeError for a useless answer."""
+        """Keep what the metaserver answered; return who this side is now.
+
+        Raises DecodeError for an answer that is of no use: what was there before stays.
+        """
         kept = {
             "name": told.name,
             "role": told.role,
@@ -121,14 +115,17 @@ class CredentialStore:
             "authorities": list(told.authorities),
             "addresses": [list(one) for one in addresses],
         }
+        path = self.directory / _IDENTITY
         try:
-            self._write(_IDENTITY, json.dumps(kept, indent=1).encode(), replace=True)
+            made = _identity(kept, self._read_key())
+            put_whole(self.disk, path, json.dumps(kept, indent=1).encode())
+        except ValueError as error:
+            raise DecodeError(f"the metaserver answered with a certificate that is of no use: {error}") from error
+        except FileNotFoundError as error:
+            raise ConfigurationError(f"{self.directory} was removed meanwhile: join again") from error
         except OSError as error:
-            raise storage_unavailable(f"keep {self.directory / _IDENTITY}", error) from error
-        found = self.load()
-        if found is None:
-            raise ConfigurationError(f"{self.directory} was removed meanwhile: join again")
-        return found
+            raise storage_unavailable(f"keep {path}", error) from error
+        return made
 
     def pending(self) -> str:
         """Return whom a login believed that waits for its code (the ``key_id`` of an authority), or ""."""
@@ -143,7 +140,7 @@ class CredentialStore:
         """Keep whom a login believes that waits for its code."""
         try:
             make_directories(self.disk, self.directory)
-            self._write(_PENDING, f"{pin}\n".encode(), replace=True)
+            put_whole(self.disk, self.directory / _PENDING, f"{pin}\n".encode())
         except OSError as error:
             raise storage_unavailable(f"keep {self.directory / _PENDING}", error) from error
 
@@ -170,19 +167,12 @@ class CredentialStore:
         except ValueError as error:
             raise ConfigurationError(f"{path}: {error}: remove {self.directory}, and join again") from error
 
-    def _write(self, name: str, text: bytes, *, replace: bool) -> None:
-        """Make a file whole and durably; one that is there is replaced, or stays. Raises OSError."""
-        fresh = self.directory / f".{name}.{secrets.token_hex(8)}"
-        try:
-            with opened(self.disk, fresh, OpenMode.NEW) as file:
-                self.disk.append(file, text)
-                self.disk.sync(file)
-            if replace:
-                self.disk.rename(fresh, self.directory / name)
-            else:
-                self.disk.link(fresh, self.directory / name)
-        except FileExistsError:
-            pass
-        finally:
-            remove(self.disk, fresh)
-        self.disk.sync_directory(self.directory)
+
+def _identity(said: dict[str, Any], key: Key) -> OwnIdentity:
+    """Return who this side is by what is kept. Raises ValueError, KeyError, TypeError or AttributeError for damage."""
+    certificate, *others = read_certificate(said["certificate"].encode())
+    if others or key_id(certificate) != key_id(key):
+        raise ValueError("it is not the one certificate of this key")
+    believed = read_certificate("".join(said["authorities"]).encode())
+    addresses = tuple((str(host), int(port)) for host, port in said["addresses"])
+    return OwnIdentity(str(said["name"]), str(said["role"]), Identified(key, certificate), believed, addresses)
