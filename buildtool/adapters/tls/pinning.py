@@ -32,8 +32,6 @@ from buildtool.adapters.tls.certificates import key_id
 from buildtool.adapters.tls.contexts import CONTROL, named_connection
 from buildtool.errors import Unauthorised, Unavailable
 
-__all__ = ["chain_at", "pinned_authority"]
-
 WITHIN = 10.0
 """Seconds that the handshake may take."""
 
@@ -120,6 +118,7 @@ async def chain_at(
     except (SSL.Error, error.ConnectionClosed) as problem:
         raise Unavailable(f"what answers at {where} does not speak TLS as a metaserver does") from problem
     except defer.TimeoutError as problem:
+        looks.transport.abortConnection()
         raise Unavailable(f"what answers at {where} made no TLS handshake within {WITHIN:g} s") from problem
     except error.DNSLookupError as problem:
         raise Unavailable(f"no metaserver answers at {where}: no such host is known") from problem
