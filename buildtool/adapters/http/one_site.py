@@ -16,8 +16,6 @@ from twisted.python.failure import Failure
 
 from buildtool.adapters.http.transfer_site import is_transfer
 
-__all__ = ["OneSite"]
-
 LINE_LIMIT = 16 * 1024
 """Most bytes of a request's first line that are waited for; a site refuses what is longer."""
 
@@ -89,7 +87,7 @@ class _Either(Protocol):
         self._channel.dataReceived(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Tell the site that serves it."""
+        """End the site's side of the connection."""
         self._channel.connectionLost(reason)
 
     def _ending(self) -> bool:

@@ -45,17 +45,18 @@ from buildtool.adapters.tls.certificates import (
     signed_by,
 )
 from buildtool.errors import ConfigurationError, UsageError
-
-__all__ = ["Authority", "hosts_of", "read_identity"]
+from buildtool.protocol.enrolment import AUTHORITIES
 
 REJOIN_WITHIN = 400 * DAY
 """Seconds for which those that were away still believe what they believed: as long a new authority is cross-signed."""
 
-MOST_BELIEVED = 8
-"""Most authorities that are believed at once: so many a message carries."""
+KEYS = "tls"
+"""Where keys and certificates lie in the state directory."""
+
+SERVER = "server.pem"
+"""The file of the metaserver's own certificate."""
 
 _AUTHORITY = re.compile(r"authority-([1-9][0-9]{0,5})\.pem")
-_SERVER = "server.pem"
 
 
 @frozen
@@ -96,9 +97,9 @@ class Authority:
 
         What older ones signed is believed for ``within`` seconds more. Raises UsageError, StorageUnavailable.
         """
-        if len(self.believed(now)) >= MOST_BELIEVED:
+        if len(self.believed(now)) >= AUTHORITIES:
             raise UsageError(
-                f"{MOST_BELIEVED} authorities are believed already: make the next when one of them no longer is"
+                f"{AUTHORITIES} authorities are believed already: make the next when one of them no longer is"
             )
         number = self._signers[-1].number + 1 if self._signers else 1
         fresh = new_authority(f"buildtool farm {secrets.token_hex(4)}", now)
@@ -156,7 +157,7 @@ class Authority:
 
         ``now`` is wall time, ``life`` in seconds. Raises ConfigurationError, StorageUnavailable.
         """
-        path = self.directory / _SERVER
+        path = self.directory / SERVER
         try:
             self._read()  # another process may have made another authority
             try:

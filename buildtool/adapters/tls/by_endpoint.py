@@ -22,8 +22,6 @@ from buildtool.adapters.tls.contexts import CONTROL, KNOWS_FARM
 from buildtool.errors import ConfigurationError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
 
-__all__ = ["authorities_in", "tls_to"]
-
 MOST_FILES = 200
 """Most files of a directory of authorities."""
 

@@ -6,8 +6,6 @@ read names nothing, and OpenSSL says what is wrong with it.
 
 from __future__ import annotations
 
-__all__ = ["named_protocols"]
-
 HELLO_LIMIT = 32 * 1024
 """Most bytes of records that are looked at; browsers and our programs send less than 3,000."""
 

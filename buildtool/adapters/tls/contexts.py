@@ -23,8 +23,6 @@ from buildtool.adapters.tls.words import WrongTime, time_words
 from buildtool.errors import InternalError
 from buildtool.model.addresses import is_address
 
-__all__ = ["ANY_HTTP", "CONTROL", "ClientTls", "PortTls", "ServerTls"]
-
 CONTROL = b"buildtool/3"
 """The name of Perspective Broker as we speak it, for ALPN (RFC 7301)."""
 
@@ -179,7 +177,7 @@ Verify = Callable[[SSL.Connection, crypto.X509, int, int, int], bool]
 
 
 def _pass_expired(_connection: SSL.Connection, _certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
-    """Let a client pass whose own certificate has expired, and only that: what it may call then is decided later."""
+    """Accept a client whose own certificate has expired, and only that: what it may call then is decided later."""
     return bool(ok) or (error == EXPIRED and depth == 0)
 
 

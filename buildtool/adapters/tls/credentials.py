@@ -37,8 +37,6 @@ from buildtool.adapters.tls.contexts import CONTROL, ClientTls
 from buildtool.errors import ConfigurationError, DecodeError
 from buildtool.protocol import enrolment
 
-__all__ = ["CredentialStore", "OwnIdentity"]
-
 _KEY = "key.pem"
 _IDENTITY = "identity.json"
 _PENDING = "login"

@@ -33,8 +33,6 @@ from buildtool.adapters.tls.contexts import ANY_HTTP, PortTls, ServerTls
 from buildtool.adapters.tls.words import ALERT_RECORD
 from buildtool.errors import LimitReached
 
-__all__ = ["OnePort", "listening"]
-
 HANDSHAKE = 10.0
 """Seconds that a peer has for its handshake."""
 
@@ -135,7 +133,7 @@ class _Beginning(Protocol):
         self._late = self._port.clock.callLater(SILENT, self._look, SILENT)
 
     def _look(self, since: float) -> None:
-        """Tell a peer that says nothing at all what is spoken here; give one that has begun the rest of its time."""
+        """Send a peer that says nothing at all what is spoken here; wait for one that has begun."""
         clock = self._port.clock
         if self.transport.heard:
             late = f"made no TLS handshake within {HANDSHAKE:g} s"

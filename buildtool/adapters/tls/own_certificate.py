@@ -19,8 +19,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from buildtool.adapters.tls.certificates import DAY, ShownKey, key_id, life_of, read_certificate, read_pem
 from buildtool.errors import ConfigurationError
 
-__all__ = ["OwnCertificate", "OwnFiles", "read_own_certificate"]
-
 T = TypeVar("T")
 
 SOON = 7 * DAY

@@ -18,8 +18,6 @@ from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.ports.common import Clock
 from buildtool.protocol.hello import Hello
 
-__all__ = ["KeyHolders", "PeerKey", "peer_key"]
-
 
 @frozen
 class PeerKey:

@@ -28,8 +28,6 @@ from buildtool.errors import UsageError
 from buildtool.ports.common import Executor
 from buildtool.ports.metaserver import Signed
 
-__all__ = ["FarmSigner", "request_text"]
-
 
 @define(eq=False)
 class FarmSigner:

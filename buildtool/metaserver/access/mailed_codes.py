@@ -22,7 +22,6 @@ from buildtool.model.access.identities import Invitation, token_digest
 from buildtool.model.addresses import valid_address
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import AuditEvent, Mail, RequestState
-from buildtool.model.text import moment_words
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import BrokerStore, Handlers, Notifier
 from buildtool.protocol import enrolment as messages
@@ -196,9 +195,3 @@ async def open_codes(codes: MailedCodes) -> MailedCodes:
     """Return the codes with all addresses that the database has. Raises StorageUnavailable."""
     codes.book = await codes.read()
     return codes
-
-
-def code_words(told: messages.CodeMailed) -> str:
-    """Return in one line whether a code was mailed, and until when it holds."""
-    when = "was mailed" if told.fresh else f"was mailed already, at {moment_words(told.mailed_at)},"
-    return f"a code {when} to {told.email}; it holds until {moment_words(told.expires)}"

@@ -13,12 +13,10 @@ from enum import Enum
 from attrs import evolve, frozen
 
 from buildtool.errors import UsageError
+from buildtool.model.access.join_line import ADDRESSES
 from buildtool.model.addresses import at_port, is_port, valid_host
 from buildtool.model.properties import nearest
 from buildtool.model.text import quoted
-
-ADDRESSES = 8
-"""Most addresses of one metaserver."""
 
 SAID_LIMIT = 4_000
 """Most characters in which they are said."""

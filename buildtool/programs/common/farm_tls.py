@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from buildtool.adapters.network.violation_log import ViolationLog
 from buildtool.adapters.storage.filesystem import RealDisk
-from buildtool.adapters.tls.authority import Authority, read_identity
+from buildtool.adapters.tls.authority import KEYS, SERVER, Authority, read_identity
 from buildtool.adapters.tls.certificates import Identified
 from buildtool.adapters.tls.contexts import ANY_HTTP, ServerTls
 from buildtool.adapters.tls.one_port import OnePort, anybody_may
@@ -32,9 +32,6 @@ from buildtool.programs.common.listening import listen
 from buildtool.programs.common.shutdown import ShutdownList
 
 log = Logger()
-
-KEYS = "tls"
-"""Where keys and certificates lie in the state directory."""
 
 LOOK_EVERY = 10.0
 """Seconds between two looks whether files with certificates have changed."""
@@ -105,7 +102,7 @@ def kept_certificates(state_dir: Path) -> Certificates:
 
     Raises ConfigurationError.
     """
-    path = state_dir / KEYS / "server.pem"
+    path = state_dir / KEYS / SERVER
     try:
         identity, _ = read_identity(path, RealDisk())
     except OSError as error:

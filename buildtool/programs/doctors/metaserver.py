@@ -22,7 +22,7 @@ from buildtool.adapters.network.probes import name_facts, port_facts
 from buildtool.adapters.sql.sqlite import there_is
 from buildtool.adapters.storage.directory_lock import DATABASE, is_locked
 from buildtool.adapters.storage.filesystem import RealDisk
-from buildtool.adapters.tls.authority import read_identity
+from buildtool.adapters.tls.authority import KEYS, SERVER, read_identity
 from buildtool.adapters.tls.certificates import key_id, life_of, read_certificate, read_pem
 from buildtool.configuration.port_settings import UNIX, Part, Place
 from buildtool.configuration.settings import Settings, check_projects
@@ -33,7 +33,6 @@ from buildtool.model.checkup.machine import ToolFacts, judge_open_files, judge_t
 from buildtool.model.checkup.packages import COMMON
 from buildtool.model.checkup.verdicts import CheckResult, fine, problem, warning
 from buildtool.programs.doctors.visiting import MIB, disk_result, families, report
-from buildtool.programs.metaserver.access.restoring import KEYS
 from buildtool.programs.metaserver.checking import apart
 
 OPEN_FILES = 4_096
@@ -152,7 +151,7 @@ def _keys(directory: Path, now: float) -> list[CheckResult]:
             began, ends = life_of(identity.certificate)
             mend = (
                 "restart the metaserver: it renews that"
-                if path.name == "server.pem"
+                if path.name == SERVER
                 else "bin/metaserver rotate-ca moves the farm to a new one"
             )
             results.append(judge_life(path.name, began, ends, now, mend))

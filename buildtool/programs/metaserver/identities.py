@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from buildtool.adapters.control.gateway import Identify, anybody
 from buildtool.adapters.storage.filesystem import RealDisk
 from buildtool.adapters.tls import burnt_file
-from buildtool.adapters.tls.authority import Authority, authority_files
+from buildtool.adapters.tls.authority import KEYS, Authority, authority_files
 from buildtool.adapters.tls.burnt_file import BurntFile
 from buildtool.adapters.tls.confirmed_keys import ConfirmedKeys
 from buildtool.adapters.tls.contexts import ServerTls
@@ -32,7 +32,7 @@ from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import AuditEvent
 from buildtool.ports.common import Clock, Executor
 from buildtool.ports.metaserver import BrokerStore, Handlers
-from buildtool.programs.metaserver.access.restoring import KEYS, lost_authority
+from buildtool.programs.metaserver.access.restoring import lost_authority
 from buildtool.protocol.enrolment import RotateAuthority
 from buildtool.protocol.operator import ActionResult
 

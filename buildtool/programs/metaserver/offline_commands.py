@@ -19,14 +19,14 @@ from buildtool.adapters.sql.sqlite import there_is
 from buildtool.adapters.storage.directory_lock import DATABASE, DirectoryLock
 from buildtool.adapters.storage.filesystem import RealDisk, read_whole, write_whole
 from buildtool.adapters.tls import burnt_file
-from buildtool.adapters.tls.authority import copy_authorities
+from buildtool.adapters.tls.authority import KEYS, copy_authorities
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import StorageUnavailable, UsageError
 from buildtool.model.text import printable, size_words
 from buildtool.programs.common.output import complain, say
 from buildtool.programs.common.program import EXIT_CODES, EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE
 from buildtool.programs.common.subcommands import How, Subcommand, switch, valued
-from buildtool.programs.metaserver.access.restoring import KEYS, Restoring
+from buildtool.programs.metaserver.access.restoring import Restoring
 
 T = TypeVar("T")
 

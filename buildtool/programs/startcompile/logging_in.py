@@ -75,13 +75,11 @@ class Login:
             return self._done(await self._join(reactor, address, pin, store, self.code), store)
         told = await self._asked(reactor, address, pin)
         store.keep_pending(pin)
-        when = "was mailed" if told.fresh else f"was mailed already, at {moment_words(told.mailed_at)},"
-        words = f"a code {when} to {told.email}; it holds until {moment_words(told.expires)}"
         if self.wants_json:
             said = {"email": told.email, "mailed_at": told.mailed_at, "expires": told.expires, "fresh": told.fresh}
             say(json.dumps(said))
             return int(ExitCode.OK)
-        say_line(words)
+        say_line(code_words(told))
         if not sys.stdin.isatty():
             say(f"then say: login {told.email} --code CODE")
             return int(ExitCode.OK)
@@ -135,6 +133,12 @@ class Login:
         words = f"logged in at {where} as {own.name}; your key is in {store.directory}, and logout removes it"
         say(json.dumps(told)) if self.wants_json else say_line(words)
         return int(ExitCode.OK)
+
+
+def code_words(told: CodeMailed) -> str:
+    """Return in one line whether a code was mailed, and until when it holds."""
+    when = "was mailed" if told.fresh else f"was mailed already, at {moment_words(told.mailed_at)},"
+    return f"a code {when} to {told.email}; it holds until {moment_words(told.expires)}"
 
 
 @frozen

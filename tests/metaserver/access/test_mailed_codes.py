@@ -14,7 +14,7 @@ from buildtool.configuration.key_settings import Trusted
 from buildtool.configuration.mail_settings import MailSettings
 from buildtool.errors import LimitReached, StorageUnavailable, Unauthorised, UsageError
 from buildtool.metaserver.access.admittance import Admittance
-from buildtool.metaserver.access.mailed_codes import MailedCodes, code_words, open_codes
+from buildtool.metaserver.access.mailed_codes import MailedCodes, open_codes
 from buildtool.metaserver.authorised import VisitorService
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.explanations import Explainer
@@ -26,6 +26,7 @@ from buildtool.model.access.rights import RIGHTS
 from buildtool.model.incarnations import Keys
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import Mail, Request, RequestState
+from buildtool.programs.startcompile.logging_in import code_words
 from buildtool.protocol.enrolment import AskCode, CodeMailed, ShowCode
 from buildtool.protocol.messages import AskWhy, Cancel, RequestStatus, Submit
 from buildtool.scheduling.allowances import Allowances, Counting

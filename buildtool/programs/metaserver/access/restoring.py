@@ -17,7 +17,7 @@ from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.adapters.storage.directory_lock import DATABASE
 from buildtool.adapters.storage.filesystem import Disk, RealDisk, storage_unavailable
 from buildtool.adapters.tls import burnt_file
-from buildtool.adapters.tls.authority import authority_files, decrypt_authorities
+from buildtool.adapters.tls.authority import KEYS, authority_files, decrypt_authorities
 from buildtool.adapters.tls.burnt_file import add_burnt, read_file
 from buildtool.adapters.tls.confirmed_keys import ConfirmedKeys
 from buildtool.errors import ConfigurationError, UsageError
@@ -25,9 +25,6 @@ from buildtool.model.access.burnt import Burnt, reapplied
 from buildtool.model.access.enrolment import Book
 from buildtool.model.access.identities import KeyState
 from buildtool.model.text import moment_words
-
-KEYS = "tls"
-"""Where keys and certificates lie in the state directory."""
 
 
 @frozen
