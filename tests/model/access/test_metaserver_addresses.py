@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildtool.errors import UsageError
+from buildtool.model.access.join_line import ADDRESSES
 from buildtool.model.access.metaserver_addresses import (
-    ADDRESSES,
     MetaserverAddress,
     Speech,
     addresses_meant,
