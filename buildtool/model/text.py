@@ -1,8 +1,9 @@
 """Text for people: the one place where a text from elsewhere loses what a terminal, a log or a mail would act on.
 
 What goes: whole control sequences (ECMA-48: CSI, OSC, DCS, SOS, PM, APC, in their 7-bit and 8-bit forms, and every
-other escape), control characters, what turns the direction of writing around or is invisible (format characters), line
-separators other than LF, and halves of surrogate pairs. All of it in time that grows with the text's length alone.
+other escape), control characters, what turns the direction of writing around or is invisible (format characters, and
+letters that show nothing), line separators other than LF, and halves of surrogate pairs. All of it in time that grows
+with the text's length alone.
 """
 
 from __future__ import annotations
@@ -55,6 +56,9 @@ _SEQUENCES = re.compile(
     r"|\x1b[ -/]*[0-~]?"
 )
 _SPACES = frozenset("\t\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029")
+_BLANK = frozenset(map(chr, (0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x3164, 0xFFA0)))
+"""Letters and marks that show nothing (Default_Ignorable_Code_Point), and so make two texts look like one."""
+
 _SPECIAL = re.compile(r"[^\x20-\x7e]")
 
 
@@ -107,6 +111,8 @@ def _cleaned(text: str, keep: str) -> str:
 @lru_cache(4_096)
 def _shown(char: str) -> str:
     """Return what stands for one character."""
+    if char in _BLANK:
+        return ""
     if char.isprintable():
         return char
     category = unicodedata.category(char)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 
 from buildtool.model.options import shown
@@ -71,7 +72,7 @@ def how_to_go_on(told: RequestStatus, email: str, program: str) -> list[str]:
 def where_to_look(told: RequestStatus, program: str) -> list[str]:
     """Return where a Request that waits can be looked at, and the command that cancels it."""
     page = [f"page: {clean(told.page_url)}"] if told.page_url else []
-    return [*page, f"cancel with: {program} cancel {request_id_words(told)}"]
+    return [*page, f"cancel with: {program} cancel {shlex.quote(request_id_words(told))}"]
 
 
 def moved(before: RequestStatus, now: RequestStatus) -> list[str]:

@@ -15,6 +15,7 @@ SEQUENCES = [
     "\x1bc", "\x1b(0", "\x1b#8", "\x1bM", "\x1b7", "\x1b",
 ]  # fmt: skip
 FORMATS = "\u202e\u202a\u2066\u2069\u200e\u200f\u200b\u200d\u2060\ufeff\u00ad\U000e0041"
+BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0"
 HOSTILE = st.text(
     st.one_of(
         st.characters(codec=None),
@@ -50,7 +51,7 @@ def test_lines_hold_nothing_but_printable_characters_tabs_and_their_ends(text: s
     assert block(text, 10_000).replace("\n", "").replace("\t", "").isprintable()
 
 
-@given(st.text(st.characters(exclude_categories=["C", "Zs", "Zl", "Zp"]) | st.just(" ")))
+@given(st.text(st.characters(exclude_categories=["C", "Zs", "Zl", "Zp"], exclude_characters=BLANK) | st.just(" ")))
 @example("Grüße, 你好, שלום, naïve, e\u0301, 👍🏽")
 def test_what_people_write_stays_as_it_is(text: str) -> None:
     assert printable(text, 10_000) == text
@@ -80,6 +81,12 @@ def test_a_control_string_without_an_end_hides_nothing() -> None:
 def test_what_is_invisible_or_turns_the_writing_around_is_taken_out(char: str) -> None:
     assert unicodedata.category(char) == "Cf"
     assert printable(f"a{char}b") == "ab"
+
+
+@pytest.mark.parametrize("char", BLANK)
+def test_a_letter_that_shows_nothing_is_taken_out_although_it_is_one(char: str) -> None:
+    assert char.isprintable()
+    assert printable(f"a{char}b") == one_line(f"a{char}b") == log_line(f"a{char}b") == "ab"
 
 
 def test_separators_become_spaces_and_other_control_characters_are_seen_as_gone() -> None:

@@ -293,6 +293,26 @@ def test_the_host_header_changes_nothing(visitor: Visitor, host: str) -> None:
     assert seen.body == visitor.visit("/builds").body
 
 
+FORGED = (
+    "Host", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix", "X-Forwarded-For", "X-Forwarded-Port",
+    "Forwarded", "X-Original-URL", "X-Rewrite-URL", "X-Http-Method-Override", "Referer", "Origin", "Range",
+    "If-Range", "If-None-Match", "Accept-Language", "Cookie",
+)  # fmt: skip
+INJECTING = (
+    "/evil", "/evil%0d%0aSet-Cookie:%20evil=1", "//evil.example/", "/build/1/evil", "/builds?state=evil",
+    "/builds?project=evil%0d%0aevil:1", "/logs/3?attempt=evil", "/confirm/evil%0d%0aevil:1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/", *OTHER_PAGES, *INJECTING])
+def test_no_header_of_an_answer_has_a_word_of_the_visitor_and_none_leads_anywhere(visitor: Visitor, path: str) -> None:
+    for method, text in (("GET", "evil.example"), ("HEAD", "evil.example\tevil"), ("POST", 'bytes=0-1,"evil')):
+        seen = visitor.visit(path, method, headers=dict.fromkeys(FORGED, text))
+        assert "evil" not in f"{seen.headers}".lower()
+        assert not {"location", "set-cookie", "refresh", "link", "content-location"} & set(seen.headers)
+        assert not 300 <= seen.status < 400
+
+
 # --- hostile values ----------------------------------------------------------------------------------------
 
 NASTY = (
@@ -334,6 +354,7 @@ def test_hostile_text_in_every_field_stays_text_and_the_page_valid(text: str) ->
         seen = visitor.visit(page)
         assert seen.status == 200
         check_html(seen.text)
+        assert seen.text.replace("\n", "").replace("\t", "").isprintable()
         for tag, attributes in tags(seen.text):
             assert tag not in ("script", "img", "style", "iframe", "object")
             assert not any(name.startswith("on") for name in attributes)

@@ -81,7 +81,7 @@ class Login:
             return int(ExitCode.OK)
         say_line(code_words(told))
         if not sys.stdin.isatty():
-            say(f"then say: login {told.email} --code CODE")
+            say(f"then say: login {self.email} --code CODE")
             return int(ExitCode.OK)
         return self._done(await self._typed(reactor, address, pin, store), store)
 
