@@ -8,14 +8,15 @@ A file that nothing ever changes is linked where that is possible and copied oth
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import secrets
 import shutil
 import sqlite3
 import stat
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -33,6 +34,9 @@ Link = Callable[[Path, Path], None]
 """Makes a hard link, as ``os.link``."""
 
 _READ = 1024 * 1024
+_PARTIAL = ".partial"
+_PARTS = ("artifacts", "logs", "key", "tls", DATABASE)
+"""With what the names of all begin that a copy has; so nothing else is taken for one that was left half made."""
 
 
 @frozen
@@ -78,9 +82,12 @@ class Backup:
             await reading.run(lambda _connection: None)  # that it is a database of this version, or of an earlier one
         finally:
             await reading.close()
-        staging = self.target.with_name(f".{self.target.name}.{secrets.token_hex(4)}.partial")
+        staging = self.target.with_name(f".{self.target.name}.{secrets.token_hex(4)}{_PARTIAL}")
         try:
-            return self._copy(staging)
+            _remove_abandoned(staging.parent)
+            staging.mkdir(mode=0o700)
+            with _held(staging):
+                return self._copy(staging)
         except OSError as error:
             raise storage_unavailable(f"write the backup {self.target}", error) from error
         except sqlite3.Error as error:
@@ -100,7 +107,6 @@ class Backup:
             raise UsageError(f"backup: {self.target} is not empty: each backup is a directory of its own")
 
     def _copy(self, staging: Path) -> BackupContents:
-        staging.mkdir(mode=0o700)
         for name in ("artifacts", "logs"):
             (staging / name).mkdir(mode=0o700)
         self._directories = {staging, staging / "artifacts", staging / "logs"}
@@ -202,6 +208,28 @@ class Backup:
                 os.fsync(new.fileno())
         self._copied += 1
         return arrived
+
+
+@contextmanager
+def _held(directory: Path) -> Iterator[None]:
+    """Hold a directory for this process until the end of the block. Raises OSError, also where another has it."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Remove copies that were begun in a directory by processes that were killed: there may be keys in them."""
+    for place in parent.glob(f".*.{'[0-9a-f]' * 8}{_PARTIAL}"):
+        try:
+            with _held(place):
+                if all(name.startswith(_PARTS) for name in _names(place)):
+                    shutil.rmtree(place)
+        except OSError:
+            continue  # somebody writes it, or it is not ours
 
 
 def keep_before_upgrade(directory: Path) -> Path | None:

@@ -127,10 +127,13 @@ def driver(path: Path, mode: str = "ro", patience: float = PATIENCE) -> sqlite3.
 
 
 def copy_database(source: Path, target: Path) -> None:
-    """Copy one moment of a database while it may be written, delaying no writer. Raises sqlite3.Error, OSError."""
+    """Copy one moment of a database while it may be written, delaying no writer, to a file that is its owner's alone.
+
+    Raises sqlite3.Error, OSError, also where that file is there.
+    """
+    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     with closing(driver(source)) as old, closing(sqlite3.connect(target)) as new:
         old.backup(new)
-    target.chmod(0o600)
 
 
 def older_revision(path: Path, patience: float = PATIENCE) -> str:

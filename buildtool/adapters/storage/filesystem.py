@@ -34,6 +34,7 @@ _ALWAYS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 _APPEND = os.O_RDWR | os.O_APPEND
 _PIECE = 1024 * 1024
+_RANDOM = 8  # bytes, in the name of what is not whole yet
 
 
 class OpenMode(enum.Enum):
@@ -261,7 +262,7 @@ def write_whole(disk: Disk, path: Path, data: bytes) -> None:
 
 def put_whole(disk: Disk, path: Path, data: bytes, *, replace: bool = True) -> None:
     """Make a file appear whole and durably; one that is there is replaced, or stays. Raises OSError."""
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(_RANDOM)}")
     try:
         with opened(disk, fresh, OpenMode.NEW) as file:
             disk.append(file, data)
@@ -275,6 +276,21 @@ def put_whole(disk: Disk, path: Path, data: bytes, *, replace: bool = True) -> N
     finally:
         remove(disk, fresh)
     disk.sync_directory(path.parent)
+
+
+def remove_half_made(disk: Disk, directory: Path, begun: Callable[[FileStatus], bool] = lambda _status: True) -> None:
+    """Remove what ``put_whole`` left in a directory where it was cut off, such as half of a private key.
+
+    ``begun`` returns False for what another program may be writing right now. Raises OSError.
+    """
+    for name in disk.names(directory):
+        what, _, tail = name[1:].rpartition(".")
+        if name.startswith(".") and what and len(tail) == 2 * _RANDOM:
+            try:
+                if begun(disk.look(directory / name)):
+                    remove(disk, directory / name)
+            except FileNotFoundError:
+                continue  # it is whole by now
 
 
 def make_directories(disk: Disk, path: Path) -> None:

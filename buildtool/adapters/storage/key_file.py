@@ -12,7 +12,7 @@ from buildtool.adapters.storage.filesystem import (
     make_directories,
     put_whole,
     read_whole,
-    remove,
+    remove_half_made,
     storage_unavailable,
 )
 from buildtool.errors import EmptySecret
@@ -41,10 +41,6 @@ def _make(disk: Disk, path: Path) -> None:
     put_whole(disk, path, secrets.token_bytes(KEY_BYTES), replace=False)
 
 
-def _half_made(path: Path) -> str:
-    return f".{path.name}."
-
-
 def _read(disk: Disk, path: Path) -> bytes:
     """Return the key, and see to it that its name lasts and nothing half made is beside it, whoever left it so."""
     key, size = read_whole(disk, path, KEY_BYTES), disk.look(path).size
@@ -52,7 +48,5 @@ def _read(disk: Disk, path: Path) -> bytes:
         held = f"holds {size} bytes" if size else "is empty"
         raise EmptySecret(f"the key {path} {held}: restore its {KEY_BYTES} bytes, or remove it to have a new one made")
     disk.sync_directory(path.parent)
-    for name in disk.names(path.parent):
-        if name.startswith(_half_made(path)):
-            remove(disk, path.with_name(name))
+    remove_half_made(disk, path.parent)
     return key

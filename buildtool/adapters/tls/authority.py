@@ -21,6 +21,7 @@ from buildtool.adapters.storage.filesystem import (
     make_directories,
     put_whole,
     read_whole,
+    remove_half_made,
     storage_unavailable,
     write_whole,
 )
@@ -56,6 +57,9 @@ KEYS = "tls"
 SERVER = "server.pem"
 """The file of the metaserver's own certificate."""
 
+_BEING_MADE = 60.0
+"""Seconds for which a file that is not whole may be another program's: pages have a certificate made, too."""
+
 _AUTHORITY = re.compile(r"authority-([1-9][0-9]{0,5})\.pem")
 
 
@@ -85,6 +89,7 @@ class Authority:
         made = cls(directory, disk or RealDisk())
         try:
             make_directories(made.disk, directory)
+            remove_half_made(made.disk, directory, lambda found: found.mtime_ns < (now - _BEING_MADE) * 1e9)
             made._read()
             if not made._signers:
                 made.rotate(now)

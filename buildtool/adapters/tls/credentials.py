@@ -17,10 +17,12 @@ from cryptography import x509
 from buildtool.adapters.storage.filesystem import (
     Disk,
     RealDisk,
+    exists,
     make_directories,
     put_whole,
     read_whole,
     remove,
+    remove_half_made,
     storage_unavailable,
 )
 from buildtool.adapters.tls.certificates import (
@@ -78,13 +80,13 @@ class CredentialStore:
         path = self.directory / _KEY
         try:
             make_directories(self.disk, self.directory)
-            try:
-                return self._read_key()
-            except FileNotFoundError:
+            if not exists(self.disk, path):
                 put_whole(self.disk, path, key_text(new_key()), replace=False)
-                return self._read_key()
+            key = self._read_key()
+            remove_half_made(self.disk, self.directory)
         except OSError as error:
             raise storage_unavailable(f"read or make the key {path}", error) from error
+        return key
 
     def load(self) -> OwnIdentity | None:
         """Return who this side is, or None when it has not joined."""
@@ -147,9 +149,15 @@ class CredentialStore:
         self._remove(_PENDING)
 
     def remove(self) -> None:
-        """Remove who this side is, and its key last."""
+        """Remove who this side is, and its key last, with whatever was left of making it."""
         for name in (_PENDING, _IDENTITY, _KEY):
             self._remove(name)
+        try:
+            remove_half_made(self.disk, self.directory)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise storage_unavailable(f"remove what is left in {self.directory}", error) from error
 
     def _remove(self, name: str) -> None:
         try:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import random
 import stat
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildtool.adapters.tls.authority import Authority, hosts_of
+from buildtool.adapters.tls.authority import Authority, copy_authorities, decrypt_authorities, hosts_of
 from buildtool.adapters.tls.certificates import DAY, key_id, life_of, new_key, public_bytes, public_key, signed_by
 from buildtool.errors import ConfigurationError
+from tests.simulation.disk import Crashed, SimulatedDisk
 
 NOW = 1_800_000_000.0
 
@@ -89,3 +93,101 @@ def test_a_certificate_of_another_key_beside_a_key_is_noticed(tmp_path: Path) ->
     with pytest.raises(ConfigurationError, match=r"server\.pem: its first certificate is not of its private key"):
         Authority.load(tmp_path, NOW).server(["farm"], NOW)
     assert other.fingerprint
+
+
+PLACE, COPY = Path("state/tls"), Path("copy")
+
+
+def cut_off(prepare: Callable[[SimulatedDisk], object], act: Callable[[SimulatedDisk], object],
+            judge: Callable[[SimulatedDisk, bool], object]) -> None:  # fmt: skip
+    """Cut an act off at each operation on the disk in turn, and judge what is left; it is told whether all was done.
+
+    What ``prepare`` does is done before. A power cut takes what was not synced, ``kill -9`` nothing, in turn.
+    """
+    for step in range(60):
+        disk = SimulatedDisk(random.Random(step))  # noqa: S311 - a seed is to repeat what it draws
+        disk.put(Path("state/lock"), b"")
+        disk.put(COPY / "lock", b"")
+        prepare(disk)
+        disk.crash_at = disk.operations + step
+        done = False
+        with suppress(Crashed):
+            act(disk)
+            done = True
+        disk.crash() if step % 2 else disk.stop()
+        judge(disk, done)
+        assert not [name for name in disk.names(PLACE) if name.startswith(".")], "half a private key is left"
+        if done:
+            return
+    raise AssertionError("it was never whole")
+
+
+def test_wherever_the_first_start_is_cut_off_the_next_one_has_one_authority_and_a_certificate_by_it() -> None:
+    def start(disk: SimulatedDisk) -> Authority:
+        made = Authority.load(PLACE, NOW, disk)
+        made.server(["farm"], NOW)
+        return made
+
+    def judge(disk: SimulatedDisk, _done: bool) -> None:
+        again = start(disk)
+        assert again.fingerprint == start(disk).fingerprint
+        assert signed_by(again.server(["farm"], NOW).certificate, again.believed(NOW)[0])
+        assert len([name for name in disk.names(PLACE) if name.startswith("authority")]) == 1
+
+    cut_off(lambda _disk: None, start, judge)
+
+
+def test_wherever_a_change_of_authority_is_cut_off_the_old_one_is_believed_and_the_next_try_makes_it() -> None:
+    fingerprints: list[str] = []
+
+    def first(disk: SimulatedDisk) -> None:
+        old = Authority.load(PLACE, NOW, disk)
+        old.server(["farm"], NOW)
+        fingerprints.append(old.fingerprint)
+
+    def judge(disk: SimulatedDisk, done: bool) -> None:
+        found = Authority.load(PLACE, NOW, disk)
+        old = fingerprints[-1]
+        assert old in map(key_id, found.believed(NOW))
+        assert found.fingerprint != old or not done
+        assert signed_by(found.server(["farm"], NOW).certificate, found.believed(NOW)[0])
+        if found.fingerprint == old:
+            found.rotate(NOW)
+        assert [key_id(one) for one in found.believed(NOW)] == [found.fingerprint, old]
+        assert found.fingerprint != old
+
+    def rotate(disk: SimulatedDisk) -> None:
+        made = Authority.load(PLACE, NOW, disk)
+        made.rotate(NOW)
+        made.server(["farm"], NOW)
+
+    cut_off(first, rotate, judge)
+
+
+def test_wherever_opening_the_authorities_of_a_backup_is_cut_off_the_next_try_opens_all() -> None:
+    fingerprints: list[str] = []
+
+    def copied(disk: SimulatedDisk) -> None:
+        made = Authority.load(Path("state/old"), NOW, disk)
+        made.rotate(NOW)
+        fingerprints.append(made.fingerprint)
+        disk.put(PLACE / "lock", b"")
+        assert copy_authorities(Path("state/old"), PLACE, b"secret", disk) == 2
+
+    def judge(disk: SimulatedDisk, done: bool) -> None:
+        assert decrypt_authorities(PLACE, b"secret", disk) == 0 or not done
+        found = Authority.load(PLACE, NOW, disk)
+        assert (found.fingerprint, len(found.believed(NOW))) == (fingerprints[-1], 2)
+
+    cut_off(copied, lambda disk: decrypt_authorities(PLACE, b"secret", disk), judge)
+
+
+def test_what_another_program_may_be_writing_right_now_is_left_alone(tmp_path: Path) -> None:
+    Authority.load(tmp_path, NOW)
+    half = tmp_path / ".server.pem.0123456789abcdef"
+    half.write_bytes(b"half")
+    now = half.stat().st_mtime
+    Authority.load(tmp_path, now + 30)
+    assert half.exists()
+    Authority.load(tmp_path, now + 90)
+    assert not half.exists()

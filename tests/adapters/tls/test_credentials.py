@@ -71,3 +71,17 @@ def test_a_key_that_was_removed_meanwhile_is_told(store: CredentialStore) -> Non
     store.key_file.unlink()
     with pytest.raises(ConfigurationError, match="was removed meanwhile: join again"):
         store.keep(good, WHERE)
+
+
+def test_of_a_key_that_was_half_made_nothing_is_left_once_there_is_one_nor_after_it_was_removed(
+    store: CredentialStore,
+) -> None:
+    store.directory.mkdir()
+    (store.directory / ".key.pem.0123456789abcdef").write_text("-----BEGIN PRIVATE")
+    store.key()
+    assert [path.name for path in store.directory.iterdir()] == ["key.pem"]
+    (store.directory / ".key.pem.0123456789abcdef").write_text("-----BEGIN PRIVATE")
+    store.remove()
+    assert list(store.directory.iterdir()) == []
+    store.directory.rmdir()
+    store.remove()

@@ -1,11 +1,13 @@
 """--fsck and --backup as an operator runs them: real programs, a real state directory, and a restore that works."""
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -229,6 +231,73 @@ def test_a_backup_that_cannot_be_written_leaves_nothing_behind(state: Path, tmp_
     with pytest.raises(StorageUnavailable, match="cannot write the backup"):
         run(Backup(state, tmp_path / "copy").run())
     assert sorted(tmp_path.iterdir()) == before
+
+
+class Killed(BaseException):
+    """The program is gone: nothing catches this, and nothing that comes after it is done either."""
+
+
+class Killer:
+    """An audit hook: it ends what the interpreter was about to do below a directory, from the ``at``-th act on."""
+
+    def __init__(self, below: Path) -> None:
+        self.below, self.at, self.acts = str(below), -1, 0
+        sys.addaudithook(self)
+
+    def __call__(self, event: str, arguments: tuple[object, ...]) -> None:
+        if self.at < 0 or event.partition(".")[0] not in {"open", "os", "shutil", "sqlite3"}:
+            return
+        if any(isinstance(one, str | Path) and str(one).startswith(self.below) for one in arguments):
+            self.acts += 1
+            if self.acts > self.at:
+                raise Killed
+
+
+def test_wherever_a_backup_is_killed_there_is_none_or_a_whole_one_and_the_next_leaves_nothing_of_it(
+    state: Path, tmp_path: Path
+) -> None:
+    target, killer = tmp_path / "copy" / "first", Killer(tmp_path / "copy")
+    target.parent.mkdir()
+
+    def more(staging: Path) -> int:
+        (staging / "tls").mkdir(mode=0o700)
+        (staging / "tls" / "authority-1.pem").touch(mode=0o600)
+        return 1
+
+    for step in range(0, 200, 3):
+        killer.acts, killer.at = 0, step
+        with suppress(Killed):
+            run(Backup(state, target, more=more).run())
+        killer.at = -1
+        for path in (target.parent, *target.parent.rglob("*")):
+            assert path == target.parent or not path.stat().st_mode & 0o077, path
+        done = target.exists()
+        if done:
+            assert hashlib.sha256(stored(target).read_bytes()).hexdigest() == DIGEST
+            shutil.rmtree(target)
+        run(Backup(state, target.with_name("next"), more=more).run())
+        assert [path.name for path in target.parent.iterdir()] == ["next"]
+        shutil.rmtree(target.with_name("next"))
+        if done and killer.acts <= step:
+            return
+    raise AssertionError("it was never whole")
+
+
+def test_a_backup_leaves_alone_what_another_one_is_writing_and_what_is_no_copy(state: Path, tmp_path: Path) -> None:
+    foreign, written = tmp_path / ".mail.01234567.partial", tmp_path / ".copy.01234567.partial"
+    for place in (foreign, written):
+        (place / ("inbox" if place == foreign else "artifacts")).mkdir(parents=True)
+    descriptor = os.open(written, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        run(Backup(state, tmp_path / "copy").run())
+        assert foreign.exists()
+        assert written.exists()
+    finally:
+        os.close(descriptor)
+    run(Backup(state, tmp_path / "second").run())
+    assert foreign.exists()
+    assert not written.exists()
 
 
 def test_the_digest_of_the_restored_artifact_is_that_of_its_row(state: Path, tmp_path: Path) -> None:
