@@ -54,9 +54,10 @@ def test_why_says_that_the_server_is_busy_and_promises_nothing_once_that_takes_l
     second = running.ask("--loud", "--memory=32", "--force", "--revision=main", "bob@example.org")
     assert second["answer"] == "joined"
     said = explained(running, "--why", f"{first['cancel_id']}")
+    while "until" in str(said["reasons"]):  # not yet longer than the first, which took seconds on a busy machine
+        said = explained(running, "--why", f"{first['cancel_id']}")
     assert said["verdict"] == "queued"
     assert "busy (1 of 1 builds)" in str(said["reasons"])
-    assert "until" not in str(said["reasons"])
     assert (said["seconds"], said["basis"]) == (None, "")
     running.control("gate-anna").unlink()
 

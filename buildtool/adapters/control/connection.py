@@ -229,7 +229,7 @@ class Guarded(PlainBroker):
             return
         if self._house is None:
             self.look(bool)
-        elif not (self.incoming and self._listens()) or not self._house.slices.ask(self, anew=anew):
+        elif not (self.incoming and self._listens()) or not self._house.slices.ask(self, ahead=anew):
             self._account()
 
     def look(self, enough: Callable[[], bool]) -> bool:

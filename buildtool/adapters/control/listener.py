@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -20,16 +20,23 @@ from buildtool.adapters.network.endpoints import address_of, network_at
 from buildtool.adapters.network.open_files import room_for
 from buildtool.adapters.network.slices import Slices
 from buildtool.adapters.network.violation_log import ViolationLog
+from buildtool.concurrency.bounded_cache import keep_newest
 from buildtool.errors import LimitReached
 
 _log = Logger()
+
+MET = 10_000
+"""Networks from which a known key was shown that are remembered, the latest ones."""
 
 STANDING_AGAIN = 60.0
 """In how many seconds it is worth to try again where a connection has to end first."""
 
 
 class GuardedFactory(Factory):
-    """A listener that makes a ``Guarded`` for each connection that there is room for, with a root object of its own."""
+    """A listener that makes a ``Guarded`` for each connection that there is room for, with a root object of its own.
+
+    ``met`` are the networks from which a known key was shown.
+    """
 
     noisy = False
 
@@ -44,6 +51,7 @@ class GuardedFactory(Factory):
             room_for(self.limits.connections), self.limits.most
         )
         self._of_key: Counter[str] = Counter()
+        self.met: OrderedDict[str, None] = OrderedDict()
         self._memory: MemoryBudget[Guarded] = MemoryBudget(self.limits.held)
         self.slices = Slices(clock)
 
@@ -83,6 +91,7 @@ class GuardedFactory(Factory):
                 f"the limit of {most:g} connections for {whose} is reached: try again when one of them has ended",
                 STANDING_AGAIN,
             )
+        keep_newest(self.met, connection.asker.address, None, MET)
         if connection in self._connections:
             connection.key = key
             self._of_key[key] += 1

@@ -50,15 +50,15 @@ class Slices:
         self._first = 0
         self._at_work = False
 
-    def ask(self, one: Looking, *, anew: bool) -> bool:
+    def ask(self, one: Looking, *, ahead: bool) -> bool:
         """Schedule a look at what came over a connection; return whether it was done at once.
 
-        ``anew`` says that there was nothing before.
+        It goes ``ahead`` of those that want much: it had nothing to be looked at before, or is from where we are known.
         """
         if one in self._there:
             return False
         if self._at_work or self._there or self._left <= 0.0:
-            self._wait(one, self._little if anew else self._much)
+            self._wait(one, self._little if ahead else self._much)
             return False
         self._let(one)
         self._end()

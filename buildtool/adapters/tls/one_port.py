@@ -1,8 +1,9 @@
 """Several protocols on one port that speaks TLS: which one is spoken is agreed on in the handshake (ALPN).
 
 Nothing of a protocol is made before the handshake is over: Perspective Broker's server speaks first. Until then a
-connection has a place among those of its network and a few seconds. Whoever does not speak TLS at all is told in one
-line of plain HTTP, which people see in a browser and in what other programs print.
+connection has a place among those of its network and a few seconds. A handshake costs this side a millisecond or two:
+so they are made in slices, and first those from where somebody has shown a known key before. Whoever does not speak TLS
+at all is told in one line of plain HTTP, which people see in a browser and in what other programs print.
 """
 
 # Much of Twisted's TLS carries no annotations, so calling it is no mistake of this module.
@@ -10,7 +11,7 @@ line of plain HTTP, which people see in a browser and in what other programs pri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 
 from twisted.internet.interfaces import (
     IAddress,
@@ -18,6 +19,7 @@ from twisted.internet.interfaces import (
     IHandshakeListener,
     IProtocol,
     IProtocolFactory,
+    IPushProducer,
     IReactorTime,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -27,10 +29,12 @@ from zope.interface import implementer
 
 from buildtool.adapters.network.connection_shares import ConnectionShares, NoRoom
 from buildtool.adapters.network.endpoints import address_of, network_at
+from buildtool.adapters.network.slices import Slices
 from buildtool.adapters.network.violation_log import ViolationLog
 from buildtool.adapters.tls.client_hello import named_protocols
 from buildtool.adapters.tls.contexts import ANY_HTTP, PortTls, ServerTls
 from buildtool.adapters.tls.words import ALERT_RECORD
+from buildtool.concurrency.asker import Asker
 from buildtool.errors import LimitReached
 
 HANDSHAKE = 10.0
@@ -81,12 +85,18 @@ class OnePort(Factory):
         complaints: ViolationLog,
         most: int = MOST,
         begins: Callable[[str], None] = anybody_may,
+        met: Container[str] = (),
     ) -> None:
-        """``begins`` is called with the network of a peer that begins a handshake, and raises LimitReached."""
+        """``begins`` is called with the network of a peer that begins a handshake, and raises LimitReached.
+
+        Networks in ``met`` go first: somebody there has shown a known key.
+        """
         self.spoken = spoken
         self.clock = clock
         self.complaints = complaints
         self.begins = begins
+        self.met = met
+        self.slices = Slices(clock)
         self.beginning: ConnectionShares[_Beginning] = ConnectionShares(most)
 
     def buildProtocol(self, addr: IAddress | None) -> _Beginning | None:
@@ -127,6 +137,8 @@ class _Beginning(Protocol):
         self._address = address
         self._spoken: IProtocol | None = None
         self._late: IDelayedCall | None = None
+        self.asker = Asker(network_at(address), id(self))
+        self.over = False
 
     def connectionMade(self) -> None:
         """Give the peer a few seconds."""
@@ -148,6 +160,7 @@ class _Beginning(Protocol):
     def handshakeCompleted(self) -> None:
         """Make the protocol that was agreed on, and hand over to it."""
         self._leave()
+        self.over = True
         name = self.transport.negotiatedProtocol or ANY_HTTP
         made = self._port.spoken[name].buildProtocol(self._address)  # type: ignore[arg-type]
         if made is None:
@@ -197,12 +210,42 @@ class _PlainSpokenToo(TLSMemoryBIOProtocol):
     """What came of the first message; None once it has been looked at."""
     _needed = 0
 
+    def __init__(self, factory: _Listening, spoken: _Beginning) -> None:
+        super().__init__(factory, spoken)
+        self._beginning = spoken
+        self._came = b""
+        self.asker = spoken.asker
+
     def dataReceived(self, data: bytes) -> None:
-        """Decrypt, unless the first byte says that this is no TLS."""
+        """Decrypt, in its turn while the handshake is not over, unless the first byte says that this is no TLS."""
+        if self._beginning.over:
+            super().dataReceived(data)
+            return
         if not self.heard and data[:1] != bytes((_RECORD,)):
             self.say_plainly(PLAIN)
             return
         self.heard = True
+        self._came += data
+        port = self._port
+        if not port.slices.ask(self, ahead=self.asker.address in port.met):
+            IPushProducer(
+                self.transport
+            ).pauseProducing()  # what comes meanwhile waits in the system, which has bounds for it
+
+    def look(self, _enough: Callable[[], bool]) -> bool:
+        """Go on with the handshake; return that nothing is left. A defect ends the connection, not its neighbours'."""
+        came, self._came = self._came, b""
+        if not self.connected:
+            return False
+        try:
+            IPushProducer(self.transport).resumeProducing()
+            self._go_on(came)
+        except Exception:  # noqa: BLE001 - see above
+            self._port.complaints.defect("a defect in a handshake", Failure())
+            self.abortConnection()
+        return False
+
+    def _go_on(self, data: bytes) -> None:
         if self._hello is not None:
             self._hello += data
             named = named_protocols(self._hello) if len(self._hello) >= self._needed else self._needed
@@ -223,12 +266,12 @@ class _PlainSpokenToo(TLSMemoryBIOProtocol):
         """End TLS, and then the connection, whatever the peer does about it."""
         super().loseConnection()
         if self.connected and self._ending is None:
-            self._ending = self._clock.callLater(FAREWELL, self._end)
+            self._ending = self._port.clock.callLater(FAREWELL, self._end)
 
     def _end(self) -> None:
         """End the connection once what was written is sent, or in a while."""
         if self.transport is not None:
-            self._ending = self._clock.callLater(UNREAD, self.abortConnection)
+            self._ending = self._port.clock.callLater(UNREAD, self.abortConnection)
             self.transport.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -238,9 +281,9 @@ class _PlainSpokenToo(TLSMemoryBIOProtocol):
         super().connectionLost(reason)
 
     @property
-    def _clock(self) -> IReactorTime:
+    def _port(self) -> OnePort:
         port: OnePort = self.factory.wrappedFactory
-        return port.clock
+        return port
 
 
 class _Listening(TLSMemoryBIOFactory):

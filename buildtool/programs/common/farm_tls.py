@@ -5,7 +5,7 @@ Tested by tests/e2e/test_ports.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 
 from attrs import define, field
@@ -64,9 +64,10 @@ class FarmTls:
         self._show_own()
         self.refresh()
 
-    def listener(self, spoken: Mapping[bytes, IProtocolFactory]) -> IProtocolFactory:
-        """Return what listens with TLS on a port that speaks these protocols."""
-        return by_tls(self.shown, OnePort(spoken, self.timers, ViolationLog(self.timers), begins=self.begins))
+    def listener(self, spoken: Mapping[bytes, IProtocolFactory], met: Container[str] = ()) -> IProtocolFactory:
+        """Return what listens with TLS on a port that speaks these protocols; networks in ``met`` go first."""
+        port = OnePort(spoken, self.timers, ViolationLog(self.timers), begins=self.begins, met=met)
+        return by_tls(self.shown, port)
 
     async def look(self, _task: PeriodicTask) -> float:
         """Show what is there by now; return in how many seconds to look again."""

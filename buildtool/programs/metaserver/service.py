@@ -286,7 +286,7 @@ class Metaserver:
             self._ended = gateway.end_key
             keeping.conditions.sources = (*keeping.conditions.sources, identities.accounts.problems)
             tasks.append(keeping.task("the renewal of the certificate", identities.look))
-            ports.listen(Part.CONTROL, tls.listener({CONTROL: control, ANY_HTTP: OneSite(site, pages)}))
+            ports.listen(Part.CONTROL, tls.listener({CONTROL: control, ANY_HTTP: OneSite(site, pages)}, control.met))
 
         def take(settings: Settings) -> None:
             for task in tasks:

@@ -53,7 +53,7 @@ def test_all_is_looked_at_in_pieces_and_no_turn_takes_longer_than_its_slice(thin
     slices = Slices(clock)
     there = [Connection(clock, Asker(str(each % addresses), each), count) for each, count in enumerate(things)]
     for one in there:
-        slices.ask(one, anew=True)
+        slices.ask(one, ahead=True)
     first = clock.seconds()
     turns = [first, *turns_until_idle(clock)]
     assert [len(one.done) for one in there] == things
@@ -67,12 +67,12 @@ def test_who_has_little_to_ask_waits_for_none_of_those_who_have_much_however_oft
     eager = [Connection(clock, Asker("a", each), 1_000) for each in range(50)]
     modest = Connection(clock, Asker("a", 99), 0)
     for one in eager:
-        slices.ask(one, anew=True)
+        slices.ask(one, ahead=True)
     while not all(one.done for one in eager):
         turn(clock)
     for _ in range(20):
         modest.things = 1
-        assert not slices.ask(modest, anew=True)
+        assert not slices.ask(modest, ahead=True)
         began = clock.seconds()
         turn(clock)
         assert modest.done[-1] - began <= PIECE + 3 * STEP
@@ -82,12 +82,12 @@ def test_who_has_much_gets_on_however_many_there_are_who_have_little() -> None:
     clock = Clock()
     slices = Slices(clock)
     eager = Connection(clock, Asker("a", 0), 100)
-    slices.ask(eager, anew=True)
+    slices.ask(eager, ahead=True)
     crowd = 1
     while eager.things:
         for _ in range(10 * FIRST):
             crowd += 1
-            slices.ask(Connection(clock, Asker("a", crowd), 1), anew=True)
+            slices.ask(Connection(clock, Asker("a", crowd), 1), ahead=True)
         turn(clock)
         assert crowd < 10_000
 
@@ -96,7 +96,7 @@ def test_one_that_asks_for_little_now_and_then_leaves_no_timer_behind() -> None:
     clock = Clock()
     slices = Slices(clock)
     one = Connection(clock, Asker("a", 1), 2)
-    assert slices.ask(one, anew=True)
+    assert slices.ask(one, ahead=True)
     assert len(one.done) == 2
     assert not clock.getDelayedCalls()
 
@@ -108,9 +108,9 @@ def test_what_asks_again_while_it_is_looked_at_waits_for_its_turn() -> None:
 
     class Asks(Connection):
         def look(self, enough: Callable[[], bool]) -> bool:
-            assert not slices.ask(other, anew=True)
+            assert not slices.ask(other, ahead=True)
             assert not other.done
             return super().look(enough)
 
-    assert slices.ask(Asks(clock, Asker("a", 1), 1), anew=True)
+    assert slices.ask(Asks(clock, Asker("a", 1), 1), ahead=True)
     assert other.done

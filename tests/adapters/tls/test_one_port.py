@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from OpenSSL import SSL
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ServerEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock
@@ -15,6 +19,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
+from buildtool.adapters.network.slices import SLICE
 from buildtool.adapters.network.violation_log import ViolationLog
 from buildtool.adapters.tls.certificates import (
     Identified,
@@ -27,7 +32,9 @@ from buildtool.adapters.tls.certificates import (
 )
 from buildtool.adapters.tls.contexts import ANY_HTTP, CONTROL, ClientTls, ServerTls
 from buildtool.adapters.tls.one_port import ALERT, OnePort, listening
+from buildtool.concurrency.asker import Asker
 from buildtool.errors import LimitReached
+from tests.adapters.control.wires import turn
 
 HOUR = 3600.0
 
@@ -64,6 +71,28 @@ class Listens(Protocol):
             self.ended.errback(reason)
         else:
             self.ended.callback(self.heard)
+
+
+class Takes:
+    """Takes the whole slice of a turn."""
+
+    asker = Asker()
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    def look(self, _enough: Callable[[], bool]) -> bool:
+        self.clock.rightNow += SLICE
+        return False
+
+
+def first_message(tls: ClientTls) -> bytes:
+    """Return what a client sends first."""
+    connection = tls.clientConnectionForTLS(Protocol())  # type: ignore[arg-type] # it is not looked at
+    connection.set_connect_state()
+    with contextlib.suppress(SSL.WantReadError):
+        connection.do_handshake()
+    return connection.bio_read(65_536)
 
 
 class OnePortTests(TestCase):
@@ -208,6 +237,49 @@ class OnePortTests(TestCase):
         self.assertEqual((there.value(), there.disconnecting), (b"", False))
         clock.advance(10)
         self.assertTrue(there.disconnected or there.disconnecting)
+
+    def test_handshakes_are_made_in_slices_and_first_from_where_somebody_is_known(self) -> None:
+        clock = Clock()
+
+        class Slow(ServerTls):
+            def context(self, named: Iterable[bytes]) -> SSL.Context:
+                clock.rightNow += 0.6 * SLICE
+                return super().context(named)
+
+        port = OnePort({ANY_HTTP: Speaking("http")}, clock, ViolationLog(clock), met={"10.0.0.99"})
+        factory = listening(Slow(self.shown, [self.root], [self.root]), port)
+
+        def says_hello(address: str) -> StringTransport:
+            there = StringTransport()
+            made = factory.buildProtocol(IPv4Address("TCP", address, 1))
+            made.makeConnection(there)
+            made.dataReceived(first_message(ClientTls([self.root], protocol=ANY_HTTP)))
+            return there
+
+        strangers = [says_hello(f"10.0.{each}.1") for each in range(8)]
+        self.assertEqual([bool(one.value()) for one in strangers], [True] * 2 + [False] * 6)
+        self.assertEqual([one.producerState for one in strangers[2:]], ["paused"] * 6)
+        known = says_hello("10.0.0.99")
+        turn(clock)
+        self.assertTrue(known.value())
+        self.assertEqual(sum(bool(one.value()) for one in strangers), 3)
+        for _ in range(3):
+            turn(clock)
+        self.assertTrue(all(one.value() and one.producerState == "producing" for one in strangers))
+
+    def test_a_peer_that_has_gone_before_its_turn_takes_none(self) -> None:
+        clock = Clock()
+        port = OnePort({ANY_HTTP: Speaking("http")}, clock, ViolationLog(clock))
+        port.slices.ask(Takes(clock), ahead=True)
+        there = StringTransport()
+        made = listening(self.tls, port).buildProtocol(None)
+        made.makeConnection(there)
+        made.dataReceived(first_message(ClientTls([self.root], protocol=ANY_HTTP)))
+        made.connectionLost(Failure(ConnectionDone()))
+        farewell = there.value()
+        clock.advance(0)
+        self.assertEqual(there.value(), farewell)
+        self.assertEqual(len(port.beginning), 0)
 
     def test_a_certificate_of_another_key_is_not_taken(self) -> None:
         with self.assertRaisesRegex(ValueError, "not of this private key"):
