@@ -286,7 +286,7 @@ class Guarded(PlainBroker):
         try:
             if isinstance(outcome, Failure):
                 outcome.raiseException()
-            if request_id is not None:
+            if request_id is not None and not self.disconnected:  # Twisted's broker can write nothing any more
                 self.sendCall(b"answer", request_id, self.serialize(outcome))
         except Exception:  # noqa: BLE001 - an answer that cannot be made ends its connection, not the program
             self.complaints.defect(f"connection with {self.peer}: an answer could not be made", Failure())

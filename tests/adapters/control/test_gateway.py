@@ -351,6 +351,25 @@ def test_identity_plugs_in_and_a_build_server_cannot_take_another_name() -> None
     farm.stop(link)
 
 
+def test_who_is_gone_before_it_is_known_who_they_are_is_not_answered() -> None:
+    known: Deferred[None] = Deferred()
+
+    async def slowly(stranger: Principal, transport: object, hello: Hello) -> Principal:
+        await known
+        return await anybody(stranger, transport, hello)
+
+    farm = Farm(identify=slowly)
+    greeting = Deferred.fromCoroutine(greet(farm.ends, WHERE, "requester", farm.clock))  # type: ignore[arg-type]
+    farm.ends.run()
+    farm.ends.cut()
+    with pytest.raises(Unavailable):
+        farm.ends.outcome(greeting)
+    with listening() as events:
+        known.callback(None)
+        farm.ends.run()
+    assert not events, "no defect"
+
+
 def test_a_key_has_so_many_connections_and_others_have_theirs() -> None:
     names = iter(["anna", "anna", "anna", "ben", "anna"])
 
