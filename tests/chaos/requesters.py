@@ -12,13 +12,20 @@ from typing import TypeVar
 from attrs import define, field
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.task import deferLater
 
-from buildtool.adapters.control.client import Session, connect_requester
+from buildtool.adapters.control.client import Session
 from buildtool.adapters.http.transfer_client import TransferClient
-from buildtool.errors import BuildToolError, Overloaded, RepositoryUnreachable, StorageUnavailable, Unavailable
+from buildtool.errors import (
+    BuildToolError,
+    CertificateExpired,
+    Overloaded,
+    RepositoryUnreachable,
+    StorageUnavailable,
+    Unavailable,
+)
 from buildtool.model.platforms import Value
+from buildtool.ports.common import Executor
 from buildtool.protocol.messages import (
     AskStatus,
     Cancel,
@@ -29,11 +36,12 @@ from buildtool.protocol.messages import (
     SubmitTogether,
 )
 from tests.chaos import judgement
+from tests.chaos.keys import Person
 from tests.chaos.script import Asked, Manner
 from tests.chaos.sources import BROKEN, about
 
-PASSING = (Unavailable, StorageUnavailable, RepositoryUnreachable, Overloaded)
-"""Errors that are over some time: whoever gets one tries again."""
+PASSING = (Unavailable, StorageUnavailable, RepositoryUnreachable, Overloaded, CertificateExpired)
+"""Errors that are over some time: whoever gets one tries again. Certificates live for seconds here."""
 
 _PAUSE, _LONGEST = 0.4, 2.0
 
@@ -67,14 +75,13 @@ class Post:
 
 @define
 class Around:
-    """What all requesters of a run have around them: the way to the metaserver, the post, a place for artifacts."""
+    """What all requesters of a run have around them: the sources, the post, a place for artifacts."""
 
     reactor: ReactorBase
-    port: int
     commits: list[str]
     local: dict[str, Value]
     post: Post
-    transfers: TransferClient
+    executor: Executor
     directory: Path
     seed: int
 
@@ -85,6 +92,7 @@ class Requester:
 
     asked: Asked
     around: Around
+    person: Person
     told: judgement.Told = field(factory=judgement.Told)
     doing: str = "not yet begun"
     tries: int = 0
@@ -181,7 +189,7 @@ class Requester:
         """Follow for a while, and hang up without a word."""
         self.doing = "follows for a while"
         try:
-            client = await self._connected()
+            client = await self.person.connected()
             await client.follow(Follow(said.request_id, said.token), lambda now: self.told.stands(now.state))
             await self._rest(self.asked.hurry)
             client.close()
@@ -194,7 +202,11 @@ class Requester:
             self.told.wrong.append("is satisfied by no artifact")
             return
         path = self.around.directory / f"{self.asked.number}.zip"
-        await self.around.transfers.fetch(found.url, str(path), found.size, found.digest, lambda _: None)
+        transfers = TransferClient(self.around.reactor, self.around.executor, farm=self.person.transfers)
+        try:
+            await transfers.fetch(found.url, str(path), found.size, found.digest, lambda _: None)
+        finally:
+            await transfers.close()
         if hashlib.sha256(path.read_bytes()).hexdigest() != found.digest:
             self.told.wrong.append(f"got bytes that differ from their digest {found.digest}")
         with zipfile.ZipFile(path) as packed:
@@ -223,7 +235,7 @@ class Requester:
         """Do something over a connection, each time a new one, until it is done."""
 
         async def once() -> T:
-            client = await self._connected()
+            client = await self.person.connected()
             try:
                 return await act(client)
             finally:
@@ -242,11 +254,6 @@ class Requester:
                 self.tries += 1
             await self._rest(pause)
             pause = min(2 * pause, _LONGEST)
-
-    async def _connected(self) -> Session:
-        around = self.around
-        endpoint = TCP4ClientEndpoint(around.reactor, "127.0.0.1", around.port)
-        return await connect_requester(endpoint, f"127.0.0.1:{around.port}", around.reactor)
 
     async def _rest(self, seconds: float) -> None:
         await deferLater(self.around.reactor, seconds)

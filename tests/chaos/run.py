@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterable
@@ -17,19 +18,18 @@ from attrs import define, field, frozen
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import ConnectError
-from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.web.client import Agent, ResponseFailed, ResponseNeverReceived, readBody
 
 from buildtool.adapters.host.detectors import DETECTORS
-from buildtool.adapters.http.transfer_client import TransferClient
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.configuration.settings import load_settings
 from buildtool.demo.local_farm import LocalFarm, free_ports
 from buildtool.programs.startcompile.main import detected
 from tests.chaos import leftovers
 from tests.chaos.farm import DRAINS_WITHIN, STOPS_WITHIN, Misbehaved, Program
+from tests.chaos.keys import SOLD, Office, Person, Revoked, building, machine_joins
 from tests.chaos.mail import MoodyServer
 from tests.chaos.processes import Guard
 from tests.chaos.proxy import ROUGH, Proxy
@@ -43,6 +43,11 @@ LOOK = 0.5
 
 NOT_NOW = (1, 7)
 """Exit codes of an operator's word that will be heard later: no metaserver runs, or it went while it was asked."""
+
+DATABASE = "buildtool.sqlite"
+
+BUILDS_SOON = 100
+"""How often it is looked whether a build server that is to be revoked builds, before it is revoked anyway."""
 
 CALM_LOOKS = 6
 """How many looks in a row find nothing to do before the farm is believed to be at rest."""
@@ -88,11 +93,13 @@ class Run:
     problems: list[str] = field(factory=list)
     programs: dict[str, Program] = field(factory=dict)
     proxies: dict[str, Proxy] = field(factory=dict)
+    ports: dict[str, int] = field(factory=dict)
     requesters: list[Requester] = field(factory=list)
     away: list[Program] = field(factory=list)
     farm: LocalFarm = field(init=False)
     mail: MoodyServer = field(init=False)
-    transfers: TransferClient = field(init=False)
+    office: Office = field(init=False)
+    revoked: Revoked | None = None
     threads: Threads = field(init=False)
     post: Post = field(factory=Post)
     _ending: bool = False
@@ -102,11 +109,12 @@ class Run:
         (self.directory / "logs").mkdir(parents=True)
         said = {"CHAOS_REPOSITORY": str(self.directory / "chaos.git"), "CHAOS_LEASE": str(self.script.shape.lease)}
         os.environ |= said  # its projects are looked at here too
-        self.farm = LocalFarm(self.directory / "farm", CONFIG, said)
+        keys = {"BUILDTOOL_TRUSTED": "nobody", "BUILDTOOL_CERTIFICATE_LIFE": f"{self.script.shape.life}s"}
+        self.farm = LocalFarm(self.directory / "farm", CONFIG, said | keys)
+        self.office = Office(self.reactor, self.farm.directory / "metaserver")
         draw = random.Random(self.script.seed + 1)
         self.mail = MoodyServer(draw, partial(self.reactor.callFromThread, self._mail_came))
         self.threads = Threads(self.reactor, 4, "chaos")
-        self.transfers = TransferClient(IReactorTime(self.reactor), self.threads)
 
     # --- the whole --------------------------------------------------------------------------------------
 
@@ -124,7 +132,6 @@ class Run:
                 program.kill()
             for proxy in self.proxies.values():
                 await proxy.close()
-            await self.transfers.close()
             self.threads.stop()
             self.mail.end()
             guard.close()
@@ -138,26 +145,45 @@ class Run:
         self.mail.start()
         self.farm.mail_port = self.mail.port
         ports = self.farm.ports
-        transfer_port = self._proxy(TRANSFERS, ports["BUILDTOOL_TRANSFER_PORT"])
-        self.farm.extra["BUILDTOOL_TRANSFER_URL"] = f"http://127.0.0.1:{transfer_port}"
+        transfer_port = self._proxy(TRANSFERS, ports["BUILDTOOL_PB_PORT"])  # one port is enough, and speaks TLS
+        self.farm.extra["BUILDTOOL_TRANSFER_URL"] = f"https://127.0.0.1:{transfer_port}"
         asking_port = self._proxy(REQUESTERS, ports["BUILDTOOL_PB_PORT"])
         metaserver = self._program(METASERVER, "metaserver")
-        for number, name in enumerate(shape.names()):
-            port = self._proxy(name, ports["BUILDTOOL_PB_PORT"])
-            words = ("--name", name, "--port", str(port), "--maxdelay", "2", "--max-builds", str(1 + number % 2))
-            self._program(name, "buildserver.py", *words)
+        metaserver.start()
         await metaserver.ready("ready: control port")
-        self._program(WEB, "webserver")
-        for name in shape.names():
-            await self.programs[name].ready("registered")
+        self._program(WEB, "webserver").start()
+        for number, name in enumerate(shape.names()):
+            self.ports[name] = self._proxy(name, ports["BUILDTOOL_PB_PORT"])
+            self._program(name, "buildserver.py", "--maxdelay", "2", "--max-builds", str(1 + number % 2))
+        await self._all(self._joins(self.programs[name]) for name in shape.names())
         local = detected(load_settings(CONFIG).projects[0], DETECTORS)
         downloads = directory / "downloads"
         downloads.mkdir()
-        around = Around(self.reactor, asking_port, commits, local, self.post, self.transfers, downloads, script.seed)
-        self.requesters += [Requester(asked, around) for asked in script.asked]
+        around = Around(self.reactor, commits, local, self.post, self.threads, downloads, script.seed)
+        for asked in script.asked:
+            name = f"requester-{asked.number}"
+            line = await self.office.line(name, asking_port, "requester", asked.email)
+            person = Person(self.reactor, line, directory / "keys" / name)
+            self.requesters.append(Requester(asked, around, person))
+
+    async def _joins(self, program: Program, *, replaces: bool = False) -> None:
+        """Invite a machine, and have its build server join; ``busy`` meanwhile, as it may take several starts."""
+        port = self.ports[program.name]
+        line = await self.office.line(program.name, port, "build server", replaces=replaces)
+        program.busy = True
+        try:
+            await machine_joins(program, line, self.directory)
+        except Misbehaved as error:
+            self.problems.append(str(error))
+        finally:
+            program.busy = False
+
+    def _place(self, name: str) -> Path:
+        """Return the directory of a build server, in which there is one of its name."""
+        return self.directory / "farm" / "build" / name
 
     def _program(self, name: str, binary: str, *words: str) -> Program:
-        place = {"BUILDTOOL_BUILD_DIR": str(self.directory / "farm" / "build")}
+        place = {"BUILDTOOL_BUILD_DIR": str(self._place(name))}
         made = self.programs[name] = Program(
             name,
             [str(self.farm.root / "bin" / binary), *words],
@@ -165,7 +191,6 @@ class Run:
             self.directory / "logs",
             partial(deferLater, self.reactor),
         )
-        made.start()
         return made
 
     def _proxy(self, name: str, port: int) -> int:
@@ -216,6 +241,8 @@ class Run:
                 program.busy = False
         elif fault.trouble in (Trouble.DEAD, Trouble.NUMB):
             await self._send_away(fault, self.programs[fault.target])
+        elif fault.trouble in (Trouble.REVOKED, Trouble.ANEW, Trouble.ROTATED):
+            await self._to_keys(fault)
         elif fault.trouble is Trouble.RELOAD:
             self._reload()
         elif fault.trouble is Trouble.PAUSE:
@@ -242,15 +269,61 @@ class Run:
 
     async def _send_away(self, fault: Fault, program: Program) -> None:
         """End or freeze a program until ``_call_back``; nothing else happens to it meanwhile."""
-        while program.busy:
-            await self._rest(LOOK)
-        program.busy = True
+        await self._take(program)
         if fault.trouble is Trouble.DEAD:
             self.kills += 1
             program.kill()
         else:
             program.freeze()
         self.away.append(program)
+
+    async def _take(self, program: Program) -> None:
+        """Wait until nothing happens to a program, and let nothing else happen to it."""
+        while program.busy:
+            await self._rest(LOOK)
+        program.busy = True
+
+    async def _to_keys(self, fault: Fault) -> None:
+        match fault.trouble:
+            case Trouble.REVOKED:
+                await self._revoke(self.programs[fault.target])
+            case Trouble.ANEW:
+                await self._make_anew(self.programs[fault.target], fault.seconds)
+            case Trouble.ROTATED:
+                await self._by_hand("rotate-ca")
+
+    async def _revoke(self, program: Program) -> None:
+        """Revoke a build server, if it can be while it builds; it is told why, and is gone for good."""
+        name, database = program.name, self.office.state / DATABASE
+        await self._take(program)
+        for _ in range(BUILDS_SOON):
+            if building(database, name):
+                break
+            await self._rest(LOOK / 5)
+        builds = building(database, name)
+        await self.office.revoke(name, SOLD)
+        self.revoked = Revoked.now(name, builds)
+        say(f"{name} is revoked, while it has {len(builds)} builds")
+        try:
+            await program.ready(f"the key of {name} was revoked: {SOLD}")
+        except Misbehaved as error:
+            self.problems.append(str(error))
+        await self._lose(program)
+
+    async def _make_anew(self, program: Program, seconds: float) -> None:
+        """Kill a build server, lose all that it had, its key too, and have it join anew under its name."""
+        await self._take(program)
+        await self._lose(program)
+        await self._rest(seconds)
+        await self._joins(program, replaces=True)
+
+    async def _lose(self, program: Program) -> None:
+        """Kill a build server, and lose its disk."""
+        self.kills += 1
+        program.kill()
+        place = self._place(program.name)
+        await self._gone(partial(leftovers.of_builds, place))
+        shutil.rmtree(place)
 
     async def _call_back(self) -> None:
         for program in self.away:
@@ -365,8 +438,7 @@ class Run:
 
     async def _come_to_rest(self, guard: int) -> list[str]:
         """Wait until everybody was told, stop everything, and return what is left over."""
-        state = self.directory / "farm" / "metaserver"
-        database = state / "buildtool.sqlite"
+        state, database = self.office.state, self.office.state / DATABASE
         unfinished = lambda: [one for one in self.requesters if one.doing != "has ended"]  # noqa: E731
         say(f"no more troubles; {len(unfinished())} requesters wait")
         until = self.reactor.seconds() + self.script.shape.settle
@@ -374,7 +446,8 @@ class Run:
             await self._rest(LOOK)
         await self._call_back()
         open_ends: list[str] = []
-        places = [self.directory / "farm" / "build" / name for name in self.script.shape.names()]
+        names = [one for one in self.script.shape.names() if self.revoked is None or one != self.revoked.name]
+        places = [self._place(name) / name for name in names]
         # Who comes back late has something to build, or to tell, that nobody waits for any more, and notices it later.
         calm = 0
         while calm < CALM_LOOKS and self.reactor.seconds() < until:
@@ -385,13 +458,14 @@ class Run:
         left += await self._gone(partial(leftovers.of_builds, self.directory))
         say("at rest; the programs are stopped")
         self._ending = True
-        for name in (*self.script.shape.names(), WEB, METASERVER):
+        for name in (*names, WEB, METASERVER):
             await self._stopped(self.programs[name])
         left += await self._gone(partial(leftovers.of_programs, self.directory, guard))
         left += leftovers.in_state(state) + leftovers.in_downloads(self.directory / "downloads")
         for place in places:
             left += leftovers.in_build_dir(place)
         left += leftovers.in_database(database)
+        left += self.revoked.left(database) if self.revoked is not None else ["a machine that was not revoked"]
         return left + leftovers.by_fsck(self.farm.root, self.farm.environment())
 
     async def _gone(self, look: Callable[[], list[str]]) -> list[str]:

@@ -23,7 +23,9 @@ class Manner(enum.Enum):
 class Trouble(enum.Enum):
     """What can go wrong. Those that end a program start it again after ``seconds``.
 
-    DEAD and NUMB happen once, to a build server that comes back only when everybody has been told.
+    DEAD and NUMB happen once, to a build server that comes back only when everybody has been told. What is about keys
+    happens once too: a build server is revoked for good, another one is made anew and joins under its name, and the
+    farm moves to another authority.
     """
 
     KILL = "kill -9"
@@ -38,6 +40,9 @@ class Trouble(enum.Enum):
     CUT = "connections cut"
     HOLE = "connections hang"
     MAIL_AWAY = "mail server away"
+    REVOKED = "revoked, for good"
+    ANEW = "kill -9, its directory lost, joined anew"
+    ROTATED = "moves to another authority"
 
 
 METASERVER, WEB, EVERYTHING = "metaserver", "web", "everything"
@@ -74,7 +79,7 @@ class Shape:
 
     ``settle`` is how long the farm has to come to rest afterwards, ``patience`` and ``largest`` bound what a build
     rests and makes, ``longest`` is how many seconds a program may be down, frozen or out of reach: longer than the
-    ``lease``.
+    ``lease``. ``life`` is that of certificates, in seconds.
     """
 
     requests: int
@@ -88,6 +93,7 @@ class Shape:
     largest: int = 3 * 1024 * 1024
     longest: float = 12.0
     lease: int = 8
+    life: int = 20
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the build servers."""
@@ -101,7 +107,7 @@ SHORT = Shape(
     requests=60,
     variants=5,
     revisions=2,
-    servers=3,
+    servers=4,
     seconds=12.0,
     settle=60.0,
     pause=1.0,
@@ -109,6 +115,7 @@ SHORT = Shape(
     largest=256 * 1024,
     longest=4.5,
     lease=3,
+    life=15,
 )
 """What a test can wait for."""
 
@@ -214,6 +221,13 @@ def _faults(draw: random.Random, shape: Shape) -> tuple[Fault, ...]:
         # Mostly short; now and then longer than the lease.
         seconds = shape.longest * draw.random() ** 3
         found.append(Fault(at, trouble, target or draw.choice(shape.names()), seconds))
-    away = draw.choice((Trouble.DEAD, Trouble.NUMB))
-    found.append(Fault(shape.seconds * (0.3 + 0.5 * draw.random()), away, draw.choice(shape.names()), 0.0))
+    away, revoked, anew = draw.sample(shape.names(), 3)
+    once = (
+        (draw.choice((Trouble.DEAD, Trouble.NUMB)), away, 0.0),
+        (Trouble.REVOKED, revoked, 0.0),
+        (Trouble.ANEW, anew, shape.longest * draw.random() / 2),
+        (Trouble.ROTATED, METASERVER, 0.0),
+    )
+    for trouble, target, seconds in once:
+        found.append(Fault(shape.seconds * (0.2 + 0.6 * draw.random()), trouble, target, seconds))
     return tuple(sorted(found, key=lambda fault: fault.at))
