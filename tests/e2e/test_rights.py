@@ -1,6 +1,7 @@
 """Real programs with keys of every role: what each may do over the network, and what the pages may tell."""
 
 import json
+import urllib.error
 import urllib.request
 
 import pytest
@@ -57,3 +58,24 @@ def test_pages_of_their_own_explain_a_build_on_a_farm_that_trusts_nobody(keyed: 
         assert b'id="why"' in answer.read()
     with urllib.request.urlopen(f"{at[1]}health") as answer:  # noqa: S310 - http, as written
         assert json.loads(answer.read())["metaserver"] == "ok"
+
+
+def test_pages_ask_with_a_key_of_their_own_at_one_of_several_addresses(keyed: Control) -> None:
+    """The first address is dead; a key that is not of pages is refused, and so is an address without any."""
+    own = {"XDG_CONFIG_HOME": str(keyed.directory / "pages")}
+    there = f"tls:127.0.0.1:{keyed.farm.ports['BUILDTOOL_PB_PORT']}"
+    stranger = program(keyed, "webserver", "--host", there, **own)
+    assert (stranger.returncode, stranger.stderr.count("\n")) == (2, 1)
+    assert "invite NAME --role pages" in stranger.stderr
+    twice = program(keyed, "webserver", "--host", there, "--use-tls", **own)
+    assert "--use-tls goes with a plain host: --host is an endpoint string" in twice.stderr
+    line = operate(keyed, "invite", "front", "--role", "pages")
+    assert "joined 127.0.0.1" in program(keyed, "webserver", "join", line, **own).stdout
+    web = [str(keyed.farm.root / "bin" / "webserver"), "--port", "0", "--host", f"tls:127.0.0.1:1,{there}"]
+    at = keyed.farm.start("webserver", web, **own).wait_for("pages on (http://127[0-9.:]*/)")
+    with urllib.request.urlopen(f"{at[1]}health") as answer:  # noqa: S310 - http, as written
+        assert json.loads(answer.read())["metaserver"] == "ok"
+    operate(keyed, "revoke", "front")
+    with pytest.raises(urllib.error.HTTPError) as told:
+        urllib.request.urlopen(f"{at[1]}health")  # noqa: S310 - http, as written
+    assert json.loads(told.value.read())["metaserver"] == "no answer"

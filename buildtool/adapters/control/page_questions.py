@@ -1,4 +1,7 @@
-"""What the pages, as a process of their own, ask the metaserver over its local socket, in the name of visitors."""
+"""What the pages, as a process of their own, ask the metaserver in the name of visitors.
+
+That is over its local socket, or over its control port with a key.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
 
 from buildtool.adapters.control.client import Session, greet
-from buildtool.errors import BuildToolError, NotRunning, ProtocolMismatch, Unavailable
+from buildtool.adapters.network.in_turn import InTurn
+from buildtool.errors import BuildToolError, NotRunning, ProtocolMismatch, Unauthorised, Unavailable
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.protocol.enrolment import AddressShown, ShowCodeFor
 from buildtool.protocol.messages import AskBuildFor, AskHealthFor, Explanation, HealthStatus
@@ -30,7 +34,7 @@ log = Logger()
 class MetaserverQuestions:
     """The ``ports.Questions`` and ``web.health.HealthSource`` over one connection, made when needed and kept."""
 
-    endpoint: IStreamClientEndpoint
+    endpoint: IStreamClientEndpoint | InTurn
     where: str
     clock: IReactorTime
     _client: Session | None = field(default=None, init=False)
@@ -76,7 +80,10 @@ class MetaserverQuestions:
 
     async def _connected(self) -> Session:
         if self._client is None:
-            self._client = await greet(
-                self.endpoint, self.where, PrincipalRole.PAGES.value, self.clock, within=PATIENCE
-            )
+            try:
+                self._client = await greet(
+                    self.endpoint, self.where, PrincipalRole.PAGES.value, self.clock, within=PATIENCE
+                )
+            except Unauthorised as error:  # the pages themselves, and not a visitor
+                raise Unavailable(str(error)) from error
         return self._client

@@ -36,7 +36,6 @@ from buildtool.buildserver.attempt import AttemptTools
 from buildtool.buildserver.delivery import DeliveryQueue
 from buildtool.buildserver.order_check import ServerOffer
 from buildtool.buildserver.server import BuildServer
-from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.configuration.settings import Settings, load_settings, need_projects
 from buildtool.errors import BuildToolError, UsageError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, addresses_meant
@@ -51,7 +50,7 @@ from buildtool.programs.buildserver.owner_file import FILE, load_info, load_owne
 from buildtool.programs.buildserver.platforms import survey_platforms
 from buildtool.programs.buildserver.secret_files import secret_values
 from buildtool.programs.buildserver.show_info import as_json, as_text
-from buildtool.programs.common.joining import FarmEndpoint, join, said_join_line
+from buildtool.programs.common.joining import FarmEndpoint, join, renewal, said_join_line
 from buildtool.programs.common.output import say
 from buildtool.programs.common.program import (
     EXIT_CODES,
@@ -248,7 +247,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         drain_signals.clear(place.stamp)
         drain = StopRequest()
         closing.callback(drain_signals.watch(reactor, place.stamp, drain))
-        renewal = _renewal(there.farm, reactor)
+        renewing = [renewal(there.farm, reactor)] if there.farm is not None else []
         link.orders = server
         link.startService()
         try:
@@ -256,7 +255,8 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
                 log.info("stopping: {reason}", reason=stop.reason)
                 await server.hand_back(stop.reason)
         finally:
-            await renewal.stop()
+            for task in renewing:
+                await task.stop()
             deliveries.stop()
             await processes.stop_all("the build server stops")
             await link.stopService()
@@ -274,14 +274,6 @@ def _reach(program: _Program, reactor: ReactorBase) -> Reach:
     """Return how to reach the metaserver. Raises ConfigurationError."""
     farm = None if program.own is None else FarmEndpoint(reactor, program.store, program.own, logs_in=True)
     return reach(reactor, program.addresses, farm)
-
-
-def _renewal(farm: FarmEndpoint | None, reactor: ReactorBase) -> PeriodicTask:
-    """Start to renew the certificate of a farm that was joined; return the task, which does nothing for a stranger."""
-    task = PeriodicTask("the renewal of the certificate", reactor, lambda _task: farm.keep_fresh())  # type: ignore[union-attr] # started only then
-    if farm is not None:
-        task.start(0.0)
-    return task
 
 
 async def _cleared(slots: BuildSlots, stop: StopRequest) -> bool:

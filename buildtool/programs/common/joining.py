@@ -27,6 +27,7 @@ from buildtool.adapters.tls.credentials import CredentialStore, OwnIdentity
 from buildtool.adapters.tls.pinning import pinned_authority
 from buildtool.adapters.tls.signer import request_text
 from buildtool.adapters.tls.words import skew_words
+from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.errors import Unavailable, UsageError
 from buildtool.model.access.join_line import LINE_LIMIT, JoinLine, read_join_line
 from buildtool.model.addresses import at_port
@@ -42,7 +43,7 @@ LOOK_EVERY = 3_600.0
 RETRY = 60.0
 """Seconds until a renewal that failed is tried again, at most."""
 
-__all__ = ["FarmEndpoint", "join", "renew"]
+__all__ = ["FarmEndpoint", "join", "renew", "renewal"]
 
 
 def said_join_line(said: str | None) -> JoinLine | None:
@@ -251,6 +252,13 @@ class FarmEndpoint:
         made = await connecting
         self._refused = self.logs_in  # until ``let_in``
         return made
+
+
+def renewal(farm: FarmEndpoint, timers: IReactorTime) -> PeriodicTask:
+    """Start to renew the certificate of a farm that was joined; return the task."""
+    task = PeriodicTask("the renewal of the certificate", timers, lambda _task: farm.keep_fresh())
+    task.start(0.0)
+    return task
 
 
 @implementer(IStreamClientEndpoint)

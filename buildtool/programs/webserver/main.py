@@ -9,11 +9,9 @@ from functools import partial
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import maybeDeferred
-from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IReactorUNIX
+from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 from twisted.logger import Logger
 
-from buildtool.adapters.control.operator_endpoint import ControlSocket
-from buildtool.adapters.control.page_questions import MetaserverQuestions
 from buildtool.adapters.runtime.clock import WallClock
 from buildtool.adapters.tls.contexts import ANY_HTTP, ServerTls
 from buildtool.concurrency.periodic import PeriodicTask
@@ -21,13 +19,16 @@ from buildtool.configuration.description import as_object, describe
 from buildtool.configuration.port_settings import UNIX, Part
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import UsageError
+from buildtool.model.access.metaserver_addresses import MetaserverAddress, read_addresses
 from buildtool.model.addresses import at_port
 from buildtool.programs.common.farm_tls import LOOK_EVERY, FarmTls, kept_certificates
+from buildtool.programs.common.joining import renewal, said_join_line
 from buildtool.programs.common.listening import listen
 from buildtool.programs.common.output import say
 from buildtool.programs.common.program import EXIT_CODES, EXIT_OK, StopRequest, run
-from buildtool.programs.common.subcommands import Subcommand, Subcommands, number, valued
+from buildtool.programs.common.subcommands import REACHING, Several, Subcommand, Subcommands, number, valued
 from buildtool.programs.common.visitors import HttpVisitors
+from buildtool.programs.webserver.asking import addresses_said, joined, questions_to
 from buildtool.programs.webserver.site import StateReader, web_site
 
 PROGRAM = "webserver"
@@ -45,30 +46,50 @@ def _read(said: argparse.Namespace) -> Settings:
 
 def _serve(said: argparse.Namespace) -> int:
     settings = _read(said)
-    return run(PROGRAM, partial(serve, settings, said.port), verbose=said.verbose)
+    addresses = addresses_said(said, settings)
+    return run(PROGRAM, partial(serve, settings, said.port, addresses), verbose=said.verbose)
+
+
+def _join(said: argparse.Namespace) -> int:
+    line = said_join_line(said.target)
+    if line is None:
+        raise UsageError("join needs the line of an invitation: itself, a file with it, - or $BUILDTOOL_JOIN")
+    return run(PROGRAM, partial(joined, line), verbose=said.verbose)
 
 
 def _check_config(said: argparse.Namespace) -> int:
     settings = _read(said)
+    asked = [one.where for one in addresses_said(said, settings)]
     port = settings.web_port if said.port is None else said.port
     if said.json:
-        say(json.dumps({**as_object(settings), "web_port": port}))
+        say(json.dumps({**as_object(settings), "web_port": port, "asked": asked}))
         return EXIT_OK
     say("\n".join(describe(settings)))
     if said.port is not None:
         say(f"--port          {port}, in place of the web port")
+    if asked:
+        say(f"--host          {', '.join(asked)}, asked with the key of this account")
     return EXIT_OK
 
 
-async def serve(settings: Settings, port: int | None, reactor: ReactorBase, stop: StopRequest) -> int:
-    """Serve the pages until told to stop. Raises StorageUnavailable, NewerDatabase, PortTaken."""
+async def serve(
+    settings: Settings,
+    port: int | None,
+    addresses: tuple[MetaserverAddress, ...],
+    reactor: ReactorBase,
+    stop: StopRequest,
+) -> int:
+    """Serve the pages until told to stop; the metaserver is asked at ``addresses``, if there are any.
+
+    Raises StorageUnavailable, NewerDatabase, PortTaken, UsageError.
+    """
+    questions, farm = await questions_to(reactor, settings, addresses)
     reader = StateReader(reactor, settings.state_dir)
     timers, looking = IReactorTime(reactor), list[PeriodicTask]()
-    socket, clock = ControlSocket(IReactorUNIX(reactor), settings.state_dir), WallClock()
-    questions, access = (
-        MetaserverQuestions(socket, str(settings.state_dir), timers),
-        HttpVisitors(lambda: settings, clock),
-    )
+    clock = WallClock()
+    access = HttpVisitors(lambda: settings, clock)
+    if farm is not None:
+        looking.append(renewal(farm, timers))
     try:
         await reader.pages.health()
         site = web_site(settings, reader.pages, reader.logs, clock, questions, questions, access)
@@ -79,7 +100,7 @@ async def serve(settings: Settings, port: int | None, reactor: ReactorBase, stop
             tls = FarmTls(ServerTls(*certificates()), clock, timers, certificates)
             tls.take(settings)
             looking.append(PeriodicTask("the look at certificates", timers, tls.look))
-            looking[0].start(LOOK_EVERY)
+            looking[-1].start(LOOK_EVERY)
             factory = tls.listener({ANY_HTTP: site})
         listening = listen(reactor, factory, place.bind, place.port if port is None else port, "web_port", flag)
         _log.info("pages on {at}", at=_told(settings, listening.getHost()))
@@ -100,6 +121,11 @@ def _told(settings: Settings, address: object) -> str:
     return f"http{'s' if settings.speaks_tls(Part.WEB) else ''}://{at_port(address.host, address.port)}/"
 
 
+def read_host(text: str) -> tuple[MetaserverAddress, ...]:
+    """Return the addresses that ``--host`` says, for argparse. Raises UsageError."""
+    return read_addresses(text, "--host")
+
+
 _PORT = number(0, 65_535, "is no port: say a number from 1 to 65535, or 0 for a free one")
 
 COMMAND_LINE: Subcommands[int] = Subcommands(
@@ -109,14 +135,27 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
     (
         Subcommand(
             "serve", "serve the pages until it is told to stop", "--config /etc/buildtool/config.py --port 8080",
-            _serve, options=("--port",),
+            _serve, options=("--port", "--host", "--use-tls"),
         ),
         Subcommand(
             "check-config", "read the configuration, say what was understood, and end",
-            "check-config --config /etc/buildtool/config.py", _check_config, options=("--port", "--json"),
+            "check-config --config /etc/buildtool/config.py", _check_config,
+            options=("--port", "--host", "--use-tls", "--json"),
+        ),
+        Subcommand(
+            "join", "become the pages of a farm with the line of an invitation (or a file with it, or -)",
+            "join invitation.txt", _join, "[LINE]",
         ),
     ),
-    {"--port": valued("listen on this port (default: the configured web_port)", "N", _PORT)},
+    {
+        "--port": valued("listen on this port (default: the configured web_port)", "N", _PORT),
+        "--host": valued(
+            "ask the metaserver here, with the key of this account, or at an endpoint string such as tls:HOST:PORT; "
+            "may be said several times, and is tried in turn (default: over the socket in its state directory)", "HOST",
+            read_host, action=Several,
+        ),
+        "--use-tls": REACHING["--use-tls"],
+    },
     EXIT_CODES,
 )  # fmt: skip
 """Everything that can be said to the program."""
