@@ -38,7 +38,7 @@ _found = st.builds(
 )
 
 ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
-    "Hello": st.builds(Hello, _numbers, _names, _names, _numbers, st.lists(_names, max_size=3).map(tuple)),
+    "Hello": st.builds(Hello, _numbers, _names, _names, _numbers, st.lists(_names, max_size=3).map(tuple), _names),
     "Submit": st.builds(
         messages.Submit,
         client_id=strategies.client_ids,

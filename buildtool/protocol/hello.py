@@ -25,7 +25,8 @@ SOFTWARE = "buildtool"
 class Hello:
     """The first message of every connection, each way: who is there, as a value of ``PrincipalRole``.
 
-    The metaserver answers with its own. ``protocol`` and ``minor`` are the version.
+    The metaserver answers with its own, in which ``authority`` is the fingerprint of the authority of its farm, where
+    it has one. ``protocol`` and ``minor`` are the version.
     """
 
     protocol: int
@@ -33,6 +34,7 @@ class Hello:
     software: str = field(metadata={"most": 200})
     minor: int = 0
     capabilities: tuple[str, ...] = field(default=(), metadata={"most": 40, "members": 64})
+    authority: str = field(default="", metadata={"most": 64})
 
 
 def hello_of(role: str, protocol: int = PROTOCOL_VERSION) -> Hello:

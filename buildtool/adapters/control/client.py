@@ -193,7 +193,7 @@ async def _greeted(way: Way, hello: Hello, clock: IReactorTime, within: float) -
     endpoint, where = way.endpoint, way.where
     broker = await _connected(endpoint, where, clock, within)
     try:
-        await _speaking(broker, where, clock, within)
+        await _speaking(broker, way, clock, within)
         answer = await _hello(broker, hello, clock, within)
         if type(answer) is not tuple or len(answer) != 2 or not isinstance(answer[0], pb.RemoteReference):  # noqa: PLR2004
             raise _refusal(answer, where)  # noqa: TRY301 - told apart below from what is no answer
@@ -227,19 +227,19 @@ async def _connected(endpoint: IStreamClientEndpoint, where: str, clock: IReacto
         raise Unavailable(f"no metaserver answers at {where}: {problem}") from problem
 
 
-async def _speaking(broker: Guarded, where: str, clock: IReactorTime, within: float) -> None:
+async def _speaking(broker: Guarded, way: Way, clock: IReactorTime, within: float) -> None:
     """Wait until both sides have agreed to speak Perspective Broker. Raises Unavailable, Unauthorised."""
     try:
         await broker.ready.addTimeout(within, clock)
     except defer.TimeoutError as problem:
         raise Unavailable(f"it said nothing within {within:g} s, nor does a metaserver that hangs, {_KEY}") from problem
     except TLS_ERRORS as problem:
-        raise Unavailable(tls_words(problem)) from problem
+        raise Unavailable(tls_words(problem, way.unbelieved)) from problem
     except error.ConnectionClosed as problem:
         if broker.meets_tls:
-            raise Unauthorised(f"the metaserver at {where} speaks TLS, and serves nobody without a key: {JOIN}") from (
-                problem
-            )
+            raise Unauthorised(
+                f"the metaserver at {way.where} speaks TLS, and serves nobody without a key: {JOIN}"
+            ) from (problem)
         raise Unavailable(f"{broker.why}, as a metaserver does that has no descriptor left, {_KEY}") from problem
 
 

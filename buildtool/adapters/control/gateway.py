@@ -67,6 +67,11 @@ async def anybody(stranger: Principal, _transport: object, hello: Hello) -> Prin
     )
 
 
+def _no_authority() -> str:
+    """Return that there is no authority, as where everybody is trusted."""
+    return ""
+
+
 class Gateway:
     """The way to build servers (``connections``) and to followers of Requests (``followers``).
 
@@ -80,13 +85,18 @@ class Gateway:
         identify: Identify = anybody,
         limits: ConnectionLimits | None = None,
         silence: float = SILENCE,
+        authority: Callable[[], str] = _no_authority,
     ) -> None:
-        """``silence`` is after how many seconds a build server that was not heard of is taken to be gone."""
+        """``silence`` is after how many seconds a build server that was not heard of is taken to be gone.
+
+        ``authority`` returns the fingerprint of the farm's authority.
+        """
         self.connections = BuildServerConnections(clock, silence)
         self.followers = FollowerRegistry(clock)
         self._clock = clock
         self._identify = identify
         self._limits = limits
+        self._authority = authority
         self._factory: GuardedFactory | None = None
 
     def factory(
@@ -116,7 +126,7 @@ class Gateway:
                     raise Unauthorised(f"the role {principal.role.value!r} is not for this port")
 
         self._factory = GuardedFactory(
-            lambda broker: Handshake(broker, self._identify, enter), self._clock, self._limits
+            lambda broker: Handshake(broker, self._identify, enter, self._authority), self._clock, self._limits
         )
         return self._factory
 
@@ -146,6 +156,7 @@ class Handshake(RemoteEndpoint):
     _broker: Guarded
     _identify: Identify
     _enter: Callable[[Principal, Guarded], RemoteEndpoint]
+    _authority: Callable[[], str] = _no_authority
 
     def read(self, name: str, data: object) -> attrs.AttrsInstance:
         """Return a Hello; its version is compared first, since one of another version may look different.
@@ -180,7 +191,7 @@ class Handshake(RemoteEndpoint):
             broker.factory.proved(broker, principal.key, principal.name)
         endpoint = self._enter(principal, broker)
         broker.capabilities = frozenset(hello.capabilities)
-        return endpoint, codec.text_of(hello_of(ROLE))
+        return endpoint, codec.text_of(evolve(hello_of(ROLE), authority=self._authority()))
 
 
 @define(eq=False)

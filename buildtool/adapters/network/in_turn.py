@@ -8,10 +8,14 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 
 @frozen
 class Way:
-    """One way to a metaserver; ``where`` is its host and port, for messages."""
+    """One way to a metaserver; ``where`` is its host and port, for messages.
+
+    ``unbelieved`` is what is said where its certificate is not believed, if that is known.
+    """
 
     where: str
     endpoint: IStreamClientEndpoint
+    unbelieved: str = ""
 
 
 @define(eq=False)

@@ -18,7 +18,7 @@ from twisted.internet.ssl import (
 )
 
 from buildtool.adapters.tls.certificates import certificate_text, key_id, read_certificate, read_key, read_pem
-from buildtool.adapters.tls.contexts import CONTROL, KNOWS_FARM
+from buildtool.adapters.tls.contexts import CONTROL, KNOWS_FARM, KNOWS_NOBODY
 from buildtool.errors import ConfigurationError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
 
@@ -43,7 +43,7 @@ def authorities_in(directory: Path) -> tuple[x509.Certificate, ...]:
 
 def tls_to(address: MetaserverAddress, protocol: bytes = CONTROL) -> IOpenSSLClientConnectionCreator:
     """Return how to speak TLS to an address; ``protocol`` is the name for ALPN. Blocks. Raises ConfigurationError."""
-    trust, names = platformTrust(), [protocol]
+    trust, names = platformTrust(), [protocol, KNOWS_NOBODY]
     if address.trust_roots:
         believed, names = authorities_in(Path(address.trust_roots)), [protocol, KNOWS_FARM]
         trust = trustRootFromCertificates([Certificate.loadPEM(certificate_text([one])) for one in believed])
@@ -54,6 +54,17 @@ def tls_to(address: MetaserverAddress, protocol: bytes = CONTROL) -> IOpenSSLCli
     except (UnicodeError, ValueError) as error:
         raise ConfigurationError(f"the certificate of {address.host} could not be checked: {error}") from error
     return made
+
+
+def mistrust_words(address: MetaserverAddress) -> str:
+    """Return what is said where the certificate that an address shows is of no authority that is believed there."""
+    clock = "or this machine's clock is wrong"
+    if address.trust_roots:
+        return f"its certificate is of no authority in trustRoots={address.trust_roots} (put the farm's there), {clock}"
+    return (
+        "its certificate is of no authority that this machine's system believes (join the farm with a line of its "
+        f"operator's, or give tls:{address.where}:trustRoots=DIR, a directory with the farm's authority), {clock}"
+    )
 
 
 def _shown(address: MetaserverAddress) -> dict[str, object]:

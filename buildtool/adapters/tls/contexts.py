@@ -35,6 +35,10 @@ OF_THE_FARM = b"buildtool"
 KNOWS_FARM = b"buildtool-farm"
 """A name that is never agreed on: with it a peer that speaks HTTP asks to be shown the farm's own certificate."""
 
+KNOWS_NOBODY = b"buildtool-public"
+"""A name that is never agreed on: with it a peer that believes public authorities asks to be shown what browsers are,
+also where it speaks the control protocol."""
+
 CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 """The suites of TLS 1.2, in OpenSSL's words: forward secrecy and authenticated encryption. TLS 1.3 has no others."""
 
@@ -71,7 +75,7 @@ class ServerTls:
 
     ``identity`` is shown with ``chain``, the certificates that lead on from it to the authority. ``believed`` are the
     authorities whose certificates clients may show, which they need not. ``own`` is what the operator brought, such as
-    a public authority's certificate, for clients that do not say that they know the farm.
+    a public authority's certificate, for clients that do not say that they know the farm, or say that they do not.
     """
 
     identity: Identified
@@ -101,7 +105,9 @@ class ServerTls:
 
     def context(self, named: Iterable[bytes]) -> SSL.Context:
         """Return what is shown to a client that names these protocols."""
-        return self._farm if any(one.startswith(OF_THE_FARM) for one in named) else self._others
+        names = tuple(named)
+        of_farm = KNOWS_NOBODY not in names and any(one.startswith(OF_THE_FARM) for one in names)
+        return self._farm if of_farm else self._others
 
 
 @implementer(IOpenSSLServerConnectionCreator)

@@ -16,13 +16,16 @@ TLS_ERRORS = (SSL.Error, VerificationError)
 ALERT_RECORD = 21
 """The first byte of a record of TLS that says what is wrong (RFC 8446, section 5.1); the version follows, from 3 on."""
 
+UNBELIEVED = "certificate verify failed"
+"""What OpenSSL says of a certificate that it does not believe."""
+
 JOIN = "join first, with the line that the operator's `bin/metaserver invite NAME` prints"
 
 OTHER_PROTOCOL = "it speaks another protocol there: is that its control port?"
 
 _WORDS = (
     (
-        "certificate verify failed",
+        UNBELIEVED,
         "its certificate is of no authority that is believed here (join the farm), or this machine's clock is wrong",
     ),
     ("unknown ca", "it does not know the authority that signed this side's certificate: join again"),
@@ -45,8 +48,8 @@ class WrongTime(SSL.Error):
         self.words = words
 
 
-def tls_words(error: Exception) -> str:
-    """Return why a connection by TLS ended."""
+def tls_words(error: Exception, unbelieved: str = "") -> str:
+    """Return why a connection by TLS ended; ``unbelieved`` is said of a certificate that is not believed, if it is."""
     if isinstance(error, WrongTime):
         return error.words
     if isinstance(error, VerificationError):
@@ -54,7 +57,7 @@ def tls_words(error: Exception) -> str:
     reasons = " ".join(str(one[-1]) for one in error.args[0]) if error.args and isinstance(error.args[0], list) else ""
     for part, words in _WORDS:
         if part in reasons:
-            return words
+            return unbelieved if unbelieved and part == UNBELIEVED else words
     return f"TLS failed: {reasons or type(error).__name__}"
 
 

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStream
 
 from buildtool.adapters.network.endpoints import CONNECTING, machine_at
 from buildtool.adapters.network.in_turn import InTurn, Way
-from buildtool.adapters.tls.by_endpoint import tls_to
+from buildtool.adapters.tls.by_endpoint import mistrust_words, tls_to
 from buildtool.adapters.tls.contexts import ANY_HTTP
 from buildtool.adapters.tls.credentials import OwnIdentity
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, Speech
@@ -52,7 +52,7 @@ def reach(reactor: ReactorBase, addresses: Sequence[MetaserverAddress], farm: Fa
     transfers: dict[str, IOpenSSLClientConnectionCreator] = {}
     ways = []
     for one in addresses:
-        ways.append(Way(one.where, _endpoint(reactor, one, farm)))
+        ways.append(way_to(reactor, one, farm))
         if one.is_endpoint and one.speech is Speech.TLS and not _joined(one, farm):
             transfers[one.host] = tls_to(one, ANY_HTTP)
     return Reach(InTurn(tuple(ways)), farm, transfers, frozenset(one.host for one in addresses if _joined(one, farm)))
@@ -63,11 +63,19 @@ def joined_addresses(own: OwnIdentity) -> tuple[MetaserverAddress, ...]:
     return tuple(MetaserverAddress(host, port) for host, port in own.addresses)
 
 
-def _endpoint(reactor: ReactorBase, address: MetaserverAddress, farm: FarmEndpoint | None) -> IStreamClientEndpoint:
-    machine = machine_at(reactor, address.host, address.port, address.timeout or CONNECTING)
+def machine_of(reactor: ReactorBase, address: MetaserverAddress) -> IStreamClientEndpoint:
+    """Return the endpoint of an address itself, without TLS."""
+    return machine_at(reactor, address.host, address.port, address.timeout or CONNECTING)
+
+
+def way_to(reactor: ReactorBase, address: MetaserverAddress, farm: FarmEndpoint | None) -> Way:
+    """Return the way to one address, by TLS where that was said or joined. Raises ConfigurationError."""
+    machine = machine_of(reactor, address)
     if farm is not None and _joined(address, farm):
-        return farm.with_key(machine, address.host)
-    return wrapClientTLS(tls_to(address), machine) if address.speech is Speech.TLS else machine
+        return Way(address.where, farm.with_key(machine, address.host))
+    if address.speech is Speech.TLS:
+        return Way(address.where, wrapClientTLS(tls_to(address), machine), mistrust_words(address))
+    return Way(address.where, machine)
 
 
 def _joined(address: MetaserverAddress, farm: FarmEndpoint | None) -> bool:

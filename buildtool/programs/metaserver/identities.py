@@ -63,6 +63,10 @@ class FarmIdentities:
         """Return whose key it is, as far as that is known, confirmed and revoked ones too."""
         return self.accounts.book.keys.get(key)
 
+    def fingerprint(self) -> str:
+        """Return the fingerprint of the authority that signs now."""
+        return self.accounts.signer.fingerprint
+
     @property
     def keys(self) -> Handlers:
         """What a peer that joins or renews may ask."""
@@ -164,6 +168,11 @@ def identify_by(found: FarmIdentities | None, clock: Clock) -> Identify:
         return anybody
 
     return KeyHolders(found.accounts.known, clock)
+
+
+def authority_of(found: FarmIdentities | None) -> Callable[[], str]:
+    """Return what tells the fingerprint of the farm's authority; empty where all are trusted."""
+    return (lambda: "") if found is None else found.fingerprint
 
 
 def offered(

@@ -57,7 +57,7 @@ from buildtool.programs.common.visitors import HttpVisitors, transfer_reads
 from buildtool.programs.metaserver.admission import FarmCeilings, admit
 from buildtool.programs.metaserver.configured import end_outdated_builds, programs
 from buildtool.programs.metaserver.holding import StateHold
-from buildtool.programs.metaserver.identities import FarmIdentities, identify_by, offered, open_identities
+from buildtool.programs.metaserver.identities import FarmIdentities, authority_of, identify_by, offered, open_identities
 from buildtool.programs.metaserver.mail import mailing
 from buildtool.programs.metaserver.maintenance import Housekeeping
 from buildtool.programs.metaserver.reload import ConfigurationReload
@@ -241,7 +241,8 @@ class Metaserver:
 
     def _gateway(self, identities: FarmIdentities | None, clock: Clock, timers: IReactorTime) -> Gateway:
         silence, bounds = float(self.configuration.settings.lease), ConnectionLimits(most=self._ceilings.connections)
-        return Gateway(timers, silence=silence, identify=identify_by(identities, clock), limits=bounds)
+        who, farm = identify_by(identities, clock), authority_of(identities)
+        return Gateway(timers, silence=silence, identify=who, limits=bounds, authority=farm)
 
     async def _identities(
         self, store: BrokerStore, stored: OpenState, clock: Clock, timers: IReactorTime
@@ -249,10 +250,7 @@ class Metaserver:
         """Return who is known by key, or None where everybody is trusted who can connect."""
         if not self.configuration.settings.needs_keys:
             return None
-
-        def ended(key: str, why: str) -> None:
-            self._ended(key, why)
-
+        ended: Callable[[str, str], None] = lambda key, why: self._ended(key, why)  # noqa: E731, PLW0108 - it is set later
         life = stored.keys.incarnations.current
         return await open_identities(self.configuration, store, life, clock, timers, stored.threads, ended)
 

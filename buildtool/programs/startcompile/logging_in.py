@@ -1,18 +1,21 @@
 """Becoming a requester by a code that is mailed, and leaving again.
 
-A code is an invitation: with it this side joins as with the line of one. What a line would say of the metaserver's
-authority is believed as it is shown at first, in a line that says so, unless ``--fingerprint`` says it; between asking
-for a code and showing it, it is kept beside the key.
+A code is an invitation: with it this side joins as with the line of one. What a line would say of the farm's authority
+is said by ``--fingerprint``; else by the metaserver, where its certificate is one that is believed here; else it is
+believed as it is shown at first. A line says which. Between asking for a code and showing it, it is kept with the key.
 
-Tested by tests/e2e/test_login.py.
+Tested by tests/e2e/test_login.py and tests/programs/startcompile/test_logging_in.py.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import wrapClientTLS
@@ -23,23 +26,28 @@ from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
 from buildtool.adapters.control.client import greet
-from buildtool.adapters.network.endpoints import machine_at
+from buildtool.adapters.network.in_turn import InTurn
 from buildtool.adapters.tls.certificates import key_id
 from buildtool.adapters.tls.contexts import ClientTls
 from buildtool.adapters.tls.credentials import CredentialStore, OwnIdentity
 from buildtool.adapters.tls.pinning import chain_at, pinned_authority
+from buildtool.adapters.tls.words import TLS_ERRORS
 from buildtool.errors import Unauthorised, Unavailable, UsageError
 from buildtool.model.access.confirmation import read_code
 from buildtool.model.access.join_line import JoinLine
+from buildtool.model.access.metaserver_addresses import MetaserverAddress, Speech
 from buildtool.model.addresses import at_port, valid_address
 from buildtool.model.names import is_digest
 from buildtool.model.principal import PrincipalRole
 from buildtool.model.text import moment_words
-from buildtool.programs.common.joining import join, renew, store_for
+from buildtool.programs.common.joining import farm_at, join, renew, store_for
 from buildtool.programs.common.output import complain, put, say, say_line
+from buildtool.programs.common.reaching import machine_of, way_to
 from buildtool.protocol.enrolment import AskCode, CodeMailed, Leave
 from buildtool.protocol.messages import Ok
 from buildtool.requester.outcome import ExitCode
+
+T = TypeVar("T")
 
 TRIES = 3
 """How often a code may be typed."""
@@ -62,18 +70,23 @@ class Login:
             raise UsageError("--fingerprint has 64 digits from 0 to 9 and a to f, as in the line of an invitation")
         return cls(valid_address(email), read_code(code), pin, wants_json)
 
-    async def run(self, reactor: ReactorBase, address: tuple[str, int]) -> int:
-        """Log in, or have a code mailed and say how to go on. Raises UsageError, Unauthorised, Unavailable."""
-        store = store_for(address)
-        own = store.load()
-        if own is not None:
-            raise UsageError(f"you are logged in at {at_port(*address)} already, as {own.name}: logout ends that")
+    async def run(self, reactor: ReactorBase, addresses: Sequence[MetaserverAddress]) -> int:
+        """Log in at the first address that answers, or have a code mailed and say how to go on.
+
+        Raises UsageError, Unauthorised, Unavailable.
+        """
+        _check_encrypted(addresses)
+        farm = await farm_at(reactor, set(_places(addresses)))
+        if farm is not None:
+            where = ",".join(at_port(*one) for one in farm.own.addresses)
+            raise UsageError(f"you are logged in at {where} already, as {farm.own.name}: logout ends that")
+        store = store_for(_places(addresses)[0])
         pin = self.fingerprint or store.pending()
         if not pin:
-            pin = await self._trusted(reactor, address)
+            pin = await in_turn(addresses, partial(believed_authority, reactor))
         if self.code:
-            return self._done(await self._join(reactor, address, pin, store, self.code), store)
-        told = await self._asked(reactor, address, pin)
+            return self._done(await self._join(reactor, addresses, pin, store, self.code), store)
+        told = await in_turn(addresses, partial(self._asked, reactor, pin))
         store.keep_pending(pin)
         if self.wants_json:
             said = {"email": told.email, "mailed_at": told.mailed_at, "expires": told.expires, "fresh": told.fresh}
@@ -83,37 +96,27 @@ class Login:
         if not sys.stdin.isatty():
             say(f"then say: login {self.email} --code CODE")
             return int(ExitCode.OK)
-        return self._done(await self._typed(reactor, address, pin, store), store)
+        return self._done(await self._typed(reactor, addresses, pin, store), store)
 
-    async def _trusted(self, reactor: ReactorBase, address: tuple[str, int]) -> str:
-        where = at_port(*address)
-        chain = await chain_at(machine_at(reactor, *address), where, IReactorTime(reactor), address[0])
-        pin = key_id(chain[1] if len(chain) > 1 else chain[-1])  # who made the certificate that is shown
-        complain(
-            f"{where} is trusted at first use: the key of its authority is sha256:{pin}, as in every line that its "
-            "operator's `bin/metaserver invite` prints, and --fingerprint compares it"
-        )
-        return pin
-
-    async def _asked(self, reactor: ReactorBase, address: tuple[str, int], pin: str) -> CodeMailed:
-        where, endpoint, timers = at_port(*address), machine_at(reactor, *address), IReactorTime(reactor)
-        authority = await pinned_authority(endpoint, where, pin, timers, address[0])
-        secured = wrapClientTLS(ClientTls([authority], name=address[0]), endpoint)
-        session = await greet(secured, where, PrincipalRole.JOINING.value, timers)
+    async def _asked(self, reactor: ReactorBase, pin: str, address: MetaserverAddress) -> CodeMailed:
+        machine, timers = machine_of(reactor, address), IReactorTime(reactor)
+        authority = await pinned_authority(machine, address.where, pin, timers, address.host)
+        secured = wrapClientTLS(ClientTls([authority], name=address.host), machine)
+        session = await greet(secured, address.where, PrincipalRole.JOINING.value, timers)
         try:
             return await session.ask(AskCode(self.email), CodeMailed)
         finally:
             session.close()
 
     async def _typed(
-        self, reactor: ReactorBase, address: tuple[str, int], pin: str, store: CredentialStore
+        self, reactor: ReactorBase, addresses: Sequence[MetaserverAddress], pin: str, store: CredentialStore
     ) -> OwnIdentity:
         for left in reversed(range(TRIES)):
             code = read_code(await _answer(reactor, "code: "))
             if not code:
                 raise UsageError(f"no code was typed; later, say: login {self.email} --code CODE")
             try:
-                return await self._join(reactor, address, pin, store, code)
+                return await self._join(reactor, addresses, pin, store, code)
             except Unauthorised as error:
                 if not left:
                     raise
@@ -121,9 +124,9 @@ class Login:
         raise UsageError("no code was typed")
 
     async def _join(
-        self, reactor: ReactorBase, address: tuple[str, int], pin: str, store: CredentialStore, code: str
+        self, reactor: ReactorBase, addresses: Sequence[MetaserverAddress], pin: str, store: CredentialStore, code: str
     ) -> OwnIdentity:
-        own = await join(reactor, JoinLine((address,), pin, code), store)
+        own = await join(reactor, JoinLine(_places(addresses), pin, code), store)
         store.forget_pending()
         return own
 
@@ -133,6 +136,62 @@ class Login:
         words = f"logged in at {where} as {own.name}; your key is in {store.directory}, and logout removes it"
         say(json.dumps(told)) if self.wants_json else say_line(words)
         return int(ExitCode.OK)
+
+
+async def believed_authority(reactor: ReactorBase, address: MetaserverAddress) -> str:
+    """Return the fingerprint of the authority of the farm at an address, and print why it is believed.
+
+    That is what the metaserver says whose certificate is one that is believed here, by the system's authorities or by
+    those that the address names. Where it is none, it is what is shown there, unless the address names authorities.
+    Raises Unavailable, ConfigurationError.
+    """
+    machine, timers, where = machine_of(reactor, address), IReactorTime(reactor), address.where
+    try:
+        way = way_to(reactor, evolve(address, speech=Speech.TLS), None)
+        session = await greet(InTurn((way,)), where, PrincipalRole.JOINING.value, timers)
+    except Unavailable as error:
+        if address.trust_roots or not isinstance(error.__cause__, TLS_ERRORS):
+            raise
+    else:
+        session.close()
+        if is_digest(pin := session.theirs.authority):
+            complain(
+                f"{where} shows a certificate that is believed here, and says that the key of its farm's authority is "
+                f"sha256:{pin}: that is what is checked from now on"
+            )
+            return pin
+    chain = await chain_at(machine, where, timers, address.host)
+    if not chain:
+        raise Unavailable(f"what answers at {where} does not speak TLS as a metaserver does")
+    pin = key_id(chain[1] if len(chain) > 1 else chain[-1])  # who made the certificate that is shown
+    complain(
+        f"{where} is trusted at first use: the key of its authority is sha256:{pin}, as in every line that its "
+        "operator's `bin/metaserver invite` prints, and --fingerprint compares it"
+    )
+    return pin
+
+
+async def in_turn(addresses: Sequence[MetaserverAddress], do: Callable[[MetaserverAddress], Awaitable[T]]) -> T:
+    """Return what is done at the first address that answers. Raises Unavailable, which says all that went wrong."""
+    problems: list[Unavailable] = []
+    for one in addresses:
+        try:
+            return await do(one)
+        except Unavailable as error:
+            problems.append(error)
+    if len(problems) == 1:
+        raise problems[0]
+    raise Unavailable("; ".join(map(str, problems)))
+
+
+def _places(addresses: Sequence[MetaserverAddress]) -> tuple[tuple[str, int], ...]:
+    return tuple((one.host, one.port) for one in addresses)
+
+
+def _check_encrypted(addresses: Sequence[MetaserverAddress]) -> None:
+    for one in addresses:
+        if one.speech is Speech.PLAIN:
+            raise UsageError(f"tcp:{one.where} is plain, and keys are given by TLS only: say tls:{one.where}")
 
 
 def code_words(told: CodeMailed) -> str:
@@ -147,14 +206,15 @@ class Logout:
 
     wants_json: bool = False
 
-    async def run(self, reactor: ReactorBase, address: tuple[str, int]) -> int:
+    async def run(self, reactor: ReactorBase, addresses: Sequence[MetaserverAddress]) -> int:
         """Revoke the own key there, and remove it here; print that. Raises UsageError, Unavailable."""
-        where, store = at_port(*address), store_for(address)
-        own = store.load()
-        if own is None:
+        _check_encrypted(addresses)
+        where, farm = " or ".join(one.where for one in addresses), await farm_at(reactor, set(_places(addresses)))
+        if farm is None:
             raise UsageError(f"you are not logged in at {where}")
+        own, store = farm.own, farm.store
         try:
-            await _leave(reactor, address, own, store)
+            await in_turn(addresses, partial(_leave, reactor, own, store))
         except Unavailable as error:
             raise Unavailable(
                 f"{error}; so your key was not revoked there, and is kept: say logout again, or have the operator "
@@ -166,12 +226,12 @@ class Logout:
         return int(ExitCode.OK)
 
 
-async def _leave(reactor: ReactorBase, address: tuple[str, int], own: OwnIdentity, store: CredentialStore) -> None:
+async def _leave(reactor: ReactorBase, own: OwnIdentity, store: CredentialStore, address: MetaserverAddress) -> None:
     """Revoke the own key. The connection ends with it, so that the answer may be lost: then it is asked for again."""
     timers = IReactorTime(reactor)
     try:
-        secured = wrapClientTLS(own.tls(any_time=True, host=address[0]), machine_at(reactor, *address))
-        session = await greet(secured, at_port(*address), PrincipalRole.RENEWING.value, timers)
+        secured = wrapClientTLS(own.tls(any_time=True, host=address.host), machine_of(reactor, address))
+        session = await greet(secured, address.where, PrincipalRole.RENEWING.value, timers)
         try:
             await session.ask(Leave(), Ok)
         except Unavailable:

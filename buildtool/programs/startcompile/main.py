@@ -92,7 +92,7 @@ class _Errand:
         if isinstance(work, JoinLine):
             return await joined(reactor, work, said)
         if isinstance(work, Login | Logout):
-            return await work.run(reactor, (said.addresses[0].host, said.addresses[0].port))
+            return await work.run(reactor, said.addresses)
         if work is None:
             return await examined(reactor, said)
         there = reach(reactor, *await addressed(reactor, said))

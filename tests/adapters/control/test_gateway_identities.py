@@ -77,7 +77,7 @@ class KeyedCase(TestCase):
         self.gone: list[tuple[str, str]] = []
         self.accounts = await self._accounts("first", life)
         holders = KeyHolders(self.accounts.known, self.now)
-        gateway = Gateway(self.clock, identify=holders)
+        gateway = Gateway(self.clock, identify=holders, authority=lambda: self.authority.fingerprint)
         requests = FakeRequestService({12: messages.waiting()})
         factory = gateway.factory(
             requests.handlers, FakeBuildServerService().handlers, {**self.accounts.joining, **self.accounts.keeping}

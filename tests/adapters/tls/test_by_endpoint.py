@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from buildtool.adapters.network.violation_log import ViolationLog
-from buildtool.adapters.tls.by_endpoint import authorities_in, tls_to
+from buildtool.adapters.tls.by_endpoint import authorities_in, mistrust_words, tls_to
 from buildtool.adapters.tls.certificates import (
     Identified,
     certificate_text,
@@ -26,6 +27,7 @@ from buildtool.adapters.tls.certificates import (
 )
 from buildtool.adapters.tls.contexts import ANY_HTTP, CONTROL, ServerTls
 from buildtool.adapters.tls.one_port import OnePort, listening
+from buildtool.adapters.tls.own_certificate import OwnCertificate
 from buildtool.adapters.tls.words import TLS_ERRORS, tls_words
 from buildtool.errors import ConfigurationError
 from buildtool.model.access.metaserver_addresses import read_addresses
@@ -45,8 +47,10 @@ class Hears(Listens):
 class EndpointTests(TestCase):
     timeout = 20
 
+    own: OwnCertificate | None = None
+
     def setUp(self) -> None:
-        self.directory = Path(self.mktemp())
+        self.directory = Path(self.mktemp()).absolute()
         self.directory.mkdir()
         now = time.time()
         self.authority = new_authority("farm", now)
@@ -59,7 +63,7 @@ class EndpointTests(TestCase):
         clock, key = IReactorTime(reactor), new_key()
         shown = Identified(key, server_certificate(self.authority, key.public_key(), names, time.time()))
         port = OnePort({CONTROL: Speaking("control"), ANY_HTTP: Speaking("http")}, clock, ViolationLog(clock))
-        tls = ServerTls(shown, [self.authority.certificate], [self.authority.certificate])
+        tls = ServerTls(shown, [self.authority.certificate], [self.authority.certificate], self.own)
         made = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(listening(tls, port))
         self.addCleanup(made.stopListening)
         (address,) = read_addresses(f"tls:{host}:{made.getHost().port}{more}", "--host")
@@ -82,14 +86,37 @@ class EndpointTests(TestCase):
         told = await self._ask("127.0.0.1", f":trustRoots={self.directory}{files}", ("127.0.0.1",))
         self.assertEqual(told, f"control {key_id(key)}".encode())
 
+    async def test_without_more_the_systems_authorities_are_believed_where_a_certificate_of_one_is_shown(self) -> None:
+        """The metaserver shows it on its own port, and to others the farm's; its host's name counts as any site's."""
+        public, key = new_authority("Public Trust", time.time()), new_key()
+        roots = self.directory / "system.pem"
+        roots.write_bytes(certificate_text([public.certificate]))
+        before = os.environ.get("SSL_CERT_FILE")
+        self.addCleanup(lambda: os.environ.pop("SSL_CERT_FILE") and before and os.environ.update(SSL_CERT_FILE=before))
+        os.environ["SSL_CERT_FILE"] = str(roots)
+        self.own = OwnCertificate(key, server_certificate(public, key.public_key(), ["localhost"], time.time()), ())
+        self.assertEqual(await self._ask("localhost", "", ("127.0.0.1",)), b"control nobody")
+        farms = f":trustRoots={self.directory}/farm"
+        (self.directory / "farm").mkdir()
+        (self.directory / "authority-1.pem").rename(self.directory / "farm" / "a.pem")
+        self.assertEqual(await self._ask("127.0.0.1", farms, ("127.0.0.1",)), b"control nobody")
+        with pytest.raises(TLS_ERRORS) as caught:
+            await self._ask("127.0.0.1", "", ("127.0.0.1",))
+        self.assertIn("is not for the host that was said", tls_words(caught.value))
+
     async def test_a_certificate_for_another_host_or_of_an_unknown_authority_is_not_believed(self) -> None:
+        (self.directory / "other").mkdir()
+        other = new_authority("other", time.time()).certificate
+        (self.directory / "other" / "b.pem").write_bytes(certificate_text([other]))
         for more, words in (
             (f":trustRoots={self.directory}", "is not for the host that was said"),
-            ("", "of no authority that is believed here"),
+            (f":trustRoots={self.directory}/other", f"of no authority in trustRoots={self.directory}/other (put"),
+            ("", "of no authority that this machine's system believes (join the farm with a line"),
         ):
             with pytest.raises(TLS_ERRORS) as caught:
                 await self._ask("127.0.0.1", more, ("farm.example.org",))
-            self.assertIn(words, tls_words(caught.value))
+            (address,) = read_addresses(f"tls:127.0.0.1:1{more}", "--host")
+            self.assertIn(words, tls_words(caught.value, mistrust_words(address)))
 
     def _refused(self, directory: Path) -> str:
         with self.assertRaises(ConfigurationError) as caught:
