@@ -133,7 +133,7 @@ class RequestService:
             if not is_client_id(item.client_id):
                 raise errors.UsageError("the client request id is 32 hex digits")
             self.permissions.project(by, item.project)
-        items = tuple(evolve(item, email=item.email or by.owner) for item in items)
+        items = _addressed(by, items)
         # What was answered before is answered again without a look at the origin. Where that is not asked for
         # anything, the broker's own look is enough: it takes a batch of submissions at a time.
         if not all(is_commit_id(item.revision) and not item.revrange for item in items):
@@ -362,3 +362,14 @@ def _explained(answer: answers.Answer) -> answers.ExplainedAnswer:
     if not isinstance(answer, answers.ExplainedAnswer):
         raise errors.InternalError("the metaserver answered a question with something else")
     return answer
+
+
+def _addressed(by: Principal, items: tuple[messages.Submit, ...]) -> tuple[messages.Submit, ...]:
+    """Return submissions of which each says who is told: the caller's own address where none was said.
+
+    Raises UsageError where there is none.
+    """
+    if not items[0].email and not by.owner:
+        why = f"the key of {by.name} has no e-mail address" if by.key else "no key says who you are"
+        raise errors.UsageError(f"{why}: say who is told")
+    return tuple(evolve(item, email=item.email or by.owner) for item in items)

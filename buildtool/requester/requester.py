@@ -30,7 +30,7 @@ from buildtool.protocol.messages import (
 from buildtool.requester.follow import ChangeLines, FollowedRequest, LogShower
 from buildtool.requester.matrix import RequestWatch, answered_together, news, table
 from buildtool.requester.outcome import ExitCode, RequestResult, exit_of_state
-from buildtool.requester.text import answered, clean, ended, explained, how_to_go_on, waits
+from buildtool.requester.text import addressee, answered, clean, ended, explained, how_to_go_on, waits
 
 TRIES = 6
 """How often a submission or a download is tried in all, when connections are lost."""
@@ -66,6 +66,7 @@ class Requester:
     place: Destination
     timers: IReactorTime
     program: str = "bin/startcompile.py"
+    owner: str = ""
     _followed: FollowedRequest | None = field(default=None, init=False)
     _client: MetaserverClient | None = field(default=None, init=False)
 
@@ -83,7 +84,7 @@ class Requester:
             self._followed = FollowedRequest(told, self.console, changes)
             self._say(answered(told, milliseconds))
             if waits(told):
-                self._say(how_to_go_on(told, plan.submit.email, self.program))
+                self._say(how_to_go_on(told, plan.submit.email or self.owner, self.program))
                 if plan.foreground:
                     told = await self._follow(self._followed)
                     changes.sum_up()
@@ -104,7 +105,7 @@ class Requester:
             watch = RequestWatch(list(answered_all.items), lambda told: changes.say(news(told)))
             self._say(answered_together(submits, watch.told, milliseconds, self.program))
             if watch.goes_on():
-                self.console.say(f"mail will go to {submits[0].email} when all have ended")
+                self.console.say(f"mail will go to {addressee(submits[0].email or self.owner)} when all have ended")
             if plans[0].foreground:
                 await self._hear_all(watch)
                 changes.sum_up()

@@ -66,7 +66,12 @@ def _artifact(found: FoundArtifact) -> list[str]:
 
 def how_to_go_on(told: RequestStatus, email: str, program: str) -> list[str]:
     """Return what a person who stops waiting needs: that mail will come, where to look, how to cancel."""
-    return [f"mail will go to {email}", *where_to_look(told, program)]
+    return [f"mail will go to {addressee(email)}", *where_to_look(told, program)]
+
+
+def addressee(email: str) -> str:
+    """Return who is mailed: an address that is known here, or the one that the metaserver knows of a key."""
+    return clean(email) or "the address of your key"
 
 
 def where_to_look(told: RequestStatus, program: str) -> list[str]:

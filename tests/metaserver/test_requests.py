@@ -454,6 +454,8 @@ class RightsTests(SynchronousTestCase):
         assert said == "ben asks for builds in the name of ben@example.org only, not of eve@example.com"
         assert self.ask(ROOT, "submit", self.submission(3, EVE.owner)).state == "waiting"
         self.refused(WATCHER, "submit", self.submission(4, EVE.owner))
+        nobody = self.refused(evolve(WATCHER, key="7"), "submit", self.submission(5, ""), UsageError)
+        assert nobody == "the key of watcher has no e-mail address: say who is told"
 
     def test_who_asked_sees_and_cancels_by_their_key_and_nobody_else_does(self) -> None:
         told = self.ask(BEN, "submit", self.submission())

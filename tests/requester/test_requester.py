@@ -434,6 +434,12 @@ def test_a_request_is_cancelled_by_its_id_and_token() -> None:
     assert cancel(it, Cancel(12, "wrong")).check(Unauthorised)
 
 
+def test_who_leaves_the_address_out_is_told_whom_the_key_has_mailed() -> None:
+    told = messages.waiting()
+    (known, *_), (unknown, *_) = (lines.how_to_go_on(told, email, "x") for email in ("ben@example.org", ""))
+    assert (known, unknown) == ("mail will go to ben@example.org", "mail will go to the address of your key")
+
+
 # --- words ------------------------------------------------------------------------------------------------
 
 told_anything = messages.ALL["RequestStatus"]

@@ -46,13 +46,17 @@ _PENDING = "login"
 
 @frozen
 class OwnIdentity:
-    """The identity of this side at a farm: name, role, key, believed authorities, and where the metaserver is."""
+    """The identity of this side at a farm: name, role, key, believed authorities, and where the metaserver is.
+
+    ``owner`` is the e-mail address that the metaserver knows of it, as far as it said that.
+    """
 
     name: str
     role: str
     identified: Identified
     believed: tuple[x509.Certificate, ...]
     addresses: tuple[tuple[str, int], ...]
+    owner: str = ""
 
     def tls(self, protocol: bytes = CONTROL, *, host: str, any_time: bool = False, skew: float = 0.0) -> ClientTls:
         """Return how to connect to the farm at a host.
@@ -114,6 +118,7 @@ class CredentialStore:
             "certificate": told.certificate,
             "authorities": list(told.authorities),
             "addresses": [list(one) for one in addresses],
+            "owner": told.owner,
         }
         path = self.directory / _IDENTITY
         try:
@@ -181,4 +186,5 @@ def _identity(said: dict[str, Any], key: Key) -> OwnIdentity:
         raise ValueError("it is not the one certificate of this key")
     believed = read_certificate("".join(said["authorities"]).encode())
     addresses = tuple((str(host), int(port)) for host, port in said["addresses"])
-    return OwnIdentity(str(said["name"]), str(said["role"]), Identified(key, certificate), believed, addresses)
+    name, role, owner = (str(said.get(one, "")) for one in ("name", "role", "owner"))
+    return OwnIdentity(name, role, Identified(key, certificate), believed, addresses, owner)

@@ -35,6 +35,9 @@ from buildtool.protocol.messages import TOGETHER
 T = TypeVar("T")
 
 _REQUEST_ID = re.compile(r"([0-9]{1,18})(?:-([A-Za-z0-9]{1,80}))?\Z")
+MAILING = ("ask", "matrix")
+"""The commands about whose end somebody is mailed."""
+
 _MATRIX_LIMIT = 1024 * 1024
 _HELP = frozenset({"-h", "--help"})
 
@@ -57,7 +60,7 @@ class Arguments:
     """All that the command line said. ``target`` is what its command is about, ``addresses`` where the metaserver is.
 
     ``asked`` is what is asked for: one, or more when options have several values or there is a matrix. ``flags`` has
-    everything as it was said.
+    everything as it was said, and ``mails`` says that somebody is mailed about what is asked for.
     """
 
     settings: Settings
@@ -71,6 +74,7 @@ class Arguments:
     json: bool = False
     code: str = ""
     fingerprint: str = ""
+    mails: bool = False
     flags: argparse.Namespace = field(factory=argparse.Namespace)
 
 
@@ -101,7 +105,7 @@ def parse(
     words, target = _positional(rest, parser), getattr(flags, TARGET, None)
     asked: list[BuildArguments] = []
     if project is not None and asks:
-        email = _address(words, line, needed=not command.words.startswith("["))
+        email = _address(words, line)
         asked = _matrix(target, flags, email, project) if isinstance(target, Path) else _products(flags, email, project)
     elif words:
         raise UsageError(parser.unknown(words[0]))
@@ -120,6 +124,7 @@ def parse(
         json=flags.json,
         code=getattr(flags, "code", None) or "",
         fingerprint=getattr(flags, "fingerprint", None) or "",
+        mails=command.name in MAILING,
         flags=flags,
     )
 
@@ -207,11 +212,9 @@ def read_request_id(text: str) -> tuple[int, str]:
     return int(found[1]), found[2] or ""
 
 
-def _address(words: list[str], line: Subcommands[T], *, needed: bool) -> str:
+def _address(words: list[str], line: Subcommands[T]) -> str:
     """Return the address in its one form, "" if there is none. Raises UsageError; a mistyped command is named."""
     if not words:
-        if needed:
-            raise UsageError("say who is told: an e-mail address (--help shows an example)")
         return ""
     if "@" not in words[0] and (near := difflib.get_close_matches(words[0], [one.name for one in line.commands], 1)):
         raise UsageError(f"{words[0][:80]!r} is neither an e-mail address nor a command: did you mean {near[0]}?")

@@ -84,6 +84,13 @@ async def addressed(reactor: ReactorBase, said: Arguments) -> tuple[tuple[Metase
     return addresses, farm
 
 
+def check_addressee(said: Arguments, farm: FarmEndpoint | None) -> None:
+    """Raise UsageError where a build is asked for, and neither an address nor a key says who is told."""
+    has_key = farm is not None or any(one.certificate for one in said.addresses)
+    if said.mails and not said.asked[0].email and not has_key:
+        raise UsageError("say who is told: an e-mail address (--help shows an example), or join, and your key has one")
+
+
 async def joined(reactor: ReactorBase, line: JoinLine, said: Arguments) -> int:
     """Join a farm, and print as who, and how to ask there where the configuration names another metaserver.
 

@@ -41,7 +41,13 @@ from buildtool.programs.startcompile.command_line import (
     parse,
     read_request_id,
 )
-from buildtool.programs.startcompile.connecting import MetaserverConnector, addressed, as_answered, joined
+from buildtool.programs.startcompile.connecting import (
+    MetaserverConnector,
+    addressed,
+    as_answered,
+    check_addressee,
+    joined,
+)
 from buildtool.programs.startcompile.consoles import PlainConsole, SilentConsole, TerminalConsole
 from buildtool.programs.startcompile.flags import ASKING, EVERYWHERE, LOGGING_IN
 from buildtool.programs.startcompile.logging_in import Login, Logout
@@ -97,6 +103,7 @@ class _Errand:
             return await examined(reactor, said)
         there = reach(reactor, *await addressed(reactor, said))
         role = "requester" if there.farm is None else there.farm.own.role
+        check_addressee(said, there.farm)
         connect = MetaserverConnector(there.ways, there.where, timers, role)
         if isinstance(work, RemoteAct):
             return await work.done(connect, said)
@@ -104,7 +111,8 @@ class _Errand:
         downloads = TransferClient(timers, files, farm=there.transfers)
         console = _console(said, timers)
         place = FilePlace(OutputPlace(said.output), files)
-        requester = Requester(connect, downloads, console, place, timers, sys.argv[0] or PROGRAM)
+        owner = "" if there.farm is None else there.farm.own.owner
+        requester = Requester(connect, downloads, console, place, timers, sys.argv[0] or PROGRAM, owner)
         working = Deferred.fromCoroutine(work(requester))
         stopping = Deferred.fromCoroutine(stop.asked())
         stopping.addCallback(lambda _: working.cancel())
@@ -185,15 +193,16 @@ _ASKING = tuple(ASKING)
 
 COMMAND_LINE: Subcommands[Work | JoinLine | Login | Logout | RemoteAct | None] = Subcommands(
     PROGRAM,
-    "Ask for a binary: at once if there is one that will do, otherwise it is built and EMAIL is told.",
+    "Ask for a binary: at once if there is one that will do, otherwise it is built and EMAIL is told (without one, the "
+    "address of your key).",
     (
         Subcommand(
             "ask", "ask for a binary", "--revision v1.2 --arch powerpc --foreground anna@example.org",
-            _ask, options=_ASKING, words="EMAIL",
+            _ask, options=_ASKING, words="[EMAIL]",
         ),
         Subcommand(
             "matrix", "ask for several at once: in each line of FILE options, added to those given",
-            "matrix builds.txt --foreground anna@example.org", _ask, "FILE", Path, _ASKING, "EMAIL",
+            "matrix builds.txt --foreground anna@example.org", _ask, "FILE", Path, _ASKING, "[EMAIL]",
         ),
         Subcommand(
             "explain", "ask for nothing: say what would be answered, and why", "explain --arch powerpc",
@@ -285,7 +294,7 @@ def _interrupted(requester: Requester, said: Arguments) -> RequestResult:
     told = requester.told
     if told is not None and said.asked and waits(told) and not said.json:
         complain("interrupted; the request goes on")
-        for line in how_to_go_on(told, said.asked[0].email, requester.program):
+        for line in how_to_go_on(told, said.asked[0].email or requester.owner, requester.program):
             complain(line)
     elif not said.json:
         complain("interrupted")

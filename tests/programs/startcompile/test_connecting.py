@@ -3,6 +3,7 @@
 from typing import cast
 
 import pytest
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.task import Clock
@@ -19,10 +20,14 @@ from buildtool.errors import (
     UnknownProject,
     UsageError,
 )
-from buildtool.programs.startcompile.connecting import STARTING, MetaserverConnector, as_answered
+from buildtool.model.access.metaserver_addresses import read_addresses
+from buildtool.programs.common.joining import FarmEndpoint
+from buildtool.programs.startcompile.connecting import STARTING, MetaserverConnector, as_answered, check_addressee
 from tests import messages
 from tests.adapters.control.wires import Wires
 from tests.fakes import FakeBuildServerService, FakeRequestService
+from tests.programs.startcompile.test_command_line import ANNA
+from tests.programs.startcompile.test_command_line import said as understood
 
 
 def outcome(deferred: Deferred[Session]) -> list[object]:
@@ -103,3 +108,17 @@ def test_what_the_metaservers_machine_lacks_is_not_looked_for_on_ones_own(kind: 
     told = as_answered(kind("git is not installed on this machine"), "farm.example:1")
     assert isinstance(told, kind)
     assert str(told) == "the metaserver at farm.example:1 says: git is not installed on this machine"
+
+
+def test_an_address_may_be_left_out_where_a_key_says_who_asks() -> None:
+    """Without a key one line says so before anybody is asked; nobody is mailed about an explanation."""
+    key = cast(FarmEndpoint, object())
+    for line in ("", "--utf8"):
+        said = understood(line)
+        with pytest.raises(UsageError, match="say who is told: an e-mail address"):
+            check_addressee(said, None)
+        check_addressee(said, key)
+        shown = read_addresses("tls:h:1:certificate=c:privateKey=k", "--host")
+        check_addressee(evolve(said, addresses=shown), None)
+    for line in (ANNA, "explain", "why 12-abcdef"):
+        check_addressee(understood(line), None)
