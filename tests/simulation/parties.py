@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any
 
-from attrs import define
+from attrs import define, field
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from buildtool.adapters.control.client import greet
@@ -39,6 +40,11 @@ class Party:
     line: str = ""
     own: OwnIdentity | None = None
     joined: int = 0
+    drawn: float = field(init=False)
+    """What the program has drawn by which it renews sooner than others that joined at the same time."""
+
+    def __attrs_post_init__(self) -> None:
+        self.drawn = Random(self.name).random()  # of its own: what else happens in a world stays what it was
 
     @property
     def store(self) -> CredentialStore:
@@ -61,7 +67,7 @@ class Party:
                     self.own = await self._on_disk(life, self.store.load)
                 if self.own is None:
                     await self._join(life)
-                elif self.own.identified.renew_at() <= self.world.clock_of_others():
+                elif self.own.identified.renew_at(self.drawn) <= self.world.clock_of_others():
                     await self.renew(life)
                 if self.own is not None:
                     return

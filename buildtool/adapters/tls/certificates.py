@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from buildtool.adapters.storage.filesystem import RealDisk, read_whole
+from buildtool.model.access.renewal import renewal_at
 
 DAY = 86_400.0
 AUTHORITY_LIFE = 20 * 365 * DAY
@@ -33,9 +34,6 @@ CERTIFICATE_LIFE = 30 * DAY
 
 BACKDATED = 300.0
 """Seconds by which a certificate begins before it was made: clocks differ."""
-
-RENEWED_AFTER = 2 / 3
-"""The part of its life after which a certificate is renewed."""
 
 PEM_LIMIT = 64 * 1024
 """Most bytes of a file with keys and certificates."""
@@ -61,10 +59,10 @@ class Identified:
         """Return when the certificate ends, in seconds of wall time."""
         return life_of(self.certificate)[1]
 
-    def renew_at(self) -> float:
-        """Return when the certificate is to be renewed, in seconds of wall time."""
+    def renew_at(self, fraction: float = 0.0) -> float:
+        """Return when the certificate is to be renewed, in seconds of wall time; ``fraction`` as in ``renewal_at``."""
         began, ends = life_of(self.certificate)
-        return ends - (1 - RENEWED_AFTER) * (ends - began - BACKDATED)
+        return renewal_at(began + BACKDATED, ends, fraction)
 
 
 def new_key() -> Key:

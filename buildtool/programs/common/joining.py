@@ -6,6 +6,7 @@ Tested by tests/e2e/test_identities.py.
 from __future__ import annotations
 
 import os
+import random
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Collection
@@ -157,7 +158,8 @@ class FarmEndpoint:
     """The identity of this side at a farm that it joined, for as long as it runs.
 
     A certificate that is due is renewed before a connection is made, and by ``keep_fresh``. ``clock`` returns wall
-    time; ``logs_in`` says that ``let_in`` will be called, and ``renews`` whether connecting renews.
+    time; ``logs_in`` says that ``let_in`` will be called, and ``renews`` whether connecting renews. ``draw`` returns a
+    number from 0 to 1, by which those that joined at once do not all renew at once.
     """
 
     reactor: ReactorBase
@@ -166,6 +168,7 @@ class FarmEndpoint:
     clock: Callable[[], float] = time.time
     logs_in: bool = False
     renews: bool = True
+    draw: Callable[[], float] = random.random
     skew: float = field(default=0.0, init=False)
     """By how many seconds the metaserver's clock was ahead at the last renewal."""
 
@@ -173,6 +176,10 @@ class FarmEndpoint:
     _refused: bool = field(default=False, init=False)
     _quiet_until: float = field(default=0.0, init=False)
     _lock: DeferredLock = field(factory=DeferredLock, init=False)
+    _drawn: float = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._drawn = self.draw()
 
     def transfers(self, host: str, port: int) -> ClientTls | None:
         """Return how to speak to the transfer port: the farm's own is at the hosts where the metaserver is."""
@@ -208,23 +215,28 @@ class FarmEndpoint:
             left = self.own.identified.ends() - self._now()
             log.warn("the certificate is not renewed yet: {error}", error=error)
             return max(1.0, min(RETRY, left / 4)) if left > 0 else RETRY
-        return max(1.0, min(LOOK_EVERY, self.own.identified.renew_at() - self._now()))
+        return max(1.0, min(LOOK_EVERY, self._due() - self._now()))
 
     def _now(self) -> float:
         """Return what the metaserver's clock says, as far as that is known."""
         return self.clock() + self.skew
 
+    def _due(self) -> float:
+        """Return when the certificate is to be renewed, in seconds of wall time."""
+        return self.own.identified.renew_at(self._drawn)
+
     def _is_due(self) -> bool:
         """Return whether it is time to renew, or this side's clock cannot be right: the certificate begins later."""
         now = self._now()
         doubtful = self._refused and self.reactor.seconds() >= self._quiet_until
-        return doubtful or now >= self.own.identified.renew_at() or now < self.own.identified.begins()
+        return doubtful or now >= self._due() or now < self.own.identified.begins()
 
     async def _renew_where_due(self) -> None:
         async with _held(self._lock):
             if not self._is_due():
                 return
             self.own, theirs = await renew(self.reactor, self.store, self.own)
+            self._drawn = self.draw()
             self._refused, self._quiet_until = False, self.reactor.seconds() + RETRY
             now = self.clock()
             self.skew = theirs - now if theirs else 0.0

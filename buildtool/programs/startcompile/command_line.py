@@ -60,7 +60,7 @@ class Arguments:
     """All that the command line said. ``target`` is what its command is about, ``addresses`` where the metaserver is.
 
     ``asked`` is what is asked for: one, or more when options have several values or there is a matrix. ``flags`` has
-    everything as it was said, and ``mails`` says that somebody is mailed about what is asked for.
+    everything as it was said, and ``mails`` says that its end is mailed.
     """
 
     settings: Settings

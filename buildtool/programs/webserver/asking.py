@@ -6,6 +6,7 @@ Tested by tests/e2e/test_rights.py.
 from __future__ import annotations
 
 import argparse
+import json
 
 from twisted.internet.base import ReactorBase
 from twisted.internet.interfaces import IReactorTime, IReactorUNIX
@@ -18,7 +19,7 @@ from buildtool.model.access.join_line import JoinLine
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, addresses_meant
 from buildtool.model.principal import PrincipalRole
 from buildtool.programs.common.joining import FarmEndpoint, farm_at, join, store_for
-from buildtool.programs.common.output import say_line
+from buildtool.programs.common.output import say, say_line
 from buildtool.programs.common.program import EXIT_OK
 from buildtool.programs.common.reaching import reach
 
@@ -63,7 +64,7 @@ def _how() -> str:
     return f"say join LINE first, with a line of `bin/metaserver invite NAME --role {PAGES}`"
 
 
-async def joined(line: JoinLine, reactor: ReactorBase, _stop: object) -> int:
+async def joined(line: JoinLine, wants_json: bool, reactor: ReactorBase, _stop: object) -> int:  # noqa: FBT001 - partial
     """Join a farm as its pages, and print as who. Raises UsageError, Unauthorised, and what ``join`` does."""
     store = store_for(line.addresses[0])
     before = store.load()
@@ -72,5 +73,7 @@ async def joined(line: JoinLine, reactor: ReactorBase, _stop: object) -> int:
     own = await join(reactor, line, store)
     if own.role != PAGES:
         raise Unauthorised(f"that line was for a {own.role}, and the key in {store.directory} is one: {_how()}")
-    say_line(f"joined {line.where} as {own.name}; the key is in {store.directory}, and pages ask with it from now on")
+    told = {"name": own.name, "role": own.role, "metaserver": line.where, "key": str(store.directory)}
+    words = f"joined {line.where} as {own.name}; the key is in {store.directory}, and pages ask with it from now on"
+    say(json.dumps(told)) if wants_json else say_line(words)
     return EXIT_OK

@@ -54,7 +54,7 @@ def _join(said: argparse.Namespace) -> int:
     line = said_join_line(said.target)
     if line is None:
         raise UsageError("join needs the line of an invitation: itself, a file with it, - or $BUILDTOOL_JOIN")
-    return run(PROGRAM, partial(joined, line), verbose=said.verbose)
+    return run(PROGRAM, partial(joined, line, said.json), verbose=said.verbose)
 
 
 def _check_config(said: argparse.Namespace) -> int:
@@ -144,7 +144,7 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
         ),
         Subcommand(
             "join", "become the pages of a farm with the line of an invitation (or a file with it, or -)",
-            "join invitation.txt", _join, "[LINE]",
+            "join invitation.txt", _join, "[LINE]", options=("--json",),
         ),
     ),
     {

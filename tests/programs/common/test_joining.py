@@ -77,6 +77,19 @@ class JoinedCase(KeyedCase):
         assert found is not None
         assert found.identified.certificate == farm.own.identified.certificate
 
+    async def test_of_machines_that_joined_at_once_each_renews_when_it_has_drawn(self) -> None:
+        times, drawn = [self._wall()], iter((1.0, 0.5, 0.25))
+        farm = await self._farm(clock=lambda: times[0], draw=lambda: next(drawn))
+        first = farm.own.identified
+        times[0] = (first.renew_at(1.0) + first.renew_at(0.9)) / 2
+        self.now.moved = times[0] - self._wall()
+        await farm.keep_fresh()
+        second = farm.own.identified
+        assert second != first, "it drew to be the first"
+        times[0] = (second.renew_at(1.0) + second.renew_at(0.6)) / 2
+        await farm.keep_fresh()
+        assert farm.own.identified == second, "another number is drawn for the next certificate"
+
     async def test_while_the_metaserver_is_away_a_certificate_that_is_due_goes_on_to_be_used(self) -> None:
         times = [self._wall()]
         farm = await self._farm(clock=lambda: times[0])

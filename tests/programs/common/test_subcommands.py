@@ -124,7 +124,7 @@ def test_every_command_but_those_that_serve_answers_programs_too(program: str, n
         ("metaserver", "--statsu", "unknown option --statsu (did you mean --status?)"),
         ("metaserver", "statsu", "there is no command 'statsu': did you mean status?"),
         ("metaserver", "--qqq pause attic", "unknown option --qqq (--help lists all options)"),
-        ("webserver", "--json", "--json goes with check-config"),
+        ("webserver", "--json", "--json goes with check-config or join"),
         ("webserver", "--verbose=no", "--verbose: takes no value: leave out 'no' (--help shows an example)"),
         (
             "webserver",
