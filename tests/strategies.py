@@ -319,6 +319,7 @@ servers = st.builds(
     missing_since=times,
     missing_told=st.booleans(),
     paused=free_text,
+    finishing=st.booleans(),
     draining=st.booleans(),
     instance=st.just("") | hex_digests,
     origin=st.sampled_from(["", "192.0.2.1", "2001:db8::1"]),

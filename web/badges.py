@@ -74,7 +74,7 @@ def server(it: Server, running: int, now: float) -> Badge:
     if not it.connected:
         return Badge("bad", "missing") if it.missing_since else Badge("quiet", "not connected")
     if it.paused:
-        return Badge("wait", "paused")
+        return Badge("wait", "draining" if it.finishing else "paused")
     if it.quarantined_until > now:
         return Badge("bad", "quarantined")
     if it.draining:

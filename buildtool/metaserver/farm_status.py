@@ -102,7 +102,7 @@ def _standing(server: Server, running: int, now: float) -> tuple[str, str]:
     """Return in a word how a build server stands, and why; a pause is told whatever else there is."""
     words, reasons = [], []
     if server.paused:
-        words.append("paused")
+        words.append("draining" if server.finishing else "paused")
         reasons.append(server.paused)
     if not server.connected:
         words.append("missing" if server.missing_since else "away")
@@ -112,7 +112,7 @@ def _standing(server: Server, running: int, now: float) -> tuple[str, str]:
         words.append("quarantined")
         left = duration_words(server.quarantined_until - now)
         reasons.append(f"for another {left}: {server.quarantine_reason or 'it broke repeatedly'}")
-    if server.draining:
+    if server.draining and "draining" not in words:
         words.append("draining")
     return ", ".join(words) or ("building" if running else "idle"), "; ".join(reasons)
 

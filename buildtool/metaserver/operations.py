@@ -9,7 +9,7 @@ from attrs import Factory, define, evolve, field
 from twisted.internet.defer import Deferred, gatherResults
 
 from buildtool.configuration.current import CurrentConfiguration
-from buildtool.errors import InternalError, NotFound, StillThere, Unauthorised, UsageError
+from buildtool.errors import InternalError, NotFound, Unauthorised, UsageError
 from buildtool.metaserver.authorised import Permissions
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.farm_status import FarmStatusReader, shortened
@@ -17,19 +17,13 @@ from buildtool.model.access.rights import Act, Subject, platform_names
 from buildtool.model.addresses import valid_address
 from buildtool.model.names import is_client_id, is_digest, is_row_id
 from buildtool.model.options import digest_of
-from buildtool.model.principal import UNLIMITED, Principal, PrincipalRole
+from buildtool.model.principal import UNLIMITED, Principal
 from buildtool.model.records import Artifact, Build, BuildState, Demand, RememberedFailure
-from buildtool.model.servers import Server
-from buildtool.model.text import duration_words
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import ArtifactRemover, BrokerStore, Handlers, OperatorStore
 from buildtool.protocol import operator
 from buildtool.protocol.codec import encode
 from buildtool.scheduling import answers, events
-from buildtool.scheduling.servers.names import busy_in
-
-NAMES_SHOWN = 20
-"""How many names a refusal lists."""
 
 AT_ONCE = 200
 """How many artifacts are withdrawn together."""
@@ -57,9 +51,6 @@ class OperatorService:
         """What operators may ask for."""
         return {
             operator.AskFarmStatus: self.farm_status,
-            operator.PauseServer: self.pause,
-            operator.ResumeServer: self.resume,
-            operator.ForgetServer: self.forget_server,
             operator.AbortBuild: self.abort,
             operator.RebuildBuild: self.rebuild,
             operator.ForgetFailure: self.forget,
@@ -92,66 +83,6 @@ class OperatorService:
         if not self._draining or not self.broker.state.slots.holding or self.broker.state.slots.attempts_of:
             return ""
         return f"it was drained by {self._draining}, and nothing runs any more"
-
-    # --- build servers ------------------------------------------------------------------------------------
-
-    async def pause(self, by: Principal, message: operator.PauseServer) -> operator.ActionResult:
-        """Pause a build server: it gets no more builds. Raises NotFound, which names those that are known."""
-        server = self._server(by, Act.PAUSE, message.server)
-        reason = shortened(message.reason) or (
-            "by its owner" if by.role is PrincipalRole.REQUESTER else "by the operator"
-        )
-        changed = await self._send(events.ServerPaused(server.name, reason, by.name))
-        runs = self.broker.state.slots.load_of(server.name)
-        goes_on = f"; what runs there goes on ({runs})" if runs else ""
-        already = "" if changed else " already"
-        return operator.ActionResult((f"build server {server.name} is paused{already}: {reason}{goes_on}",), changed)
-
-    async def resume(self, by: Principal, message: operator.ResumeServer) -> operator.ActionResult:
-        """Resume a build server: it gets builds again. Raises NotFound."""
-        server = self._server(by, Act.PAUSE, message.server)
-        changed = await self._send(events.ServerResumed(server.name, by.name))
-        now, server = self.clock.wall(), self.broker.state.servers.get(server.name, server)
-        still = ""
-        if not server.connected:
-            still = "; it is not connected"
-        elif server.quarantined_until > now:
-            left = duration_words(server.quarantined_until - now)
-            still = f"; it stays in quarantine for another {left}: {server.quarantine_reason}"
-        said = "takes builds again" if changed else "was not paused"
-        return operator.ActionResult((f"build server {server.name} {said}{still}",), changed)
-
-    async def forget_server(self, by: Principal, message: operator.ForgetServer) -> operator.ActionResult:
-        """Forget a build server. Raises NotFound, and StillThere for one that is connected or has builds."""
-        server = self._server(by, Act.FORGET_SERVER, message.server)
-        builds = sorted(busy_in(self.broker.state).get(server.name, ()))
-        if server.connected:
-            where = f" from {server.origin}" if server.origin else ""
-            raise StillThere(
-                f"build server {server.name} is connected{where} and would be known again at once: stop it there "
-                f"first, or have it given nothing more (pause {server.name})"
-            )
-        if builds:
-            numbers = ", ".join(map(str, builds[:NAMES_SHOWN]))
-            raise StillThere(
-                f"build server {server.name} may still bring what it was building ({numbers}): wait until it is "
-                "missed, or end these builds first (abort BUILD)"
-            )
-        changed = await self._send(events.ServerForgotten(server.name, by.name))
-        words = f"build server {server.name} is forgotten; what it built stays"
-        return operator.ActionResult(
-            (words if changed else f"build server {server.name} has just come back: it stays",), changed
-        )
-
-    def _server(self, by: Principal, act: Act, name: str) -> Server:
-        """Return a build server to which a caller may do an act. Raises NotFound, Unauthorised."""
-        servers = self.broker.state.servers
-        if name in servers:
-            self.permissions.check(by, act, Subject(self.permissions.machines((name,))))
-            return servers[name]
-        known = sorted(servers)
-        more = f" and {len(known) - NAMES_SHOWN} more" if len(known) > NAMES_SHOWN else ""
-        raise NotFound(f"there is no build server {name!r}; known: {', '.join(known[:NAMES_SHOWN]) or 'none'}{more}")
 
     # --- builds -------------------------------------------------------------------------------------------
 

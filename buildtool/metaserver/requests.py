@@ -222,8 +222,10 @@ class RequestService:
 
     async def cancel(self, by: Principal, message: messages.Cancel) -> messages.RequestStatus:
         """End a Request; one that has ended stays as it is. Raises NotFound, Unauthorised."""
-        await self._own(by, Act.CANCEL, message)
-        answer = await self.broker.send(CancelRequested(message.request_id))
+        request = await self._own(by, Act.CANCEL, message)
+        theirs = bool(message.token) or request.email in (by.owner, by.name)
+        ended = ("", "") if theirs else ("cancelled by the operator", by.name)
+        answer = await self.broker.send(CancelRequested(message.request_id, *ended))
         if isinstance(answer, answers.Cancelled) and answer.request is not None:
             return await self.status_reader.read(answer.request)
         return await self.status_reader.read(await self._request(message.request_id))

@@ -119,10 +119,11 @@ class Server:
 
     ``strikes`` counts breakages since its last finished build; ``quarantined_until`` is 0 when it is not.
     ``missing_since`` is when contact was lost, 0 for one that is there or said good-bye; ``missing_told`` says that its
-    owner was mailed about that. ``paused`` says why its operator lets it take nothing, or is empty; ``draining`` that
-    it finishes what it has and takes nothing more. ``instance`` is the digest of what names the build directory of its
-    newest login, empty for one that does not say; ``origin`` the address that login came from. ``used_at`` is when it
-    last began a build, 0 if it never did. One that is ``forgotten`` is not known any more, and its row goes.
+    owner was mailed about that. ``paused`` says why its operator lets it take nothing, or is empty, ``finishing`` that
+    it is to be noted when it has nothing more; ``draining`` that it finishes what it has and takes nothing more in this
+    Session. ``instance`` is the digest of what names the build directory of its newest login, empty for one that does
+    not say; ``origin`` the address that login came from. ``used_at`` is when it last began a build, 0 if it never did.
+    One that is ``forgotten`` is not known any more, and its row goes.
     """
 
     name: str
@@ -138,6 +139,7 @@ class Server:
     missing_since: float = 0.0
     missing_told: bool = False
     paused: str = ""
+    finishing: bool = False
     draining: bool = False
     instance: str = ""
     origin: str = ""

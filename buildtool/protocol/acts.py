@@ -18,15 +18,15 @@ __all__ = ["ACT_OF"]
 
 ACT_OF: Mapping[type[attrs.AttrsInstance], Act] = {
     m.Submit: Act.SUBMIT, m.SubmitTogether: Act.SUBMIT, m.AskExplain: Act.EXPLAIN,
-    m.Cancel: Act.CANCEL,
+    m.Cancel: Act.CANCEL, o.CancelSeveral: Act.CANCEL_SEVERAL,
     m.AskStatus: Act.SEE_REQUEST, m.Follow: Act.SEE_REQUEST, m.AskWhy: Act.SEE_REQUEST,
     m.AskBuild: Act.SEE_BUILD, m.AskBuildFor: Act.SEE_BUILD,
     m.AskHealth: Act.PING, m.AskHealthFor: Act.PING, o.AskFarmStatus: Act.SEE_FARM,
     m.Register: Act.SERVE, m.Ended: Act.SERVE, m.Done: Act.SERVE, m.RenewTickets: Act.SERVE, m.Goodbye: Act.SERVE,
     m.Heartbeat: Act.SERVE, m.Draining: Act.SERVE, m.Accepted: Act.SERVE,
-    o.PauseServer: Act.PAUSE, o.ResumeServer: Act.PAUSE,
+    o.PauseServer: Act.PAUSE, o.DrainServer: Act.PAUSE, o.ResumeServer: Act.PAUSE,
     o.ForgetServer: Act.FORGET_SERVER,
-    o.AbortBuild: Act.ABORT,
+    o.AbortBuild: Act.ABORT, o.AbortSeveral: Act.ABORT_SEVERAL,
     o.RebuildBuild: Act.REBUILD,
     o.ForgetFailure: Act.FORGET_FAILURE,
     o.PurgeArtifact: Act.PURGE, o.PurgeBuiltBy: Act.PURGE,

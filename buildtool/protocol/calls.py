@@ -28,9 +28,10 @@ BUILD_SERVER: Calls = {
 """What a build server may call at the metaserver."""
 
 OPERATOR: Calls = {
-    "standing": o.AskFarmStatus, "pause": o.PauseServer, "resume": o.ResumeServer, "forgetserver": o.ForgetServer,
-    "abort": o.AbortBuild, "rebuild": o.RebuildBuild, "forget": o.ForgetFailure, "purge": o.PurgeArtifact,
-    "purgebuiltby": o.PurgeBuiltBy, "drain": o.Drain,
+    "standing": o.AskFarmStatus, "pause": o.PauseServer, "drainserver": o.DrainServer, "resume": o.ResumeServer,
+    "forgetserver": o.ForgetServer, "abort": o.AbortBuild, "abortseveral": o.AbortSeveral,
+    "cancel": m.Cancel, "cancelseveral": o.CancelSeveral, "rebuild": o.RebuildBuild, "forget": o.ForgetFailure,
+    "purge": o.PurgeArtifact, "purgebuiltby": o.PurgeBuiltBy, "drain": o.Drain,
     "invite": e.InviteOne, "identities": e.AskIdentities, "revoke": e.RevokeOne, "rotate": e.RotateAuthority,
 }  # fmt: skip
 """What an operator may call at the metaserver, and the owner of build servers about these."""

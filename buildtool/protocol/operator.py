@@ -26,6 +26,15 @@ class PauseServer:
 
 
 @frozen
+class DrainServer:
+    """An action: give a build server nothing more, and say what runs there; or, with ``only_look``, say only that."""
+
+    server: str = field(metadata={"most": 100})
+    reason: str = field(default="", metadata={"kept": "start"})
+    only_look: bool = False
+
+
+@frozen
 class ResumeServer:
     """An action: give a build server builds again."""
 
@@ -45,6 +54,33 @@ class AbortBuild:
 
     build_id: int
     reason: str = field(metadata={"kept": "start"})
+
+
+@frozen
+class _Several:
+    """What an action ends together: all of one of these projects, platforms and people, where any are named.
+
+    With ``only_count`` nothing is ended. ``until`` is the largest id that it is about, 0 for any, and ``said`` how many
+    there were when somebody looked, so that who asks is told how many of these had ended meanwhile.
+    """
+
+    projects: tuple[str, ...] = field(default=(), metadata={"most": 80, "members": 100})
+    platforms: tuple[str, ...] = field(default=(), metadata={"most": 200, "members": 100})
+    people: tuple[str, ...] = field(default=(), metadata={"most": 400, "members": 100})
+    reason: str = field(default="", metadata={"kept": "start"})
+    only_count: bool = False
+    until: int = 0
+    said: int = 0
+
+
+@frozen
+class AbortSeveral(_Several):
+    """An action: end all open Builds of a project, a platform, or that a person waits for."""
+
+
+@frozen
+class CancelSeveral(_Several):
+    """An action: end all Requests of a project, platform or person that wait."""
 
 
 @frozen
@@ -149,6 +185,21 @@ class FarmStatus:
     running: tuple[RunningBuildStatus, ...] = field(metadata={"members_sent": 200})
     waiting: tuple[WaitingBuildStatus, ...] = field(metadata={"members_sent": 20})
     turns: ReactorTurns | None = None
+
+
+@frozen
+class SeveralEnded:
+    """The number of things that were ended together, or would be, in lines for people.
+
+    ``left`` were left alone, since the caller may not end them; ``until`` is the largest id of the others. Where there
+    are ``more`` the same is to be asked again.
+    """
+
+    words: tuple[str, ...] = field(metadata={"sent": 1_000, "kept": "start", "members_sent": 10})
+    count: int
+    left: int = 0
+    until: int = 0
+    more: bool = False
 
 
 @frozen

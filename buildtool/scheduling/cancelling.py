@@ -5,19 +5,61 @@ The test is tests/scheduling/test_endings.py.
 
 from __future__ import annotations
 
-from attrs import evolve
+from attrs import evolve, frozen
 
-from buildtool.model.records import BuildState, Request, RequestState
+from buildtool.model.access.rights import platform_names
+from buildtool.model.records import Build, BuildSpec, BuildState, Request, RequestState
 from buildtool.scheduling.answers import Acknowledged, Cancelled
-from buildtool.scheduling.decision import DecisionContext, close_build, sum_up, tell_unsuccessful
+from buildtool.scheduling.decision import DecisionContext, close_build, disappoint, sum_up, tell_unsuccessful
 from buildtool.scheduling.effects import RequestMoved
 from buildtool.scheduling.events import BuildAborted, CancelRequested
+from buildtool.scheduling.state.state import State
+
+
+@frozen
+class Selection:
+    """A choice of what ends together: of one of these projects, platforms and people, each only where any is named.
+
+    People are e-mail addresses in small letters. ``until`` is the largest id that is meant, 0 for any: what comes after
+    a count was told is not.
+    """
+
+    projects: frozenset[str] = frozenset()
+    platforms: frozenset[str] = frozenset()
+    people: frozenset[str] = frozenset()
+    until: int = 0
+
+    def has_request(self, request: Request) -> bool:
+        """Return whether a Request is meant."""
+        return self._has(request.id, request.demand.spec) and (not self.people or self._asked_by(request))
+
+    def has_build(self, state: State, build: Build) -> bool:
+        """Return whether an open Build is meant: one of people is what any of them waits for."""
+        if not self._has(build.id, build.spec):
+            return False
+        return not self.people or any(map(self._asked_by, state.waiters(build.id)))
+
+    def _asked_by(self, request: Request) -> bool:
+        return request.email.lower() in self.people
+
+    def _has(self, number: int, spec: BuildSpec) -> bool:
+        if (self.until and number > self.until) or (self.projects and spec.project not in self.projects):
+            return False
+        return not self.platforms or bool(self.platforms & platform_names(spec.platform))
 
 
 def cancel(context: DecisionContext, event: CancelRequested) -> Cancelled:
-    """End a Request because its requester said so."""
+    """End a Request because its requester said so, or an operator, of which its requester is told."""
     request = context.state.requests.get(event.request_id)
-    return Cancelled(withdraw(context, request) if request is not None else None)
+    if request is None:
+        return Cancelled(None)
+    if not event.by:
+        return Cancelled(withdraw(context, request))
+    context.happened("request-aborted", f"request/{request.id}", event.reason, event.by)
+    ended = disappoint(context, request, RequestState.CANCELLED, event.reason)
+    if request.build_id is not None:
+        close_if_unwanted(context, request.build_id, "nobody waits for it any more")
+    return Cancelled(ended)
 
 
 def withdraw(context: DecisionContext, request: Request) -> Request:

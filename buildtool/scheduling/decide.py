@@ -170,6 +170,7 @@ def settle(context: DecisionContext) -> None:
             start_waiting(context, one.id)
     for name in sorted(context.freed):
         fill(context, name)
+        operator.note_finished(context, name)
 
 
 def _in_order(waiting: list[tuple[Place, Build | Request]]) -> list[Build | Request]:
@@ -194,6 +195,7 @@ ANSWERS: Mapping[type[events.Event], Callable[[DecisionContext, Any], Answer]] =
     events.Restarted: restart.restart,
     events.ClockStepped: restart.step_clock,
     events.ServerPaused: operator.pause,
+    events.ServerDrained: operator.drain,
     events.ServerResumed: operator.resume,
     events.ServerForgotten: operator.forget_server,
     events.BuildAborted: cancelling.abort,

@@ -50,9 +50,14 @@ class SubmittedTogether:
 
 @frozen
 class CancelRequested:
-    """A requester who proved that the Request is theirs no longer wants it."""
+    """A requester who proved that the Request is theirs no longer wants it.
+
+    Where it is ended by another caller, ``by`` says who and ``reason`` why; its requester is mailed that.
+    """
 
     request_id: int
+    reason: str = ""
+    by: str = ""
 
 
 @frozen
@@ -173,6 +178,15 @@ class ServerPaused:
 
 
 @frozen
+class ServerDrained:
+    """The operator lets a build server take nothing more, and wants it written down when what it has is finished."""
+
+    server: str
+    reason: str
+    by: str = ""
+
+
+@frozen
 class ServerResumed:
     """The operator lets a build server take builds again."""
 
@@ -255,6 +269,7 @@ Event = (
     | Restarted
     | ClockStepped
     | ServerPaused
+    | ServerDrained
     | ServerResumed
     | ServerForgotten
     | BuildAborted

@@ -19,6 +19,30 @@ def pause(context: DecisionContext, event: events.ServerPaused) -> Acknowledged:
     return _pause(context, event.server, event.reason or "by the operator", event.by)
 
 
+def drain(context: DecisionContext, event: events.ServerDrained) -> Acknowledged:
+    """Stop giving a server builds until it is resumed, and note it when what it has is finished."""
+    server = context.state.servers.get(event.server)
+    reason = event.reason or "by the operator"
+    if server is None or (server.paused == reason and (server.finishing or not _works(context, server.name))):
+        return Acknowledged(stale=True)
+    context.state.put(evolve(server, paused=reason, finishing=True))
+    context.happened("server-drain-asked", f"server/{server.name}", reason, event.by)
+    context.freed.add(server.name)
+    return Acknowledged()
+
+
+def note_finished(context: DecisionContext, name: str) -> None:
+    """Record that a server which is drained has finished what it had."""
+    server = context.state.servers.get(name)
+    if server is not None and server.finishing and not _works(context, name):
+        context.state.put(evolve(server, finishing=False))
+        context.happened("server-drained", f"server/{name}", server.paused)
+
+
+def _works(context: DecisionContext, name: str) -> bool:
+    return bool(context.state.slots.attempts_of.get(name))
+
+
 def resume(context: DecisionContext, event: events.ServerResumed) -> Acknowledged:
     """Start to give a server builds again."""
     return _pause(context, event.server, "", event.by)
@@ -28,7 +52,7 @@ def _pause(context: DecisionContext, name: str, reason: str, by: str) -> Acknowl
     server = context.state.servers.get(name)
     if server is None or server.paused == reason:
         return Acknowledged(stale=True)
-    context.state.put(evolve(server, paused=reason))
+    context.state.put(evolve(server, paused=reason, finishing=bool(reason) and server.finishing))
     context.happened("server-paused" if reason else "server-resumed", f"server/{name}", reason, by)
     context.freed.add(name)
     return Acknowledged()

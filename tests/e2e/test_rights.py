@@ -42,6 +42,15 @@ def test_an_owner_and_an_operator_act_over_the_network_as_far_as_the_table_says(
     assert "ben asks for builds in the name of ben@example.org only" in other.stderr
     waits = json.loads(program(keyed, "startcompile.py", "--json", "ben@example.org", **ben).stdout)
     assert program(keyed, "startcompile.py", "cancel", str(waits["request_id"]), **ben).returncode == 0
+    assert program(keyed, "startcompile.py", "--json", "ben@example.org", **ben).returncode == 0
+    asked = program(keyed, "startcompile.py", "cancel", "--project", "greeter", **ben)
+    assert asked.returncode == 2
+    assert "nobody is at a terminal" in asked.stderr
+    done = program(keyed, "startcompile.py", "--cancel", "--person", "ben@example.org", "--yes", **ben)
+    assert done.stdout == "1 request waits that you may cancel\n1 request is cancelled\n", done.stderr
+    done = program(keyed, "startcompile.py", "drain", "attic", "--reason", "lunch", **ben)
+    assert done.stdout.startswith("build server attic is drained: nothing runs there"), done.stderr
+    assert operate(keyed, "abort", "--project", "greeter", "--dry-run") == "0 builds are open that you may abort"
 
     told = json.loads(program(keyed, "startcompile.py", "status", "--json", **zoe).stdout)
     assert [(one["server"], one["state"], one["reason"]) for one in told["stands"]] == [("attic", "paused", "lunch")]

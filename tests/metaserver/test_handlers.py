@@ -9,11 +9,14 @@ from buildtool.adapters.control.gateway import BuildServerEndpoint, PersonEndpoi
 from buildtool.adapters.control.operator_endpoint import OperatorEndpoint
 from buildtool.metaserver.accounts import AccountService
 from buildtool.metaserver.build_servers import BuildServerService
+from buildtool.metaserver.operating.machines import MachineService
+from buildtool.metaserver.operating.several import SeveralService
 from buildtool.metaserver.operations import OperatorService
 from buildtool.metaserver.requests import RequestService
 from buildtool.model.principal import Principal
 from buildtool.ports.metaserver import Handlers
 from buildtool.protocol.calls import REQUESTER
+from buildtool.protocol.messages import Cancel
 from buildtool.scheduling.decide import ANSWERS
 from buildtool.scheduling.decision import DecisionContext
 from buildtool.scheduling.events import Event
@@ -43,12 +46,15 @@ def test_each_call_has_a_handler_unless_the_endpoint_answers_it_itself(
 
 
 def test_each_call_of_an_operator_has_a_handler_in_one_service() -> None:
-    ours, accounts = set(handlers_of(OperatorService)), set(object.__new__(AccountService).operating)
-    assert not ours & accounts
-    assert set(OperatorEndpoint.takes.values()) == ours | accounts
+    services = [handlers_of(one) for one in (OperatorService, MachineService, SeveralService)]
+    found = [message for one in (*services, object.__new__(AccountService).operating) for message in one]
+    assert sorted(map(str, found)) == sorted(map(str, set(OperatorEndpoint.takes.values()) - {Cancel}))
+    assert Cancel in handlers_of(RequestService)
 
 
-@pytest.mark.parametrize("service", [RequestService, BuildServerService, OperatorService])
+@pytest.mark.parametrize(
+    "service", [RequestService, BuildServerService, OperatorService, MachineService, SeveralService]
+)
 def test_each_handler_takes_who_calls_and_the_message_that_it_stands_for(service: type[Any]) -> None:
     for message, handler in handlers_of(service).items():
         hints = list(typing.get_type_hints(handler).values())

@@ -13,6 +13,7 @@ from buildtool.errors import NotFound, StillThere, Unauthorised, UnknownProject,
 from buildtool.metaserver import operations
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.farm_status import WAITING_SHOWN, FarmStatusReader
+from buildtool.metaserver.operating.machines import MachineService
 from buildtool.metaserver.operations import OperatorService
 from buildtool.model.access.rights import RIGHTS
 from buildtool.model.principal import Principal, PrincipalRole, Scope
@@ -25,6 +26,7 @@ from buildtool.protocol.operator import (
     ActionResult,
     AskFarmStatus,
     Drain,
+    DrainServer,
     FarmStatus,
     ForgetFailure,
     ForgetServer,
@@ -89,6 +91,7 @@ class OperatorCase(SynchronousTestCase):
         deployment = CurrentConfiguration(evolve(settings(), projects=(lua,)))
         farm = FarmStatusReader(self.broker, self.history, self.troubles, self.wall)
         self.service = OperatorService(deployment, self.broker, self.store, self.history, self.files, self.wall, farm)
+        self.machines = MachineService(self.broker, self.service.permissions)
 
     def done(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self.successResultOf(Deferred.fromCoroutine(coroutine))
@@ -126,7 +129,7 @@ class StandingTests(OperatorCase):
         for name in ("anna", "bert", "cleo"):
             self.login(name)
         self.ask(0)
-        self.done(self.service.pause(ANN, PauseServer("bert", "no disk")))
+        self.done(self.machines.pause(ANN, PauseServer("bert", "no disk")))
         self.done(self.broker.send(Disconnected("cleo", 1, "gone")))
         self.wall.now += 90
         self.history.mails, self.troubles.lines = (3, 1), ("the disk is full",)
@@ -169,44 +172,76 @@ class StandingTests(OperatorCase):
 class ServerTests(OperatorCase):
     def test_a_pause_is_written_down_with_who_did_it_and_is_told_when_it_was_so_already(self) -> None:
         self.login("anna")
-        acted = self.done(self.service.pause(ANN, PauseServer("anna", "its  disk\nis full")))
+        acted = self.done(self.machines.pause(ANN, PauseServer("anna", "its  disk\nis full")))
         assert acted == ActionResult(("build server anna is paused: its disk is full",))
         assert self.events("server-paused") == [f"its disk is full; by {ANN.name}"]
         assert isinstance(self.ask(0), Queued)
-        assert not self.done(self.service.pause(ANN, PauseServer("anna", "its disk is full"))).changed
-        assert self.done(self.service.resume(ANN, ResumeServer("anna"))).changed
+        assert not self.done(self.machines.pause(ANN, PauseServer("anna", "its disk is full"))).changed
+        assert self.done(self.machines.resume(ANN, ResumeServer("anna"))).changed
         assert self.attempt().server == "anna"
-        assert not self.done(self.service.resume(ANN, ResumeServer("anna"))).changed
+        assert not self.done(self.machines.resume(ANN, ResumeServer("anna"))).changed
+
+    def test_a_server_that_is_drained_finishes_what_it_has_and_that_is_written_down_and_said(self) -> None:
+        self.login("anna", max_builds=2)
+        self.ask(0)
+        self.ask(1)
+        told = self.done(self.machines.drain(ANN, DrainServer("anna", "no disk")))
+        assert told.words == ("build server anna takes nothing more; 2 builds are finished first",)
+        assert (told.count, self.standing().stands[0].state) == (2, "draining")
+        assert isinstance(self.ask(2), Queued)
+        assert not self.events("server-drained")
+        deliver_all(self.broker)
+        look = DrainServer("anna", only_look=True)
+        told = self.done(self.machines.drain(ANN, look))
+        assert told.words == (
+            "build server anna is drained: nothing runs there, and it takes nothing until it is resumed",
+        )
+        assert (told.count, self.standing().stands[0].state) == (0, "paused")
+        assert self.events("server-drained") == ["no disk"]
+        assert len(self.broker.state.builds) == 1, "what waits is not begun"
+        assert not self.done(self.machines.drain(ANN, DrainServer("anna", "no disk"))).changed
+        self.done(self.machines.resume(ANN, ResumeServer("anna")))
+        assert self.done(self.machines.drain(ANN, look)).words == (
+            "build server anna was resumed: it takes builds again",
+        )
+        assert self.attempt().server == "anna"
+
+    def test_one_that_does_nothing_is_drained_at_once_and_after_a_restart_it_still_is(self) -> None:
+        self.login("anna")
+        assert self.done(self.machines.drain(ANN, DrainServer("anna"))).count == 0
+        assert self.events("server-drained") == ["by the operator"]
+        self.login("anna")
+        assert isinstance(self.ask(0), Queued)
 
     def test_what_runs_on_a_paused_server_goes_on_and_is_counted(self) -> None:
         self.login("anna")
         self.ask(0)
-        (words,) = self.done(self.service.pause(ANN, PauseServer("anna", ""))).words
+        (words,) = self.done(self.machines.pause(ANN, PauseServer("anna", ""))).words
         assert words == "build server anna is paused: by the operator; what runs there goes on (1)"
         assert self.attempt().server == "anna"
 
     def test_one_that_is_connected_or_may_bring_a_build_is_not_forgotten_and_what_to_do_is_said(self) -> None:
         self.login("anna")
         self.ask(0)
-        said = self.refused(self.service.forget_server(ANN, ForgetServer("anna")), StillThere)
+        said = self.refused(self.machines.forget(ANN, ForgetServer("anna")), StillThere)
         assert "is connected and would be known again at once: stop it there first, or" in said
         assert "(pause anna)" in said
         self.done(self.broker.send(Disconnected("anna", 1, "gone")))
-        said = self.refused(self.service.forget_server(ANN, ForgetServer("anna")), StillThere)
+        said = self.refused(self.machines.forget(ANN, ForgetServer("anna")), StillThere)
         assert "may still bring what it was building (1): wait until it is missed, or" in said
         assert "(abort BUILD)" in said
         self.login("bert")
         self.done(self.broker.send(Disconnected("bert", 1, "gone", clean=True)))
-        assert self.done(self.service.forget_server(ANN, ForgetServer("bert"))).changed
+        assert self.done(self.machines.forget(ANN, ForgetServer("bert"))).changed
         assert self.events("server-forgotten") == [f"by {ANN.name}"]
-        assert "known: anna" in self.refused(self.service.forget_server(ANN, ForgetServer("bert")))
+        assert "known: anna" in self.refused(self.machines.forget(ANN, ForgetServer("bert")))
 
     def test_a_server_that_there_is_not_is_refused_with_those_that_there_are(self) -> None:
         self.login("bert")
         self.login("anna")
-        said = self.refused(self.service.pause(ANN, PauseServer("ana", "")))
+        said = self.refused(self.machines.pause(ANN, PauseServer("ana", "")))
         assert said == "there is no build server 'ana'; known: anna, bert"
-        assert "known: anna, bert" in self.refused(self.service.resume(ANN, ResumeServer("ana")))
+        assert "known: anna, bert" in self.refused(self.machines.resume(ANN, ResumeServer("ana")))
 
 
 class BuildTests(OperatorCase):
@@ -307,7 +342,7 @@ class PurgeTests(OperatorCase):
     def test_everything_that_a_machine_made_goes_and_nothing_of_others(self) -> None:
         self.login("anna")
         made = [self.built(number) for number in range(3)]
-        self.done(self.service.pause(ANN, PauseServer("anna", "")))
+        self.done(self.machines.pause(ANN, PauseServer("anna", "")))
         self.login("bert")
         other = self.built(3)
         acted = self.done(self.service.purge_built_by(ANN, PurgeBuiltBy("anna", "")))
@@ -370,12 +405,18 @@ class OwnerTests(OperatorCase):
 
     def test_they_pause_and_resume_their_own_and_it_is_written_down_who(self) -> None:
         self.login("cellar")
-        said = self.done(self.service.pause(self.BEN, PauseServer("attic", ""))).words
+        said = self.done(self.machines.pause(self.BEN, PauseServer("attic", ""))).words
         assert said == ("build server attic is paused: by its owner",)
         assert self.broker.state.servers["attic"].paused == "by its owner"
-        self.done(self.service.resume(self.BEN, ResumeServer("attic")))
+        self.done(self.machines.resume(self.BEN, ResumeServer("attic")))
+        assert "is drained" in self.done(self.machines.drain(self.BEN, DrainServer("attic"))).words[0]
+        self.done(self.machines.resume(self.BEN, ResumeServer("attic")))
         cellar = PauseServer("cellar", ""), ResumeServer("cellar")
-        for act in (self.service.pause(self.BEN, cellar[0]), self.service.resume(self.BEN, cellar[1])):
+        for act in (
+            self.machines.pause(self.BEN, cellar[0]),
+            self.machines.resume(self.BEN, cellar[1]),
+            self.machines.drain(self.BEN, DrainServer("cellar")),
+        ):
             said_no = self.refused(act, Unauthorised)
             assert said_no == (
                 "ben (requester) may pause build servers that are their own, and this is not: whoever is operator may"
@@ -401,7 +442,7 @@ class OwnerTests(OperatorCase):
         for act in (
             self.service.abort(self.BEN, AbortBuild(build, "")),
             self.service.drain(self.BEN, Drain(on=True)),
-            self.service.forget_server(self.BEN, ForgetServer("attic")),
+            self.machines.forget(self.BEN, ForgetServer("attic")),
             self.service.forget(self.BEN, ForgetFailure(build)),
         ):
             self.refused(act, Unauthorised)
@@ -412,7 +453,7 @@ class OwnerTests(OperatorCase):
         (build,) = self.broker.state.builds
         assert "no build" in self.refused(self.service.abort(limited, AbortBuild(build, "")))
         self.refused(self.service.drain(limited, Drain(on=True)), Unauthorised)
-        self.refused(self.service.pause(limited, PauseServer("attic", "")), Unauthorised)
+        self.refused(self.machines.pause(limited, PauseServer("attic", "")), Unauthorised)
         self.done(self.service.abort(evolve(limited, limits=Scope(projects=("lua",))), AbortBuild(build, "")))
 
     def test_the_status_leaves_out_what_somebody_may_not_know_of(self) -> None:

@@ -9,11 +9,12 @@ from buildtool.scheduling.events import (
     DispatchHeld,
     FailureForgotten,
     Reconfigured,
+    ServerDrained,
     ServerPaused,
     ServerResumed,
 )
 from tests.scheduling.farm import Farm
-from tests.scheduling.worlds import POLICY, spec
+from tests.scheduling.worlds import POLICY, machine, spec
 
 
 def test_a_paused_server_is_given_nothing_until_it_is_resumed_and_says_why() -> None:
@@ -26,6 +27,21 @@ def test_a_paused_server_is_given_nothing_until_it_is_resumed_and_says_why() -> 
     assert "its disk is being replaced" in group.reasons[0].words()
     farm.send(ServerResumed("anna"))
     assert farm.running_on(asked) == "anna"
+
+
+def test_a_server_that_is_drained_finishes_what_it_has_which_is_noted_once() -> None:
+    farm = Farm()
+    farm.login("anna", machine(max_builds=2))
+    asked = [farm.ask(spec(number)) for number in range(3)]
+    assert not farm.note(ServerDrained("anna", "new disk", "ben")).stale
+    assert farm.note(ServerDrained("anna", "new disk", "ben")).stale
+    farm.deliver("anna")
+    assert (farm.server("anna").finishing, farm.running_on(asked[2])) == (True, "")
+    farm.deliver("anna")
+    assert (farm.server("anna").finishing, farm.server("anna").paused) == (False, "new disk")
+    assert farm.note(ServerDrained("anna", "new disk")).stale
+    farm.send(ServerResumed("anna"))
+    assert farm.running_on(asked[2]) == "anna"
 
 
 def test_no_start_is_promised_on_servers_that_take_nothing_now() -> None:

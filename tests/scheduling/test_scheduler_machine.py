@@ -62,6 +62,7 @@ from buildtool.scheduling.events import (
     HeldReported,
     Reconfigured,
     Registered,
+    ServerDrained,
     ServerPaused,
     ServerResumed,
     Submitted,
@@ -283,12 +284,17 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.advance(0.0)
         self.count_ends()
 
-    @rule(name=st.sampled_from(SERVERS), what=st.sampled_from(["pause", "resume", "resume", "drain"]), commit=COMMITS)
+    @rule(
+        name=st.sampled_from(SERVERS),
+        what=st.sampled_from(["pause", "finish", "resume", "resume", "drain"]),
+        commit=COMMITS,
+    )
     def the_operator_and_owners_have_a_hand_in_it(self, name: str, what: str, commit: bool) -> None:
         server = self.broker.state.servers.get(name)
         session = server.session if server is not None else 0
         acts: dict[str, Event] = {
             "pause": ServerPaused(name, "by hand"),
+            "finish": ServerDrained(name, "its disk is replaced"),
             "resume": ServerResumed(name),
             "drain": DrainBegun(name, session, "its owner wants it"),
         }
@@ -562,6 +568,11 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert self.broker.state.builds[attempt.build_id].epoch == attempt.epoch
             server = self.broker.state.servers[attempt.server]
             assert attempt.session == server.session or not server.connected, "what is not brought along is lost"
+
+    @invariant()
+    def whoever_is_to_finish_has_something_left(self) -> None:
+        for server in self.broker.state.servers.values():
+            assert not server.finishing or (server.paused and self.broker.state.slots.attempts_of.get(server.name))
 
     @invariant()
     def whoever_is_believed_to_build_has_a_lease_that_will_be_looked_at(self) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 OBSERVER = "eve"
+OBSERVER_MAIL = "eve@example.com"
 SELDOM = 1_200.0
 """Seconds between two things that one of them tries, at most."""
 
@@ -38,6 +39,8 @@ _ANSWERS: Mapping[type[attrs.AttrsInstance], type[attrs.AttrsInstance]] = {
     messages.AskStatus: messages.RequestStatus,
     messages.AskWhy: messages.Explanation,
     operator.AskFarmStatus: operator.FarmStatus,
+    operator.CancelSeveral: operator.SeveralEnded,
+    operator.AbortSeveral: operator.SeveralEnded,
     enrolment.InviteOne: enrolment.InvitationLine,
     enrolment.AskIdentities: enrolment.Identities,
 }
@@ -81,7 +84,7 @@ class Meddler:
             self.world.trace.say(self.party.name, f"does {type(message).__name__}")
         finally:
             session.close()
-            if isinstance(message, operator.PauseServer):
+            if isinstance(message, operator.PauseServer | operator.DrainServer):
                 name, again = message.server, self.rng.uniform(60.0, 1_000.0)
                 self.world.time.call(again, lambda: self.world.blows.resume(name))
 
@@ -98,8 +101,8 @@ class Meddler:
     def _anything(self) -> attrs.AttrsInstance | None:
         """Return something to try; None where there is nothing yet to do it to."""
         tries: tuple[Callable[[], attrs.AttrsInstance | None], ...] = (
-            self._requests, self._requests, self._machines, self._machines, self._builds, self._in_other_names,
-            self._keys, self._everything,
+            self._requests, self._requests, self._many, self._machines, self._machines, self._builds,
+            self._in_other_names, self._keys, self._everything,
         )  # fmt: skip
         return self.rng.choice(tries)()
 
@@ -110,11 +113,22 @@ class Meddler:
             return None
         return self.rng.choice((messages.Cancel, messages.Cancel, messages.AskStatus, messages.AskWhy))(one, "")
 
+    def _many(self) -> attrs.AttrsInstance | None:
+        """End all of the project, or of somebody, that is there now."""
+        known = self.world.watch.requests
+        if not known:
+            return None
+        somebody = (self.rng.choice(self.world.requesters).email,)
+        people = self.rng.choice(((), somebody, (self.party.owner or OBSERVER_MAIL,)))
+        kind = self.rng.choice((operator.CancelSeveral,) * 3 + (operator.AbortSeveral,))
+        return kind((self.world.settings.projects[0].name,), (), people, "by hand", until=max(known))
+
     def _machines(self) -> attrs.AttrsInstance | None:
         name = self.rng.choice(self.world.builders).name
         if self.world.watch.paused.get(name):
             return operator.ResumeServer(name)
-        return self.rng.choice((operator.PauseServer(name, "by hand"),) * 3 + (operator.ForgetServer(name),))
+        pause, drain = operator.PauseServer(name, "by hand"), operator.DrainServer(name, "by hand")
+        return self.rng.choice((pause, pause, drain, operator.ForgetServer(name)))
 
     def _builds(self) -> attrs.AttrsInstance | None:
         watch, rng = self.world.watch, self.rng

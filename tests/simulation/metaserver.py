@@ -38,6 +38,7 @@ from buildtool.metaserver.build_servers import BuildServerService
 from buildtool.metaserver.effects import EffectPerformer
 from buildtool.metaserver.explanations import Explainer
 from buildtool.metaserver.farm_status import FarmStatusReader
+from buildtool.metaserver.operating import acting
 from buildtool.metaserver.operations import OperatorService
 from buildtool.metaserver.problems import BuildProblems
 from buildtool.metaserver.request_status import PublicUrls, RequestStatusReader
@@ -222,7 +223,8 @@ class Metaserver:
         operators = OperatorService(
             configuration, self.broker, store, history, files, self.world.wall, farm, permissions
         )
-        return {**operators.handlers, **(accounts.operating if accounts is not None else {})}
+        handlers = {**operators.handlers, **acting(self.broker, permissions)}
+        return {**handlers, **(accounts.operating if accounts is not None else {})}
 
     # --- what it looks after ------------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ from buildtool.metaserver.accounts import AccountService
 from buildtool.metaserver.batches import BatchDecider
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.build_servers import BuildServerService
+from buildtool.metaserver.operating.several import SeveralService
 from buildtool.model.access import enrolment, rights
 from buildtool.model.access.enrolment import Book
 from buildtool.model.access.identities import Identity, Invitation, KeyState
@@ -767,6 +768,11 @@ def right_not_checked() -> Sequence[Change]:
 @_mutant("what somebody may do to what is their own they may not do to what is not")
 def ownership_ignored() -> Sequence[Change]:
     return [(rights, "_owned", lambda by, subject: True)]
+
+
+@_mutant("of many that are ended at once those are left alone that the caller may not end")
+def ownership_ignored_by_many() -> Sequence[Change]:
+    return [(SeveralService, "_may", lambda self, *what: True)]
 
 
 @_mutant("after a commit of which nobody knows whether it took effect, the keys are read anew")

@@ -13,6 +13,7 @@ from attrs import define, field
 
 from buildtool.model.access.identities import KeyState
 from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.model.records import Request, RequestState
 from buildtool.protocol.messages import (
     AskStatus,
     AskWhy,
@@ -22,7 +23,7 @@ from buildtool.protocol.messages import (
     Submit,
     SubmitTogether,
 )
-from buildtool.protocol.operator import PauseServer, RebuildBuild, ResumeServer
+from buildtool.protocol.operator import CancelSeveral, DrainServer, PauseServer, RebuildBuild, ResumeServer
 from tests.simulation.clock import Life
 from tests.simulation.invariants import Watch
 from tests.simulation.trust import Trust
@@ -44,8 +45,12 @@ class Ownership:
         act = Act(self, by, message, theirs=self.theirs(by, message))
         if act.theirs and isinstance(message, Cancel):
             self.watch.cancelling(message.request_id)
-        if act.theirs and isinstance(message, (PauseServer, ResumeServer)):
-            act.paused = (of, message.reason if isinstance(message, PauseServer) else "")
+        if isinstance(message, CancelSeveral):
+            for row in self.watch.requests.values():
+                if row.state is RequestState.WAITING and _is(by, row.email) and _meant(message, row):
+                    self.watch.cancelling(row.id)
+        if act.theirs and isinstance(message, (PauseServer, DrainServer, ResumeServer)):
+            act.paused = (of, "" if isinstance(message, ResumeServer) else message.reason)
             self.watch.pausing(message.server, act.paused)
         return act
 
@@ -60,7 +65,7 @@ class Ownership:
             case Submit() | SubmitTogether():
                 items = message.items if isinstance(message, SubmitTogether) else (message,)
                 return by.trusted or all(_is(by, item.email or by.owner) for item in items)
-            case PauseServer() | ResumeServer():
+            case PauseServer() | DrainServer() | ResumeServer():
                 return any(_is(by, owner) for owner in self._owners(message.server))
             case RebuildBuild():
                 servers = {one.server for key, one in self.watch.attempts.items() if key[0] == message.build_id}
@@ -115,6 +120,10 @@ class Act:
 def _about(message: attrs.AttrsInstance) -> Mapping[str, object]:
     names = ("request_id", "server", "build_id", "email")
     return {name: getattr(message, name) for name in names if hasattr(message, name)}
+
+
+def _meant(message: CancelSeveral, row: Request) -> bool:
+    return row.id <= message.until and (not message.people or row.email in message.people)
 
 
 def _is(by: Principal, email: str) -> bool:

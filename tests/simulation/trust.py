@@ -19,7 +19,14 @@ from buildtool.ports.metaserver import ConnectionEnded
 from buildtool.protocol import calls
 from buildtool.protocol.enrolment import InviteOne, Join, Renew, RevokeOne
 from buildtool.protocol.messages import Accepted, AskBuild, AskExplain, AskHealth, AskStatus, AskWhy
-from buildtool.protocol.operator import AskFarmStatus, PauseServer, RebuildBuild, ResumeServer
+from buildtool.protocol.operator import (
+    AskFarmStatus,
+    CancelSeveral,
+    DrainServer,
+    PauseServer,
+    RebuildBuild,
+    ResumeServer,
+)
 from tests.simulation.clock import Life
 from tests.simulation.keys import Certificate, Key
 
@@ -36,7 +43,15 @@ MAY: Mapping[PrincipalRole, frozenset[type[attrs.AttrsInstance]]] = {
     PrincipalRole.JOINING: frozenset({Join}),
     PrincipalRole.RENEWING: frozenset({Renew}),
     PrincipalRole.REQUESTER: frozenset(
-        {*calls.REQUESTER.values(), AskFarmStatus, PauseServer, ResumeServer, RebuildBuild}
+        {
+            *calls.REQUESTER.values(),
+            AskFarmStatus,
+            PauseServer,
+            DrainServer,
+            ResumeServer,
+            RebuildBuild,
+            CancelSeveral,
+        }
     ),
     PrincipalRole.OBSERVER: frozenset({AskFarmStatus, AskBuild, AskHealth, AskExplain, AskStatus, AskWhy}),
     PrincipalRole.BUILD_SERVER: frozenset({*calls.BUILD_SERVER.values(), Accepted}),

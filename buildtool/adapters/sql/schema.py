@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0007"
+REVISION = "0008"
 """The Alembic revision that these tables are; a database that has it is opened without running Alembic."""
 
 metadata = MetaData(
@@ -226,6 +226,7 @@ servers = Table(
     _time("missing_since"),
     _flag("missing_told"),
     _text("paused"),
+    _flag("finishing"),
     _flag("draining"),
     _text("instance"),
     _text("origin"),

@@ -34,6 +34,7 @@ class Act(QuickEnum):
     EXPLAIN = "ask what would be answered"
     FORCE = "have builds made anew"
     CANCEL = "cancel requests"
+    CANCEL_SEVERAL = "cancel several requests at once"
     SEE_REQUEST = "see requests"
     SEE_BUILD = "see builds"
     SEE_LOG = "see logs"
@@ -46,6 +47,7 @@ class Act(QuickEnum):
     PAUSE = "pause build servers"
     FORGET_SERVER = "forget build servers"
     ABORT = "abort builds"
+    ABORT_SEVERAL = "abort several builds at once"
     REBUILD = "rebuild builds"
     FORGET_FAILURE = "forget failures"
     PURGE = "purge artifacts"
@@ -102,6 +104,7 @@ _TABLE: _Table = {
         Act.EXPLAIN: Extent.ALL,
         Act.FORCE: Extent.ALL,
         Act.CANCEL: Extent.OWN,
+        Act.CANCEL_SEVERAL: Extent.OWN,
         Act.SEE_REQUEST: Extent.OWN,
         # As the owner of build servers.
         Act.PAUSE: Extent.OWN,
@@ -115,8 +118,8 @@ _TABLE: _Table = {
 }  # fmt: skip
 
 _OF_PROJECTS = frozenset(
-    {Act.SUBMIT, Act.EXPLAIN, Act.FORCE, Act.CANCEL, Act.SEE_REQUEST, Act.SEE_BUILD, Act.SEE_LOG, Act.SEE_ARTIFACT,
-     Act.ABORT, Act.REBUILD, Act.FORGET_FAILURE, Act.PURGE}
+    {Act.SUBMIT, Act.EXPLAIN, Act.FORCE, Act.CANCEL, Act.CANCEL_SEVERAL, Act.SEE_REQUEST, Act.SEE_BUILD, Act.SEE_LOG,
+     Act.SEE_ARTIFACT, Act.ABORT, Act.ABORT_SEVERAL, Act.REBUILD, Act.FORGET_FAILURE, Act.PURGE}
 )  # fmt: skip
 """The acts that are about one project and platform, so that a configuration may say who may do them there."""
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
@@ -183,11 +184,13 @@ class Subcommands(Generic[T]):
         target: list[str] = []
         rest: list[str] = []
         may_follow = True
-        coming = iter(words)
-        for word in coming:
+        coming = deque(words)
+        while coming:
+            word = coming.popleft()
             flag, equals, value = word.partition("=")
             if word == "--":
                 rest += [word, *coming]
+                coming.clear()
             elif flag in flags:
                 found.append((flag, flags[flag]))
                 target += _target(flag, flags[flag], value if equals else None, coming)
@@ -252,21 +255,24 @@ class Subcommands(Generic[T]):
         return "\n".join([head, *lines])
 
 
-def _target(flag: str, command: Subcommand[T], value: str | None, coming: Iterator[str]) -> list[str]:
+def _target(flag: str, command: Subcommand[T], value: str | None, coming: deque[str]) -> list[str]:
     """Return the word that a command in its older form has to be followed by. Raises UsageError."""
     if not command.argument:
         if value is not None:
             raise UsageError(f"{flag} takes no value: leave out {one_line(value)[:40]!r}")
         return []
     if value is None:
+        is_option = not coming or (coming[0].startswith("-") and not coming[0][1:2].isdigit())
+        if is_option and command.argument.startswith("["):
+            return []
         (value,) = _next(coming) or [""]
-        if not value or (value.startswith("-") and not value[1:2].isdigit()):
+        if not value or is_option:
             raise UsageError(f"{flag} needs {command.argument.strip('[]')} (--help shows an example)")
     return [value]
 
 
-def _next(coming: Iterator[str]) -> list[str]:
-    return [word for word in [next(coming, None)] if word is not None]
+def _next(coming: deque[str]) -> list[str]:
+    return [coming.popleft()] if coming else []
 
 
 # --- values of options ----------------------------------------------------------------------------------

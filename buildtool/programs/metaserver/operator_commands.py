@@ -21,10 +21,14 @@ from buildtool.adapters.storage.directory_lock import holder
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import NotRunning, Unavailable, UsageError
 from buildtool.model.addresses import valid_address
+from buildtool.model.records import RequestState
 from buildtool.model.text import duration_of, duration_words, moment_words, printable
 from buildtool.programs.common.output import say
 from buildtool.programs.common.program import EXIT_OK, StopRequest, run
-from buildtool.programs.common.subcommands import How, Several, Subcommand, number, switch, valued
+from buildtool.programs.common.subcommands import How, Subcommand, number, switch, valued
+from buildtool.programs.operating.draining import drain_server
+from buildtool.programs.operating.several import CHOOSING, check_alone, chosen, end_several
+from buildtool.programs.operating.terminal import typed
 from buildtool.protocol.enrolment import (
     AskIdentities,
     Identities,
@@ -33,12 +37,15 @@ from buildtool.protocol.enrolment import (
     RevokeOne,
     RotateAuthority,
 )
-from buildtool.protocol.messages import ReactorTurns
+from buildtool.protocol.messages import Cancel, ReactorTurns, RequestStatus
 from buildtool.protocol.operator import (
     AbortBuild,
+    AbortSeveral,
     ActionResult,
     AskFarmStatus,
+    CancelSeveral,
     Drain,
+    DrainServer,
     FarmStatus,
     ForgetFailure,
     ForgetServer,
@@ -55,6 +62,7 @@ PROGRAM = "metaserver"
 A = TypeVar("A", bound=AttrsInstance)
 
 _BUILD = number(1, 10**18 - 1, "is no build: say its number")
+_REQUEST = number(1, 10**18 - 1, "is no request: say its number")
 
 
 @frozen
@@ -71,7 +79,7 @@ def _operate(acting: Acting, said: argparse.Namespace) -> int:
     act = acting.make(said)
 
     async def ask(reactor: ReactorBase, _stop: StopRequest) -> int:
-        await _asked(settings, reactor, lambda there: _said(there, act, acting, as_json=said.json))
+        await _asked(settings, reactor, lambda there: acting.done(there, act, said, reactor))
         return EXIT_OK
 
     return run(PROGRAM, ask, verbose=said.verbose)
@@ -102,7 +110,7 @@ class Acting:
     @property
     def read(self) -> Callable[[str], object]:
         """What reads the word that the command is about."""
-        return _BUILD if self.argument == "BUILD" else _name
+        return {"BUILD": _BUILD, "REQUEST": _REQUEST}.get(self.argument.strip("[]"), _name)
 
     @property
     def typed(self) -> str:
@@ -112,6 +120,19 @@ class Acting:
     def told(self, answer: AttrsInstance, *, as_json: bool) -> str:
         """Return what is printed of an answer."""
         return json.dumps(asdict(answer)) if as_json else "\n".join(map(printable, self.answer.lines(answer)))
+
+    async def done(self, there: Session, act: AttrsInstance, said: argparse.Namespace, reactor: ReactorBase) -> None:
+        """Ask for an act, in as many steps as it takes, and print what comes of it."""
+        if isinstance(act, AbortSeveral | CancelSeveral):
+            await end_several(there, act, said, partial(typed, reactor))
+        elif isinstance(act, DrainServer):
+            await drain_server(there, act, IReactorTime(reactor), as_json=said.json)
+        elif isinstance(act, Cancel):
+            state = (await there.ask(act, RequestStatus)).state
+            told = ActionResult((f"request {act.request_id} is {state}",), state == RequestState.CANCELLED.value)
+            say(self.told(told, as_json=said.json))
+        else:
+            say(self.told(await there.ask(act, self.answer.kind), as_json=said.json))
 
 
 _WHY = ("--reason",)
@@ -132,8 +153,7 @@ OPTIONS: Mapping[str, How] = {
     "--owner": valued("the e-mail address of whoever is responsible", "ADDRESS", valid_address),
     "--expires": valued("how long the invitation holds, such as 30m, 24h (default) or 7d", "TIME", _lasts),
     "--replace": switch("a machine that has this name was reinstalled: its new key takes the place of the old one"),
-    "--project": valued("limit it to this project; may be repeated", "NAME", action=Several),
-    "--platform": valued("limit it to this platform; may be repeated", "NAME", action=Several),
+    **CHOOSING,
 }
 """The options of the commands below, beside ``--json``."""
 
@@ -201,10 +221,6 @@ def _silent(error: BaseException | None) -> bool:
     return error is not None
 
 
-async def _said(there: Session, act: AttrsInstance, acting: Acting, *, as_json: bool) -> None:
-    say(acting.told(await there.ask(act, acting.answer.kind), as_json=as_json))
-
-
 def _turns(told: ReactorTurns) -> str:
     within = (
         f"half within {told.p50_ms:g} ms, 99 % {told.p99_ms:g}, 99.9 % {told.p999_ms:g}, the longest {told.max_ms:g}"
@@ -269,6 +285,28 @@ def _count(count: int, one: str, many: str) -> str:
     return f"{count} {one if count == 1 else many}"
 
 
+def _abort(said: argparse.Namespace) -> AttrsInstance:
+    if said.target is None:
+        return chosen(AbortSeveral, said, "BUILD")
+    check_alone(said, f"build {said.target}")
+    return AbortBuild(said.target, said.reason or "")
+
+
+def _cancel(said: argparse.Namespace) -> AttrsInstance:
+    if said.target is None:
+        return chosen(CancelSeveral, said, "REQUEST")
+    check_alone(said, f"request {said.target}")
+    return Cancel(said.target, "")
+
+
+def _drain(said: argparse.Namespace) -> AttrsInstance:
+    if said.target is not None:
+        return DrainServer(said.target, said.reason or "")
+    if said.reason:
+        raise UsageError("--reason says why a build server is drained: name it")
+    return Drain(on=True)
+
+
 ACTS = (
     Acting(
         "status", "show the status of the farm", "--json", lambda _said: AskFarmStatus(),
@@ -278,14 +316,26 @@ ACTS = (
         "pause", "give a build server nothing more until it is resumed", 'attic --reason "its disk is being replaced"',
         lambda said: PauseServer(said.target, said.reason or ""), "SERVER", _WHY,
     ),
+    Acting(
+        "drain", "give SERVER nothing more, and say when what runs there is done; or all: start no builds, and end",
+        'attic --reason "its disk is being replaced"', _drain, "[SERVER]", _WHY,
+    ),
+    Acting(
+        "undrain", "take drain back", "attic",
+        lambda said: ResumeServer(said.target) if said.target is not None else Drain(on=False), "[SERVER]",
+    ),
     Acting("resume", "give a build server builds again", "attic", lambda said: ResumeServer(said.target), "SERVER"),
     Acting(
         "forget", "forget a build server that does not come back", "attic",
         lambda said: ForgetServer(said.target), "SERVER",
     ),
     Acting(
-        "abort", "end an open build; who waits for it is mailed", '17 --reason "the branch was pushed by mistake"',
-        lambda said: AbortBuild(said.target, said.reason or ""), "BUILD", _WHY,
+        "abort", "end an open build, or all of a project, platform or person; who waits for it is mailed",
+        '17 --reason "the branch was pushed by mistake"', _abort, "[BUILD]", (*_WHY, *CHOOSING),
+    ),
+    Acting(
+        "cancel", "end a request that waits, or all of a project, platform or person; who asked is mailed",
+        '--person anna@example.org --reason "her script went wild"', _cancel, "[REQUEST]", (*_WHY, *CHOOSING),
     ),
     Acting(
         "rebuild", "build again what a build built", "17 --mail anna@example.org",
@@ -304,8 +354,6 @@ ACTS = (
         "forget-failure", "have a failed build tried when asked for", "17",
         lambda said: ForgetFailure(said.target), "BUILD",
     ),
-    Acting("drain", "start no more builds, and end once none runs", "", lambda _said: Drain(on=True)),
-    Acting("undrain", "take drain back", "", lambda _said: Drain(on=False)),
     Acting(
         "invite", "print the line with which a machine or a person joins, once",
         "attic --owner anna@example.org", _invitation, "NAME",

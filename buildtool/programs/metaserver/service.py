@@ -42,6 +42,7 @@ from buildtool.metaserver.build_servers import BuildServerService
 from buildtool.metaserver.effects import EffectPerformer
 from buildtool.metaserver.explanations import Explainer
 from buildtool.metaserver.farm_status import FarmStatusReader
+from buildtool.metaserver.operating import acting
 from buildtool.metaserver.operations import OperatorService
 from buildtool.metaserver.problems import BuildProblems
 from buildtool.metaserver.request_status import PublicUrls, RequestStatusReader
@@ -211,8 +212,9 @@ class Metaserver:
         )
         closing.add("the connections of the transfer port", site.disconnect)
         services = self._authorised(
-            known, {**requests.handlers, **operators.handlers, **accounts}, build_servers.handlers, keys
-        )
+            known, {**requests.handlers, **operators.handlers, **acting(broker, operators.permissions), **accounts},
+            build_servers.handlers, keys,
+        )  # fmt: skip
         pages, show = self._pages(stored, {**services[0], **services[-1]}, visitors)
         take = self._serve(gateway, identities, services, site, keeping, pages)
 
@@ -220,7 +222,7 @@ class Metaserver:
             mailer.configure(*mailing(settings, addresses, self.reactor, stored.keys))
             show(settings)
             take(settings)
-            state.names.kept = _names_kept(settings)
+            state.names.kept = settings.names_kept * DAY
             await broker.reconfigure(_policies(settings))
             await end_outdated_builds(settings, broker)
             await admittance.reconfigure(settings.limits)
@@ -391,8 +393,4 @@ def _policies(settings: Settings) -> dict[str, Policy]:
 
 
 def _state(settings: Settings, incarnation: str) -> State:
-    return State(_policies(settings), float(settings.lease), incarnation, _names_kept(settings))
-
-
-def _names_kept(settings: Settings) -> float:
-    return settings.names_kept * DAY
+    return State(_policies(settings), float(settings.lease), incarnation, settings.names_kept * DAY)

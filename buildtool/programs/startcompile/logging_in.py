@@ -17,13 +17,8 @@ from typing import TypeVar
 
 from attrs import evolve, field, frozen
 from twisted.internet.base import ReactorBase
-from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.protocol import connectionDone
-from twisted.internet.stdio import StandardIO
-from twisted.protocols.basic import LineOnlyReceiver
-from twisted.python.failure import Failure
 
 from buildtool.adapters.control.client import greet
 from buildtool.adapters.network.in_turn import InTurn
@@ -41,8 +36,9 @@ from buildtool.model.names import is_digest
 from buildtool.model.principal import PrincipalRole
 from buildtool.model.text import moment_words
 from buildtool.programs.common.joining import farm_at, join, renew, store_for
-from buildtool.programs.common.output import complain, put, say, say_line
+from buildtool.programs.common.output import complain, say, say_line
 from buildtool.programs.common.reaching import machine_of, way_to
+from buildtool.programs.operating.terminal import typed
 from buildtool.protocol.enrolment import AskCode, CodeMailed, Leave
 from buildtool.protocol.messages import Ok
 from buildtool.requester.outcome import ExitCode
@@ -112,7 +108,7 @@ class Login:
         self, reactor: ReactorBase, addresses: Sequence[MetaserverAddress], pin: str, store: CredentialStore
     ) -> OwnIdentity:
         for left in reversed(range(TRIES)):
-            code = read_code(await _answer(reactor, "code: "))
+            code = read_code(await typed(reactor, "code: "))
             if not code:
                 raise UsageError(f"no code was typed; later, say: login {self.email} --code CODE")
             try:
@@ -241,33 +237,3 @@ async def _leave(reactor: ReactorBase, own: OwnIdentity, store: CredentialStore,
             session.close()
     except Unauthorised:
         return  # it is revoked already
-
-
-class _Typing(LineOnlyReceiver):
-    """What is typed: one line."""
-
-    delimiter = b"\n"
-    MAX_LENGTH = 1_000
-
-    def __init__(self) -> None:
-        self.line: Deferred[bytes] = Deferred()
-
-    def lineReceived(self, line: bytes) -> None:
-        """Take the line."""
-        if not self.line.called:
-            self.line.callback(line)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Take nothing, where the input has ended."""
-        if not self.line.called:
-            self.line.callback(b"")
-
-
-async def _answer(reactor: ReactorBase, prompt: str) -> str:
-    put(sys.stderr, prompt)
-    typing = _Typing()
-    terminal = StandardIO(typing, reactor=reactor)
-    try:
-        return (await typing.line).decode("utf-8", "replace").strip()
-    finally:
-        terminal.loseConnection()

@@ -34,6 +34,7 @@ from buildtool.programs.common.reaching import reach
 from buildtool.programs.common.subcommands import Subcommand, Subcommands
 from buildtool.programs.common.updating import with_command
 from buildtool.programs.doctors.startcompile import examined
+from buildtool.programs.operating.several import check_alone
 from buildtool.programs.startcompile.command_line import (
     Arguments,
     BuildArguments,
@@ -51,7 +52,7 @@ from buildtool.programs.startcompile.connecting import (
 from buildtool.programs.startcompile.consoles import PlainConsole, SilentConsole, TerminalConsole
 from buildtool.programs.startcompile.flags import ASKING, EVERYWHERE, LOGGING_IN
 from buildtool.programs.startcompile.logging_in import Login, Logout
-from buildtool.programs.startcompile.remote_acts import REMOTE_COMMANDS, REMOTE_OPTIONS, RemoteAct
+from buildtool.programs.startcompile.remote_acts import REMOTE_COMMANDS, REMOTE_OPTIONS, RemoteAct, act, options_of
 from buildtool.project.definition import Project
 from buildtool.protocol.messages import AskExplain, AskWhy, Cancel, Submit
 from buildtool.requester.matrix import worst
@@ -106,7 +107,7 @@ class _Errand:
         check_addressee(said, there.farm)
         connect = MetaserverConnector(there.ways, there.where, timers, role)
         if isinstance(work, RemoteAct):
-            return await work.done(connect, said)
+            return await work.done(connect, said, reactor)
         files = Threads(reactor, 1, "files")
         downloads = TransferClient(timers, files, farm=there.transfers)
         console = _console(said, timers)
@@ -162,7 +163,10 @@ def _explain(said: Arguments) -> Work:
     return lambda requester: requester.explain(question)
 
 
-def _cancel(said: Arguments) -> Work:
+def _cancel(said: Arguments) -> Work | RemoteAct:
+    if said.target is None:
+        return act("cancel", said)
+    check_alone(said.flags, f"request {said.target[0]}")
     return lambda requester: requester.cancel(Cancel(*said.target))
 
 
@@ -179,10 +183,6 @@ def _join(said: Arguments) -> JoinLine:
 
 def _login(said: Arguments) -> Login:
     return Login.of(said.target, said.code, said.fingerprint, wants_json=said.json)
-
-
-def _logout(said: Arguments) -> Logout:
-    return Logout(said.json)
 
 
 def _why(said: Arguments) -> Work:
@@ -216,15 +216,15 @@ COMMAND_LINE: Subcommands[Work | JoinLine | Login | Logout | RemoteAct | None] =
             "login", "have a code mailed, and join a farm with it; without a terminal, say --code in a second call",
             "login anna@example.org", _login, "EMAIL", options=tuple(LOGGING_IN),
         ),
-        Subcommand("logout", "give up the key that login or join brought", "logout", _logout),
+        Subcommand("logout", "give up the key that login or join brought", "logout", lambda said: Logout(said.json)),
         Subcommand(
             "doctor", "look at all that keeps you from asking, and say how to mend it",
             "doctor --host farm.example.org", lambda _said: None,
         ),
         Subcommand("why", "say why a request waits, and until when", "why 12-abcdef", _why, "ID", read_request_id),
         Subcommand(
-            "cancel", "end a request; ID was told when it was accepted", "cancel 12-abcdef",
-            _cancel, "ID", read_request_id,
+            "cancel", "end a request, whose ID was told when it was accepted, or all of a project, platform or person",
+            "cancel 12-abcdef", _cancel, "[ID]", read_request_id, options_of("cancel"),
         ),
         *REMOTE_COMMANDS,
     ),

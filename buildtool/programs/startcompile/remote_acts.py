@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from attrs import frozen
+from attrs import AttrsInstance, frozen
+from twisted.internet.base import ReactorBase
 
 from buildtool.adapters.control.client import Session
 from buildtool.errors import BuildToolError
@@ -31,7 +32,12 @@ _HERE_ONLY = frozenset({"invite"})
 REMOTE = tuple(one for one in ACTS if one.name not in _HERE_ONLY)
 """What is asked for in the same words over the network."""
 
-REMOTE_OPTIONS = {name: how for name, how in OPTIONS.items() if any(name in one.options for one in REMOTE)}
+EVERYWHERE = frozenset({"--project", "--json"})
+"""The options that every command of this program has."""
+
+REMOTE_OPTIONS = {
+    name: how for name, how in OPTIONS.items() if name not in EVERYWHERE and any(name in one.options for one in REMOTE)
+}
 
 
 @frozen
@@ -39,14 +45,14 @@ class RemoteAct:
     """One act that is asked for, and answered in lines or as JSON."""
 
     acting: Acting
+    message: AttrsInstance
 
-    async def done(self, connect: Callable[[], Awaitable[Session]], said: Arguments) -> int:
+    async def done(self, connect: Callable[[], Awaitable[Session]], said: Arguments, reactor: ReactorBase) -> int:
         """Ask for it, print the answer, or what was refused, and return the exit code."""
-        said.flags.target = said.target
         try:
             there = await connect()
             try:
-                told = await there.ask(self.acting.make(said.flags), self.acting.answer.kind)
+                await self.acting.done(there, self.message, said.flags, reactor)
             finally:
                 there.close()
         except BuildToolError as error:
@@ -55,16 +61,27 @@ class RemoteAct:
                 say(json.dumps(as_json(result), sort_keys=True))
             complain(f"{PROGRAM}: {one_line(str(error))}")
             return int(result.exit)
-        say(self.acting.told(told, as_json=said.json))
         return EXIT_OK
 
 
-def _act(acting: Acting, _said: Arguments) -> RemoteAct:
-    return RemoteAct(acting)
+def act(name: str, said: Arguments) -> RemoteAct:
+    """Return the act of this name that a command line says. Raises UsageError."""
+    acting = next(one for one in REMOTE if one.name == name)
+    said.flags.target = said.target
+    return RemoteAct(acting, acting.make(said.flags))
+
+
+def options_of(name: str) -> tuple[str, ...]:
+    """Return the options that the act of this name has here, besides those of every command."""
+    return tuple(one for acting in REMOTE if acting.name == name for one in acting.options if one not in EVERYWHERE)
 
 
 REMOTE_COMMANDS: tuple[Subcommand[Any], ...] = tuple(
-    Subcommand(one.name, one.words, one.typed, partial(_act, one), one.argument, one.read, one.options, older=False)
+    Subcommand(
+        one.name, one.words, one.typed, partial(act, one.name), one.argument, one.read, options_of(one.name),
+        older=False,
+    )
     for one in REMOTE
-)
+    if one.name != "cancel"  # which has an older form here, and a token
+)  # fmt: skip
 """The same as commands of ``bin/startcompile.py``, which have no older form."""

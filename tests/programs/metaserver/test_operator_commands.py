@@ -22,14 +22,16 @@ from buildtool.configuration.settings import load_settings
 from buildtool.errors import NotRunning
 from buildtool.programs.metaserver.main import COMMAND_LINE, main
 from buildtool.programs.metaserver.operator_commands import ACTS, Acting, _asked, status_lines
-from buildtool.protocol.messages import ReactorTurns
+from buildtool.protocol.messages import Cancel, ReactorTurns
 from buildtool.protocol.operator import (
     AbortBuild,
     Drain,
+    DrainServer,
     FarmStatus,
     PauseServer,
     PurgeBuiltBy,
     RebuildBuild,
+    ResumeServer,
     RunningBuildStatus,
     ServerStatus,
     WaitingBuildStatus,
@@ -52,6 +54,10 @@ def test_each_command_becomes_its_act() -> None:
     assert made("abort", "7") == AbortBuild(7, "")
     assert made("purge-built-by", "anna") == PurgeBuiltBy("anna", "")
     assert (made("drain"), made("undrain")) == (Drain(on=True), Drain(on=False))
+    assert (made("--drain"), made("--drain", "--json")) == (Drain(on=True), Drain(on=True))
+    assert made("drain", "anna", "--reason", "no disk") == made("--drain", "anna", "--reason", "no disk")
+    assert made("--drain=anna") == DrainServer("anna")
+    assert (made("undrain", "anna"), made("cancel", "7")) == (ResumeServer("anna"), Cancel(7, ""))
     first, second = (made("rebuild", "7", "--mail", "a@b.org") for _ in range(2))
     assert isinstance(first, RebuildBuild)
     assert isinstance(second, RebuildBuild)
@@ -65,7 +71,7 @@ def test_each_command_becomes_its_act() -> None:
         (["--pause", "anna", "--drain"], "--pause and --drain are two different things"),
         (["status", "--abort", "7"], "status and --abort are two different things"),
         (["--status", "--fsck"], "--status and --fsck are two different things"),
-        (["--resume", "anna", "--reason", "x"], "--reason goes with pause or abort or purge"),
+        (["--resume", "anna", "--reason", "x"], "--reason goes with pause or drain or abort"),
         (["purge", "7", "--mail", "a@b.org"], "--mail goes with rebuild, not with purge"),
         (["--json"], "--json goes with"),
         (["status", "--restored"], "--restored goes with serve, not with status"),
@@ -75,7 +81,7 @@ def test_each_command_becomes_its_act() -> None:
         (["pause"], "SERVER"),
         (["--pause"], "--pause needs SERVER"),
         (["pause", "anna", "bert"], "'bert' is too much"),
-        (["--drain=yes"], "--drain takes no value"),
+        (["--status=yes"], "--status takes no value"),
         (["puase", "anna"], "there is no command 'puase': did you mean pause?"),
         (["status", "--reson"], "unknown option --reson"),
     ],

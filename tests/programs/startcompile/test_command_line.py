@@ -198,7 +198,7 @@ def test_the_help_names_every_option_with_what_it_accepts_and_all_exit_codes(
         assert option.flag in words
     for part in (
         "100% of it", "--checksum {crc32,fnv1a}", "--table-size N", "--parts LIST", "--label TEXT", "--revision REV",
-        "branch, tag or commit id to build", "default: 1024", "example:", "130  interrupted", "cancel ID",
+        "branch, tag or commit id to build", "default: 1024", "example:", "130  interrupted", "cancel [ID]",
     ):  # fmt: skip
         assert part in words
 
@@ -210,7 +210,7 @@ def test_choices_that_are_too_long_for_the_help_are_listed_beside_it(capsys: pyt
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"), [("--help", "cancel ID"), ("cancel -h", "ID"), ("--version", "buildtool")]
+    ("words", "expected"), [("--help", "cancel [ID]"), ("cancel -h", "ID"), ("--version", "buildtool")]
 )
 def test_help_is_given_even_when_the_configuration_is_broken(
     words: str, expected: str, capsys: pytest.CaptureFixture[str]
