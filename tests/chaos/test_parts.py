@@ -18,6 +18,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 
 from tests.chaos import leftovers
 from tests.chaos.judgement import Told
+from tests.chaos.keys import Revoked
 from tests.chaos.processes import Guard, belonging, end_all
 from tests.chaos.proxy import ROUGH, Line, Proxy, Weather
 from tests.chaos.script import LONG, SHORT, Manner, Trouble, scripted
@@ -53,6 +54,15 @@ def test_the_long_run_has_everything_that_can_happen() -> None:
     assert sum(fault.trouble in away for fault in script.faults) == 1
     assert {asked.manner for asked in script.asked} == set(Manner)
     assert {variant.stray for revision in script.revisions for variant in revision} == {"none", "child", "daemon"}
+
+
+@given(seeds)
+def test_one_machine_is_away_another_is_revoked_a_third_is_made_anew_and_the_farm_moves_once(seed: int) -> None:
+    faults = scripted(seed, SHORT).faults
+    once = [{Trouble.DEAD, Trouble.NUMB}, {Trouble.REVOKED}, {Trouble.ANEW}, {Trouble.ROTATED}]
+    found = [[fault.target for fault in faults if fault.trouble in kinds] for kinds in once]
+    assert [len(targets) for targets in found] == [1, 1, 1, 1]
+    assert len({target for targets in found[:3] for target in targets}) == 3
 
 
 # --- the judgement --------------------------------------------------------------------------------------------
@@ -197,6 +207,31 @@ def test_some_connections_break_in_rough_weather_and_none_in_calm() -> None:
         through.clock.advance(ROUGH.life)
         broken += through.near.disconnected
     assert 0 < broken < 50
+
+
+# --- who was revoked ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "attempts", "problems"),
+    [
+        ("succeeded", [(1, "anna", 90.0, 110.0), (2, "ben", 111.0, 120.0)], 0),
+        ("succeeded", [(1, "anna", 90.0, 99.0)], 0),
+        ("cancelled", [(1, "anna", 90.0, 110.0)], 0),
+        ("failed", [(1, "anna", 90.0, 110.0)], 1),
+        ("succeeded", [(1, "anna", 90.0, 110.0), (2, "anna", 111.0, 120.0)], 2),
+    ],
+)
+def test_what_a_revoked_machine_was_building_went_elsewhere_and_it_is_given_nothing_more(
+    tmp_path: Path, state: str, attempts: list[tuple[int, str, float, float]], problems: int
+) -> None:
+    database = tmp_path / "farm.sqlite"
+    with closing(sqlite3.connect(database)) as writing, writing:
+        writing.execute("CREATE TABLE builds (id, state)")
+        writing.execute("CREATE TABLE attempts (build_id, epoch, server, offered_at, ended_at)")
+        writing.execute("INSERT INTO builds VALUES (5, ?)", (state,))
+        writing.executemany("INSERT INTO attempts VALUES (5, ?, ?, ?, ?)", attempts)
+    assert len(Revoked("anna", 100.0, ((5, 1),)).left(database)) == problems
 
 
 # --- what is left over ----------------------------------------------------------------------------------------
