@@ -91,13 +91,14 @@ class Liar:
         party = self.party
         endpoint = party.endpoint(self.life) if party is not None else None
         endpoint = endpoint or world.network.endpoint(self.life, self.name, "meta")
+        haunts = False
         while True:
             try:
                 if party is not None:
                     await party.ready(self.life)
                 session = await greet(endpoint, "meta:1", "build server", self.life)
                 held = tuple(self._invented(key) for key in self._keys(2)) if rng.random() < 0.3 else ()
-                if rng.random() < 0.5:
+                if haunts or rng.random() < 0.5:
                     held = tuple(Held(*key) for key in self.orders)
                 register = Register(self.name, capability, held, instance=f"the directory of {self.name}")
                 welcome = await session.call("register", register, Welcome, _Ear(self))
@@ -115,21 +116,22 @@ class Liar:
                 held = mine if rng.random() < 0.8 else tuple(self._invented(key) for key in self._keys(3))
                 await self._say(session, "heartbeat", Heartbeat(held), HeartbeatAnswer)
             self.session = None
-            if rng.random() < 0.5:
+            haunts = rng.random() < 0.5
+            if haunts:
                 self._go(self._haunt(session, welcome.session, there))
             else:
                 session.close()
-            await self.life.pause(rng.uniform(1.0, 200.0))
+            await self.life.pause(rng.uniform(1.0, 5.0 if haunts else 200.0))
 
     async def _haunt(self, session: Session, number: int, there: Metaserver | None) -> None:
-        """Go on talking in a Session although another has begun.
+        """Go on talking in a Session although another has begun, which has said that it holds the same Attempts.
 
         A metaserver beside which another was started may still answer what it need not commit, until it notices.
         """
         while self.number == number and not session.broker.disconnected:
-            await self.life.pause(5.0)
+            await self.life.pause(0.5)
         for key, order in list(self.orders.items()):
-            message = self._end(key) if self.world.rng.random() < 0.5 else self._done(key, b"from beyond")
+            message = self._end(key) if self.world.rng.random() < 0.8 else self._done(key, b"from beyond")
             answer = await self._say(session, "done" if isinstance(message, Done) else "ended", message, Ok)
             if answer is not None and not answer.stale:
                 self.world.watch.wrong(f"{self.name} was believed in session {number}, which is over: {order.build_id}")
