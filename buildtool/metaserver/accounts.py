@@ -48,16 +48,12 @@ REFUSAL_EVERY = 3_600.0
 REFUSALS = 1_000
 """Most keys whose last refusal is remembered."""
 
-SHOWN_TWICE = DAY
-"""Seconds for which the operator is told that an invitation was shown with a second key."""
-
 
 @define(eq=False)
-class KeyTroubles:
-    """The refused keys that were recorded lately, and what the operator should know of invitations."""
+class RecentRefusals:
+    """The refused keys that were recorded lately."""
 
     _refused: dict[str, float] = field(factory=dict, init=False)
-    _twice: dict[str, tuple[float, str]] = field(factory=dict, init=False)
 
     def is_new(self, key: str, now: float) -> bool:
         """Take in that a key is refused at ``now`` (wall time); return whether that is to be recorded."""
@@ -69,24 +65,6 @@ class KeyTroubles:
             del self._refused[next(iter(self._refused))]
         self._refused[key] = now
         return True
-
-    def shown_twice(self, name: str, address: str, now: float) -> None:
-        """Take in that the invitation of a name was shown with a second key at ``now``, in seconds of wall time."""
-        self._twice[name] = (now, address)
-
-    def settle(self, name: str) -> None:
-        """Forget what was wrong with the invitation of a name: the operator has acted on it."""
-        self._twice.pop(name, None)
-
-    def problems(self, now: float) -> tuple[str, ...]:
-        """Return a line for each name whose invitation more than one had, at ``now`` (wall time)."""
-        self._twice = {name: one for name, one in self._twice.items() if now - one[0] < SHOWN_TWICE}
-        return tuple(
-            f"the invitation of {name} was shown again with another key, from {address or 'here'} at "
-            f"{moment_words(at)}: somebody else has the line; if the first key is not the right one, "
-            f"bin/metaserver revoke {name} ends it"
-            for name, (at, address) in self._twice.items()
-        )
 
 
 @define(eq=False)
@@ -110,7 +88,7 @@ class AccountService:
     burnt: BurntStore
     book: Book = field(factory=Book)
     codes: MailedCodes | None = None
-    troubles: KeyTroubles = field(factory=KeyTroubles)
+    refusals: RecentRefusals = field(factory=RecentRefusals)
     _lock: DeferredLock = field(factory=DeferredLock, init=False)
     _in_doubt: bool = field(default=False, init=False)
 
@@ -149,7 +127,7 @@ class AccountService:
 
     async def _refused(self, by: Principal, key: str, why: str) -> None:
         now = self.clock.wall()
-        if self.troubles.is_new(key, now):
+        if self.refusals.is_new(key, now):
             whose = self.book.keys.get(key)
             detail = f"key {key[:16]} from {by.address or 'here'}: {why}"
             event = AuditEvent("key-refused", whose.name if whose is not None else "", detail)
@@ -192,11 +170,10 @@ class AccountService:
                 self.book, token, signed.key, signed.certificate, signed.expires, self.life, now
             )
         except errors.Unauthorised:
-            told = enrolment.refused_twice(self.book, token, signed.key)
-            if told is not None:
+            again = enrolment.refused_twice(self.book, token, signed.key, by.address, now)
+            for told in again.happened:
                 log.warn("{what}: {name} {detail}", what=told.kind, name=told.subject, detail=told.detail)
-                self.troubles.shown_twice(told.subject, by.address, now)
-                await self.store.commit((), (told,), now)
+            await self._commit(again)
             raise
         await self._commit(change)
         return identity
@@ -241,7 +218,6 @@ class AccountService:
         async with self._one_act():
             change = enrolment.invited(self.book, asked, token_digest(token), self.life, by.name, now)
             await self._commit(change)
-        self.troubles.settle(asked.name)
         line = JoinLine(tuple(self.addresses()), self.signer.fingerprint, token)
         return messages.InvitationLine(str(line), now + asked.lasts)
 
@@ -251,10 +227,10 @@ class AccountService:
             change = enrolment.revoked(self.book, message.name, message.reason, by.name, self.clock.wall())
             await self._commit(change)
         gone = self._end_revoked(change)
-        self.troubles.settle(message.name)
+        ended = sum(isinstance(row, Identity) or bool(row.void) for row in change.rows)
         keys = "1 key" if gone == 1 else f"{gone} keys"
         words = f"{message.name} is revoked ({keys}): it is no longer connected, and its key never comes back"
-        return ActionResult((words if gone else f"the invitation of {message.name} is void",), count=len(change.rows))
+        return ActionResult((words if gone else f"the invitation of {message.name} is void",), count=ended)
 
     async def rotate(self, by: Principal, _message: messages.RotateAuthority) -> ActionResult:
         """Make a new authority, to which every key moves at its next renewal. Raises UsageError, StorageUnavailable."""
@@ -275,8 +251,13 @@ class AccountService:
         )
 
     def problems(self) -> tuple[str, ...]:
-        """Return what the operator should know of keys and invitations, a line each."""
-        return self.troubles.problems(self.clock.wall())
+        """Return a line for each invitation that more than one had, until an operator acts on its name."""
+        return tuple(
+            f"the invitation of {one.name} was shown again with another key, from {one.shown_from or 'here'} at "
+            f"{moment_words(one.shown_again)}: somebody else has the line; if the first key is not the right one, "
+            f"bin/metaserver revoke {one.name} ends it"
+            for one in enrolment.shown_again(self.book)
+        )
 
     async def identities(self, _by: Principal, message: messages.AskIdentities) -> messages.Identities:
         """Return who is known and who is invited, by name."""

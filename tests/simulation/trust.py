@@ -154,7 +154,11 @@ class Trust:
             self._check(wanted, f"{what} was asked for by nobody")
             self._check(row.life == self.life, f"{what} is of another life")
             return
-        self._check(evolve(old, key=row.key, void=row.void) == row, f"{what} is another one than was made")
+        told = evolve(old, shown_again=row.shown_again, shown_from=row.shown_from)
+        self._check(evolve(told, key=row.key, void=row.void) == row, f"{what} is another one than was made")
+        self._check(bool(old.key) or not row.shown_again, f"{what} was shown again before it was shown")
+        settled = bool(old.shown_again) and not row.shown_again
+        self._check(not settled or wanted or self._wanted(RevokeOne, row.name), f"{what} was settled by nobody")
         self._check(old.key in ("", row.key), f"{what} was used by {old.key[:8]}, and then by {row.key[:8]}")
         if row.key and not old.key:
             known = row.key in identities or self.opening()

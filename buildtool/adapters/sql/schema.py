@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0008"
+REVISION = "0009"
 """The Alembic revision that these tables are; a database that has it is opened without running Alembic."""
 
 metadata = MetaData(
@@ -335,6 +335,8 @@ invitations = Table(
     _text("key"),
     _text("void"),
     _flag("replaces"),
+    _time("shown_again"),
+    _text("shown_from"),
     _text("limits"),
 )
 

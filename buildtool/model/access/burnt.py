@@ -45,7 +45,7 @@ def burnt_in(rows: Iterable[Account], now: float) -> tuple[Burnt, ...]:
         if isinstance(row, Identity):
             if row.state is KeyState.REVOKED:
                 found.append(Burnt(row.name, row.role.value, row.key, "", row.reason, now))
-        elif row.key or row.void:
+        elif (row.key or row.void) and not row.shown_again:  # it is burnt already
             found.append(Burnt(row.name, row.role.value, row.key, row.token, row.void, now))
     return tuple(found)
 

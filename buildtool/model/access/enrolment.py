@@ -107,9 +107,12 @@ def invited(book: Book, asked: Invite, token: str, life: str, by: str, now: floa
         "",
         "",
         asked.replaces,
-        asked.limits,
+        limits=asked.limits,
     )
-    return Change((*older, fresh), (AuditEvent("invited", asked.name, f"as {asked.role.value} by {by}"),))
+    return Change(
+        (*older, *_settled(book, asked.name), fresh),
+        (AuditEvent("invited", asked.name, f"as {asked.role.value} by {by}"),),
+    )
 
 
 def invitation_of(book: Book, token: str) -> Invitation:
@@ -167,12 +170,26 @@ def _check_invitation(invitation: Invitation, key: str, life: str, now: float) -
         raise Unauthorised(f"this invitation has expired: {ASK}")
 
 
-def refused_twice(book: Book, token: str, key: str) -> AuditEvent | None:
-    """Return what is to be recorded when an invitation is shown again with another key, else None."""
+def refused_twice(book: Book, token: str, key: str, address: str, now: float) -> Change:
+    """Return what changes when an invitation is shown again with another key, from an address, at ``now``.
+
+    That is nothing where it is not. Times are wall time.
+    """
     invitation = book.invitations.get(token)
     if invitation is None or not invitation.key or invitation.key == key:
-        return None
-    return AuditEvent("invitation-shown-twice", invitation.name, f"with key {key[:16]}, after {invitation.key[:16]}")
+        return Change((), ())
+    told = AuditEvent("invitation-shown-twice", invitation.name, f"with key {key[:16]}, after {invitation.key[:16]}")
+    return Change((evolve(invitation, shown_again=now, shown_from=address),), (told,))
+
+
+def shown_again(book: Book) -> Sequence[Invitation]:
+    """Return the invitations that were shown with a second key, and on which no operator has acted since."""
+    return [one for one in book.invitations.values() if one.shown_again]
+
+
+def _settled(book: Book, name: str) -> tuple[Invitation, ...]:
+    """Return the invitations of a name, on which an operator acts, of which nothing is to be told any more."""
+    return tuple(evolve(one, shown_again=0.0) for one in shown_again(book) if one.name == name)
 
 
 def confirmed(book: Book, key: str, now: float) -> Change:
@@ -226,7 +243,7 @@ def revoked(book: Book, name: str, reason: str, by: str, now: float) -> Change:
         raise NotFound(f"no key has the name {name!r}; known: {', '.join(there[:20]) or 'none'}")
     why = reason or f"by {by}"
     told = tuple(AuditEvent("revoked", one.name, f"key {one.key[:16]} by {by}: {why}") for one in keys)
-    return Change((*(_revoked(one, why, now) for one in keys), *open_), told)
+    return Change((*(_revoked(one, why, now) for one in keys), *open_, *_settled(book, name)), told)
 
 
 def left(book: Book, key: str, now: float) -> Change:

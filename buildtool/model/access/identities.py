@@ -50,6 +50,8 @@ class Invitation:
     ``key`` is the first key that was shown with it, or empty; no other can use it any more. ``life`` is the id of the
     metaserver's incarnation that it was made in: after a restore those of older ones are void. ``replaces`` says that
     the key that has the name now is revoked once the new one is used. ``void`` says why it cannot be used, or is empty.
+    ``shown_again`` is when it was last shown with another key, from the address ``shown_from``, and 0 where it was not,
+    or an operator has acted on it.
     """
 
     token: str
@@ -63,6 +65,8 @@ class Invitation:
     key: str = ""
     void: str = ""
     replaces: bool = False
+    shown_again: float = 0.0
+    shown_from: str = ""
     limits: Scope = UNLIMITED
 
 

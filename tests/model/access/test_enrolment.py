@@ -160,11 +160,31 @@ def test_an_invitation_that_another_key_has_used_is_refused_and_recorded() -> No
     joined(book, token_digest("t"), "a" * 64)
     with pytest.raises(Unauthorised, match="used already, with another key: ask the operator"):
         joined(book, token_digest("t"), "b" * 64)
-    told = enrolment.refused_twice(book, token_digest("t"), "b" * 64)
-    assert told is not None
+    change = enrolment.refused_twice(book, token_digest("t"), "b" * 64, "192.0.2.7", 9.0)
+    (told,) = change.happened
     assert (told.kind, told.subject) == ("invitation-shown-twice", "anna")
-    assert enrolment.refused_twice(book, token_digest("t"), "a" * 64) is None
-    assert enrolment.refused_twice(book, token_digest("no such"), "a" * 64) is None
+    for token, key in (("t", "a"), ("no such", "a")):
+        assert enrolment.refused_twice(book, token_digest(token), key * 64, "192.0.2.7", 9.0) == Change((), ())
+    book.take(change.rows)
+    (shown,) = enrolment.shown_again(book)
+    assert (shown.shown_again, shown.shown_from, shown.key) == (9.0, "192.0.2.7", "a" * 64)
+
+
+@pytest.mark.parametrize("acts", ["revoke", "invite"])
+def test_that_an_invitation_was_shown_again_is_settled_when_an_operator_acts_on_its_name(acts: str) -> None:
+    book = with_invitation()
+    joined(book, token_digest("t"), "a" * 64)
+    book.take(enrolment.refused_twice(book, token_digest("t"), "b" * 64, "", 9.0).rows)
+    if acts == "revoke":
+        change = enrolment.revoked(book, "anna", "", "root", 10.0)
+    else:
+        role = next(iter(book.invitations.values())).role
+        asked = enrolment.Invite("anna", role, 1.0, replaces=True)
+        change = enrolment.invited(book, asked, token_digest("u"), "life", "root", 10.0)
+    book.take(change.rows)
+    assert enrolment.shown_again(book) == []
+    if acts == "invite":
+        assert enrolment.known(book, "a" * 64).name == "anna", "its key goes on"
 
 
 def test_a_machine_that_was_reinstalled_takes_its_name_over_once_its_key_is_used() -> None:
