@@ -24,6 +24,14 @@ _SHOWN = 200
 _LINKS_FOLLOWED = 40
 _LINK_STEPS = 1_000_000  # of all links together: whoever made them may mean harm
 _UNSAFE = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control characters, what is not UTF-8 on disk, line separators
+_TURNING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+"""The classes of characters that have a name read otherwise than it is written (UAX #9)."""
+
+_DEVICES = frozenset(
+    {"con", "prn", "aux", "nul", "conin$", "conout$"}
+    | {f"{port}{number}" for port in ("com", "lpt") for number in "123456789¹²³"}
+)
+"""What Windows takes for a device in every directory, whatever follows a dot."""
 
 ARTIFACT_NAME_WORDS = "letters, digits and _.+- only"
 SERVER_NAME_WORDS = "letters, digits, dot, - and _, at most 63"
@@ -95,6 +103,15 @@ def member_fault(name: str) -> str:
         return "some systems take its beginning for a drive"
     if len(name) > MEMBER_NAME_LIMIT or len(name.encode()) > MEMBER_NAME_LIMIT:
         return f"its name is longer than {MEMBER_NAME_LIMIT} bytes"
+    return next(filter(None, map(_part_fault, name.split("/"))), "")
+
+
+def _part_fault(part: str) -> str:
+    """Return why no file or directory of an artifact may be called so, whatever it is in, or an empty string."""
+    if part[-1] in ". ":
+        return "some systems leave out the dot or blank at the end of a part"
+    if part.partition(".")[0].rstrip(" ").lower() in _DEVICES:
+        return f"some systems take {part[:_SHOWN]!r} for a device: deliver an archive of it"
     return ""
 
 
@@ -175,11 +192,16 @@ def _leads_nowhere(name: str, members: Mapping[str, str], directories: Container
 def _storable(text: str) -> bool:
     if text.isascii():
         return text.isprintable()
-    return not any(unicodedata.category(char) in _UNSAFE for char in text)
+    return not any(
+        unicodedata.category(char) in _UNSAFE or unicodedata.bidirectional(char) in _TURNING for char in text
+    )
 
 
 def taken_for_one(files: Iterable[str], directories: AbstractSet[str]) -> tuple[str, str] | None:
-    """Return two names, not both of directories, that are one where case or how a letter is composed does not count."""
+    """Return two names, not both of directories, that are one to some systems.
+
+    To these case, how a letter is composed, and characters that are not seen do not count.
+    """
     known: dict[str, str] = {}
     for name in (*files, *directories):
         other = known.setdefault(_folded(name), name)
@@ -189,4 +211,7 @@ def taken_for_one(files: Iterable[str], directories: AbstractSet[str]) -> tuple[
 
 
 def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
+    if name.isascii():
+        return name.lower()
+    seen = "".join(char for char in unicodedata.normalize("NFD", name) if unicodedata.category(char) != "Cf")
+    return unicodedata.normalize("NFC", seen.casefold())

@@ -160,7 +160,7 @@ class Metaserver:
     async def _start(self) -> None:
         configuration, clock, closing = self.configuration, WallClock(), self._closing
         settings, timers = configuration.settings, IReactorTime(self.reactor)
-        stored = await open_state(settings.state_dir, self.beginning, timers, closing, self._pool, self.ask_stop)
+        stored = await open_state(configuration, self.beginning, timers, closing, self._pool, self.ask_stop)
         self._holding = stored.holding
         store, artifacts, logs = SqlBrokerStore(stored.database), stored.artifacts, stored.logs
         resolvers, bundles = await open_sources(settings.state_dir, self.reactor, closing)

@@ -22,6 +22,7 @@ from buildtool.adapters.storage.artifacts import ArtifactStore
 from buildtool.adapters.storage.directory_lock import DATABASE, DirectoryLock
 from buildtool.adapters.storage.key_file import load_key
 from buildtool.adapters.storage.logs import LogStore
+from buildtool.configuration.current import CurrentConfiguration
 from buildtool.model.incarnations import Keys
 from buildtool.programs.common.shutdown import ShutdownList
 from buildtool.programs.metaserver.holding import StateHold
@@ -60,7 +61,7 @@ class OpenState:
 
 
 async def open_state(
-    directory: Path,
+    configuration: CurrentConfiguration,
     beginning: StartOptions,
     timers: IReactorTime,
     closing: ShutdownList,
@@ -71,6 +72,7 @@ async def open_state(
 
     ``ask_stop`` is called with the reason if the directory is lost later. Raises BuildToolError.
     """
+    directory = configuration.settings.state_dir
     closing.add("the lock of the state directory", DirectoryLock(directory, "metaserver").close)
     if not beginning.accept_new:
         check_not_lost(directory)
@@ -85,7 +87,12 @@ async def open_state(
     keys = await _take_hold(holding, directory, secret, closing, restored=beginning.restored)
     logs = LogStore(directory, threads)
     await logs.start()
-    artifacts = ArtifactStore(directory, threads, check=check_archive)
+
+    def check(read: Callable[[int, int], bytes], size: int) -> None:
+        limits = [project.artifact_limit for project in configuration.settings.projects]
+        check_archive(read, size, max(size, *limits) if limits else size)
+
+    artifacts = ArtifactStore(directory, threads, check=check)
     return OpenState(directory, keys, database, artifacts, logs, threads, holding)
 
 

@@ -1,8 +1,9 @@
 """What a build server uploaded, before it is kept: a zip as packing makes it, whose members harm nobody who unpacks it.
 
 Build servers pack with ``packing``, and a hostile one with something else. Programs differ in how they read a zip, so
-what one of them could read otherwise is refused: the end of the directory ends the file, and each member is called the
-same in the directory and where its bytes are. No member is unpacked but the targets of links, of a thousand bytes each.
+what one of them could read otherwise is refused: the end of the directory ends the file, each member is called the same
+and as long in the directory and where its bytes are, and they stand one after the other with nothing between them. No
+member is unpacked but the targets of links, of a thousand bytes each.
 """
 
 from __future__ import annotations
@@ -35,11 +36,18 @@ _END64 = struct.Struct("<4sQ2H2L4Q")
 _ENTRY = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
 _EXTRA = struct.Struct("<2H")
+_AFTER = struct.Struct("<4s3L")
+_AFTER64 = struct.Struct("<4sL2Q")
 
 _FULL_16, _FULL_32 = 0xFFFF, 0xFFFFFFFF
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
 _UTF8 = 0x800
+_LENGTH_AFTER = 0x8
+"""The flag of a member whose lengths stand after its bytes, as where the zip was written from front to back."""
 _STORED, _DEFLATED = 0, 8
+_MOST_DEFLATED = 1_032
+"""Into so many bytes one byte can be inflated at most."""
+
 _OTHER_NAME = 0x7075
 """The extra field by which some programs call a member otherwise."""
 
@@ -65,17 +73,19 @@ class _Listed:
     raw: bytes
     flags: int
     method: int
+    checksum: int
     packed: int
     size: int
     offset: int
     attributes: int
 
 
-def check_archive(read: Callable[[int, int], bytes], size: int) -> None:
+def check_archive(read: Callable[[int, int], bytes], size: int, most: int | None = None) -> None:
     """Check a zip of ``size`` bytes that ``read(size, position)`` reads. Blocks for at most some seconds.
 
-    Raises UnsafeArchive, in one line with the name at fault: for what is no zip, or one that programs could read in two
-    ways; for encrypted members, ones that are neither files nor links, and names or links that packing refuses.
+    Its files have at most ``most`` bytes together, if that is said. Raises UnsafeArchive, in one line with the name at
+    fault: for what is no zip, or one that programs could read in two ways; for encrypted members, ones that are neither
+    files nor links, and names or links that packing refuses.
     """
 
     def at(position: int, length: int) -> bytes:
@@ -83,14 +93,21 @@ def check_archive(read: Callable[[int, int], bytes], size: int) -> None:
 
     start, end, count = _directory(at, size)
     members: dict[str, str] = {}
-    length = 0
+    length = place = unpacked = 0
     for listed in _listed(at, start, end, count):
         length += len(listed.name)
         if length > MEMBER_NAMES_LIMIT:
             raise UnsafeArchive(f"its names have more than {MEMBER_NAMES_LIMIT} characters")
         if listed.name in members:
             raise _refused(listed.name, "it is there twice")
-        members[listed.name] = _looked_at(at, start, listed)
+        unpacked += listed.size
+        if most is not None and unpacked > most:
+            raise UnsafeArchive(f"its files have more than the {most} bytes that they may have together")
+        if listed.offset != place:
+            raise _refused(listed.name, "it does not begin where the member before it ends")
+        members[listed.name], place = _looked_at(at, start, listed)
+    if place != start:
+        raise _no_zip("there is something between its members and its directory")
     wrong = members_fault(members)
     if wrong is not None:
         raise _refused(*wrong)
@@ -150,7 +167,7 @@ def _listed(at: Read, start: int, end: int, count: int) -> Iterator[_Listed]:
             raise _refused(name, "it has a comment, or is on another disk")
         large = iter(_extra(name, extra))
         sizes = [next(large, -1) if one == _FULL_32 else one for one in (size, packed, offset)]
-        yield _Listed(name, raw_name, flags, method, sizes[1], sizes[0], sizes[2], attributes)
+        yield _Listed(name, raw_name, flags, method, fields[7], sizes[1], sizes[0], sizes[2], attributes)
         start += _ENTRY.size + len(variable)
     if start != end:
         raise _no_zip("its directory is longer than its members")
@@ -207,8 +224,11 @@ def _extra(name: str, extra: bytes) -> list[int]:
     return numbers
 
 
-def _looked_at(at: Read, limit: int, listed: _Listed) -> str:
-    """Return the target of a link, and an empty string for a file. Raises UnsafeArchive for anything else."""
+def _looked_at(at: Read, limit: int, listed: _Listed) -> tuple[str, int]:
+    """Return the target of a link, an empty string for a file, and where the member ends.
+
+    Raises UnsafeArchive for anything else.
+    """
     if listed.flags & _ENCRYPTED:
         raise _refused(listed.name, "it is encrypted")
     mode = listed.attributes >> 16
@@ -217,9 +237,13 @@ def _looked_at(at: Read, limit: int, listed: _Listed) -> str:
         raise _refused(listed.name, f"it is {_KINDS.get(kind, 'something else')}, neither file nor link")
     if mode & (stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX):
         raise _refused(listed.name, "it would run with the rights of its owner or group")
-    data = _data(at, limit, listed)
+    if listed.method not in {_STORED, _DEFLATED}:
+        raise _refused(listed.name, "not all programs know the way in which it is packed")
+    if listed.size > (listed.packed if listed.method == _STORED else listed.packed * _MOST_DEFLATED):
+        raise _refused(listed.name, "it says to have more bytes than can come of it")
+    data, end = _data(at, limit, listed)
     if kind != stat.S_IFLNK:
-        return ""
+        return "", end
     if listed.packed > 2 * MEMBER_NAME_LIMIT or listed.size > MEMBER_NAME_LIMIT:
         raise _refused(listed.name, f"it is a link to a name longer than {MEMBER_NAME_LIMIT} bytes")
     try:
@@ -229,11 +253,14 @@ def _looked_at(at: Read, limit: int, listed: _Listed) -> str:
     why = link_fault(listed.name, target)
     if why:
         raise _refused(listed.name, why)
-    return target
+    return target, end
 
 
-def _data(at: Read, limit: int, listed: _Listed) -> int:
-    """Return where a member's bytes begin. Raises UnsafeArchive if it is called otherwise there, or is not there."""
+def _data(at: Read, limit: int, listed: _Listed) -> tuple[int, int]:
+    """Return where a member's bytes begin, and where the member ends.
+
+    Raises UnsafeArchive if it is called otherwise there, has another length, or is not there.
+    """
     head = at(listed.offset, _LOCAL.size + len(listed.raw)) if 0 <= listed.offset < limit else b""
     if len(head) < _LOCAL.size or not head.startswith(b"PK\3\4"):
         raise _refused(listed.name, "its bytes are not where the directory says")
@@ -244,12 +271,24 @@ def _data(at: Read, limit: int, listed: _Listed) -> int:
     if name_length != len(listed.raw):
         raise _refused(listed.name, "it is called or packed otherwise where its bytes are")
     place = listed.offset + _LOCAL.size + name_length
-    if extra_length:
-        _extra(listed.name, at(place, extra_length))
+    large = _extra(listed.name, at(place, extra_length)) if extra_length else []
+    said = (listed.checksum, listed.packed, listed.size)
     data: int = place + extra_length
-    if listed.packed < 0 or data + listed.packed > limit:
+    end = data + listed.packed
+    if listed.flags & _LENGTH_AFTER:
+        form = _AFTER64 if large else _AFTER
+        after = at(end, form.size) if 0 <= listed.packed <= limit else b""
+        same = fields[6] == 0 and len(after) == form.size and form.unpack(after) == (b"PK\7\x08", *said)
+        end += form.size
+    else:
+        numbers = iter(large)
+        size, packed = (next(numbers, -1) if one == _FULL_32 else one for one in (fields[8], fields[7]))
+        same = (fields[6], packed, size) == said
+    if listed.packed < 0 or end > limit:
         raise _refused(listed.name, "its bytes are not where the directory says")
-    return data
+    if not same:
+        raise _refused(listed.name, "it has another length or check sum where its bytes are")
+    return data, end
 
 
 def _unpacked(data: bytes, listed: _Listed) -> bytes:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from buildtool.adapters.storage.archive import packing
 from buildtool.adapters.storage.archive.checking import check_archive
 from buildtool.adapters.storage.archive.packing import make_zip
 from buildtool.errors import UnsafeArchive
@@ -76,7 +77,8 @@ def test_an_empty_one_is_taken() -> None:
 @pytest.mark.parametrize(
     "name",
     ["/etc/passwd", "../x", "a/../../x", "a/./b", "a//b", "a/", "C:x", "c:/x", "a\\b", "..\\x", "a\nb", "a\x1b[2Jb",
-     "a\u2028b", "a\x85b", "a\x7f", "n" * 1001, "é" * 501],
+     "a\u2028b", "a\x85b", "a\x7f", "n" * 1001, "é" * 501, "con", "d/NUL", "aux.c", "COM1", "lpt9 .x", "CONIN$", "a.",
+     "a /b", "...", "a/.. /b", "photo\u202egpj.exe", "\u2066a"],
 )  # fmt: skip
 def test_a_name_that_packing_refuses_is_refused_here_and_named(name: str) -> None:
     words = refused(zipped(("fine", b"x", FILE), (name, b"x", FILE)))
@@ -113,6 +115,8 @@ def test_exactly_the_names_that_packing_takes_are_taken(name: str) -> None:
         ("A/x", "a/X", "take it for"),
         ("stra\xdfe", "STRASSE", "take it for"),
         ("a", "A/b", "take it for"),
+        (".git", ".g\u200cit", "take it for"),
+        ("ﬀ", "FF", "take it for"),
         ("a", "a/b", "packed too, as a file"),
         ("a", "a", "twice"),
     ],
@@ -175,6 +179,64 @@ def test_a_second_name_is_refused() -> None:
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr(info, b"x")
     assert "second name" in refused(file.getvalue())
+
+
+def test_what_packing_writes_for_a_member_beyond_31_bits_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "_ZIP64_FROM", 2)
+    for name, data in (("a", b""), ("b", b"long " * 1000), ("c", b"x")):
+        (tmp_path / name).write_bytes(data)
+    packed = make_zip(tmp_path, ["a", "b", "c"], tmp_path / "out.zip")
+    data = (tmp_path / "out.zip").read_bytes()
+    check_archive(lambda size, position: data[position : position + size], packed.size, 5001)
+    with pytest.raises(UnsafeArchive, match="more than the 5000 bytes"):
+        check_archive(lambda size, position: data[position : position + size], packed.size, 5000)
+
+
+def edited(data: bytes, place: int, form: str, number: int) -> bytes:
+    """Return bytes in which a number stands at a place."""
+    return data[:place] + struct.pack(form, number) + data[place + struct.calcsize(form) :]
+
+
+def test_what_a_member_says_of_its_length_has_to_be_so_wherever_it_is_said(tmp_path: Path) -> None:
+    """A program that reads from front to back would find other members inside of it."""
+    data = zipped(("a", b"x" * 99, FILE), method=zipfile.ZIP_STORED)
+    (tmp_path / "a").write_bytes(b"x" * 99)
+    make_zip(tmp_path, ["a"], tmp_path / "out.zip")
+    front_to_back = (tmp_path / "out.zip").read_bytes()
+    after = front_to_back.index(b"PK\7\x08")
+    for place in (14, 18, 22):
+        assert "another length or check sum" in refused(edited(data, place, "<L", 1))
+        assert "another length or check sum" in refused(edited(front_to_back, after + place - 10, "<L", 1))
+    assert "another length or check sum" in refused(edited(front_to_back, after, "<L", 1))
+    assert "another length or check sum" in refused(edited(front_to_back, 14, "<L", 1))
+    assert "more bytes than can come of it" in refused(
+        edited(front_to_back, front_to_back.index(b"PK\1\2") + 24, "<L", 10**9)
+    )
+    assert "more bytes than can come of it" in refused(edited(data, data.index(b"PK\1\2") + 24, "<L", 100))
+
+
+def inserted(data: bytes, more: bytes) -> bytes:
+    """Return a zip with bytes before its directory that are no member of it."""
+    directory, end = data.index(b"PK\1\2"), data.rindex(b"PK\5\6")
+    return edited(data[:directory] + more + data[directory:], end + len(more) + 16, "<L", directory + len(more))
+
+
+def test_a_member_that_is_not_listed_and_members_that_share_their_bytes_are_refused() -> None:
+    hidden = zipped(("../evil", b"x", FILE), method=zipfile.ZIP_STORED)
+    assert "between its members and its directory" in refused(inserted(FINE, hidden[: hidden.index(b"PK\1\2")]))
+    first, second = FINE.index(b"PK\1\2"), FINE.rindex(b"PK\1\2")
+    begins = struct.unpack_from("<L", FINE, second + 42)[0]
+    assert "'b/c'" in refused(edited(FINE, second + 42, "<L", 0))
+    swapped = FINE[:first] + FINE[second : FINE.rindex(b"PK\5\6")] + FINE[first:second] + FINE[-22:]
+    assert begins
+    assert "does not begin where the member before it ends" in refused(swapped)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_that_not_all_programs_can_unpack_is_refused(method: int) -> None:
+    assert "not all programs" in refused(zipped(("it", b"x", FILE), method=method))
 
 
 FINE = zipped(("a", b"some bytes", FILE), ("b/c", b"others", FILE))
