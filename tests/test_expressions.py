@@ -68,7 +68,7 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
     r"[A-Za-z0-9_+][A-Za-z0-9._+-]{0,199}": NAME,
     r"[A-Za-z0-9][A-Za-z0-9.+:@/_-]{0,99}\Z": NAME,
     r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z": NAME,
-    r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z": NAME,
+    r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\.zip\Z": NAME,
     r"[\w.+-]+": NAME,
     r"[a-z][a-z0-9_]{0,39}\Z": NAME,
     r"[A-Za-z0-9_.+-]{1,30}\Z": NAME,

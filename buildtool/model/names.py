@@ -33,10 +33,10 @@ _DEVICES = frozenset(
 )
 """What Windows takes for a device in every directory, whatever follows a dot."""
 
-ARTIFACT_NAME_WORDS = "letters, digits and _.+- only"
+ARTIFACT_NAME_WORDS = "letters, digits and _.+- only, with .zip at its end"
 SERVER_NAME_WORDS = "letters, digits, dot, - and _, at most 63"
 
-_ARTIFACT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z")
+_ARTIFACT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\.zip\Z")
 _SERVER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 _SHORT_WORD = re.compile(r"[A-Za-z0-9_.+-]{1,30}\Z")
 _CLIENT_ID = re.compile(r"[0-9a-f]{32}\Z")
@@ -77,7 +77,7 @@ def is_server_name(text: str) -> bool:
 
 
 def is_artifact_name(text: str) -> bool:
-    """Return whether an artifact's file may be called so, wherever it is written."""
+    """Return whether an artifact's file may be called so, wherever it is written: no build file, say, is."""
     return len(text) <= ARTIFACT_NAME_LIMIT and _ARTIFACT_NAME.match(text) is not None
 
 

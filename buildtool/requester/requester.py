@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import PurePath
 from typing import TypeVar
 
 import attrs
@@ -13,7 +14,7 @@ from twisted.internet.task import deferLater
 
 from buildtool.concurrency.backoff import Backoff
 from buildtool.errors import BadUpload, BuildToolError, NotFound, Unavailable
-from buildtool.model.names import is_artifact_name
+from buildtool.model.names import ARTIFACT_NAME_WORDS, is_artifact_name, is_digest
 from buildtool.model.records import RequestState
 from buildtool.ports.requester import Console, Destination, Downloads, MetaserverClient
 from buildtool.protocol.messages import (
@@ -223,23 +224,30 @@ class Requester:
             self.console.say(f"it is at {clean(found.url)}")
             return RequestResult(code, told, milliseconds)
         try:
-            path = await self._fetch(found)
+            path = await self._fetch(found, told.project)
         except BuildToolError as error:
             return RequestResult(ExitCode.DOWNLOAD, told, milliseconds, error=error)
         return RequestResult(code, told, milliseconds, path)
 
-    async def _fetch(self, found: FoundArtifact) -> str:
-        """Return the path of the artifact, fetched and verified. Raises what fetching raises, and BadUpload."""
+    async def _fetch(self, found: FoundArtifact, project: str) -> str:
+        """Return the path of a project's artifact, fetched and verified. Raises what fetching raises, and BadUpload.
+
+        A build server chose its name: where that is the file's, only what is called like the project's is replaced.
+        """
         if not is_artifact_name(found.name):
-            raise BadUpload(
-                f"the metaserver names the artifact {clean(found.name)[:80]!r}: choose a name with --output"
-            )
+            named = f"the metaserver names the artifact {clean(found.name)[:80]!r}"
+            raise BadUpload(f"{named}, which is no name of one ({ARTIFACT_NAME_WORDS}): tell its operator")
+        if not is_digest(found.digest):
+            raise BadUpload(f"the metaserver tells no SHA-256 of the artifact, but {clean(found.digest)!r}")
         path = await self.place.choose(found.name)
         if await self.place.holds(path, found.size, found.digest):
             self.console.say(f"{path} is there already, with the right digest")
             return path
 
         replaced = await self.place.occupied(path)
+        own = found.name.startswith(f"{project.lstrip('-')}-") or PurePath(path).name != found.name
+        if replaced and not own:
+            raise BadUpload(f"{path} is there, and {found.name} is no name that {project} has: say --output FILE")
 
         def progress(received: int) -> None:
             self.console.downloading(found.name, received, found.size)

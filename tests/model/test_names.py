@@ -16,7 +16,7 @@ READERS: dict[Callable[[str], bool], str] = {
     names.is_client_id: "[0-9a-f]{32}",
     names.is_row_id: "[1-9][0-9]{0,17}",
     names.is_server_name: "[A-Za-z0-9][A-Za-z0-9._-]{0,62}",
-    names.is_artifact_name: "[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}",
+    names.is_artifact_name: r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,195}\.zip",
     names.is_short_word: "[A-Za-z0-9_.+-]{1,30}",
 }
 

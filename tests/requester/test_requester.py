@@ -191,6 +191,39 @@ def test_a_file_that_is_there_with_the_right_digest_is_not_fetched_again() -> No
 
 
 @pytest.mark.parametrize(
+    "name",
+    ["Makefile", "../x.zip", ".bashrc", ".x.zip", "/etc/x.zip", "a\\b.zip", "a b.zip", "x.zip\n", "-rf.zip", "a.py"],
+)
+def test_a_name_that_is_none_of_an_artifact_is_no_file(name: str) -> None:
+    it = errand(messages.told(artifact=messages.found(name=name)))
+    result = it.ask()
+    assert result.exit is ExitCode.DOWNLOAD
+    assert "which is no name of one" in str(result.error)
+    assert not it.downloads.fetched
+
+
+def test_a_file_is_not_replaced_that_only_a_build_server_called_like_the_artifact() -> None:
+    """A donor chooses the name, and where nobody asked for another it is written in the current directory."""
+    it = errand(messages.told(artifact=messages.found(name="photos.zip")))
+    it.place.held = {"/here/photos.zip": "one's own"}
+    result = it.ask()
+    assert result.exit is ExitCode.DOWNLOAD
+    assert "/here/photos.zip is there, and photos.zip is no name that testproject has" in str(result.error)
+    assert not it.downloads.fetched
+    it.place.held = {}
+    assert it.ask().path == "/here/photos.zip"
+    it = errand(messages.told())
+    it.place.held = {f"/here/{NAME}": "another build of it"}
+    assert it.ask().path == f"/here/{NAME}"
+
+
+def test_what_is_no_digest_names_no_file_either() -> None:
+    it = errand(messages.told(artifact=messages.found(digest="../../../" + "a" * 55)))
+    assert "no SHA-256" in str(it.ask().error)
+    assert not it.downloads.fetched
+
+
+@pytest.mark.parametrize(
     ("told", "first"),
     [
         (messages.waiting(), "dispatched as build 17, building on anna"),
