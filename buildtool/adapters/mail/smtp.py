@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from twisted.internet import defer, ssl
@@ -31,6 +32,9 @@ FAREWELL = 5.0
 
 _ANSWER_LINES = 100
 _ANSWER_SHOWN = 300
+_SHORTEST = 4
+"""A password of fewer characters stands in many a word, and is no secret either."""
+
 _OUR_SIDE = frozenset({421, 454, 530, 534, 535, 538})
 """Codes that speak of the server or of our login to it, whatever they are the answer to (RFC 5321, RFC 4954)."""
 
@@ -139,6 +143,14 @@ class _Exchange:
         self.decided: Deferred[None] = Deferred()
         self.over: Deferred[None] = Deferred()
         self._transport: Any = None
+        self._secrets = tuple(_spellings(settings)) if len(settings.password) >= _SHORTEST else ()
+
+    def said(self, answer: bytes | str) -> str:
+        """Return a server's answer as one printable line of bounded length, without the password that it may repeat."""
+        text = answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return _said(text)
 
     def connected(self, transport: object) -> None:
         self._transport = transport
@@ -182,7 +194,7 @@ class _Exchange:
 
     def failed(self, error: smtp.SMTPClientError) -> None:
         """Decide by an error before the mail was begun: greeting, TLS, login, or not SMTP at all."""
-        said = f"{error.code} {_said(error.resp)}" if error.code > 0 else _said(error.resp)
+        said = f"{error.code} {self.said(error.resp)}" if error.code > 0 else self.said(error.resp)
         match error:
             case smtp.TLSRequiredError():
                 why = "a login asks for it" if self.settings.starttls != "required" else "mail.starttls is required"
@@ -260,7 +272,7 @@ class _Sender(smtp.ESMTPSender):
 
     def sentMail(self, code: int, resp: bytes, numOk: int, addresses: Sequence[Any], log: object) -> None:
         answer = addresses[-1][2] if addresses and not numOk else resp  # each is an address, a code, and an answer
-        self.factory.exchange.answered(code, _said(answer))
+        self.factory.exchange.answered(code, self.factory.exchange.said(answer))
 
     def sendError(self, exc: Exception) -> None:
         # Anything else is the message's transfer, broken off because the connection ends: connectionLost tells.
@@ -295,9 +307,16 @@ class _Letter(smtp.ESMTPSenderFactory):
         self.exchange = exchange
 
 
-def _said(answer: bytes | str) -> str:
-    """Return a server's answer as one printable line of bounded length."""
-    text = answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer
+def _spellings(settings: MailSettings) -> Iterable[str]:
+    """Yield the password as it goes to the server, which may quote what it did not like: AUTH LOGIN, AUTH PLAIN."""
+    password, user = settings.password.encode(), settings.username.encode()
+    for one in (b"\0".join((b"", user, password)), b"\0".join((user, user, password)), password):
+        yield base64.b64encode(one).decode()
+    yield settings.password
+
+
+def _said(text: str) -> str:
+    """Return a text of others as one printable line of bounded length."""
     line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return line if len(line) <= _ANSWER_SHOWN else line[: _ANSWER_SHOWN - 3] + "..."
 

@@ -1,5 +1,6 @@
 """One mail to a real mail server over loopback: taken, refused, put off; and what is said of a server in trouble."""
 
+import base64
 import re
 import tempfile
 from collections.abc import Callable
@@ -217,6 +218,24 @@ class TestHostile(SmtpCase):
     async def test_control_characters_in_an_answer_do_not_reach_the_reason(self) -> None:
         said = await self.said_of(b"554 \x1b[31m\x07go\xff away" + b"x" * 5000 + b"\r\n", lambda _line: None)
         assert "go" in said
+
+    async def test_a_server_that_repeats_what_it_was_told_makes_no_password_known(self) -> None:
+        def answer(line: bytes) -> bytes:
+            if line.startswith(b"EHLO"):
+                return b"250-mail.test\r\n250 AUTH PLAIN LOGIN\r\n"
+            return b"535 hunter2-hunter2? no such login: " + line + b"\r\n"
+
+        for mechanisms in (b"PLAIN LOGIN", b"LOGIN", b"PLAIN"):
+            told = self.said_of(
+                b"220 hello\r\n",
+                lambda line, offered=mechanisms: answer(line).replace(b"PLAIN LOGIN", offered),
+                username="farm", password="hunter2-hunter2",
+            )  # fmt: skip
+            said = await told
+            assert "did not let us log in: 535 ***? no such login: " in said, said
+            for secret in (b"hunter2-hunter2", b"\0farm\0hunter2-hunter2", b"farm\0farm\0hunter2-hunter2"):
+                assert secret.decode() not in said
+                assert base64.b64encode(secret).decode() not in said
 
     async def test_commands_slipped_in_before_tls_are_not_taken_for_answers_under_tls(self) -> None:
         def answer(line: bytes) -> bytes:
