@@ -124,11 +124,18 @@ def key_id(key: ShownKey | x509.Certificate) -> str:
 
 
 def read_certificate(text: bytes) -> tuple[x509.Certificate, ...]:
-    """Return the certificates in a PEM text, in their order. Raises ValueError, in words, where there is none."""
+    """Return the certificates in a PEM text, in their order.
+
+    Raises ValueError, in words, where there is none, or the last is not there to its end: it may be being written.
+    """
     try:
-        return tuple(x509.load_pem_x509_certificates(text))
+        found = tuple(x509.load_pem_x509_certificates(text))
     except ValueError as error:
         raise ValueError("it holds no certificate (PEM)") from error
+    _, ended, rest = text.rpartition(b"-----END ")[2].partition(b"-----")
+    if not ended or rest.lstrip().startswith(b"-") or b"-----BEGIN" in rest:
+        raise ValueError("it ends in the midst of a certificate (PEM)")
+    return found
 
 
 def certificate_text(certificates: Iterable[x509.Certificate]) -> bytes:

@@ -115,6 +115,31 @@ def test_broken_files_leave_what_was_there_and_are_a_problem_until_they_are_mend
     assert there.problems(NOW) == ()
 
 
+@pytest.mark.parametrize("first", ["certificate", "key"])
+def test_however_far_the_new_files_are_written_the_old_one_is_shown_or_the_new_one_whole(
+    files: Files, first: str
+) -> None:
+    """They are written by somebody else, in place, one after the other, and looked at in between."""
+    there = OwnFiles.load(files.certificate, files.key)
+    before = there.current
+    files.renew(80 * DAY)
+    texts = {path: path.read_bytes() for path in (files.certificate, files.key)}
+    after = read_own_certificate(files.certificate, files.key, NOW)
+    files.key.write_bytes(b"")
+    files.certificate.write_bytes(b"")
+    for path in sorted(texts, key=lambda one: one != getattr(files, first)):
+        text = texts[path]
+        for length in (*range(0, len(text), 7), len(text)):
+            if text[:length].endswith(b"E-----\n") and length < len(text):
+                continue  # it could be all
+            path.write_bytes(text[:length])
+            there.look(NOW)
+            assert (there.current, there.problems(NOW)) == (after, ()) or (
+                there.current == before and "the certificate that was there before is shown" in there.problems(NOW)[0]
+            )
+    assert there.current == after
+
+
 def test_files_may_be_links_as_certbot_makes_them(files: Files, tmp_path: Path) -> None:
     (tmp_path / "live").mkdir()
     for path in (files.certificate, files.key):
