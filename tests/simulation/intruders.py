@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
-from twisted.spread import pb
 
 from buildtool.adapters.control.client import Session, greet
 from buildtool.errors import BuildToolError
 from buildtool.model.access.join_line import read_join_line
 from buildtool.model.principal import PrincipalRole
 from buildtool.protocol.enrolment import Credentials, Join, Renew
-from buildtool.protocol.messages import AskHealth, HealthStatus, Register, Welcome
+from buildtool.protocol.messages import AskHealth, HealthStatus
 from tests.simulation import projects
 from tests.simulation.clock import Life
 from tests.simulation.keys import Certificate, read_certificates
 from tests.simulation.machine import Machine
 from tests.simulation.network import Endpoint
+from tests.simulation.outsiders import Outsider
 from tests.simulation.parties import Party
 
 if TYPE_CHECKING:
@@ -34,31 +33,19 @@ RIPE = 600.0
 
 
 @define(eq=False)
-class Intruder:
+class Intruder(Outsider):
     """They have a key of their own too, as a requester; ``found`` are certificates whose keys others threw away."""
 
-    world: World
-    party: Party = field(init=False)
-    life: Life = field(init=False)
+    party: Party
     found: list[Certificate] = field(factory=list)
     stolen: list[tuple[float, Certificate]] = field(factory=list)
 
-    def __attrs_post_init__(self) -> None:
-        self.life = Life(self.world.time, NAME)
-        machine = Machine(NAME, self.world.faults)
-        role = self.world.key_rng.choice((PrincipalRole.REQUESTER, PrincipalRole.BUILD_SERVER))
-        self.party = Party(self.world, NAME, role, f"{NAME}@example.org", machine)
-
-    def start(self) -> None:
-        self.world.keep(Deferred.fromCoroutine(self._live()).addErrback(self._wrong))
-
-    def stop(self) -> None:
-        """Be gone for good."""
-        self.life.ended = True
-        self.world.network.machine_gone(self.life, silently=False)
-
-    def _wrong(self, failure: Failure) -> None:
-        self.world.watch.wrong(f"{NAME} met a defect: {failure}")
+    @classmethod
+    def of(cls, world: World) -> Intruder:
+        """Return the one of a world."""
+        role = world.key_rng.choice((PrincipalRole.REQUESTER, PrincipalRole.BUILD_SERVER))
+        party = Party(world, NAME, role, f"{NAME}@example.org", Machine(NAME, world.faults))
+        return cls(world, Life(world.time, NAME), party)
 
     async def _live(self) -> None:
         rng = self.world.key_rng
@@ -152,7 +139,5 @@ class Intruder:
 
     async def _serve(self, session: Session) -> None:
         world, rng = self.world, self.world.key_rng
-        capability = projects.capability(projects.ARCHES, memory=1_024, max_builds=1, of=world.settings.projects[0])
         name = rng.choice((NAME, *(builder.name for builder in world.builders)))
-        register = Register(name, capability, (), "the directory of somebody else")
-        await session.call("register", register, Welcome, pb.Referenceable())
+        await self._register(session, name, "the directory of somebody else", projects.ARCHES)

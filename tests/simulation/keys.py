@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -17,7 +17,6 @@ from attrs import define, field, frozen
 from buildtool.adapters.tls import credentials
 from buildtool.adapters.tls.certificates import BACKDATED
 from buildtool.errors import UsageError
-from buildtool.model.access.burnt import Burnt
 from buildtool.ports.metaserver import Signed
 
 _KEY = re.compile(rb"key ([0-9a-f]{40})\n")
@@ -119,19 +118,6 @@ def _read_key(text: bytes) -> Key:
     if found is None:
         raise ValueError("it holds no private key")
     return Key(found[1].decode())
-
-
-@define(eq=False)
-class BurntFile:
-    """``ports.BurntStore``: a file that outlives every crash; what is written is durable."""
-
-    lines: list[Burnt] = field(factory=list)
-
-    async def append(self, burnt: Sequence[Burnt]) -> None:
-        self.lines += burnt
-
-    async def read(self) -> Sequence[Burnt]:
-        return tuple(self.lines)
 
 
 @define(eq=False)

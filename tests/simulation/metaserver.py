@@ -26,6 +26,9 @@ from buildtool.adapters.sql.outbox_store import SqlOutboxStore
 from buildtool.adapters.storage.artifact_removal import ArtifactRemoval
 from buildtool.adapters.storage.artifacts import ArtifactStore
 from buildtool.adapters.storage.logs import LogStore
+from buildtool.adapters.tls.authority import KEYS
+from buildtool.adapters.tls.burnt_file import NAME as BURNT
+from buildtool.adapters.tls.burnt_file import BurntFile
 from buildtool.adapters.tls.peers import KeyHolders
 from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.configuration.current import CurrentConfiguration
@@ -173,7 +176,7 @@ class Metaserver:
             lambda key, why: self.ended(key, why),  # noqa: PLW0108 - it is another one by then
             lambda: world.trust.rejoin_within,
             lambda: f"{numbers.getrandbits(192):048x}",
-            world.burnt,
+            BurntFile(self.machine.directory / KEYS / BURNT, self.machine.executor(self.life), self.machine.disk),
         )
         self.accounts = await open_accounts(service)
         holders = KeyHolders(self.accounts.known, world.wall)

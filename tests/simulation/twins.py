@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import define, field
-from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
-from twisted.spread import pb
+from attrs import define
 
 from buildtool.adapters.control.client import greet
 from buildtool.errors import BuildToolError
-from buildtool.protocol.messages import Register, Welcome
-from tests.simulation import projects
 from tests.simulation.clock import Life
+from tests.simulation.outsiders import Outsider
 
 if TYPE_CHECKING:
     from tests.simulation.builders import Builder
@@ -21,26 +17,15 @@ if TYPE_CHECKING:
 
 
 @define(eq=False)
-class Twin:
+class Twin(Outsider):
     """Now and then it wants the name of a machine that is there; it never gets it, so there is nothing else to do."""
 
-    world: World
     builder: Builder
-    life: Life = field(init=False)
 
-    def __attrs_post_init__(self) -> None:
-        self.life = Life(self.world.time, f"{self.builder.name}-twin")
-
-    def start(self) -> None:
-        self.world.keep(Deferred.fromCoroutine(self._live()).addErrback(self._wrong))
-
-    def stop(self) -> None:
-        """Be gone for good."""
-        self.life.ended = True
-        self.world.network.machine_gone(self.life, silently=False)
-
-    def _wrong(self, failure: Failure) -> None:
-        self.world.watch.wrong(f"{self.life.name} met a defect: {failure}")
+    @classmethod
+    def of(cls, world: World, builder: Builder) -> Twin:
+        """Return a twin of a machine."""
+        return cls(world, Life(world.time, f"{builder.name}-twin"), builder)
 
     async def _live(self) -> None:
         while True:
@@ -51,7 +36,6 @@ class Twin:
     async def _knock(self) -> None:
         """Log in under the name of a machine that is there."""
         world, first = self.world, self.builder.life
-        capability = projects.capability(self.builder.arches, memory=1_024, max_builds=1, of=world.settings.projects[0])
         instance = world.rng.choice(("another", ""))
         world.faults.count("twin")
         try:
@@ -64,8 +48,7 @@ class Twin:
             return
         was_there = self._there()
         try:
-            register = Register(self.builder.name, capability, (), instance)
-            welcome = await session.call("register", register, Welcome, pb.Referenceable())
+            welcome = await self._register(session, self.builder.name, instance, self.builder.arches)
         except BuildToolError as error:
             world.trace.say(self.life.name, f"is turned away: {error.code}")
         else:

@@ -24,7 +24,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.hostile import Liar
 from tests.simulation.intruders import Intruder
 from tests.simulation.invariants import Watch
-from tests.simulation.keys import BurntFile, Certificate, Keys
+from tests.simulation.keys import Certificate, Keys
 from tests.simulation.ledger import path_of
 from tests.simulation.machine import Machine
 from tests.simulation.mailserver import Letter, MailServer
@@ -114,7 +114,7 @@ class World:
         self.builders = [self._builder(number) for number in range(rng.randint(1, 4))]
         self.watch.honest = {builder.name for builder in self.builders}
         self.liars = [Liar(self, f"liar{number}") for number in range(rng.choice((0, 0, 1, 2)))]
-        self.twins = [Twin(self, builder) for builder in self.builders if rng.random() < TWINS]
+        self.twins = [Twin.of(self, builder) for builder in self.builders if rng.random() < TWINS]
         self.requesters = [
             Requester(self, name, f"{name}@example.org")
             for name in ("ann", "bob", "cyd", "unknown")[: rng.randint(2, 4)]
@@ -136,7 +136,6 @@ class World:
         rejoin_within = rng.choice((3_600.0, 400 * DAY, 400 * DAY))
         self.trust = Trust(self.watch.wrong, lambda: self.time.now, self.wall.wall, rejoin_within)
         self.trust.opening = lambda: self.metaserver is None or not self.metaserver.serving
-        self.burnt = BurntFile()
         self.office = Office(self)
         most = (rng.choice((3, 12)), rng.choice((2, 6))) if self.keyed and rng.random() < LIMITED else (None, None)
         self.shares = Shares(self.watch.wrong, *most)
@@ -163,7 +162,7 @@ class World:
         self.meddlers = meddlers(self)
         self.parties.append(self.meddlers[-1].party)
         if self.key_rng.random() < INTRUDERS:
-            self.intruder = Intruder(self)
+            self.intruder = Intruder.of(self)
             self.parties.append(self.intruder.party)
 
     def intruder_finds(self, certificate: Certificate) -> None:
