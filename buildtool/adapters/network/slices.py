@@ -41,19 +41,21 @@ class Slices:
     Who wants more than a piece waits behind all who do not, and yet no number of those keeps it waiting for ever.
     """
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, length: float = SLICE) -> None:
+        """Each turn of the reactor has ``length`` seconds for this, and what was begun then."""
         self._clock = clock
+        self._length = length
         self._little: FairQueue[Looking] = FairQueue()
         self._much: FairQueue[Looking] = FairQueue()
         self._there: set[Looking] = set()
-        self._left = SLICE
+        self._left = length
         self._first = 0
         self._at_work = False
 
     def ask(self, one: Looking, *, ahead: bool) -> bool:
         """Schedule a look at what came over a connection; return whether it was done at once.
 
-        It goes ``ahead`` of those that want much: it had nothing to be looked at before, or is from where we are known.
+        It goes ``ahead`` of those that want much where it had nothing to be looked at before.
         """
         if one in self._there:
             return False
@@ -94,5 +96,5 @@ class Slices:
             self._clock.callLater(0, self._go_on)
 
     def _go_on(self) -> None:
-        self._left = SLICE
+        self._left = self._length
         self._end()

@@ -2,8 +2,10 @@
 
 Nothing of a protocol is made before the handshake is over: Perspective Broker's server speaks first. Until then a
 connection has a place among those of its network and a few seconds. A handshake costs this side a millisecond or two:
-so they are made in slices, and first those from where somebody has shown a known key before. Whoever does not speak TLS
-at all is told in one line of plain HTTP, which people see in a browser and in what other programs print.
+so they are made in slices, and those from where a known key was shown before have a larger one of their own.
+
+Whoever does not speak TLS at all is told in one line of plain HTTP, which people see in a browser and in what other
+programs print.
 """
 
 # Much of Twisted's TLS carries no annotations, so calling it is no mistake of this module.
@@ -52,6 +54,9 @@ FAREWELL = 5.0
 UNREAD = 60.0
 """Seconds after that for what was written and is not read yet."""
 
+STRANGERS = 0.001
+"""Seconds of each turn of the reactor after which no further handshake is gone on with of those who are not known."""
+
 MOST = 400
 """Connections that may be in the middle of a handshake."""
 
@@ -89,14 +94,14 @@ class OnePort(Factory):
     ) -> None:
         """``begins`` is called with the network of a peer that begins a handshake, and raises LimitReached.
 
-        Networks in ``met`` go first: somebody there has shown a known key.
+        From networks in ``met`` somebody has shown a known key: strangers take none of their time.
         """
         self.spoken = spoken
         self.clock = clock
         self.complaints = complaints
         self.begins = begins
         self.met = met
-        self.slices = Slices(clock)
+        self.known, self.strangers = Slices(clock), Slices(clock, STRANGERS)
         self.beginning: ConnectionShares[_Beginning] = ConnectionShares(most)
 
     def buildProtocol(self, addr: IAddress | None) -> _Beginning | None:
@@ -227,7 +232,8 @@ class _PlainSpokenToo(TLSMemoryBIOProtocol):
         self.heard = True
         self._came += data
         port = self._port
-        if not port.slices.ask(self, ahead=self.asker.address in port.met):
+        slices = port.known if self.asker.address in port.met else port.strangers
+        if not slices.ask(self, ahead=True):
             IPushProducer(
                 self.transport
             ).pauseProducing()  # what comes meanwhile waits in the system, which has bounds for it

@@ -61,6 +61,17 @@ def test_all_is_looked_at_in_pieces_and_no_turn_takes_longer_than_its_slice(thin
     assert max(one.longest for one in there) <= PIECE + 2 * STEP
 
 
+def test_a_share_out_may_have_less_of_each_turn() -> None:
+    clock = Clock()
+    slices = Slices(clock, 2 * STEP)
+    there = [Connection(clock, Asker(str(each), each), 1) for each in range(20)]
+    for one in there:
+        slices.ask(one, ahead=True)
+    turns = turns_until_idle(clock)
+    assert all(one.done for one in there)
+    assert max(turns) <= 3 * STEP
+
+
 def test_who_has_little_to_ask_waits_for_none_of_those_who_have_much_however_often_it_asks() -> None:
     clock = Clock()
     slices = Slices(clock)
