@@ -324,6 +324,7 @@ servers = st.builds(
     instance=st.just("") | hex_digests,
     origin=st.sampled_from(["", "192.0.2.1", "2001:db8::1"]),
     used_at=times,
+    owner=free_text,
 )
 refusals = st.builds(
     Refusal, build_id=ids, server=server_names, until=times, reason=free_text, count=st.integers(1, 100)

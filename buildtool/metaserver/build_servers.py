@@ -18,7 +18,7 @@ from buildtool.metaserver.ticket_office import TicketOffice
 from buildtool.model.access.rights import platform_names
 from buildtool.model.matching.fitting import by_mark, by_rank
 from buildtool.model.names import ARTIFACT_NAME_WORDS, SERVER_NAME_WORDS, is_artifact_name, is_digest, is_server_name
-from buildtool.model.principal import Principal
+from buildtool.model.principal import Principal, Scope
 from buildtool.model.records import Attempt, AttemptEnd, AttemptState
 from buildtool.model.servers import Capability, Held, Verdict
 from buildtool.model.text import duration_words
@@ -98,9 +98,10 @@ class BuildServerService:
         check_held(message.held)
         if len(message.instance) > INSTANCE_LIMIT:
             raise errors.UsageError(f"the instance of a build server has at most {INSTANCE_LIMIT} characters")
-        capability = _useful(message.server, self._allowed(by, message.server, capability))
+        capability = _useful(message.server, _within(by.limits, capability))
         instance = sha256(message.instance.encode()).hexdigest() if message.instance else ""
-        answer = await self._open(events.Registered(message.server, capability, message.held, instance, by.address))
+        login = events.Registered(message.server, capability, message.held, instance, by.address, owner=by.owner)
+        answer = await self._open(login)
         self._logins.opened(message.server, self.broker.timers.seconds())
         on = sum(one.verdict is not Verdict.DROP for one in answer.verdicts)
         with_what = f"; builds that it has: {len(message.held)}, that go on: {on}" if message.held else ""
@@ -115,27 +116,6 @@ class BuildServerService:
             lease=self.broker.state.leases.term,
             verdicts=answer.verdicts,
         )
-
-    def _allowed(self, by: Principal, name: str, capability: Capability) -> Capability:
-        """Return a capability without the projects and platforms that a build server may not build."""
-        projects = {one.name: one.may_build for one in self.configuration.settings.projects}
-        scope = by.limits
-        skills = tuple(
-            skill
-            for skill in capability.skills
-            if (skill.project not in projects or projects[skill.project].has(name, by.owner))
-            and (not scope.projects or skill.project in scope.projects)
-        )
-        offers = tuple(
-            offer
-            for offer in capability.offers
-            if not scope.platforms or platform_names(offer.platform) & {*scope.platforms}
-        )
-        if len(skills) < len(capability.skills):
-            log.info(
-                "{name} may not build {count} of its projects", name=name, count=len(capability.skills) - len(skills)
-            )
-        return evolve(capability, skills=skills, offers=offers)
 
     async def _open(self, event: events.Registered) -> SessionOpened:
         """Open a Session, once whoever has the name was asked and is not there. Raises NameTaken, Overloaded."""
@@ -297,6 +277,17 @@ def check_bounded(capability: Capability) -> None:
     size = size_of(encode(capability))
     if size > CAPABILITY_LIMIT:
         raise errors.UsageError(f"a build server announces at most {CAPABILITY_LIMIT} bytes, not {size}")
+
+
+def _within(scope: Scope, capability: Capability) -> Capability:
+    """Return a capability without the projects and platforms that a key is not for."""
+    skills = tuple(one for one in capability.skills if not scope.projects or one.project in scope.projects)
+    offers = tuple(
+        offer
+        for offer in capability.offers
+        if not scope.platforms or platform_names(offer.platform) & {*scope.platforms}
+    )
+    return evolve(capability, skills=skills, offers=offers)
 
 
 def _useful(name: str, capability: Capability) -> Capability:

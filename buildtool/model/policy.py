@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from buildtool.model.access.audience import EVERYBODY, Audience
 from buildtool.model.properties import Comparison
 
 FAILURE_TTL = 86_400.0
@@ -27,6 +28,7 @@ class Policy:
     contact for ``lost_ttl``. Contact lost before a start delays the next by ``retry_first``, doubling up to
     ``retry_most``. ``breakages`` on distinct servers make a Build unbuildable; ``strikes`` in a row put a server into
     quarantine. ``time_limit`` is the project's own for all commands of one build together.
+    ``may_build`` says which build servers are given its Builds.
     """
 
     recipe_version: int
@@ -45,3 +47,4 @@ class Policy:
     quarantine_first: float = 10.0
     quarantine_most: float = 3_600.0
     time_limit: float = TIME_LIMIT
+    may_build: Audience = EVERYBODY

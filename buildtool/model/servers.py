@@ -123,6 +123,7 @@ class Server:
     it is to be noted when it has nothing more; ``draining`` that it finishes what it has and takes nothing more in this
     Session. ``instance`` is the digest of what names the build directory of its newest login, empty for one that does
     not say; ``origin`` the address that login came from. ``used_at`` is when it last began a build, 0 if it never did.
+    ``owner`` is the e-mail address of its owner, by the key of its newest login.
     One that is ``forgotten`` is not known any more, and its row goes.
     """
 
@@ -144,6 +145,7 @@ class Server:
     instance: str = ""
     origin: str = ""
     used_at: float = 0.0
+    owner: str = ""
     forgotten: bool = False
 
     @property

@@ -108,6 +108,7 @@ class Project:
                 failure_ttl=self.failure_ttl,
                 request_ttl=self.request_ttl,
                 time_limit=self.time_limit,
+                may_build=self.may_build,
                 **self.policy,
             )
         except TypeError as error:

@@ -64,8 +64,8 @@ class CancelRequested:
 class Registered:
     """A build server logs in and says what it can do, and which Attempts it has.
 
-    ``instance`` and ``origin`` are as in ``Server``. ``silent`` is the Session of that name that was asked whether it
-    is still there and did not answer; 0 if none was asked.
+    ``instance``, ``origin`` and ``owner`` are as in ``Server``. ``silent`` is the Session of that name that was asked
+    whether it is still there and did not answer; 0 if none was asked.
     """
 
     server: str
@@ -74,6 +74,7 @@ class Registered:
     instance: str = ""
     origin: str = ""
     silent: int = 0
+    owner: str = ""
 
 
 @frozen

@@ -118,7 +118,7 @@ class _Look:
         alike = self.state.groups.group_of(server.name)
         fit = self._fits.get(alike)
         if fit is None and len(self._fits) < KINDS_LOOKED_AT:
-            fit = self._known.get(alike) or self._wanted.fit(alike.example)
+            fit = self._known.get(alike) or self._wanted.fit(alike.example, alike.forbidden)
             self._fits[alike] = self._known[alike] = fit
         return fit
 
@@ -266,4 +266,4 @@ def _nearest(groups: tuple[ServerReasons, ...]) -> str:
     return "; ".join(reason.nearest_words(best.servers[0]) for reason in best.reasons)
 
 
-_LACKS = frozenset({Cause.PROPERTY, Cause.PROJECT, Cause.RECIPE, Cause.DESCRIPTIONS, Cause.NATIVE})
+_LACKS = frozenset({Cause.PROPERTY, Cause.PROJECT, Cause.FORBIDDEN, Cause.RECIPE, Cause.DESCRIPTIONS, Cause.NATIVE})

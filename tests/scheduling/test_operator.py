@@ -2,6 +2,7 @@
 
 from attrs import evolve
 
+from buildtool.model.access.audience import read_audience
 from buildtool.model.records import AttemptEnd, BuildState, RememberedFailure, RequestState
 from buildtool.scheduling.answers import Dispatched, KnownFailure, Queued
 from buildtool.scheduling.events import (
@@ -13,6 +14,7 @@ from buildtool.scheduling.events import (
     ServerPaused,
     ServerResumed,
 )
+from tests.scheduling.broker import login
 from tests.scheduling.farm import Farm
 from tests.scheduling.worlds import POLICY, machine, spec
 
@@ -42,6 +44,37 @@ def test_a_server_that_is_drained_finishes_what_it_has_which_is_noted_once() -> 
     assert farm.note(ServerDrained("anna", "new disk")).stale
     farm.send(ServerResumed("anna"))
     assert farm.running_on(asked[2]) == "anna"
+
+
+def test_who_may_build_a_project_is_looked_at_whenever_something_is_given_out() -> None:
+    """A change of configuration holds at once for build servers that are connected, in both directions."""
+    farm = Farm()
+    for name, owner in (("anna", "ann@example.org"), ("bert", "")):
+        farm.send(evolve(login(farm.broker.state, name, machine(), ()), owner=owner))
+    first = farm.ask(spec(0))
+    assert farm.running_on(first) == "anna"
+
+    def only(*who: str) -> None:
+        farm.broker.policies = {"lua": evolve(POLICY, may_build=read_audience(list(who)))}
+        farm.broker.state.reconfigure(farm.broker.policies)
+        farm.send(Reconfigured())
+
+    only("bert")
+    assert farm.running_on(first) == "anna", "what runs goes on"
+    assert farm.running_on(farm.ask(spec(1))) == "bert"
+    farm.deliver("anna")
+    waiting = farm.ask(spec(2))
+    assert farm.running_on(waiting) == ""
+    said = {group.servers: [reason.words() for reason in group.reasons] for group in farm.why(waiting).groups}
+    assert said["anna",] == ["may not build lua: its may_build names neither this machine nor its owner"]
+    farm.broker.crash()
+    assert farm.server("anna").owner == "ann@example.org"
+    farm.send(evolve(login(farm.broker.state, "anna", machine(), ()), owner="ann@example.org"))
+    assert farm.running_on(waiting) == ""
+    only("@example.org")
+    assert farm.running_on(waiting) == "anna"
+    only("nobody")
+    assert farm.running_on(farm.ask(spec(3))) == ""
 
 
 def test_no_start_is_promised_on_servers_that_take_nothing_now() -> None:

@@ -7,6 +7,7 @@ from attrs import evolve
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from buildtool.model.access.audience import read_audience
 from buildtool.model.matching.reasons import Cause
 from buildtool.model.matching.satisfaction import platform_satisfies, satisfies
 from buildtool.model.options import canonical
@@ -138,6 +139,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.clients = 0
         self.digests = 0
         self.steps = 0
+        self.given: set[tuple[int, int]] = set()
         self.swept = 0
         self.finally_told: Counter[int] = Counter()
         self.written = 0
@@ -311,10 +313,24 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule()
     def reload_options_and_take_that_back(self) -> None:
         """With other options no machine can build anything; what waits to be confirmed fails then."""
-        for policy in (evolve(POLICY, options_digest="0" * 64), POLICY):
+        for policy in (evolve(POLICY, options_digest="0" * 64), self.broker.policies["lua"]):
             self.broker.policies = {"lua": policy}
             self.broker.state.reconfigure(self.broker.policies)
             self.send(Reconfigured())
+
+    @precondition(lambda self: self.steps % 4 == 0)
+    @rule(who=st.sampled_from(["everybody", "everybody", *SERVERS[:2]]))
+    def let_some_build_only(self, who: str) -> None:
+        self.given = {attempt.key for attempt in self.broker.all(Attempt)}
+        self.broker.policies = {"lua": evolve(POLICY, may_build=read_audience(who))}
+        self.broker.state.reconfigure(self.broker.policies)
+        self.send(Reconfigured())
+
+    @invariant()
+    def nothing_is_given_to_who_may_not_build_it(self) -> None:
+        may = self.broker.policies["lua"].may_build
+        given = [attempt for attempt in self.broker.all(Attempt) if attempt.key not in self.given]
+        assert all(may.has(attempt.server, "") for attempt in given)
 
     @precondition(lambda self: self.steps % 3 == 0 and self.broker.state.builds)
     @rule(data=st.data(), commit=COMMITS)

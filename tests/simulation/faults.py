@@ -10,7 +10,7 @@ KINDS = (
     "full_disk", "failed_write", "torn_write", "failing_commit", "refusal", "lie_late", "lie_double",
     "lie_contradiction", "lie_foreign", "mail_defer", "mail_drop", "mail_duplicate", "requester_resend",
     "requester_cancel", "requester_leave", "clock_step", "freeze", "herd", "second_start",
-    "failing_enrolment", "intrusion", "revocation", "reinstall", "restore", "meddling",
+    "failing_enrolment", "intrusion", "revocation", "reinstall", "restore", "meddling", "barring",
 )  # fmt: skip
 """Every kind of fault, as the report names it."""
 

@@ -84,6 +84,8 @@ class Ledger:
     made: dict[tuple[str, str], tuple[str, str]] = field(factory=dict)
     cancelled: set[int] = field(factory=set)
     aborted: set[int] = field(factory=set)
+    allowed: frozenset[str] | None = None
+    perhaps_allowed: frozenset[str] | None = None
     commits: int = 0
     _keys: dict[str, str] = field(factory=dict)
     held: dict[str, dict[tuple[int, int], HeldState]] = field(factory=dict)
@@ -274,6 +276,7 @@ class Ledger:
         self._check(any(not one.quarantined_until for one in known), f"{where}: it is in quarantine")
         self._check(any(not one.paused for one in known), f"{where}: it is paused")
         self._check(any(not one.draining for one in known), f"{where}: it drains")
+        self._check(self.allowed is None or row.server in self.allowed, f"{where}: it may not build the project")
         since = self.trace.now - self._refused.get((row.build_id, row.server), float("-inf"))
         self._check(since >= self._policy.refusal_first - 0.01, f"{where}: it said no {since:.1f} s ago")
         skill = ProjectSkill(build.spec.project, build.spec.recipe_version, self._policy.options_digest)
@@ -382,10 +385,18 @@ class Ledger:
     def _could_take(self, server: Server, build: Build, wall: float) -> bool:
         refusal = self.refusals.get((build.id, server.name))
         free = server.takes and self.slots[server.name] < server.capability.max_builds
-        if not free or server.name in build.failed_on or (refusal is not None and refusal.until > wall):
+        if (
+            not self._surely_may(server)
+            or not free
+            or server.name in build.failed_on
+            or (refusal is not None and refusal.until > wall)
+        ):
             return False
         skill = ProjectSkill(build.spec.project, build.spec.recipe_version, self._policy.options_digest)
         return isinstance(can_build(build.spec, server.capability, skill, self._comparisons), Offer)
+
+    def _surely_may(self, server: Server) -> bool:
+        return self.perhaps_allowed is None or server.name in self.perhaps_allowed
 
     def _check_confirmed(self, row: Build) -> None:
         """A failure is final once it was repeated, unless nobody is there who could."""
@@ -395,7 +406,8 @@ class Ledger:
         for server in self.servers.values():
             there = server.connected and self._before.get(server.name, server).connected
             able = can_build(row.spec, server.capability, skill, self._comparisons)
-            if there and server.name not in row.failed_on and isinstance(able, Offer):
+            asked = server.name in row.failed_on or not self._surely_may(server)
+            if there and not asked and isinstance(able, Offer):
                 self.wrong(f"build {row.id} failed for good, and {server.name} was not asked to repeat it")
 
     def _check_request(self, row: Request, now: float) -> None:

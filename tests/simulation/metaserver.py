@@ -105,7 +105,7 @@ class Metaserver:
         logs = LogStore(self.machine.directory, disk, self.machine.disk)
         await logs.start()
         mailer = self._mailer(SqlOutboxStore(database))
-        state = self.state = State({project.name: project.scheduling() for project in settings.projects}, world.lease)
+        state = self.state = State(world.configuring.policies(), world.lease)
         configuration = CurrentConfiguration(settings)
         status_reader = RequestStatusReader(state, store, PublicUrls(configuration), keys, clock.wall)
         tickets = TicketOffice(configuration, clock, keys)

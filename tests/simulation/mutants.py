@@ -53,6 +53,7 @@ from buildtool.scheduling.events import AttemptEnded, AttemptEvent, Delivered, S
 from buildtool.scheduling.servers import leases, quarantine, sessions
 from buildtool.scheduling.state import hits
 from buildtool.scheduling.state.lease_table import LeaseTable
+from buildtool.scheduling.state.projects import ProjectPolicies
 from buildtool.scheduling.state.records import Records
 from buildtool.scheduling.state.slots import ServerSlots
 from tests.simulation.disk import SimulatedDisk
@@ -768,6 +769,11 @@ def right_not_checked() -> Sequence[Change]:
 @_mutant("what somebody may do to what is their own they may not do to what is not")
 def ownership_ignored() -> Sequence[Change]:
     return [(rights, "_owned", lambda by, subject: True)]
+
+
+@_mutant("a project is built by those only who may, from the next build on")
+def anybody_may_build() -> Sequence[Change]:
+    return [(ProjectPolicies, "forbidden", lambda self, server: frozenset())]
 
 
 @_mutant("of many that are ended at once those are left alone that the caller may not end")

@@ -18,6 +18,7 @@ from tests.simulation import projects
 from tests.simulation.blows import Blows
 from tests.simulation.builders import Builder
 from tests.simulation.clock import Armed, Life, VirtualTime, Wall
+from tests.simulation.configuring import Configuring
 from tests.simulation.database import Rows
 from tests.simulation.decisions import watched
 from tests.simulation.faults import Faults
@@ -144,6 +145,7 @@ class World:
         self.intruder: Intruder | None = None
         self.meddlers: list[Meddler] = []
         self.ownership = Ownership(self.watch, self.trust)
+        self.configuring = Configuring(self)
 
     def _invite_all(self) -> None:
         """Let everybody be somebody who has to be invited."""
@@ -330,6 +332,7 @@ class World:
         """Let everybody begin whom there is."""
         self.faults.on = True
         self.blows.plan()
+        self.configuring.plan()
         self.start_metaserver()
         for builder in self.builders:
             self.time.call(self.rng.uniform(0.0, 30.0), partial(self.start_builder, builder))
@@ -375,6 +378,7 @@ class World:
         """From now on nothing goes wrong any more."""
         self.trace.say("world", "faults stop")
         self.faults.stop()
+        self.configuring.widen()
         self.network.heal()
         self.armed.clear()
         for machine in (self.machine, *(builder.machine for builder in self.builders)):

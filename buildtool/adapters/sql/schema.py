@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0009"
+REVISION = "0010"
 """The Alembic revision that these tables are; a database that has it is opened without running Alembic."""
 
 metadata = MetaData(
@@ -231,6 +231,7 @@ servers = Table(
     _text("instance"),
     _text("origin"),
     _time("used_at"),
+    _text("owner"),
 )
 
 refusals = Table(

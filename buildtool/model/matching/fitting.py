@@ -5,7 +5,7 @@ The test is tests/model/test_matching.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from attrs import frozen
 
@@ -54,9 +54,12 @@ class Requirements:
         exact = {name: value for name, value, comparison, _ in self._checks if comparison is Comparison.EXACT}
         self._mark = mark_of(exact) if all(name in exact for name in MARKS) else None
 
-    def fit(self, capability: Capability) -> OfferFit:
-        """Return how what a build server announces fits, its machine left aside."""
-        unskilled = tuple(_unskilled(capability, self._skill))
+    def fit(self, capability: Capability, forbidden: Collection[str] = ()) -> OfferFit:
+        """Return how what a build server announces fits, its machine left aside.
+
+        ``forbidden`` are the projects that it may not build.
+        """
+        unskilled = tuple(_unskilled(capability, self._skill, forbidden))
         nearest, least = None, len(self._checks) + 2
         for offer in by_rank(capability.offers):
             lacks = self._lacks(offer, least)
@@ -68,12 +71,15 @@ class Requirements:
             return OfferFit(unskilled, None, (Reason(Cause.PROPERTY, "platform", "any", None),))
         return OfferFit(unskilled, None, tuple(self._lacking(nearest)))
 
-    def makes(self, capability: Capability, by_mark: Mapping[Mark, Sequence[Offer]]) -> Offer | None:
+    def makes(
+        self, capability: Capability, by_mark: Mapping[Mark, Sequence[Offer]], forbidden: Collection[str] = ()
+    ) -> Offer | None:
         """Return the offer with which a build server makes this if its machine suffices, or None.
 
-        ``by_mark`` has the offers of the capability by their marks: the others need not be looked at.
+        ``by_mark`` has the offers of the capability by their marks: the others need not be looked at. ``forbidden`` are
+        the projects that it may not build.
         """
-        if _unskilled(capability, self._skill):
+        if _unskilled(capability, self._skill, forbidden):
             return None
         offers = capability.offers if self._mark is None else by_mark.get(self._mark, ())
         return next((offer for offer in by_rank(offers) if not self._lacks(offer, 1)), None)
@@ -124,10 +130,12 @@ def mark_of(platform: Mapping[str, Value]) -> Mark:
     return tuple(platform.get(name) for name in MARKS)
 
 
-def _unskilled(capability: Capability, wanted: ProjectSkill) -> list[Reason]:
+def _unskilled(capability: Capability, wanted: ProjectSkill, forbidden: Collection[str]) -> list[Reason]:
     skill = capability.skill(wanted.project)
     if skill is None:
         return [Reason(Cause.PROJECT, "project", wanted.project, None)]
+    if wanted.project in forbidden:
+        return [Reason(Cause.FORBIDDEN, "project", wanted.project, None)]
     if skill.recipe_version != wanted.recipe_version:
         return [Reason(Cause.RECIPE, wanted.project, wanted.recipe_version, skill.recipe_version)]
     if skill.options_digest != wanted.options_digest:

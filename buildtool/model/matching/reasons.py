@@ -33,6 +33,7 @@ class Cause(enum.Enum):
     SOURCE = "source"
     REVISION = "revision"
     PROJECT = "project"
+    FORBIDDEN = "forbidden"
     RECIPE = "recipe"
     DESCRIPTIONS = "descriptions"
     NATIVE = "native"
@@ -77,7 +78,9 @@ class Reason:
             case Cause.OPTION | Cause.SOURCE | Cause.REVISION:
                 return f"{self.name} is {have}, not {wanted}"
             case Cause.PROJECT:
-                return f"is not configured for project {wanted}, or may not build it"
+                return f"is not configured for project {wanted}"
+            case Cause.FORBIDDEN:
+                return f"may not build {wanted}: its may_build names neither this machine nor its owner"
             case Cause.RECIPE:
                 return f"has recipe {have} of {self.name}, needs {wanted}: update config.py"
             case Cause.DESCRIPTIONS:

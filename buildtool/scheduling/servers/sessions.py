@@ -52,6 +52,7 @@ def register(context: DecisionContext, event: Registered) -> SessionOpened | Nam
         draining=False,
         instance=event.instance,
         origin=event.origin,
+        owner=event.owner,
     )
     held = event.held
     if old is not None and names.is_another(old, event):

@@ -36,7 +36,7 @@ class CapabilityGroups:
         self._tables = tables
         self._projects = projects
         self._queue = queue
-        self._by_sign: dict[tuple[object, object], CapabilityGroup] = {}
+        self._by_sign: dict[tuple[object, ...], CapabilityGroup] = {}
         self._of: dict[str, CapabilityGroup] = {}
         self._connected: dict[CapabilityGroup, None] = {}
         self._fits: dict[tuple[object, ...], WeakKeyDictionary[CapabilityGroup, OfferFit]] = {}
@@ -52,7 +52,8 @@ class CapabilityGroups:
             if offer is not None:
                 return offer
         wanted = self._projects.wanted(build.spec)
-        found = wanted.fit(server.capability).verdict(wanted.machine(server.capability))
+        fit = wanted.fit(server.capability, self._projects.forbidden(server))
+        found = fit.verdict(wanted.machine(server.capability))
         return found if isinstance(found, Offer) else tuple(found)
 
     def fits(self, spec: BuildSpec) -> MutableMapping[CapabilityGroup, OfferFit]:
@@ -69,7 +70,7 @@ class CapabilityGroups:
         """Return whether a server that is connected could build ``spec``, free or not."""
         wanted, servers = self._projects.wanted(spec), self._tables.servers
         return any(
-            wanted.makes(group.example, group.by_mark) is not None
+            wanted.makes(group.example, group.by_mark, group.forbidden) is not None
             and any(not wanted.machine(servers[name].capability) for name in group.servers)
             for group in self._connected
         )
@@ -78,7 +79,7 @@ class CapabilityGroups:
         """Find all connected servers that can build a new class: servers of one group are asked once."""
         key, wanted = build.spec.demand_class, self._projects.wanted(build.spec)
         for group in self._connected:
-            offer = self._queue.offer(key, group, partial(wanted.makes, group.example, group.by_mark))
+            offer = self._queue.offer(key, group, partial(wanted.makes, group.example, group.by_mark, group.forbidden))
             if offer is not None:
                 for name in group.servers:
                     if not wanted.machine(self._tables.servers[name].capability):
@@ -89,11 +90,11 @@ class CapabilityGroups:
         if old is None or new is None or old.capability.offers != new.capability.offers:
             self._count_offers(old, -1)
             self._count_offers(new, 1)
-        was = old.capability if old is not None and old.connected else None
-        now = new.capability if new is not None and new.connected else None
+        was = (old.capability, old.owner) if old is not None and old.connected else None
+        now = (new.capability, new.owner) if new is not None and new.connected else None
         if was != now:
             self._queue.forget_server(key)
-        if old is None or new is None or old.capability is not new.capability:
+        if old is None or new is None or old.capability is not new.capability or old.owner != new.owner:
             self._regroup(key, new)
         self._note_connected(key, connected=now is not None)
         if was != now and new is not None and now is not None:
@@ -115,7 +116,7 @@ class CapabilityGroups:
         group, machine = self._of[server.name], dict(server.capability.machine)
 
         def find(build: Build) -> Offer | None:
-            return self._projects.wanted(build.spec).makes(group.example, group.by_mark)
+            return self._projects.wanted(build.spec).makes(group.example, group.by_mark, group.forbidden)
 
         for key, example, offer in self._queue.offers(group, find):
             spec = example.spec
@@ -144,17 +145,17 @@ class CapabilityGroups:
             before.known -= 1
             self._leave(before, name)
         if server is not None:
-            capability = server.capability
-            sign = (capability.offers, capability.skills)
+            capability, forbidden = server.capability, self._projects.forbidden(server)
+            sign = (capability.offers, capability.skills, forbidden)
             group = self._by_sign.get(sign)
             if group is None:
-                group = self._by_sign[sign] = CapabilityGroup(capability)
+                group = self._by_sign[sign] = CapabilityGroup(capability, forbidden)
             group.known += 1
             self._of[name] = group
             cpus = dict(capability.machine).get("cpus", 0)
             self.cpus[name] = cpus if isinstance(cpus, int) else 0
         if before is not None and not before.known:
-            del self._by_sign[before.example.offers, before.example.skills]
+            del self._by_sign[before.example.offers, before.example.skills, before.forbidden]
 
     def _note_connected(self, name: str, *, connected: bool) -> None:
         """Note that a server is connected, or is not: only those that are can be given anything."""

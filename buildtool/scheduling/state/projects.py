@@ -11,7 +11,7 @@ from buildtool.model.matching.fitting import Requirements
 from buildtool.model.policy import Policy
 from buildtool.model.properties import Comparison
 from buildtool.model.records import Build, BuildSpec
-from buildtool.model.servers import ProjectSkill
+from buildtool.model.servers import ProjectSkill, Server
 
 
 class ProjectPolicies:
@@ -38,6 +38,11 @@ class ProjectPolicies:
     def compare(self, project: str) -> Mapping[str, Comparison]:
         """Return how the properties of a project compare."""
         return self._comparisons.get(project, {})
+
+    def forbidden(self, server: Server) -> frozenset[str]:
+        """Return those of the projects that a server is configured for which it may not build."""
+        found = (skill.project for skill in server.capability.skills)
+        return frozenset(name for name in found if not self.policy(name).may_build.has(server.name, server.owner))
 
     def wanted(self, spec: BuildSpec) -> Requirements:
         """Return what a Build of ``spec`` needs of a build server."""

@@ -38,11 +38,12 @@ def place_of(build: Build) -> Place:
 class CapabilityGroup:
     """A group of known servers that offer the same for the same projects; they differ in their machines only.
 
-    ``servers`` names those of them that are connected, ``known`` counts all. While one is connected, ``by_mark`` has
-    what they offer.
+    ``forbidden`` are those of the projects that they may not build. ``servers`` names those of them that are connected,
+    ``known`` counts all. While one is connected, ``by_mark`` has what they offer.
     """
 
     example: Capability
+    forbidden: frozenset[str] = frozenset()
     servers: dict[str, None] = field(factory=dict)
     known: int = 0
     by_mark: dict[Mark, list[Offer]] = field(factory=dict)
