@@ -7,7 +7,7 @@ it; one that is not makes this fail.
 import re
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import pytest
 
@@ -16,6 +16,8 @@ from buildtool.model import text
 from buildtool.model.addresses import find_address
 from tests.support.expressions import METHODS, Expression, expressions
 from web import words
+
+pytestmark = pytest.mark.xdist_group("checkout")  # whose syntax trees are read once
 
 SIZES = (1_000, 8_000)
 """Characters of the texts, each tried against one twice as long.
@@ -188,7 +190,11 @@ CHOSEN = {
 }
 """Those that are made while the program runs, and why they need not be here."""
 
-FOUND = {expression.key: expression for expression in expressions()}
+
+@cache
+def found() -> dict[str | bytes, Expression]:
+    """Return the expressions that there are; by the tests alone, since each process that collects them would look."""
+    return {expression.key: expression for expression in expressions()}
 
 
 def quickest(act: Callable[[], object]) -> float:
@@ -240,18 +246,19 @@ def applied(expression: Expression, method: str) -> Callable[[str], object]:
 
 def test_every_expression_is_registered_here_and_nothing_else_is() -> None:
     """A new one comes into ``WORST`` with the parts of which the texts are made that take it longest."""
-    new = [f"{one.place}: {key!r}" for key, one in FOUND.items() if key not in WORST and key not in CHOSEN]
+    new = [f"{one.place}: {key!r}" for key, one in found().items() if key not in WORST and key not in CHOSEN]
     assert new == [], "these are not registered in WORST"
-    assert [key for key in (*WORST, *CHOSEN) if key not in FOUND] == [], "these there are no more"
-    assert all(FOUND[key].pattern is None for key in CHOSEN)
+    assert [key for key in (*WORST, *CHOSEN) if key not in found()] == [], "these there are no more"
+    assert all(found()[key].pattern is None for key in CHOSEN)
 
 
 @pytest.mark.parametrize("key", WORST, ids=lambda key: str(key)[:40].encode("unicode_escape").decode())
 def test_twice_as_much_text_takes_twice_as_long_and_not_four_times(key: str | bytes) -> None:
-    for method in FOUND[key].methods:
+    expression = found()[key]
+    for method in expression.methods:
         for unit in WORST[key]:
             for made in texts(unit):
-                assert grows(applied(FOUND[key], method), made) < TIMES, (method, unit, made(20))
+                assert grows(applied(expression, method), made) < TIMES, (method, unit, made(20))
 
 
 FUNCTIONS: dict[str, Callable[[str], object]] = {

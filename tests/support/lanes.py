@@ -109,11 +109,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     lane, seed = config.getoption("--lane"), config.getoption("--shuffle")
     if lane is not None:
-        kept = [item for item in items if _belongs(item, lane)]
-        config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
-        items[:] = kept
-    if seed is not None:
-        items[:] = shuffled(items, seed)
+        sorted_out: dict[bool, list[pytest.Item]] = {True: [], False: []}
+        for item in items:
+            sorted_out[_belongs(item, lane)].append(item)
+        config.hook.pytest_deselected(items=sorted_out[False])
+        items[:] = sorted_out[True]
+    items[:] = sorted(items, key=_is_short) if seed is None else shuffled(items, seed)
 
 
 def shuffled(items: list[pytest.Item], seed: str) -> list[pytest.Item]:
@@ -130,6 +131,11 @@ def shuffled(items: list[pytest.Item], seed: str) -> list[pytest.Item]:
     chosen = list(modules.values())
     draw.shuffle(chosen)
     return [item for module in chosen for item in module]
+
+
+def _is_short(item: pytest.Item) -> bool:
+    """Return whether a test may come late: one that takes long, alone or with its group, would end alone."""
+    return item.get_closest_marker("xdist_group") is None and "e2e" not in item.path.parts
 
 
 def _belongs(item: pytest.Item, lane: str) -> bool:
