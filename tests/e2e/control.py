@@ -11,6 +11,7 @@ from typing import Any
 from attrs import define, field
 
 from buildtool.demo.local_farm import LocalFarm, Program
+from tests.support.building import narrow_path
 from tests.support.origins import Origin
 
 CONFIG = Path(__file__).resolve().parent / "config.py"
@@ -40,7 +41,11 @@ class Control:
         self.farm = LocalFarm(
             self.directory / "farm",
             CONFIG,
-            {"E2E_CONTROL": str(self.directory / "control"), "E2E_REPOSITORY": str(self.repository)},
+            {
+                "E2E_CONTROL": str(self.directory / "control"),
+                "E2E_REPOSITORY": str(self.repository),
+                "PATH": narrow_path(),
+            },
         )
         self.commit(**{"build.sh": BUILD, "main.c": self.source("first")})
 

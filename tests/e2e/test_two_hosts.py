@@ -32,9 +32,8 @@ class Clone:
     programs: list[Program] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        left = shutil.ignore_patterns("__pycache__")
         for name in ("bin", "buildtool", "testproject", "web"):
-            shutil.copytree(CHECKOUT / name, self.directory / name, ignore=left)
+            shutil.copytree(CHECKOUT / name, self.directory / name)  # byte code too, which each clone would make
         for name in ("config.py", "setup.cfg"):
             shutil.copy(CHECKOUT / name, self.directory)
 
