@@ -20,6 +20,7 @@ SINKS = {
     "programs/common/output.py": {"block", "printable"},
     "programs/common/program.py": {"one_line"},
     "programs/startcompile/consoles.py": {"log_line", "printable"},
+    "programs/startcompile/terminal.py": {"printable"},
     "requester/text.py": {"one_line"},
     "requester/outcome.py": {"one_line"},
     "adapters/mail/plain_text.py": {"log_line", "printable"},

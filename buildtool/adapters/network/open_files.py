@@ -22,6 +22,8 @@ REMEMBERED = 60.0
 _REFUSED = ("EMFILE encountered", "Could not accept new connection")
 """How Twisted says it, under the name of whichever class of port it was."""
 
+OPEN_FILES = 4_096
+"""Files and connections at once of a metaserver: what its ports bound, pages, and room for files."""
 
 ALL_PORTS = 2_800
 """Connections that all ports of a metaserver hold together, where the system allows it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import (
     Connection,
@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy import (
     Row as SqlRow,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from buildtool.adapters.sql import rows, schema
 from buildtool.adapters.sql.database import Database
@@ -52,6 +52,9 @@ from buildtool.model.records import (
 )
 from buildtool.model.servers import Server
 from buildtool.ports.metaserver import Snapshot
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 V = TypeVar("V")
 
@@ -267,13 +270,21 @@ def _answered(client_ids: Sequence[str], connection: Connection) -> dict[str, An
 # --- writing --------------------------------------------------------------------------------------------
 
 
+def _insertion(table: Table, dialect: str) -> sqlite.Insert | postgresql.Insert:
+    if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - slow to import, and mostly it is SQLite
+
+        return postgresql.insert(table)
+    return sqlite.insert(table)
+
+
 @cache
 def _upsert(table: Table, dialect: str, columns: tuple[str, ...]) -> Prepared:
     """Return the statement that writes whole rows by their key, whether they are there or not.
 
     Columns that a value does not have (what the mailer notes) are left as they are.
     """
-    statement = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
+    statement = _insertion(table, dialect)
     kept = {column.name for column in table.primary_key} | {"mail_error"}
     written = statement.on_conflict_do_update(
         index_elements=list(table.primary_key),

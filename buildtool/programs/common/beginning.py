@@ -1,6 +1,7 @@
 """How every program begins: with its standard streams, in UTF-8, with plain signals, and without secrets on show.
 
-Needs nothing but the standard library, so that a program that has to start itself anew does so at once.
+Needs nothing but the standard library, and little of that, so that a program that has to start itself anew does so at
+once.
 """
 
 from __future__ import annotations
@@ -9,12 +10,10 @@ import os
 import signal
 import stat
 import sys
-import tempfile
 from types import FrameType
 from typing import BinaryIO
 
 from buildtool.adapters.processes.environment import forbid_inspection, needed
-from buildtool.adapters.processes.keeper import GIVEN_BACK
 from buildtool.programs.common.output import ready
 
 WRITTEN_BY_US = 0o022
@@ -86,6 +85,8 @@ def _unseen_file() -> BinaryIO:
     """Return a file that has no name, on no disk where that can be."""
     if hasattr(os, "memfd_create"):
         return open(os.memfd_create("environment"), "w+b")  # noqa: PTH123 - a descriptor
+    import tempfile
+
     return tempfile.TemporaryFile()
 
 
@@ -113,6 +114,8 @@ def _unheeded(_number: int, _frame: FrameType | None) -> None:
 
 def _plain_signals() -> None:
     """Undo what the parent has blocked, and see to it that no child ignores what the parent wished to be ignored."""
+    from buildtool.adapters.processes.keeper import GIVEN_BACK
+
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     for number in signal.valid_signals():
         if number not in GIVEN_BACK and signal.getsignal(number) is signal.SIG_IGN:

@@ -23,9 +23,12 @@ def start(program: str, launcher: str) -> None:
             except OSError as error:  # it is gone, or lies where this account may not go
                 remedy = "run `make venv PYTHON=...` with one that you may use"
                 why = f"{python} cannot be started ({error.strerror}): {remedy}"
-        from importlib.util import find_spec
+        from importlib.machinery import PathFinder
 
-        find_spec("twisted.internet")  # raises where there is no environment; importing it would be paid for twice
+        # Found and not imported, which a program that starts itself anew would pay for twice. What has no origin is a
+        # directory that another installation left.
+        if getattr(PathFinder.find_spec("twisted"), "origin", None) is None:
+            sys.exit(f"{os.path.basename(launcher)}: {why}")
         from buildtool.programs.common import launch
     except KeyboardInterrupt:
         sys.exit(130)  # what a shell makes of SIGINT

@@ -6,6 +6,8 @@ import gc
 import importlib
 import signal
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -41,14 +43,20 @@ def startcompile() -> int:
     return _run("startcompile.py", "startcompile")
 
 
-def _loaded(module: str) -> ModuleType:
-    """Load a module and all that it needs. None of it is garbage, so nobody looks for some: that took an eighth."""
+@contextmanager
+def loading() -> Iterator[None]:
+    """Import within this what takes long. None of it is garbage, so nobody looks for some: that took an eighth."""
     gc.disable()
     try:
-        return importlib.import_module(module)
+        yield
     finally:
         gc.freeze()
         gc.enable()
+
+
+def _loaded(module: str) -> ModuleType:
+    with loading():
+        return importlib.import_module(module)
 
 
 def _run(program: str, module: str) -> int:

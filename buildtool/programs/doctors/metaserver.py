@@ -18,6 +18,7 @@ from urllib.parse import quote, urlsplit
 
 from buildtool.adapters.host.programs import find_tools
 from buildtool.adapters.mail.probe import mail_trouble
+from buildtool.adapters.network.open_files import OPEN_FILES
 from buildtool.adapters.network.probes import name_facts, port_facts
 from buildtool.adapters.sql.sqlite import there_is
 from buildtool.adapters.storage.directory_lock import DATABASE, is_locked
@@ -34,9 +35,6 @@ from buildtool.model.checkup.packages import COMMON
 from buildtool.model.checkup.verdicts import CheckResult, fine, problem, warning
 from buildtool.programs.doctors.visiting import MIB, disk_result, families, report
 from buildtool.programs.metaserver.checking import apart
-
-OPEN_FILES = 4_096
-"""Files and connections at once: what the control port and the transfer port bound, pages, and room for files."""
 
 LOW, NEED = 10_240 * MIB, 256 * MIB
 """Bytes of free disk below which the operator is told, and below which nothing is accepted for long."""

@@ -1,4 +1,7 @@
-"""``bin/metaserver``: the broker."""
+"""``bin/metaserver``: the broker.
+
+Each command imports by itself what only it needs: the broker is 800 modules, and a question to it needs a third.
+"""
 
 from __future__ import annotations
 
@@ -7,34 +10,29 @@ import json
 import shutil
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from buildtool.adapters.network.open_files import allow_open
-from buildtool.adapters.runtime.memory import GarbageSearch
-from buildtool.adapters.storage.private_directories import OTHERS_WRITE, tighten
-from buildtool.configuration.current import CurrentConfiguration
 from buildtool.configuration.description import as_object, describe
 from buildtool.configuration.file import find_config
 from buildtool.configuration.settings import Settings, check_projects, load_settings
 from buildtool.model.properties import TOOLS, nearest
-from buildtool.programs.common.farm_tls import check_own_files
+from buildtool.programs.common.launch import loading
 from buildtool.programs.common.output import say, say_line
 from buildtool.programs.common.program import EXIT_FAILED, EXIT_OK, StopRequest, run
 from buildtool.programs.common.shutdown import last_resort
 from buildtool.programs.common.subcommands import Subcommand, Subcommands, switch
-from buildtool.programs.doctors.metaserver import OPEN_FILES, doctor
 from buildtool.programs.metaserver import offline_commands, operator_commands
 from buildtool.programs.metaserver.checking import FILE_PATIENCE, apart, within
-from buildtool.programs.metaserver.mail import send_test_mail
-from buildtool.programs.metaserver.reload import on_hangup
-from buildtool.programs.metaserver.service import Metaserver
-from buildtool.programs.metaserver.state_directory import StartOptions
 from buildtool.project.definition import tools_named
 from buildtool.project.recipe_check import Within
+
+if TYPE_CHECKING:
+    from buildtool.programs.metaserver.state_directory import StartOptions
 
 log = Logger()
 
@@ -48,6 +46,9 @@ GARBAGE_LOOK = 0.5
 
 def _serve(said: argparse.Namespace) -> int:
     settings = _checked(said)
+    with loading():
+        from buildtool.programs.metaserver import service  # noqa: F401 - all that ``_served`` takes
+        from buildtool.programs.metaserver.state_directory import StartOptions
     beginning = StartOptions(said.accept_new_database, said.restored)
     return run(
         PROGRAM,
@@ -57,6 +58,8 @@ def _serve(said: argparse.Namespace) -> int:
 
 
 def _check_config(said: argparse.Namespace) -> int:
+    from buildtool.programs.common.farm_tls import check_own_files
+
     file = find_config(said.config)
 
     def check(limit: Within) -> str:
@@ -74,6 +77,8 @@ def _check_config(said: argparse.Namespace) -> int:
 
 
 def _doctor(said: argparse.Namespace) -> int:
+    from buildtool.programs.doctors.metaserver import doctor
+
     def load() -> Settings:
         with within(FILE_PATIENCE):
             return load_settings(said.config)
@@ -90,6 +95,8 @@ def _checked(said: argparse.Namespace) -> Settings:
 
 
 def _mail_test(said: argparse.Namespace) -> int:
+    from buildtool.programs.metaserver.mail import send_test_mail
+
     settings = _checked(said)
 
     async def send(reactor: ReactorBase, _stop: StopRequest) -> int:
@@ -113,6 +120,8 @@ def _meant(name: str) -> str:
 
 def _make_room() -> None:
     """Raise the limit of open files for a farm of a thousand build servers, and log it if that cannot be."""
+    from buildtool.adapters.network.open_files import OPEN_FILES, allow_open
+
     allowed = allow_open(OPEN_FILES)
     if allowed < OPEN_FILES:
         log.warn(
@@ -125,6 +134,12 @@ def _make_room() -> None:
 async def _served(
     settings: Settings, reactor: ReactorBase, stop: StopRequest, beginning: StartOptions, *, pages: bool
 ) -> int:
+    from buildtool.adapters.runtime.memory import GarbageSearch
+    from buildtool.adapters.storage.private_directories import OTHERS_WRITE, tighten
+    from buildtool.configuration.current import CurrentConfiguration
+    from buildtool.programs.metaserver.reload import on_hangup
+    from buildtool.programs.metaserver.service import Metaserver
+
     _make_room()
     for line in tighten(settings.state_dir, OTHERS_WRITE):
         log.warn("{line}", line=line)

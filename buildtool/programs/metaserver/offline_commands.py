@@ -9,13 +9,10 @@ import time
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import asdict, define
 
-from buildtool.adapters.maintenance.backup import Backup, BackupContents
-from buildtool.adapters.maintenance.fsck import Fsck, FsckReport
-from buildtool.adapters.sql.sqlite import there_is
 from buildtool.adapters.storage.directory_lock import DATABASE, DirectoryLock
 from buildtool.adapters.storage.filesystem import RealDisk, read_whole, write_whole
 from buildtool.adapters.tls import burnt_file
@@ -26,7 +23,10 @@ from buildtool.model.text import printable, size_words
 from buildtool.programs.common.output import complain, say
 from buildtool.programs.common.program import EXIT_CODES, EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE
 from buildtool.programs.common.subcommands import How, Subcommand, switch, valued
-from buildtool.programs.metaserver.access.restoring import Restoring
+
+if TYPE_CHECKING:
+    from buildtool.adapters.maintenance.backup import BackupContents
+    from buildtool.adapters.maintenance.fsck import FsckReport
 
 T = TypeVar("T")
 
@@ -51,6 +51,9 @@ _EXIT_INTERRUPTED = 128 + signal.SIGINT
 
 def _fsck(said: argparse.Namespace) -> int:
     """Look at the state directory, print what is wrong, and return the exit code. Raises BuildToolError."""
+    from buildtool.adapters.maintenance.fsck import Fsck
+    from buildtool.adapters.sql.sqlite import there_is
+
     directory = _settings(said).state_dir
     if not there_is(directory / DATABASE):
         raise StorageUnavailable(
@@ -67,6 +70,8 @@ def _fsck(said: argparse.Namespace) -> int:
 
 def _backup(said: argparse.Namespace) -> int:
     """Copy the state directory, say what was copied, and return the exit code. Raises BuildToolError."""
+    from buildtool.adapters.maintenance.backup import Backup
+
     target, source = Path(said.target), _settings(said).state_dir
     passphrase = None if said.passphrase_file is None else _passphrase(said.passphrase_file)
 
@@ -108,6 +113,9 @@ def _passphrase(path: Path) -> bytes:
 
 def _restore(said: argparse.Namespace) -> int:
     """Confirm the keys of a state directory that was restored, and return the exit code. Raises BuildToolError."""
+    from buildtool.adapters.sql.sqlite import there_is
+    from buildtool.programs.metaserver.access.restoring import Restoring
+
     directory = _settings(said).state_dir
     if not there_is(directory / DATABASE):
         raise StorageUnavailable(f"there is no database in {directory}: put a backup in its place first")

@@ -16,7 +16,6 @@ from twisted.internet.error import ConnectionRefusedError as NobodyListens
 from twisted.internet.interfaces import IReactorTime, IReactorUNIX
 
 from buildtool.adapters.control.client import Session
-from buildtool.adapters.control.operator_endpoint import at_control_socket, connect_operator
 from buildtool.adapters.storage.directory_lock import holder
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import NotRunning, Unavailable, UsageError
@@ -193,6 +192,8 @@ def identity_lines(told: Identities) -> list[str]:
 
 async def _asked(settings: Settings, reactor: ReactorBase, ask: Callable[[Session], Coroutine[Any, Any, None]]) -> None:
     """Ask over the socket. Raises NotRunning, saying what to do about it, and what the metaserver refused with."""
+    from buildtool.adapters.control.operator_endpoint import at_control_socket, connect_operator
+
     start = f"start it with bin/metaserver --config {settings.path}"
     try:
         with at_control_socket(IReactorUNIX(reactor), settings.state_dir) as endpoint:

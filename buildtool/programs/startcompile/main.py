@@ -33,7 +33,6 @@ from buildtool.programs.common.program import StopRequest, run, whole
 from buildtool.programs.common.reaching import reach
 from buildtool.programs.common.subcommands import Subcommand, Subcommands
 from buildtool.programs.common.updating import with_command
-from buildtool.programs.doctors.startcompile import examined
 from buildtool.programs.operating.several import check_alone
 from buildtool.programs.startcompile.command_line import (
     Arguments,
@@ -49,7 +48,7 @@ from buildtool.programs.startcompile.connecting import (
     check_addressee,
     joined,
 )
-from buildtool.programs.startcompile.consoles import PlainConsole, SilentConsole, TerminalConsole
+from buildtool.programs.startcompile.consoles import PlainConsole, SilentConsole
 from buildtool.programs.startcompile.flags import ASKING, EVERYWHERE, LOGGING_IN
 from buildtool.programs.startcompile.logging_in import Login, Logout
 from buildtool.programs.startcompile.remote_acts import REMOTE_COMMANDS, REMOTE_OPTIONS, RemoteAct, act, options_of
@@ -101,6 +100,8 @@ class _Errand:
         if isinstance(work, Login | Logout):
             return await work.run(reactor, said.addresses)
         if work is None:
+            from buildtool.programs.doctors.startcompile import examined
+
             return await examined(reactor, said)
         there = reach(reactor, *await addressed(reactor, said))
         role = "requester" if there.farm is None else there.farm.own.role
@@ -286,7 +287,11 @@ def detected(project: Project, detectors: Mapping[str, object]) -> dict[str, Val
 def _console(said: Arguments, timers: IReactorTime) -> SilentConsole:
     if said.json:
         return SilentConsole()
-    return TerminalConsole(timers) if sys.stdout.isatty() else PlainConsole()
+    if not sys.stdout.isatty():
+        return PlainConsole()
+    from buildtool.programs.startcompile.terminal import TerminalConsole
+
+    return TerminalConsole(timers)
 
 
 def _interrupted(requester: Requester, said: Arguments) -> RequestResult:

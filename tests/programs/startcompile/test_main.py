@@ -14,8 +14,9 @@ from rich.console import Console as RichConsole
 from twisted.internet.task import Clock
 
 from buildtool.errors import OutputUnread, UsageError
-from buildtool.programs.startcompile.consoles import LINE_LIMIT, LogText, PlainConsole, TerminalConsole
+from buildtool.programs.startcompile.consoles import LINE_LIMIT, LogText, PlainConsole
 from buildtool.programs.startcompile.main import FilePlace, OutputPlace, _report, detected, main
+from buildtool.programs.startcompile.terminal import TerminalConsole
 from buildtool.project import ProjectOptions, choice, standard
 from buildtool.requester.outcome import ExitCode, RequestResult
 from tests import messages

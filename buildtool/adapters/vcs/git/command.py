@@ -19,11 +19,6 @@ from buildtool.adapters.vcs.process import ProcessOutput, TimedOut, VcsProgram, 
 from buildtool.adapters.vcs.refs import mask
 from buildtool.errors import BuildToolError, GitMissing, MachineFault, RepositoryUnreachable
 
-# GitPython runs git when it is imported, and refuses to be imported where there is none. A machine without git is told
-# so when it first needs it, in one line.
-os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-import git
-
 OLDEST = (2, 32)
 """The oldest git that will do."""
 
@@ -165,6 +160,11 @@ def _elsewhere() -> Path | None:
 
 def check_git() -> None:
     """Raise GitMissing unless this machine has a git that will do. Blocks for some milliseconds."""
+    # GitPython runs git when it is imported, and refuses to be imported where there is none. A machine without git is
+    # told so when it first needs it, in one line.
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    import git  # noqa: PLC0415 - a tenth of a program's start, of which most that is done with it needs no git
+
     try:
         version = tuple(git.Git().version_info)
     except (git.CommandError, OSError) as error:

@@ -1,0 +1,145 @@
+"""The live display of startcompile.py on a terminal. It costs a tenth of a second, which scripts do not have to wait.
+
+Tested by tests/programs/startcompile/test_main.py.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import TextIO
+
+from rich.console import Console as RichConsole
+from rich.filesize import pick_unit_and_suffix
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
+from rich.text import Text
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+
+from buildtool.model.records import BuildState
+from buildtool.model.text import printable
+from buildtool.programs.common.output import lost, put
+from buildtool.programs.startcompile.consoles import LINE_LIMIT, LogText, SilentConsole
+from buildtool.protocol.messages import RequestStatus
+from buildtool.requester.text import clean, ended, waits
+
+_REFRESH = 0.2
+
+
+class _Speed(TransferSpeedColumn):
+    """The speed of a transfer, in the units of its size."""
+
+    def render(self, task: Task) -> Text:
+        """Return the speed, or nothing before it is known."""
+        speed = int(task.finished_speed or task.speed or 0)
+        unit, suffix = pick_unit_and_suffix(speed, ["bytes", "KiB", "MiB", "GiB", "TiB"], 1024)
+        return Text(f"{speed / unit:,.1f} {suffix}/s" if speed else "", style="progress.data.speed")
+
+
+class _Steady(io.TextIOBase):
+    """A terminal as Rich writes on it: what cannot be written, because it is gone, is not worth an error."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override] # it is always known
+        """The terminal's encoding."""
+        return self._stream.encoding or "utf-8"
+
+    def fileno(self) -> int:
+        """Return the terminal's descriptor."""
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        """Return whether it is a terminal, as it should be."""
+        return self._stream.isatty()
+
+    def write(self, text: str) -> int:
+        """Write, if that can be."""
+        try:
+            put(self._stream, text)
+        except OSError as error:
+            lost(error)
+        return len(text)
+
+
+class TerminalConsole(SilentConsole):
+    """A line at the bottom tells the state and the time, or shows the download; above it lines go by."""
+
+    def __init__(self, timers: IReactorTime, console: RichConsole | None = None) -> None:
+        self._console = console or RichConsole(highlight=False, file=_Steady(sys.stdout))  # type: ignore[arg-type] # it has all that is used
+        self._timers = timers
+        self._words = TextColumn("{task.description}", markup=False)
+        self._text = LogText()
+        self._bottom: Progress | None = None
+        self._shown = TaskID(0)
+        self._measured = False
+        self._refresh = LoopingCall(self._redraw)
+        self._refresh.clock = timers
+
+    def say(self, line: str) -> None:
+        self._console.print(Text(printable(line, LINE_LIMIT)), soft_wrap=True)
+
+    def log(self, data: bytes) -> None:
+        """Show the lines of the log, dimmed."""
+        for line in self._text.feed(data):
+            self._console.print(Text(line, style="dim"), soft_wrap=True)
+
+    def state(self, told: RequestStatus) -> None:
+        """Show the state at the bottom."""
+        if not waits(told):
+            words = ended(told)[0]
+        elif told.build_state == BuildState.QUEUED.value:
+            words = f"build {told.build_id} is queued"
+        else:
+            words = f"build {told.build_id} on {clean(told.server) or 'its way'}"
+        if self._measured:
+            self.close()
+        spinner = SpinnerColumn("dots" if self._console.encoding.startswith("utf") else "line")
+        self._show([spinner, self._words, TimeElapsedColumn()], words, 0, None)
+
+    def downloading(self, name: str, received: int, size: int) -> None:
+        """Move the bar."""
+        if not self._measured:
+            self.close()
+        self._measured = True
+        columns = [self._words, BarColumn(), DownloadColumn(binary_units=True), _Speed()]
+        self._show(columns, clean(name), received, size)
+        if received >= size:
+            self.close()
+
+    def close(self) -> None:
+        """Take away what is at the bottom."""
+        self._measured = False
+        if self._refresh.running:
+            self._refresh.stop()
+        if self._bottom is not None:
+            self._bottom.stop()
+            self._bottom = None
+
+    def _show(self, columns: list[ProgressColumn], words: str, done: int, total: int | None) -> None:
+        if self._bottom is None:
+            self._bottom = Progress(
+                *columns, console=self._console, auto_refresh=False, transient=True, get_time=self._timers.seconds,
+                redirect_stdout=False, redirect_stderr=False,  # what it takes over it breaks into lines of its own
+            )  # fmt: skip
+            self._bottom.start()
+            self._shown = self._bottom.add_task(words, completed=done, total=total)
+            self._refresh.start(_REFRESH)
+        self._bottom.update(self._shown, description=words, completed=done, total=total)
+
+    def _redraw(self) -> None:
+        if self._bottom is not None:
+            self._bottom.refresh()
