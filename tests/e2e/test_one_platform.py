@@ -22,6 +22,7 @@ def counting(control: Control) -> Control:
     """A farm of one build server that makes programs for itself and for ppc, and of a project that cannot be both."""
     require("powerpc-linux-gnu-gcc", "gcc-powerpc-linux-gnu libc6-dev-powerpc-cross")
     control.farm.config = CONFIG.with_name("platforms_config.py")
+    del control.farm.extra["PATH"]  # which has this machine's own compiler alone
     control.commit(**{"counter.c": COUNTER})
     control.farm.start_mail()
     control.farm.start_metaserver()
