@@ -14,8 +14,6 @@ from buildtool.protocol.messages import RequestStatus
 LINE_LIMIT = 4_000
 """A line of a log is shown at most this long at once, in characters."""
 
-_REFRESH = 0.2
-
 
 class LogText:
     """A filter of the bytes of a log into whole, harmless lines; it keeps at most one unfinished line."""

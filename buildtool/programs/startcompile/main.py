@@ -285,10 +285,8 @@ def detected(project: Project, detectors: Mapping[str, object]) -> dict[str, Val
 
 
 def _console(said: Arguments, timers: IReactorTime) -> SilentConsole:
-    if said.json:
-        return SilentConsole()
-    if not sys.stdout.isatty():
-        return PlainConsole()
+    if said.json or not sys.stdout.isatty():
+        return SilentConsole() if said.json else PlainConsole()
     from buildtool.programs.startcompile.terminal import TerminalConsole
 
     return TerminalConsole(timers)
