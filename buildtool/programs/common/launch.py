@@ -45,7 +45,7 @@ def startcompile() -> int:
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Import within this what takes long. None of it is garbage, so nobody looks for some: that took an eighth."""
+    """Skip the search for garbage while something is loaded: it took an eighth of that and found none."""
     gc.disable()
     try:
         yield
