@@ -34,6 +34,10 @@ trusted = "loopback"
 # Reverse proxies, whose X-Forwarded-For is believed. Of others no such header is, and of nobody the Host header.
 # proxies = ["127.0.0.1", "10.1.0.0/16"]
 
+# Logins of private origins, by what their URLs begin with: files, of which each has user:password or a token. The
+# metaserver alone reads them; build servers get the commits from it.
+# origin_logins = {"https://git.example.org/": "secrets/git-login"}
+
 # Where those who are invited find the metaserver, where that is not `host` and `pb_port`: one, or a list.
 #                                                                                  [BUILDTOOL_PUBLIC_ADDRESS]
 # public_address = "farm.example.org:443"

@@ -100,6 +100,8 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
     r"https?://[!-~]+": ("http", "http://", "https://a"),
     r"(?:file|git|https?|ssh)://": ("file", "http", "ssh:", "://"),
     r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:@[A-Za-z0-9_.-]+)?:[^:]": ("a", "a@", "a@a", "a:", "@", "::"),
+    r"([?&][\w-]{0,40}(?:token|key|secret|password|auth)=)[^&\s'\"]+": ("?", "?a", "&key=", "?key=a", "token", "a-"),
+    r"https?://[^/@\s]+/[^@\s]*\Z": ("https://", "https://a", "a", "/", "https://a/", "@"),
     r"(?<=://)[^/\s]+@": ("://", "://a", "a", "://a@", "@", ":", "://:"),
     r"(?P<scheme>svn|svn\+ssh|svn\+file|svn\+https?)://"
     r"(?:(?P<user>[^-/@:][^/@:]*)?(?P<password>:[^/@]*)?@)?"

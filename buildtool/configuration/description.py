@@ -27,6 +27,7 @@ def describe(settings: Settings) -> list[str]:
         f"lease           {settings.lease} s",
         f"mail            {_mail_words(settings.mail)}",
         *(f"proxy           {one}" for one in settings.proxies.words()),
+        *(f"origin login    {one}" for one in settings.origin_logins.prefixes),
         *_admission(settings),
     ]
     if settings.own_files is not None:
@@ -70,6 +71,7 @@ def as_object(settings: Settings) -> dict[str, object]:
         "confirmed": str(settings.confirmed),
         "logins": str(settings.logins),
         "proxies": settings.proxies.words(),
+        "origin_logins": settings.origin_logins.prefixes,
         "limits": attrs.asdict(settings.limits),
         "mail": None if mail is None else {"host": mail.host, "port": mail.port, "sender": mail.sender},
         "projects": [{"name": one.name, "recipe": one.recipe.version} for one in settings.projects],

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import difflib
 import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 
 from attrs import field, frozen
 
 from buildtool.configuration.places import read_directory, read_mail_host, read_sender, valid_port
+from buildtool.configuration.secret_file import read_secret
 from buildtool.errors import ConfigurationError, EmptySecret
 from buildtool.model.text import quoted
 
 STARTTLS = ("never", "opportunistic", "required")
 
-_SECRET_LIMIT = 4096
 _MAILS_AN_HOUR = range(1, 1_000_001)
 _MAIL = frozenset(
     {"host", "port", "sender", "username", "password_file", "password_env", "starttls", "verify", "per_address",
@@ -122,24 +121,4 @@ def _password(path: Path, said: Mapping[str, object], *, secrets: bool) -> str |
         if not os.environ.get(str(variable), ""):
             raise EmptySecret(f"mail: the secret in the environment variable {variable} is missing or empty")
         return os.environ[str(variable)]
-    return _secret(read_directory(path, "mail: password_file", file))
-
-
-def _secret(where: Path) -> str:
-    """Return the one line in a file of a secret. Raises EmptySecret."""
-    try:
-        if not stat.S_ISREG(where.stat().st_mode):  # a device or a pipe might never end
-            raise EmptySecret(f"mail: the secret file {where} cannot be read: it is no file")
-        with where.open("rb") as stream:
-            content = stream.read(_SECRET_LIMIT + 1)
-    except OSError as error:
-        raise EmptySecret(f"mail: the secret file {where} cannot be read: {error.strerror or error}") from error
-    try:
-        secret = content.decode().strip("\r\n")
-    except UnicodeDecodeError as error:
-        raise EmptySecret(f"mail: the secret file {where} does not hold text") from error
-    if not secret.strip():
-        raise EmptySecret(f"mail: the secret file {where} is empty")
-    if len(content) > _SECRET_LIMIT or "\n" in secret:
-        raise EmptySecret(f"mail: the secret file {where} holds more than one line of at most {_SECRET_LIMIT} bytes")
-    return secret
+    return read_secret(read_directory(path, "mail: password_file", file), "mail")

@@ -36,6 +36,7 @@ from buildtool.configuration.key_settings import (
     READERS as KEY_READERS,
 )
 from buildtool.configuration.mail_settings import MailSettings, read_mail
+from buildtool.configuration.origin_settings import read_origin_logins
 from buildtool.configuration.places import (
     PLACES,
     check_builds_apart,
@@ -70,6 +71,7 @@ from buildtool.model.access.ceilings import NO_CEILINGS, USUAL_CEILINGS, Ceiling
 from buildtool.model.access.confirmation import ANYBODY, NOBODY_KNOWN, MailDomains
 from buildtool.model.access.join_line import HostPort
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
+from buildtool.model.access.origin_logins import NO_LOGINS, OriginLogins
 from buildtool.model.access.proxies import NO_PROXIES, Proxies
 from buildtool.model.access.rights import RIGHTS, Rights
 from buildtool.model.addresses import in_url, is_port
@@ -117,6 +119,7 @@ _SETTINGS = frozenset(
     {"host", "bind", "pb_port", "transfer_port", "web_port", "public_url", "transfer_url", "state_dir",
      "build_dir", "lease", "names_kept", "mail", "projects", "trusted", "tls_names", "rights", "limits", "proxies",
      "confirmed", "logins", "pb_bind", "transfer_bind", "web_bind", "plain_ports", "tls_certificate", "tls_key",
+     "origin_logins",
      *KEY_READERS}
 )  # fmt: skip
 
@@ -151,6 +154,7 @@ class Settings:
     transfers have a port of their own.
     ``public_address`` is where those who are invited find the metaserver; ``certificate_life`` is for how many seconds
     a certificate holds, ``rejoin_within`` for how many a key may be away after that has expired.
+    ``origin_logins`` go with the URLs of private origins.
     """
 
     path: Path
@@ -186,6 +190,7 @@ class Settings:
     public_address: tuple[HostPort, ...] = field(default=(), converter=read_public_address)
     certificate_life: float = field(default=CERTIFICATE_LIFE, converter=read_certificate_life)
     rejoin_within: float = field(default=REJOIN_WITHIN, converter=read_rejoin_within)
+    origin_logins: OriginLogins = NO_LOGINS
 
     def __attrs_post_init__(self) -> None:
         check_apart([self.place(part) for part in Part])
@@ -327,6 +332,7 @@ def _settings(path: Path, values: Mapping[str, object], *, secrets: bool) -> Set
         public_address=public,
         certificate_life=given.get("certificate_life", CERTIFICATE_LIFE),
         rejoin_within=given.get("rejoin_within", REJOIN_WITHIN),
+        origin_logins=read_origin_logins(path, given.get("origin_logins", {}), secrets=secrets),
     )
 
 

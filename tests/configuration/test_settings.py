@@ -1,6 +1,7 @@
 """A config.py becomes Settings, or one clear line that names the file and what is wrong."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -507,6 +508,37 @@ def test_a_program_that_sends_no_mail_reads_no_secret(tmp_path: Path) -> None:
     settings = load_settings(write(tmp_path, LOGIN % "'password_file': '/nowhere/secret'"), secrets=False)
     assert settings.mail is not None
     assert settings.mail.password == ""
+
+
+def test_logins_of_private_origins_come_from_files_which_the_metaserver_alone_reads(tmp_path: Path) -> None:
+    path = write(tmp_path, "origin_logins = {'https://git.example.org/': 'login'}")
+    assert load_settings(path, secrets=False).origin_logins.url("https://git.example.org/x") == (
+        "https://git.example.org/x"
+    )
+    with pytest.raises(EmptySecret, match=f"origin_logins: the secret file {tmp_path}/login cannot be read"):
+        load_settings(path)
+    write(tmp_path, "joe:pass word\n", "login")
+    assert load_settings(path).origin_logins.url("https://git.example.org/x").startswith("https://joe:pass%20word@git")
+    write(tmp_path, ":pass\n", "login")
+    with pytest.raises(
+        EmptySecret, match="login is not usable: it holds user:password, or a token, in one line"
+    ) as told:
+        load_settings(path)
+    assert ":pass\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("['x']", "it is a dictionary of at most 100 such as"),
+        ("{1: 'x'}", "it is a dictionary of at most 100 such as"),
+        ("{'https://git.example.org': 'x'}", "it is the beginning of http:// or https:// URLs, with a whole host"),
+        ("{'https://git.example.org/': 7}", "origin_logins: 'https://git.example.org/'"),
+    ],
+)
+def test_what_is_no_login_of_an_origin_is_told(tmp_path: Path, said: str, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(words)):
+        load_settings(write(tmp_path, f"origin_logins = {said}"))
 
 
 # --- checking and describing ------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ _STEPS = re.compile(r"[0-9]{1,9}\Z")
 _SCHEME = re.compile(r"(?:file|git|https?|ssh)://", re.IGNORECASE)
 _SCP_LIKE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:@[A-Za-z0-9_.-]+)?:[^:]")
 _USERINFO = re.compile(r"(?<=://)[^/\s]+@")
+_SECRET_QUERY = re.compile(r"([?&][\w-]{0,40}(?:token|key|secret|password|auth)=)[^&\s'\"]+", re.IGNORECASE)
 
 # The rules of git-check-ref-format(1), each with the words for the person who typed the ref.
 _REF_RULES = (
@@ -39,8 +40,8 @@ _REF_RULES = (
 
 
 def mask(text: str) -> str:
-    """Return ``text`` without the user names and passwords of the URLs in it."""
-    return _USERINFO.sub("***@", text)
+    """Return ``text`` without the user names, passwords and tokens of the URLs in it."""
+    return _SECRET_QUERY.sub(r"\1***", _USERINFO.sub("***@", text))
 
 
 def without_login(url: str) -> str:

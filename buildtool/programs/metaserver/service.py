@@ -163,7 +163,7 @@ class Metaserver:
         stored = await open_state(configuration, self.beginning, timers, closing, self._pool, self.ask_stop)
         self._holding = stored.holding
         store, artifacts, logs = SqlBrokerStore(stored.database), stored.artifacts, stored.logs
-        resolvers, bundles = await open_sources(settings.state_dir, self.reactor, closing)
+        resolvers, bundles = await open_sources(self._settings, self.reactor, closing)
         addresses, outbox = PublicUrls(configuration), SqlOutboxStore(stored.database)
         self._mailer = mailer = Mailer(
             outbox, timers, clock, *mailing(settings, addresses, self.reactor, stored.keys), PACE

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 
 from twisted.internet.base import ReactorBase
 from twisted.internet.interfaces import IReactorTime
@@ -20,6 +19,7 @@ from buildtool.adapters.vcs.git_mirrors.bundles import Bundles
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
 from buildtool.adapters.vcs.svn.command import SvnCommand
 from buildtool.adapters.vcs.svn.resolver import SvnResolver
+from buildtool.configuration.settings import Settings
 from buildtool.errors import NotFound
 from buildtool.metaserver.demands import source_url
 from buildtool.metaserver.requests import RequestService
@@ -35,11 +35,22 @@ SOURCES_GRACE = 1.0
 """Seconds in which those threads have to end what they do when the metaserver stops."""
 
 
-async def open_sources(directory: Path, reactor: ReactorBase, closing: ShutdownList) -> tuple[Resolvers, Bundles]:
-    """Return what resolves revisions, and what packs commits, in a state directory; ``closing`` ends them."""
+async def open_sources(
+    settings: Callable[[], Settings], reactor: ReactorBase, closing: ShutdownList
+) -> tuple[Resolvers, Bundles]:
+    """Return what resolves revisions, and what packs commits, in the state directory; ``closing`` ends them.
+
+    Logins of private origins are those of the settings that hold when git is started.
+    """
+    directory = settings().state_dir
     threads = Threads(reactor, VCS_THREADS, "version control")
     turns = FairPool(threads, VCS_THREADS)
-    git, svn = GitMirror(directory / "mirrors", turns), SvnCommand(directory / "subversion")
+
+    def login(url: str) -> str:
+        return settings().origin_logins.url(url)
+
+    git = GitMirror(directory / "mirrors", turns, login)
+    svn = SvnCommand(directory / "subversion")
     closing.add("version control", lambda: _end_sources(threads, (git, svn)))
     bundles = Bundles(git, directory / "bundles", turns, IReactorTime(reactor))
     closing.add("the packed sources", bundles.stop)

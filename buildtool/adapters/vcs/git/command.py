@@ -66,12 +66,21 @@ _ALONE = {
 """What git is told where it reads no settings from any file but those of a git directory that was just made."""
 
 
+def _as_it_is(url: str) -> str:
+    """Return a URL without any other login than its own."""
+    return url
+
+
 class GitCommand(VcsProgram):
     """A runner of git. All methods block and may be called from several threads at once."""
 
-    def __init__(self, settings: Path) -> None:
-        """``settings`` is where git's configuration is written; its directory is made."""
+    def __init__(self, settings: Path, login: Callable[[str], str] = _as_it_is) -> None:
+        """``settings`` is where git's configuration is written; its directory is made.
+
+        ``login`` returns a URL with the login that git needs there, which stands nowhere but in git's environment.
+        """
         super().__init__("git", lambda _: _missing())
+        self._login = login
         self._settings = settings
         self._checked = False
 
@@ -99,7 +108,7 @@ class GitCommand(VcsProgram):
         self._prepare()
         place = [] if git_dir is None else [f"--git-dir={git_dir}"]
         place += [] if tree is None else ["-C", str(tree)]
-        environment = _environment(self._settings, url, settings)
+        environment = _environment(self._settings, None if url is None else self._login(url), settings)
         with _input(given) as stream:
             process = self.start(["git", *place, *arguments], environment, stream, _elsewhere())
         try:

@@ -60,13 +60,15 @@ class GitMirror:
     Implements ``ports.SourceResolver``. git runs in the threads of ``pool``.
     """
 
-    def __init__(self, directory: Path, pool: Executor) -> None:
+    def __init__(self, directory: Path, pool: Executor, login: Callable[[str], str] | None = None) -> None:
+        """``login`` returns a URL with the login that is needed there."""
         self.directory = directory
         self._pool = pool
         self._mirrors: dict[str, Mirror] = {}
         self._looks: Batches[str, Mapping[str, ObjectKind]] = Batches()
         self._copies: SingleFlight[None] = SingleFlight()
-        self.command = GitCommand(directory / "gitconfig")
+        settings = directory / "gitconfig"
+        self.command = GitCommand(settings) if login is None else GitCommand(settings, login)
         self.keeper = MirrorKeeper(self.command)
         self._lines = FirstParentLines(self.command, pool)
         self._origins = Origins(self.command, self.keeper, self._lines, pool)

@@ -93,6 +93,7 @@ def test_usual_addresses_are_accepted(url: str) -> None:
 
 def test_a_password_is_masked_wherever_it_stands() -> None:
     assert mask("fatal: https://joe:pa@ss@example.org/x: no") == "fatal: https://***@example.org/x: no"
+    assert mask("https://h/x?a=1&private_token=tok&b") == "https://h/x?a=1&private_token=***&b"
     assert "secret" not in directory_name("https://joe:secret@example.org/x.git")
 
 

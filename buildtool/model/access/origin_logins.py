@@ -1,0 +1,54 @@
+"""The logins of private origins: which one goes with a repository's URL."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+from attrs import field, frozen
+
+from buildtool.errors import UsageError
+
+_PREFIX = re.compile(r"https?://[^/@\s]+/[^@\s]*\Z")
+
+
+@frozen
+class OriginLogins:
+    """The logins (``user:password``, or a token) of private origins, each with what its URLs begin with."""
+
+    found: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """What the URLs begin with that there are logins for."""
+        return tuple(prefix for prefix, _ in self.found)
+
+    def url(self, url: str) -> str:
+        """Return a URL with the login for it, or as it is: where there is none, or where it has one already."""
+        prefixes = [one for one, _ in self.found if _leads_to(one, url)]
+        if not prefixes:
+            return url
+        login = dict(self.found)[max(prefixes, key=len)]
+        user, colon, password = login.partition(":")
+        scheme, _, rest = url.partition("://")
+        return f"{scheme}://{quote(user, safe='')}{colon}{quote(password, safe='')}@{rest}"
+
+
+NO_LOGINS = OriginLogins()
+
+
+def check_prefix(prefix: str) -> None:
+    """Raise UsageError for what is no beginning of URLs that a login may be for: it has a whole host."""
+    if not _PREFIX.match(prefix) or not prefix.isprintable():
+        raise UsageError("it is the beginning of http:// or https:// URLs, with a whole host: https://git.example.org/")
+
+
+def check_login(login: str) -> None:
+    """Raise UsageError for what is no login; the text does not repeat it."""
+    if not login.partition(":")[0] or not login.isprintable() or login != login.strip():
+        raise UsageError("it holds user:password, or a token, in one line")
+
+
+def _leads_to(prefix: str, url: str) -> bool:
+    """Return whether a URL begins with a prefix, whole parts of its path compared."""
+    return url.startswith(prefix) and (prefix.endswith("/") or url[len(prefix) : len(prefix) + 1] in ("", "/"))

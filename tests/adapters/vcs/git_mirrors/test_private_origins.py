@@ -1,0 +1,71 @@
+"""A private origin: the metaserver alone has its login, build servers get the commit from there."""
+
+import shutil
+from pathlib import Path
+from typing import cast
+
+from twisted.internet import reactor
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import capturedLogs, formatEvent
+
+from buildtool.adapters.vcs.git_mirrors.bundles import Bundles
+from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
+from buildtool.errors import RepositoryUnreachable
+from buildtool.model.access.origin_logins import OriginLogins
+from tests.adapters.vcs.git_mirrors.mirrors import Mirrored
+from tests.support.git_http import PrivateOrigin
+
+PASSWORD = "p:a/ss@w%rd"
+ENCODED = "p%3Aa%2Fss%40w%25rd"
+
+
+class PrivateOriginTests(Mirrored):
+    def setUp(self) -> None:
+        super().setUp()
+        self.private = PrivateOrigin(self.directory, f"joe:{PASSWORD}")
+        self.addCleanup(self.private.close)
+        self.url = f"{self.private.site}origin/.git"
+        self.logins = OriginLogins(((self.private.site, f"joe:{PASSWORD}"),))
+        self.metaserver = self.made("metaserver", self.logins)
+        self.there = self.made("build-server", OriginLogins())
+
+    def made(self, name: str, logins: OriginLogins) -> GitMirror:
+        made = GitMirror(self.directory / name, self.threads, logins.url)
+        self.addCleanup(made.close)
+        return made
+
+    def check_untold(self, *places: Path, words: str) -> None:
+        """The password is in no file below these places, nor in what was said."""
+        for secret in (PASSWORD, ENCODED):
+            self.assertNotIn(secret, words)
+            for path in (one for place in places for one in place.rglob("*") if one.is_file()):
+                self.assertNotIn(secret.encode(), path.read_bytes(), path)
+
+    async def test_a_build_server_without_the_login_has_the_commit_from_the_metaserver(self) -> None:
+        commit = self.origin.commit("a")
+        bundles = Bundles(self.metaserver, self.directory / "bundles", self.threads, cast("IReactorTime", reactor))
+        self.addCleanup(bundles.stop)
+
+        async def copy(path: Path) -> None:
+            shutil.copyfile((await bundles.of(self.url, commit)).path, path)
+
+        with capturedLogs() as lines:
+            self.assertEqual(await self.metaserver.resolve(self.url, "main"), commit)
+            await self.metaserver.pin(self.url, commit)
+            right = max(self.private.asked, key=len)
+            self.private.asked.clear()
+            await self.refusal(self.there.fetch_commit(self.url, commit))
+            self.assertNotIn(right, self.private.asked, "the build server had none to show")
+            self.assertEqual(await self.there.fetch_commit(self.url, commit, copy), commit)
+        told = "\n".join(formatEvent(one) or "" for one in lines)
+        self.check_untold(*(self.directory / one for one in ("metaserver", "build-server", "bundles")), words=told)
+
+    async def test_what_is_said_where_a_login_is_wrong_or_missing_has_none_in_it(self) -> None:
+        commit = self.origin.commit("a")
+        wrong = self.made("wrong", OriginLogins(((self.private.site, f"joe:{PASSWORD}!"),)))
+        own = f"http://joe:{ENCODED}!@{self.private.site.removeprefix('http://')}origin/.git"
+        for mirror, url in ((wrong, self.url), (self.there, self.url), (self.there, own)):
+            error = await self.refusal(mirror.resolve(url, "main"))
+            self.assertIsInstance(error, RepositoryUnreachable)
+            self.check_untold(self.directory / "wrong", words=str(error))
+        await self.refusal(self.there.fetch_commit(self.url, commit))

@@ -1,0 +1,57 @@
+"""Which login goes with a URL: never one to another host, and never in place of one that is there."""
+
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buildtool.errors import UsageError
+from buildtool.model.access.origin_logins import OriginLogins, check_login, check_prefix
+
+HOSTS = st.sampled_from(["git.example.org", "git.example.org.evil.example", "git.example", "a", "git.example.org:8443"])
+PATHS = st.lists(st.sampled_from(["a", "b", "ab", "x.git", "%41", ".."]), max_size=3).map("/".join)
+LOGINS = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S"]), min_size=1, max_size=12).filter(
+    lambda text: text[0] != ":"
+)
+
+
+@given(HOSTS, PATHS, HOSTS, PATHS, LOGINS)
+def test_a_login_goes_to_its_host_and_path_only_and_comes_out_as_it_was(
+    one: str, below: str, other: str, path: str, login: str
+) -> None:
+    prefix, url = f"https://{one}/{below}", f"https://{other}/{path}"
+    check_prefix(prefix)
+    made = OriginLogins(((prefix, login),)).url(url)
+    if made == url:
+        return
+    found = urlsplit(made)
+    assert one == other
+    assert (path + "/").startswith(below.rstrip("/") + "/" if below else "")
+    assert found.netloc.rpartition("@")[2] == other
+    said = login.partition(":")
+    assert (unquote(found.username or ""), unquote(found.password or "")) == (said[0], said[2])
+
+
+def test_the_longest_beginning_counts_and_a_login_in_the_url_itself_stays() -> None:
+    logins = OriginLogins((("https://h/", "all:1"), ("https://h/b", "b:2")))
+    assert logins.url("https://h/a.git") == "https://all:1@h/a.git"
+    assert logins.url("https://h/b/c.git") == "https://b:2@h/b/c.git"
+    assert logins.url("https://h/bc.git") == "https://all:1@h/bc.git"
+    for same in ("https://joe:3@h/a.git", "ssh://h/a", "http://h/a", "/srv/a", "https://H/a"):
+        assert logins.url(same) == same
+    assert "1" not in repr(logins)
+    assert OriginLogins((("https://h/", "to:ken"),)).url("https://h/") == "https://to:ken@h/"
+
+
+@pytest.mark.parametrize("prefix", ["", "git.example.org/", "https://git.example.org", "https://u@h/", "ssh://h/", "x"])
+def test_what_begins_no_url_of_a_whole_host_is_refused(prefix: str) -> None:
+    with pytest.raises(UsageError, match="with a whole host"):
+        check_prefix(prefix)
+
+
+@pytest.mark.parametrize("login", ["", ":x", " a:b", "a\tb"])
+def test_what_is_no_login_is_refused_without_being_repeated(login: str) -> None:
+    with pytest.raises(UsageError) as told:
+        check_login(login)
+    assert not login.strip() or login not in str(told.value)
