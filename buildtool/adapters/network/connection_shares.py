@@ -36,6 +36,10 @@ class NoRoom(Exception):
     """A newcomer cannot be let in; the text says why, for the log."""
 
 
+class CeilingReached(NoRoom):
+    """A newcomer's address or network has as many connections as it may have, all of them busy."""
+
+
 class ConnectionState(IntEnum):
     """The state of a connection, which decides when it has to make room.
 
@@ -102,7 +106,10 @@ class ConnectionShares(Generic[C]):
         return found
 
     def _beyond_ceiling(self, network: str, now: float) -> C | None:
-        """Return which of their own a newcomer takes the place of, where they have as many as may be. Raises NoRoom."""
+        """Return which of their own a newcomer takes the place of, where they have as many as may be.
+
+        Raises CeilingReached.
+        """
         ceiling, wide = self._ceiling(), wide_network_of(network)
         if not wide:
             return None
@@ -115,7 +122,7 @@ class ConnectionShares(Generic[C]):
             names = own or [one for one in self._networks if wide_network_of(one) == wide]
             found = self._first(sorted(names, key=self.of, reverse=True), now)
             if found is None:
-                raise NoRoom(
+                raise CeilingReached(
                     f"the limit of {most:g} connections {words} is reached: try again when one of them has ended"
                 )
             return found

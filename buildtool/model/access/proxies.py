@@ -61,12 +61,13 @@ class Proxies:
         found, text = peer, ",".join(forwarded)[-_HEADER:]
         for hop in reversed(text.split(",")[-HOPS:]):
             address = _address(hop)
-            if address is None or not self._has(found):
+            if address is None or not self.includes(found):
                 break
             found = str(address)
         return found
 
-    def _has(self, peer: str) -> bool:
+    def includes(self, peer: str) -> bool:
+        """Return whether a peer's address is that of a proxy; "" is a socket in a directory."""
         if not peer:
             return self.unix
         address = _address(peer)

@@ -348,7 +348,7 @@ class Metaserver:
         site = web_site(self.configuration.settings, pages, stored.logs, clock, questions, questions, access)
 
         def show(settings: Settings) -> None:
-            site.resource = web_site(settings, pages, stored.logs, clock, questions, questions, access).resource
+            site.take(web_site(settings, pages, stored.logs, clock, questions, questions, access))
 
         return site, show
 

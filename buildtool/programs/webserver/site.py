@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from twisted.internet.base import ReactorBase
@@ -15,7 +16,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from buildtool.adapters.http.server import TLS_RECORD
-from buildtool.adapters.network.connection_shares import ConnectionShares, ConnectionState, NoRoom
+from buildtool.adapters.network.connection_shares import CeilingReached, ConnectionShares, ConnectionState, NoRoom
 from buildtool.adapters.network.endpoints import network_at
 from buildtool.adapters.network.open_files import room_for
 from buildtool.adapters.runtime.threads import Threads
@@ -24,8 +25,13 @@ from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.adapters.storage.directory_lock import DATABASE
 from buildtool.adapters.storage.logs import LogStore
 from buildtool.configuration.settings import Settings
+from buildtool.errors import LimitReached
+from buildtool.model.access.ceilings import NO_CEILINGS, Ceilings
+from buildtool.model.access.proxies import FORWARDED_FOR, NO_PROXIES, Proxies
+from buildtool.model.addresses import network_of
 from buildtool.ports.common import Clock
 from buildtool.ports.pages import LogReader, Pages, Questions
+from buildtool.programs.webserver.ceilings import Refusing, VisitorCeilings, refuse
 from buildtool.web.access import Access
 from buildtool.web.app import WebApp, make_urls
 from buildtool.web.health import HealthSource
@@ -58,6 +64,17 @@ class _SmallRequest(Request):
     """A request whose body is bounded."""
 
     _received = 0
+
+    def process(self) -> None:
+        """Answer, unless who asks has as much under way as they may have, behind a proxy of the farm's own."""
+        try:
+            left = self.channel.site.entered(self)  # type: ignore[attr-defined] # it is one of ours
+        except LimitReached as error:
+            refuse(self, error)
+            return
+        if left is not None:
+            self.notifyFinish().addBoth(lambda _: left())
+        super().process()  # type: ignore[no-untyped-call]
 
     def gotLength(self, length: int | None) -> None:
         """Keep the body in memory, however long it says it is: files for long ones may not be made here."""
@@ -147,9 +164,31 @@ class PagesSite(Site):
     noisy = False
     protocol = _Channel  # type: ignore[assignment]
 
-    def __init__(self, root: IResource, most: int = CONNECTIONS) -> None:
+    def __init__(
+        self,
+        root: IResource,
+        most: int = CONNECTIONS,
+        ceilings: Ceilings = NO_CEILINGS,
+        proxies: Proxies = NO_PROXIES,
+    ) -> None:
         super().__init__(root, requestFactory=_SmallRequest, timeout=STRANGER)  # type: ignore[no-untyped-call]
-        self.admitting: ConnectionShares[_Channel] = ConnectionShares(room_for(most))
+        self._ceilings, self._proxies = ceilings, proxies
+        self.admitting: ConnectionShares[_Channel] = ConnectionShares(
+            room_for(most), lambda: self._ceilings.connections
+        )
+        self.visitors = VisitorCeilings(lambda: self._ceilings, self.now)
+
+    def take(self, other: PagesSite) -> None:
+        """Answer as another site does from now on, and hold visitors to its limits."""
+        self.resource, self._ceilings, self._proxies = other.resource, other._ceilings, other._proxies
+
+    def entered(self, request: Request) -> Callable[[], None] | None:
+        """Count a request that a proxy passes on; return what is called at its end. Raises LimitReached."""
+        peer = getattr(request.getClientAddress(), "host", "")
+        if not self._proxies.includes(peer):
+            return None
+        said = request.requestHeaders.getRawHeaders(FORWARDED_FOR, [])
+        return self.visitors.enter(network_of(self._proxies.client(peer, said)))
 
     def now(self) -> float:
         """Return the time in seconds by which idleness is measured."""
@@ -157,9 +196,11 @@ class PagesSite(Site):
 
     def buildProtocol(self, addr: IAddress | None) -> _Channel | None:  # type: ignore[override]
         """Return the connection's protocol, or None (which closes it) when there is no room for one more."""
-        network = network_at(addr)
+        network = "" if self._proxies.includes(getattr(addr, "host", "")) else network_at(addr)
         try:
             other = self.admitting.make_room(network, self.now())
+        except CeilingReached as full:
+            return Refusing(str(full))  # type: ignore[return-value] # as long as that is a connection
         except NoRoom:
             return None
         if other is not None:
@@ -188,7 +229,7 @@ def web_site(
     """Return the pages of this deployment as a site to listen with."""
     urls = make_urls(settings.public_url, settings.transfer_url)
     app = WebApp(pages, logs, urls, clock, questions, condition, access)
-    return PagesSite(app.resource())
+    return PagesSite(app.resource(), ceilings=settings.limits, proxies=settings.proxies)
 
 
 class StateReader:
