@@ -28,7 +28,7 @@ IDENTITIES = st.builds(
 )  # fmt: skip
 INVITATIONS = st.builds(
     Invitation, st.sampled_from(["c" * 64, "d" * 64]), TEXTS, ROLES, TIMES, TIMES, TEXTS, TEXTS, TEXTS, TEXTS, TEXTS,
-    st.booleans(), SCOPES,
+    st.booleans(), TIMES, TEXTS, SCOPES,
 )  # fmt: skip
 
 Made = Callable[[], BrokerStore]
