@@ -343,6 +343,31 @@ class FetchTests(ClientCase):
         self.file = self.place / "missing" / "x"
         await self.fails(StorageUnavailable, self.fetch())
 
+    async def test_a_link_in_its_place_is_replaced_and_what_it_leads_to_stays(self) -> None:
+        await self.publish(DATA)
+        for target in (self.state / "of-somebody", self.state / "nowhere"):
+            self.file.unlink(missing_ok=True)
+            (self.state / "of-somebody").write_bytes(b"else")
+            self.file.symlink_to(target.absolute())
+            await self.fetch()
+            assert not self.file.is_symlink()
+            assert self.file.read_bytes() == DATA
+            assert (self.state / "of-somebody").read_bytes() == b"else"
+            assert not (self.state / "nowhere").exists()
+
+    async def test_a_link_or_a_directory_where_its_part_or_itself_would_be_is_told_and_left_alone(self) -> None:
+        await self.publish(DATA)
+        other = self.state / "of-somebody"
+        other.write_bytes(b"else")
+        part = self.file.with_name(f".{self.file.name}.{DIGEST[:16]}.part")
+        part.symlink_to(other.absolute())
+        await self.fails(StorageUnavailable, self.fetch())
+        assert other.read_bytes() == b"else"
+        part.unlink()
+        self.file.mkdir()
+        await self.fails(StorageUnavailable, self.fetch())
+        assert self.left() == ["artifact.zip"]
+
     async def test_two_fetches_of_the_same_file_at_once_both_succeed(self) -> None:
         await self.publish(DATA)
         two: list[Deferred[None]] = [Deferred.fromCoroutine(self.fetch()) for _ in range(2)]  # type: ignore[arg-type]
