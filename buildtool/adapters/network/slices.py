@@ -38,13 +38,14 @@ class Looking(Protocol):
 class Slices:
     """A share-out of the reactor's time: connections go at once while there is time, else in turns, small wants first.
 
+    Each turn of the reactor has ``length`` seconds for them, and as long as what was begun then takes.
+
     Who wants more than a piece waits behind all who do not, and yet no number of those keeps it waiting for ever.
     """
 
     def __init__(self, clock: IReactorTime, length: float = SLICE) -> None:
-        """Each turn of the reactor has ``length`` seconds for this, and what was begun then."""
         self._clock = clock
-        self._length = length
+        self.length = length
         self._little: FairQueue[Looking] = FairQueue()
         self._much: FairQueue[Looking] = FairQueue()
         self._there: set[Looking] = set()
@@ -96,5 +97,5 @@ class Slices:
             self._clock.callLater(0, self._go_on)
 
     def _go_on(self) -> None:
-        self._left = self._length
+        self._left = self.length
         self._end()

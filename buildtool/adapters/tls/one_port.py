@@ -2,7 +2,8 @@
 
 Nothing of a protocol is made before the handshake is over: Perspective Broker's server speaks first. Until then a
 connection has a place among those of its network and a few seconds. A handshake costs this side a millisecond or two:
-so they are made in slices, and those from where a known key was shown before have a larger one of their own.
+so they are made in slices. Those from where a known key was shown before have their own; all others have as much until
+too many of them come to nothing.
 
 Whoever does not speak TLS at all is told in one line of plain HTTP, which people see in a browser and in what other
 programs print.
@@ -31,12 +32,13 @@ from zope.interface import implementer
 
 from buildtool.adapters.network.connection_shares import ConnectionShares, NoRoom
 from buildtool.adapters.network.endpoints import address_of, network_at
-from buildtool.adapters.network.slices import Slices
+from buildtool.adapters.network.slices import SLICE, Slices
 from buildtool.adapters.network.violation_log import ViolationLog
 from buildtool.adapters.tls.client_hello import named_protocols
 from buildtool.adapters.tls.contexts import ANY_HTTP, PortTls, ServerTls
 from buildtool.adapters.tls.words import ALERT_RECORD
 from buildtool.concurrency.asker import Asker
+from buildtool.concurrency.rates import FairShares, RateBudget
 from buildtool.errors import LimitReached
 
 HANDSHAKE = 10.0
@@ -54,8 +56,11 @@ FAREWELL = 5.0
 UNREAD = 60.0
 """Seconds after that for what was written and is not read yet."""
 
-STRANGERS = 0.001
-"""Seconds of each turn of the reactor after which no further handshake is gone on with of those who are not known."""
+ATTACKED = 0.001
+"""Seconds of each turn of the reactor for handshakes of those who are not known, while many of them come to nothing."""
+
+CAME_TO_NOTHING = RateBudget(at_once=100, per_second=20)
+"""Connections of those who are not known that may end without a known key before they have only that much."""
 
 MOST = 400
 """Connections that may be in the middle of a handshake."""
@@ -94,14 +99,15 @@ class OnePort(Factory):
     ) -> None:
         """``begins`` is called with the network of a peer that begins a handshake, and raises LimitReached.
 
-        From networks in ``met`` somebody has shown a known key: strangers take none of their time.
+        From networks in ``met`` a known key was shown: strangers take none of their time.
         """
         self.spoken = spoken
         self.clock = clock
         self.complaints = complaints
         self.begins = begins
         self.met = met
-        self.known, self.strangers = Slices(clock), Slices(clock, STRANGERS)
+        self.known, self.strangers = Slices(clock), Slices(clock)
+        self._nothing = FairShares(CAME_TO_NOTHING)
         self.beginning: ConnectionShares[_Beginning] = ConnectionShares(most)
 
     def buildProtocol(self, addr: IAddress | None) -> _Beginning | None:
@@ -118,6 +124,20 @@ class OnePort(Factory):
         made = _Beginning(self, addr)
         self.beginning.arrived(made, network, now)
         return made
+
+    def slices(self, network: str) -> Slices:
+        """Return the share of time for handshakes that a network has a part in."""
+        if network in self.met:
+            return self.known
+        quiet = self._nothing.has_room("", self.clock.seconds())
+        self.strangers.length = SLICE if quiet else ATTACKED
+        return self.strangers
+
+    def ended(self, network: str) -> None:
+        """Count a connection that has ended, where no known key was shown from its network."""
+        now = self.clock.seconds()
+        if network not in self.met and self._nothing.has_room("", now):
+            self._nothing.take("", now)
 
     def doStart(self) -> None:
         """Start what is spoken."""
@@ -181,6 +201,7 @@ class _Beginning(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Hand over the end, or log once in a while why there was no beginning."""
+        self._port.ended(self.asker.address)
         if self._spoken is not None:
             self._spoken.connectionLost(reason)
         elif self._leave():
@@ -231,9 +252,7 @@ class _PlainSpokenToo(TLSMemoryBIOProtocol):
             return
         self.heard = True
         self._came += data
-        port = self._port
-        slices = port.known if self.asker.address in port.met else port.strangers
-        if not slices.ask(self, ahead=True):
+        if not self._port.slices(self.asker.address).ask(self, ahead=True):
             IPushProducer(
                 self.transport
             ).pauseProducing()  # what comes meanwhile waits in the system, which has bounds for it

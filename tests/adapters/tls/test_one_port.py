@@ -19,6 +19,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
+from buildtool.adapters.network.slices import SLICE
 from buildtool.adapters.network.violation_log import ViolationLog
 from buildtool.adapters.tls.certificates import (
     Identified,
@@ -30,7 +31,7 @@ from buildtool.adapters.tls.certificates import (
     server_certificate,
 )
 from buildtool.adapters.tls.contexts import ANY_HTTP, CONTROL, ClientTls, ServerTls
-from buildtool.adapters.tls.one_port import ALERT, STRANGERS, OnePort, listening
+from buildtool.adapters.tls.one_port import ALERT, CAME_TO_NOTHING, OnePort, listening
 from buildtool.concurrency.asker import Asker
 from buildtool.errors import LimitReached
 from tests.adapters.control.wires import turn
@@ -81,7 +82,7 @@ class Takes:
         self.clock = clock
 
     def look(self, _enough: Callable[[], bool]) -> bool:
-        self.clock.rightNow += STRANGERS
+        self.clock.rightNow += SLICE
         return False
 
 
@@ -242,27 +243,47 @@ class OnePortTests(TestCase):
 
         class Slow(ServerTls):
             def context(self, named: Iterable[bytes]) -> SSL.Context:
-                clock.rightNow += 0.6 * STRANGERS
+                clock.rightNow += 0.3 * SLICE if named else 0.0
                 return super().context(named)
 
         port = OnePort({ANY_HTTP: Speaking("http")}, clock, ViolationLog(clock), met={"10.0.0.99"})
         factory = listening(Slow(self.shown, [self.root], [self.root]), port)
 
-        def says_hello(address: str) -> StringTransport:
+        def says_hello(address: str) -> tuple[Protocol, StringTransport]:
             there = StringTransport()
             made = factory.buildProtocol(IPv4Address("TCP", address, 1))
             made.makeConnection(there)
             made.dataReceived(first_message(ClientTls([self.root], protocol=ANY_HTTP)))
-            return there
+            return made, there
 
-        strangers = [says_hello(f"10.0.{each}.1") for each in range(8)]
-        self.assertEqual([bool(one.value()) for one in strangers], [True] * 2 + [False] * 6)
-        self.assertEqual([one.producerState for one in strangers[2:]], ["paused"] * 6)
-        self.assertTrue(says_hello("10.0.0.99").value())
-        self.assertEqual(sum(bool(one.value()) for one in strangers), 2)
+        def crowd() -> list[StringTransport]:
+            return [says_hello(f"10.{each}.0.1")[1] for each in range(12)]
+
+        def answered(strangers: list[StringTransport]) -> int:
+            return sum(bool(one.value()) for one in strangers)
+
+        strangers = crowd()
+        self.assertEqual(answered(strangers), 4)
+        self.assertEqual([one.producerState for one in strangers[4:]], ["paused"] * 8)
+        self.assertTrue(says_hello("10.0.0.99")[1].value())
+        turn(clock)
+        self.assertEqual(answered(strangers), 8)
+        turn(clock)
+        self.assertTrue(all(one.value() and one.producerState == "producing" for one in strangers))
+        turn(clock)
+
+        for _ in range(int(CAME_TO_NOTHING.at_once)):  # an attack
+            port.ended("10.1.2.3")
+        strangers = crowd()
         for _ in range(3):
             turn(clock)
-        self.assertTrue(all(one.value() and one.producerState == "producing" for one in strangers))
+        self.assertLess(answered(strangers), 8)
+        self.assertTrue(says_hello("10.0.0.99")[1].value())
+        clock.advance(CAME_TO_NOTHING.at_once / CAME_TO_NOTHING.per_second)  # over
+        self.assertEqual(answered(strangers), 12)
+        strangers = crowd()
+        turn(clock)
+        self.assertGreater(answered(strangers), 3)
 
     def test_a_peer_that_has_gone_before_its_turn_takes_none(self) -> None:
         clock = Clock()
