@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Mapping
 from functools import partial
 
+from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.web import http
 
@@ -41,6 +43,7 @@ from buildtool.errors import (
     TooLong,
     WrongDigest,
 )
+from buildtool.model.access.rights import Act
 from buildtool.model.incarnations import Keys
 from buildtool.ports.common import Clock
 
@@ -48,6 +51,25 @@ _UPLOADS = re.compile(r"/uploads/([1-9][0-9]{0,17})/([0-9]{1,9})")
 _LOGS = re.compile(r"/logs/([1-9][0-9]{0,17})/([0-9]{1,9})")
 _SOURCES = re.compile(r"/sources/([1-9][0-9]{0,17})/([0-9]{1,9})")
 _ARTIFACTS = re.compile(r"/artifacts/([0-9a-f]{64})/([^/]*)")
+
+
+@frozen
+class TransferRoute:
+    """A route of the transfer port: its paths, and which act of the table of rights each of its methods is.
+
+    Who serves builds proves it by a ticket, which is for one attempt; what else may be fetched ``Reads`` says.
+    """
+
+    pattern: re.Pattern[str]
+    acts: Mapping[str, Act]
+
+
+UPLOADS = TransferRoute(_UPLOADS, {"PUT": Act.SERVE, "HEAD": Act.SERVE})
+LOGS = TransferRoute(_LOGS, {"GET": Act.SEE_LOG, "HEAD": Act.SEE_LOG, "POST": Act.SERVE})
+ARTIFACTS = TransferRoute(_ARTIFACTS, {"GET": Act.SEE_ARTIFACT, "HEAD": Act.SEE_ARTIFACT})
+SOURCES = TransferRoute(_SOURCES, {"GET": Act.SERVE, "HEAD": Act.SERVE})
+ROUTES = (UPLOADS, LOGS, ARTIFACTS, SOURCES)
+"""All routes: what is none of them is answered as not found."""
 
 _TRANSFER = re.compile(rb"/(?:uploads|sources|artifacts)(?:/.*)?|/logs/[^/]*/.*", re.DOTALL)
 
@@ -89,27 +111,24 @@ class TransferSite(StreamingSite):
         limits: HttpLimits | None = None,
     ) -> None:
         tickets = TicketReader(keys, clock)
-        self._uploads = UploadHandler(tickets, artifacts, oversight)
-        self._logs = LogHandler(tickets, logs, reactor, oversight)
-        self._downloads = DownloadHandler(artifacts, oversight)
-        self._sources = SourceHandler(tickets, oversight, artifacts.uploads.executor)
+        uploads, downloads = UploadHandler(tickets, artifacts, oversight), DownloadHandler(artifacts, oversight)
+        of_log = LogHandler(tickets, logs, reactor, oversight)
+        sources = SourceHandler(tickets, oversight, artifacts.uploads.executor)
+        self._handlers: dict[re.Pattern[str], Callable[[IncomingRequest, str, str], Admission]] = {
+            UPLOADS.pattern: lambda request, *key: uploads.admit(request, *map(int, key)),
+            LOGS.pattern: lambda request, *key: of_log.admit(request, *map(int, key)),
+            ARTIFACTS.pattern: lambda _request, *of: Admission(partial(downloads.send, digest=of[0], name=of[1])),
+            SOURCES.pattern: lambda request, *key: sources.admit(request, *map(int, key)),
+        }
         self._clock = clock
         super().__init__(reactor, self, limits or HttpLimits())
 
     def admit(self, request: IncomingRequest) -> Admission:
         path = request.path.decode("latin-1")
-        if found := _UPLOADS.fullmatch(path):
-            allow(request, "PUT", "HEAD")
-            return self._uploads.admit(request, int(found[1]), int(found[2]))
-        if found := _LOGS.fullmatch(path):
-            allow(request, "GET", "HEAD", "POST")
-            return self._logs.admit(request, int(found[1]), int(found[2]))
-        if found := _ARTIFACTS.fullmatch(path):
-            allow(request, "GET", "HEAD")
-            return Admission(partial(self._downloads.send, digest=found[1], name=found[2]))
-        if found := _SOURCES.fullmatch(path):
-            allow(request, "GET", "HEAD")
-            return self._sources.admit(request, int(found[1]), int(found[2]))
+        for route in ROUTES:
+            if found := route.pattern.fullmatch(path):
+                allow(request, *route.acts)
+                return self._handlers[route.pattern](request, found[1], found[2])
         raise HttpRefusal(http.NOT_FOUND, "there is nothing at this address")
 
     def refusal(self, error: BuildToolError) -> HttpResponse:

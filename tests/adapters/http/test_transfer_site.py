@@ -6,16 +6,76 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from attrs import define, evolve
 from twisted.internet.defer import Deferred
 
 from buildtool.adapters.http.logs import LOG_ANSWER
 from buildtool.adapters.http.routes import HttpLimits
+from buildtool.adapters.http.transfer_site import ROUTES
 from buildtool.adapters.storage.logs import FRAME
+from buildtool.model.access.rights import RIGHTS, Act, Extent
+from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.model.records import Artifact, Build
+from buildtool.model.servers import OfferKind
 from buildtool.model.tickets import TicketKind
+from buildtool.programs.common.visitors import HttpVisitors, transfer_reads
 from tests.adapters.http.transfers import KEY, NOW, TransferCase, digest_of, head, parsed, promise, reactor, ticket
+from tests.programs.common.test_visitors import settings
+from tests.scheduling.worlds import spec
+from tests.support.memory import MemoryStore, WallClock
 
 DATA = bytes(range(256)) * 1000
 DIGEST = digest_of(DATA)
+
+
+@define
+class AsRole(HttpVisitors):
+    """Whoever asks is of this role."""
+
+    role: PrincipalRole = PrincipalRole.STRANGER
+
+    def principal(self, _transport: object, _headers: object) -> Principal:
+        return Principal(self.role, "x")
+
+
+class ActTests(TransferCase):
+    """Every route names the act that each method is, and every role reaches exactly those that it may do."""
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        here = settings()
+        self.asks, store = AsRole(lambda: here, WallClock(NOW)), MemoryStore()
+        self.reads = transfer_reads(self.asks, store)
+        made = evolve(spec(), project=here.projects[0].name)
+        artifact = Artifact(
+            1, made.shelf, (), made.platform, OfferKind.NATIVE, 7, 1, "", DIGEST, "", len(DATA), "x.zip", 0.0
+        )
+        await store.commit([Build(7, made.key(), made, 1, 0.0), artifact], (), NOW)
+        await super().setUp()
+        await self.upload(DATA)
+        await self.artifacts.publish(7, 1, DIGEST, len(DATA))
+        await self.logs.append(7, 1, 0, b"a log", 100)
+
+    def test_every_route_names_an_act_for_each_method(self) -> None:
+        for route in ROUTES:
+            assert route.acts
+            assert all(isinstance(act, Act) for act in route.acts.values()), route
+        assert set(self.site._handlers) == {route.pattern for route in ROUTES}
+
+    async def test_every_role_reaches_exactly_the_routes_whose_act_it_may_do(self) -> None:
+        paths = ("/uploads/7/1", "/logs/7/1", f"/artifacts/{DIGEST}/x.zip", "/sources/7/1")
+        for route, path in zip(ROUTES, paths, strict=True):
+            assert route.pattern.fullmatch(path)
+            for method, act in route.acts.items():
+                for role in PrincipalRole:
+                    self.asks.role = role
+                    code = (await self.ask(method, path, {"Content-Length": "0", "Upload-Offset": "0"}))[0]
+                    may = act is not Act.SERVE and RIGHTS.extent(role, act) > Extent.NONE
+                    refused = 401 if act is Act.SERVE else 404
+                    assert code == (200 if may else refused), (method, path, role, code)
+
+    async def test_a_method_that_names_no_act_is_none(self) -> None:
+        for method, path in (("DELETE", "/logs/7/1"), ("PUT", f"/artifacts/{DIGEST}/x"), ("POST", "/uploads/7/1")):
+            assert (await self.ask(method, path, {"Content-Length": "0"}))[0] == 405
 
 
 class LineTests(TransferCase):

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from buildtool.adapters.http.client import HttpTimeouts
-from buildtool.adapters.http.handling import Oversight
+from buildtool.adapters.http.handling import AllRead, Oversight, Reads
 from buildtool.adapters.http.routes import HttpLimits
 from buildtool.adapters.http.transfer_client import TransferClient
 from buildtool.adapters.http.transfer_site import TransferSite
@@ -86,6 +86,7 @@ class TransferCase(TestCase):
     timeout = 30
     limits = HttpLimits(linger=0.05)
     patience = HttpTimeouts()
+    reads: Reads = AllRead()
 
     async def setUp(self) -> None:  # type: ignore[override]
         self.state = Path(self.mktemp())
@@ -119,7 +120,7 @@ class TransferCase(TestCase):
             if (build_id, epoch) in self.beyond:
                 raise LimitReached("the limit of 1 GiB stored a day for attic is reached: try again in 2 min", 90.5)
 
-        broker = Oversight(lives, self.corrupt.append, self.bundle, self.unkept, check_storing, self.count)
+        broker = Oversight(lives, self.corrupt.append, self.bundle, self.unkept, check_storing, self.count, self.reads)
         self.site = TransferSite(reactor, Keys(KEY), WallClock(NOW), self.artifacts, self.logs, broker, self.limits)
         self.port = reactor.listenTCP(0, self.site, interface="127.0.0.1")
         self.base = f"http://127.0.0.1:{self.port.getHost().port}"
