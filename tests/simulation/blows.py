@@ -157,6 +157,9 @@ class Blows:
             life.frozen_until = max(life.frozen_until, self.world.time.now + seconds)
             if self.world.metaserver is not None and life is self.world.metaserver.life:
                 self.world.trust.thawed_at = life.frozen_until
+                since, until = self.world.watch.stood_still
+                self.world.watch.stood_still = (since if until > self.world.time.now else self.world.time.now,
+                                                life.frozen_until)  # fmt: skip
 
     def _part(self) -> None:
         self.world.faults.count("partition")

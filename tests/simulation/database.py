@@ -64,7 +64,7 @@ class Rows:
 class SimulatedDatabase(Database):
     """A metaserver's way to the database, for one life."""
 
-    def __init__(self, rows: Rows, life: Life, faults: Faults, committed: Callable[[tuple[Any, ...]], None]) -> None:
+    def __init__(self, rows: Rows, life: Life, faults: Faults, committed: Callable[..., None]) -> None:
         super().__init__(str(PATH), rows.engine, Inline())
         self._rows = rows
         self._life = life
@@ -92,7 +92,7 @@ class SimulatedDatabase(Database):
             if rng.random() < 0.5 or not AMBIGUOUS:
                 raise StorageUnavailable("the database cannot be used: disk I/O error")
             self._transaction(function)
-            self._note(function)
+            self._note(function, told=False)
             await self._life.pause(0.001)
             raise StorageUnavailable("the database cannot be used: disk I/O error, after the commit")
         result = self._transaction(function)
@@ -101,8 +101,8 @@ class SimulatedDatabase(Database):
         await self._life.pause(0.0002 + 0.001 * rng.random())
         return result
 
-    def _note(self, function: Any) -> None:
-        self._committed((function.func.__name__, *function.args))
+    def _note(self, function: Any, *, told: bool = True) -> None:
+        self._committed((function.func.__name__, *function.args), told=told)
 
     def _connection(self) -> Connection:
         return self._rows.connection

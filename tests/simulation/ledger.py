@@ -37,6 +37,9 @@ OPEN = (BuildState.QUEUED, BuildState.RUNNING)
 SLACK = 20.0
 """Seconds by which a message may be late."""
 
+THAWS = 0.1
+"""Seconds after a metaserver that stood still goes on in which it commits what it had decided before."""
+
 ROUNDED = 0.01
 """Seconds by which the clock may be off that a decision was taken at."""
 
@@ -96,6 +99,9 @@ class Ledger:
     reported: dict[tuple[str, tuple[int, int]], set[AttemptEnd]] = field(factory=dict)
     spoilt: dict[str, tuple[Spoilt, float]] = field(factory=dict)
     started_at: float = 0.0
+    stood_still: tuple[float, float] = (0.0, 0.0)
+    """From when until when the metaserver did nothing: what it commits then was decided before."""
+
     starts: int = 0
     unkept: set[tuple[int, int]] = field(factory=set)
     asked_at: dict[int, float] = field(factory=dict)
@@ -232,7 +238,9 @@ class Ledger:
     def _put_attempt(self, row: Attempt, now: float) -> None:
         old = self.attempts.get(row.key)
         if old is None:
-            self._heard.setdefault((row.server, row.key), self.trace.now)
+            since, until = self.stood_still
+            decided = since if until <= self.trace.now < until + THAWS else self.trace.now
+            self._heard.setdefault((row.server, row.key), decided)
             self._check_start(row, now)
         else:
             self._check(

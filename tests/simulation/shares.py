@@ -15,6 +15,9 @@ HOUR = 3_600.0
 SLACK = 1.0
 """Requests that may come back between a decision and its commit."""
 
+UNKNOWN = 60.0
+"""Seconds for which somebody may be on their way who was counted before a commit in doubt was looked at again."""
+
 
 @define(eq=False)
 class Shares:
@@ -28,6 +31,9 @@ class Shares:
     at_a_time: int | None
     _known: set[int] = field(factory=set)
     _waiting: dict[int, str] = field(factory=dict)
+    _untold: list[tuple[float, str]] = field(factory=list)
+    """When which address got a request of which the metaserver was told that it is not there: it counts without it."""
+
     _had: dict[str, tuple[float, float]] = field(factory=dict)
     """For each address what they had, of which as much comes back as time goes by, and when that was."""
 
@@ -45,8 +51,8 @@ class Shares:
         """Another life of the metaserver begins."""
         self._had.clear()
 
-    def committed(self, rows: Sequence[Any], now: float) -> None:
-        """Take rows that were committed at ``now``, in seconds of a clock that goes on."""
+    def committed(self, rows: Sequence[Any], now: float, *, told: bool = True) -> None:
+        """Take rows that were committed at ``now``, in seconds of a clock that goes on; was the metaserver told so?"""
         fresh = [row for row in rows if type(row) is Request and row.id not in self._known]
         for row in rows:
             if type(row) is Request:
@@ -55,10 +61,14 @@ class Shares:
                     self._waiting[row.id] = row.email
                 else:
                     self._waiting.pop(row.id, None)
+        if not told:
+            self._untold += [(now, row.email) for row in fresh]
         for row in fresh:
             self._count(row.email, now)
         if self.at_a_time is not None:
+            self._untold = [(when, email) for when, email in self._untold if now - when < UNKNOWN]
             waiting = Counter(self._waiting.values())
+            waiting.subtract(email for _, email in self._untold)
             for email in sorted({row.email for row in fresh}):
                 if waiting[email] > self.at_a_time:
                     self.wrong(f"{waiting[email]} requests of {email} wait, {self.at_a_time} may")

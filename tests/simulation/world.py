@@ -205,11 +205,12 @@ class World:
         self.watch.arrived(letter)
         self.tempt("meta")
 
-    def committed(self, transaction: tuple[Any, ...]) -> None:
+    def committed(self, transaction: tuple[Any, ...], *, told: bool = True) -> None:
+        """Take a transaction that took effect; the metaserver is ``told`` so, or that it failed."""
         self.watch.committed(transaction)
         if transaction[0] == "_commit":
             self.trust.committed(transaction[1], transaction[3])
-            self.shares.committed(transaction[1], self.time.now)
+            self.shares.committed(transaction[1], self.time.now, told=told)
         if transaction[0] == "_commit" and self.rng.random() < 0.1:
             self.tempt("meta")
 
