@@ -3,9 +3,31 @@
 import hashlib
 import subprocess
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from tests.e2e.conftest import farm
 from tests.e2e.control import Control
+
+SHARED = pytest.mark.xdist_group("serving")  # one farm for all of them
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
+    """A metaserver and the build server anna, which takes every build at once, for all tests that ask for no more."""
+    with farm(tmp_path_factory.mktemp("serving")) as made:
+        made.farm.start_metaserver()
+        made.server("anna")
+        yield made
+
+
+@pytest.fixture
+def building(serving: Control) -> Control:
+    """The same, with sources of which nothing was built yet, the newest of its revisions."""
+    serving.commit(**{"main.c": serving.source(f"state {len(serving.commits)}")})
+    return serving
 
 
 def run_program(artifact: Path) -> str:
@@ -18,26 +40,26 @@ def run_program(artifact: Path) -> str:
     return subprocess.run([program], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def test_a_miss_is_built_and_the_same_request_is_then_a_hit(running: Control) -> None:
-    running.server("anna")
-    first = running.ask("--foreground", "--output", "one.zip", "ann@example.org")
+@SHARED
+def test_a_miss_is_built_and_the_same_request_is_then_a_hit(building: Control) -> None:
+    first = building.ask("--foreground", "--output", "one.zip", "ann@example.org")
     assert first["answer"] == "dispatched"
     assert first["state"] == "satisfied"
-    second = running.ask("--output", "two.zip", "bob@example.org")
+    second = building.ask("--output", "two.zip", "bob@example.org")
     assert (second["answer"], second["build_state"]) == ("hit", "succeeded")
-    one, two = running.farm.directory / "one.zip", running.farm.directory / "two.zip"
+    one, two = building.farm.directory / "one.zip", building.farm.directory / "two.zip"
     assert one.read_bytes() == two.read_bytes()
     assert hashlib.sha256(one.read_bytes()).hexdigest() == second["artifact"]["digest"]
-    assert run_program(one) == "hello first"
+    assert run_program(one) == f"hello state {len(building.commits) - 1}"
 
 
-def test_compile_options_make_other_binaries_and_a_contradiction_is_refused(running: Control) -> None:
-    running.server("anna")
-    running.ask("--foreground", "--output", "one.zip", "ann@example.org")
-    other = running.ask("--foreground", "--greeting=goodbye", "--output", "two.zip", "ann@example.org")
+@SHARED
+def test_compile_options_make_other_binaries_and_a_contradiction_is_refused(building: Control) -> None:
+    building.ask("--foreground", "--output", "one.zip", "ann@example.org")
+    other = building.ask("--foreground", "--greeting=goodbye", "--output", "two.zip", "ann@example.org")
     assert other["answer"] == "dispatched"
-    assert run_program(running.farm.directory / "two.zip") == "goodbye first"
-    line = running.refused("--greeting=goodbye", "--loud", "ann@example.org", code=2)
+    assert run_program(building.farm.directory / "two.zip") == f"goodbye state {len(building.commits) - 1}"
+    line = building.refused("--greeting=goodbye", "--loud", "ann@example.org", code=2)
     assert "--loud=yes needs --greeting=hello" in line
 
 
@@ -66,9 +88,9 @@ def test_a_request_waits_for_a_capable_server_and_both_requesters_of_the_queued_
     assert {mail["Delivered-To"] for mail in running.mails()} == {"ann@example.org", "bob@example.org"}
 
 
-def test_a_queued_request_says_why_it_waits(running: Control) -> None:
-    running.server("anna")
-    answer = running.ask("--memory=900000000", "ann@example.org")
+@SHARED
+def test_a_queued_request_says_why_it_waits(building: Control) -> None:
+    answer = building.ask("--memory=900000000", "ann@example.org")
     assert answer["answer"] == "queued"
     assert any("memory" in line and "anna" in line for line in answer["why"])
 
@@ -105,30 +127,30 @@ def test_a_wrong_token_cancels_nothing(running: Control) -> None:
     assert "token" in line
 
 
-def test_a_near_revision_satisfies_a_range_and_an_exact_request_builds_its_own(running: Control) -> None:
-    running.commit(**{"main.c": running.source("second")})
-    running.commit(**{"main.c": running.source("third")})
-    running.server("anna")
-    first, second, third = running.commits
-    running.ask("--foreground", "--revision", second, "--no-download", "ann@example.org")
-    near = running.ask("--revision", third, "--revrange=1", "--no-download", "bob@example.org")
+@SHARED
+def test_a_near_revision_satisfies_a_range_and_an_exact_request_builds_its_own(building: Control) -> None:
+    for words in ("second", "third"):
+        building.commit(**{"main.c": building.source(f"{words} {len(building.commits)}")})
+    first, second, third = building.commits[-3:]
+    building.ask("--foreground", "--revision", second, "--no-download", "ann@example.org")
+    near = building.ask("--revision", third, "--revrange=1", "--no-download", "bob@example.org")
     assert (near["answer"], near["revision"]) == ("hit", second)
-    older = running.ask("--revrange", f"{first}..{third}", "--no-download", "bob@example.org")
+    older = building.ask("--revrange", f"{first}..{third}", "--no-download", "bob@example.org")
     assert (older["answer"], older["revision"]) == ("hit", second)
-    exact = running.ask("--foreground", "--no-download", "bob@example.org")
+    exact = building.ask("--foreground", "--no-download", "bob@example.org")
     assert (exact["answer"], exact["revision"]) == ("dispatched", third)
 
 
-def test_force_builds_again_and_the_newest_artifact_wins(running: Control) -> None:
-    running.server("anna")
-    first = running.ask("--foreground", "--no-download", "ann@example.org")
-    forced = running.ask("--foreground", "--force", "--no-download", "ann@example.org")
+@SHARED
+def test_force_builds_again_and_the_newest_artifact_wins(building: Control) -> None:
+    first = building.ask("--foreground", "--no-download", "ann@example.org")
+    forced = building.ask("--foreground", "--force", "--no-download", "ann@example.org")
     assert forced["build_id"] != first["build_id"]
-    assert running.ask("--no-download", "ann@example.org")["build_id"] == forced["build_id"]
+    assert building.ask("--no-download", "ann@example.org")["build_id"] == forced["build_id"]
 
 
-def test_a_foreground_request_shows_the_log_as_it_grows(running: Control) -> None:
-    running.server("anna")
-    done = running.farm.request("--foreground", "--no-download", "ann@example.org")
+@SHARED
+def test_a_foreground_request_shows_the_log_as_it_grows(building: Control) -> None:
+    done = building.farm.request("--foreground", "--no-download", "ann@example.org")
     assert done.returncode == 0
     assert "building on anna" in done.stdout + done.stderr

@@ -11,6 +11,7 @@ from typing import Any
 from attrs import define
 
 from buildtool.demo.local_farm import PATIENCE, FarmError, LocalFarm, Program, import_sources
+from tests.support.building import narrow_path
 
 HERE = Path(__file__).parent
 CONFIG = HERE / "config.py"
@@ -50,7 +51,7 @@ def release_farm(directory: Path, checkout: Path | None = None) -> Iterator[Rele
         one.mkdir(parents=True, exist_ok=True)
     (sources / "build.sh").write_text(BUILD)
     import_sources(sources, directory / "origin" / "greeter.git")
-    farm = ReleaseFarm(directory / "farm", CONFIG, {"RELEASE_CONTROL": str(control)})
+    farm = ReleaseFarm(directory / "farm", CONFIG, {"RELEASE_CONTROL": str(control), "PATH": narrow_path()})
     if checkout is not None:
         farm.root, farm.python = checkout, str(checkout / ".venv" / "bin" / "python")
     try:
