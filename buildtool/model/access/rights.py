@@ -221,8 +221,8 @@ class Rights:
             may = [f"{role.value}{_HOW_FAR[self.extent(role, act)]}" for role in CHANGEABLE if self.extent(role, act)]
             yield f"{act.word:<18} {', '.join(may) or 'nobody'}"
         for rule in self.rules:
-            where = " ".join(filter(None, (rule.project, rule.platform and f"on {rule.platform}")))
-            yield f"{rule.act.word:<18} {rule.role.value}: {_WRITTEN[rule.extent]}, of {where}"
+            where = (rule.project and f"of {rule.project}", rule.platform and f"on {rule.platform}")
+            yield f"{rule.act.word:<18} {rule.role.value}: {_WRITTEN[rule.extent]}, {' '.join(filter(None, where))}"
 
     def _who_may(self, act: Act, subject: Subject = NOTHING) -> str:
         may = [role.value for role in self.table if role.value and self.extent(role, act, subject) is Extent.ALL]

@@ -99,6 +99,16 @@ def test_nobody_can_be_given_an_act_not_even_operators() -> None:
     assert f"{'abort':<18} nobody" in changed.lines()
 
 
+def test_what_is_told_of_a_rule_says_of_which_project_and_on_which_platform_it_is() -> None:
+    changes = {"requester": {"force": "nothing", "force on ppc": "own"}}
+    told = list(RIGHTS.with_changes({"requester": {"force on arm": "nothing"}}).with_changes(changes, "lua").lines())
+    assert [line.split(maxsplit=1)[1] for line in told[-3:]] == [
+        "requester: nothing, on arm",
+        "requester: nothing, of lua",
+        "requester: own, of lua on ppc",
+    ]
+
+
 @given(roles, subjects)
 def test_a_change_for_a_project_or_a_platform_holds_there_only_and_the_project_s_goes_first(
     role: PrincipalRole, subject: Subject
