@@ -101,9 +101,9 @@ def test_nobody_can_be_given_an_act_not_even_operators() -> None:
 
 def test_what_is_told_of_a_rule_says_of_which_project_and_on_which_platform_it_is() -> None:
     changes = {"requester": {"force": "nothing", "force on ppc": "own"}}
-    told = list(RIGHTS.with_changes({"requester": {"force on arm": "nothing"}}).with_changes(changes, "lua").lines())
+    told = list(RIGHTS.with_changes({"requester": {"force on sparc": "nothing"}}).with_changes(changes, "lua").lines())
     assert [line.split(maxsplit=1)[1] for line in told[-3:]] == [
-        "requester: nothing, on arm",
+        "requester: nothing, on sparc",
         "requester: nothing, of lua",
         "requester: own, of lua on ppc",
     ]
