@@ -31,7 +31,7 @@ _DEVICES = frozenset(
     {"con", "prn", "aux", "nul", "conin$", "conout$"}
     | {f"{port}{number}" for port in ("com", "lpt") for number in "123456789¹²³"}
 )
-"""What Windows takes for a device in every directory, whatever follows a dot."""
+"""What Windows takes for a device in every directory; with an ending (``aux.h``) they are files since Windows 11."""
 
 ARTIFACT_NAME_WORDS = "letters, digits and _.+- only, with .zip at its end"
 SERVER_NAME_WORDS = "letters, digits, dot, - and _, at most 63"
@@ -110,7 +110,7 @@ def _part_fault(part: str) -> str:
     """Return why no file or directory of an artifact may be called so, whatever it is in, or an empty string."""
     if part[-1] in ". ":
         return "some systems leave out the dot or blank at the end of a part"
-    if part.partition(".")[0].rstrip(" ").lower() in _DEVICES:
+    if part.lower() in _DEVICES:
         return f"some systems take {part[:_SHOWN]!r} for a device: deliver an archive of it"
     return ""
 

@@ -77,12 +77,16 @@ def test_an_empty_one_is_taken() -> None:
 @pytest.mark.parametrize(
     "name",
     ["/etc/passwd", "../x", "a/../../x", "a/./b", "a//b", "a/", "C:x", "c:/x", "a\\b", "..\\x", "a\nb", "a\x1b[2Jb",
-     "a\u2028b", "a\x85b", "a\x7f", "n" * 1001, "é" * 501, "con", "d/NUL", "aux.c", "COM1", "lpt9 .x", "CONIN$", "a.",
+     "a\u2028b", "a\x85b", "a\x7f", "n" * 1001, "é" * 501, "con", "d/NUL", "aux", "COM1", "lpt9", "CONIN$", "a.",
      "a /b", "...", "a/.. /b", "photo\u202egpj.exe", "\u2066a"],
 )  # fmt: skip
 def test_a_name_that_packing_refuses_is_refused_here_and_named(name: str) -> None:
     words = refused(zipped(("fine", b"x", FILE), (name, b"x", FILE)))
     assert repr(name)[1:20] in words
+
+
+def test_a_source_file_may_be_called_as_a_device_is_but_for_its_ending() -> None:
+    checked(zipped(("include/aux.h", b"x", FILE), ("con.c", b"x", FILE)))
 
 
 def test_a_nul_in_a_name_is_refused() -> None:
