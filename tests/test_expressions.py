@@ -102,6 +102,7 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
     r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:@[A-Za-z0-9_.-]+)?:[^:]": ("a", "a@", "a@a", "a:", "@", "::"),
     r"([?&][\w-]{0,40}(?:token|key|secret|password|auth)=)[^&\s'\"]+": ("?", "?a", "&key=", "?key=a", "token", "a-"),
     r"https?://[^/@\s]+/[^@\s]*\Z": ("https://", "https://a", "a", "/", "https://a/", "@"),
+    r"(https?://)([^/?#@:\s]+)(?::([^/?#@\s]*))?@([^/?#@\s]+)": ("http://", "http://a", "a", "a:", ":", "@", "a@"),
     r"(?<=://)[^/\s]+@": ("://", "://a", "a", "://a@", "@", ":", "://:"),
     r"(?P<scheme>svn|svn\+ssh|svn\+file|svn\+https?)://"
     r"(?:(?P<user>[^-/@:][^/@:]*)?(?P<password>:[^/@]*)?@)?"

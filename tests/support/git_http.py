@@ -4,6 +4,7 @@ import base64
 import os
 import subprocess
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -29,9 +30,16 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, body: bytes) -> None:
         said = self.headers.get("Authorization", "")
         self.server.asked.append(said)
+        self.server.look()
         if said != f"Basic {base64.b64encode(self.server.login.encode()).decode()}":
             self.send_response(401)
             self.send_header("WWW-Authenticate", 'Basic realm="private"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if self.server.elsewhere:
+            self.send_response(302)
+            self.send_header("Location", f"{self.server.elsewhere}{self.path[1:]}")
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
@@ -65,20 +73,28 @@ class _Server(ThreadingHTTPServer):
     root: Path
     login: str
     asked: list[str]
+    elsewhere: str
+    look: Callable[[], object]
 
 
 @define
 class PrivateOrigin:
-    """A server of the repositories below ``root``, for who has the ``login``. ``asked`` is what was shown as login."""
+    """A server of the repositories below ``root``, for who has the ``login``. ``asked`` is what was shown as login.
+
+    Whoever has it is led to ``elsewhere``, if that is said. ``look`` is called at each question.
+    """
 
     root: Path
     login: str
+    elsewhere: str = ""
+    look: Callable[[], object] = list
     asked: list[str] = field(factory=list)
     _server: _Server = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.root, self._server.login, self._server.asked = self.root, self.login, self.asked
+        self._server.elsewhere, self._server.look = self.elsewhere, self.look
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     @property

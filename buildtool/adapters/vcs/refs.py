@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import TypeVar
+from urllib.parse import unquote
 
 from attrs import frozen
 
@@ -23,6 +24,7 @@ _STEPS = re.compile(r"[0-9]{1,9}\Z")
 _SCHEME = re.compile(r"(?:file|git|https?|ssh)://", re.IGNORECASE)
 _SCP_LIKE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:@[A-Za-z0-9_.-]+)?:[^:]")
 _USERINFO = re.compile(r"(?<=://)[^/\s]+@")
+_WITH_LOGIN = re.compile(r"(https?://)([^/?#@:\s]+)(?::([^/?#@\s]*))?@([^/?#@\s]+)", re.IGNORECASE)
 _SECRET_QUERY = re.compile(r"([?&][\w-]{0,40}(?:token|key|secret|password|auth)=)[^&\s'\"]+", re.IGNORECASE)
 
 # The rules of git-check-ref-format(1), each with the words for the person who typed the ref.
@@ -47,6 +49,18 @@ def mask(text: str) -> str:
 def without_login(url: str) -> str:
     """Return ``url`` without the user's name and password, for who may fetch but not log in."""
     return _USERINFO.sub("", url)
+
+
+def apart(url: str) -> tuple[str, str, tuple[str, str] | None]:
+    """Return of a URL of HTTP with a login its site, itself without the login, and user and password; else no login."""
+    found = _WITH_LOGIN.match(url)
+    if found is None:
+        return "", url, None
+    site = f"{found[1]}{found[4]}"
+    user, password = (unquote(one or "", errors="surrogateescape") for one in found.groups()[1:3])
+    if not f"{user}{password}".isprintable():
+        return "", url, None  # it is in no line of its own, which git has to see
+    return site, site + url[found.end() :], (user, password)
 
 
 def check_url(url: str) -> None:

@@ -16,7 +16,7 @@ from typing import IO
 
 from buildtool.adapters.processes.environment import passed_on
 from buildtool.adapters.vcs.process import ProcessOutput, TimedOut, VcsProgram, read
-from buildtool.adapters.vcs.refs import mask
+from buildtool.adapters.vcs.refs import apart, mask
 from buildtool.errors import BuildToolError, GitMissing, MachineFault, RepositoryUnreachable
 
 OLDEST = (2, 32)
@@ -66,6 +66,13 @@ _ALONE = {
 """What git is told where it reads no settings from any file but those of a git directory that was just made."""
 
 
+_LOGIN = ("BUILDTOOL_GIT_USER", "BUILDTOOL_GIT_PASSWORD")
+
+_HELPER = f"""!f() {{ test "$1" != get || printf 'username=%s\\npassword=%s\\n' "${_LOGIN[0]}" "${_LOGIN[1]}"; }}; f"""
+"""What git runs in a shell where it is asked for a login: git puts an URL into the arguments of programs of its own,
+which every user of the machine can read, so none has a login in it; the environment is its owner's alone."""
+
+
 def _as_it_is(url: str) -> str:
     """Return a URL without any other login than its own."""
     return url
@@ -101,9 +108,9 @@ class GitCommand(VcsProgram):
 
         ``on_line`` takes the output line by line instead of keeping it, ``sink`` as it comes; ``given`` is what git
         reads, or a file at the place where it begins. With ``settings`` they and a few of ours are all that git goes by
-        beside the git directory's own. The URL travels in the environment, so that a password in it
-        shows in no process list. Raises TimedOut after ``limit`` seconds, GitMissing, and MachineFault if git cannot
-        be run for another reason.
+        beside the git directory's own. A login in the URL travels in the environment, apart from it, so that it shows
+        in no process list, and goes to no other host. Raises TimedOut after ``limit`` seconds, GitMissing, and
+        MachineFault if git cannot be run for another reason.
         """
         self._prepare()
         place = [] if git_dir is None else [f"--git-dir={git_dir}"]
@@ -152,7 +159,11 @@ def _environment(file: Path, url: str | None, settings: Mapping[str, str] | None
         environment["GIT_SSH_COMMAND"] = "ssh -o BatchMode=yes -o ServerAliveInterval=15"
     said = {} if settings is None else {**_ALONE, **settings}
     if url is not None:
+        site, url, login = apart(url)
         said["remote.origin.url"] = url
+        if login is not None:
+            said[f"credential.{site}.helper"] = _HELPER
+            environment |= dict(zip(_LOGIN, login, strict=True))
     for number, (name, value) in enumerate(said.items()):
         environment |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
     return kept | environment | ({"GIT_CONFIG_COUNT": str(len(said))} if said else {})

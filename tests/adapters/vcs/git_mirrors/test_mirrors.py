@@ -20,7 +20,7 @@ from buildtool.adapters.vcs.git.command import NOWHERE, GitCommand, explain
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror, directory_name
 from buildtool.adapters.vcs.git_worktrees.worktrees import Worktrees
 from buildtool.adapters.vcs.process import ProcessOutput, TimedOut
-from buildtool.adapters.vcs.refs import RevisionsNear, RevisionSpan, check_ref, check_url, mask, parse_revrange
+from buildtool.adapters.vcs.refs import RevisionsNear, RevisionSpan, apart, check_ref, check_url, mask, parse_revrange
 from buildtool.concurrency.single_flight import SingleFlight
 from buildtool.errors import BuildToolError, MachineFault, RepositoryUnreachable, UnknownRef, UsageError
 from tests.support.origins import Origin
@@ -95,6 +95,20 @@ def test_a_password_is_masked_wherever_it_stands() -> None:
     assert mask("fatal: https://joe:pa@ss@example.org/x: no") == "fatal: https://***@example.org/x: no"
     assert mask("https://h/x?a=1&private_token=tok&b") == "https://h/x?a=1&private_token=***&b"
     assert "secret" not in directory_name("https://joe:secret@example.org/x.git")
+
+
+@pytest.mark.parametrize(
+    ("url", "site", "bare", "login"),
+    [
+        ("https://joe:p%40ss%3A@h:8/x@y.git", "https://h:8", "https://h:8/x@y.git", ("joe", "p@ss:")),
+        ("HTTP://token@[::1]/x", "HTTP://[::1]", "HTTP://[::1]/x", ("token", "")),
+        ("https://h/x@y", "", "https://h/x@y", None),
+        ("ssh://git@h/x", "", "ssh://git@h/x", None),
+        ("https://joe:a%0Ahost=evil@h/x", "", "https://joe:a%0Ahost=evil@h/x", None),
+    ],
+)
+def test_a_login_is_taken_out_of_an_address(url: str, site: str, bare: str, login: tuple[str, str] | None) -> None:
+    assert apart(url) == (site, bare, login)
 
 
 @given(st.integers(0, 1000))

@@ -1,6 +1,9 @@
 """A private origin: the metaserver alone has its login, build servers get the commit from there."""
 
+import base64
+import contextlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
@@ -17,12 +20,21 @@ from tests.support.git_http import PrivateOrigin
 
 PASSWORD = "p:a/ss@w%rd"
 ENCODED = "p%3Aa%2Fss%40w%25rd"
+NOBODY = f"Basic {base64.b64encode(b':').decode()}"
+
+
+def processes() -> Iterator[bytes]:
+    """Yield the command line of each process that runs now, as every user of the machine sees them."""
+    for one in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            yield one.read_bytes()
 
 
 class PrivateOriginTests(Mirrored):
     def setUp(self) -> None:
         super().setUp()
-        self.private = PrivateOrigin(self.directory, f"joe:{PASSWORD}")
+        self.listed: list[bytes] = []
+        self.private = PrivateOrigin(self.directory, f"joe:{PASSWORD}", look=lambda: self.listed.extend(processes()))
         self.addCleanup(self.private.close)
         self.url = f"{self.private.site}origin/.git"
         self.logins = OriginLogins(((self.private.site, f"joe:{PASSWORD}"),))
@@ -69,3 +81,23 @@ class PrivateOriginTests(Mirrored):
             self.assertIsInstance(error, RepositoryUnreachable)
             self.check_untold(self.directory / "wrong", words=str(error))
         await self.refusal(self.there.fetch_commit(self.url, commit))
+
+    async def test_no_process_has_a_login_among_its_arguments(self) -> None:
+        commit = self.origin.commit("a")
+        own = f"http://joe:{ENCODED}@{self.private.site.removeprefix('http://')}origin/.git"
+        for mirror, url in ((self.metaserver, self.url), (self.there, own)):
+            self.assertEqual(await mirror.resolve(url, "main"), commit)
+        self.assertTrue(any(b"remote-http" in one for one in self.listed), "git was looked at while it asked")
+        for secret in (PASSWORD, ENCODED):
+            self.assertEqual([one for one in self.listed if secret.encode() in one], [])
+
+    async def test_a_login_goes_to_no_other_site_that_an_origin_leads_to(self) -> None:
+        other = PrivateOrigin(self.directory, "somebody:else")
+        self.addCleanup(other.close)
+        leading = PrivateOrigin(self.directory, f"joe:{PASSWORD}", other.site.replace("127.0.0.1", "localhost"))
+        self.addCleanup(leading.close)
+        mirror = self.made("led", OriginLogins(((leading.site, f"joe:{PASSWORD}"),)))
+        await self.refusal(mirror.resolve(f"{leading.site}origin/.git", "main"))
+        self.assertTrue(any(leading.asked), "the login was shown where it belongs")
+        self.assertTrue(other.asked, "git was led there")
+        self.assertEqual([one for one in other.asked if one not in ("", NOBODY)], [])
