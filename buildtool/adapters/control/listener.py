@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -17,16 +17,13 @@ from buildtool.adapters.control.connection import Guarded
 from buildtool.adapters.control.limits import ConnectionLimits
 from buildtool.adapters.network.connection_shares import ConnectionShares, ConnectionState, MemoryBudget, NoRoom
 from buildtool.adapters.network.endpoints import address_of, network_at
+from buildtool.adapters.network.met_networks import MetNetworks
 from buildtool.adapters.network.open_files import room_for
 from buildtool.adapters.network.slices import Slices
 from buildtool.adapters.network.violation_log import ViolationLog
-from buildtool.concurrency.bounded_cache import keep_newest
 from buildtool.errors import LimitReached
 
 _log = Logger()
-
-MET = 10_000
-"""Networks from which a known key was shown that are remembered, the latest ones."""
 
 STANDING_AGAIN = 60.0
 """In how many seconds it is worth to try again where a connection has to end first."""
@@ -51,7 +48,7 @@ class GuardedFactory(Factory):
             room_for(self.limits.connections), self.limits.most
         )
         self._of_key: Counter[str] = Counter()
-        self.met: OrderedDict[str, None] = OrderedDict()
+        self.met = MetNetworks()
         self._memory: MemoryBudget[Guarded] = MemoryBudget(self.limits.held)
         self.slices = Slices(clock)
 
@@ -91,7 +88,7 @@ class GuardedFactory(Factory):
                 f"the limit of {most:g} connections for {whose} is reached: try again when one of them has ended",
                 STANDING_AGAIN,
             )
-        keep_newest(self.met, connection.asker.address, None, MET)
+        self.met.add(key, connection.asker.address)
         if connection in self._connections:
             connection.key = key
             self._of_key[key] += 1
@@ -118,7 +115,8 @@ class GuardedFactory(Factory):
         self.left(connection)
 
     def end_key(self, key: str, why: str) -> None:
-        """End all connections of a key at once."""
+        """End all connections of a key at once, which is not known any more."""
+        self.met.forget(key)
         for connection in [one for one in self._connections if one.key == key]:
             self._end(connection, why)
 

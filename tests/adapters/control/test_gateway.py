@@ -398,6 +398,20 @@ def test_a_key_has_so_many_connections_and_others_have_theirs() -> None:
     farm.ends.run()
 
 
+def test_where_a_key_was_shown_is_known_until_it_is_revoked() -> None:
+    async def known(stranger: Principal, transport: object, hello: Hello) -> Principal:
+        return evolve(await anybody(stranger, transport, hello), name="anna", key="anna's")
+
+    farm = Farm(identify=known)
+    met = farm.ends.server.met  # type: ignore[union-attr]
+    assert farm.ends.address not in met
+    farm.result(greet(farm.ends, WHERE, "requester", farm.clock))  # type: ignore[arg-type]
+    assert farm.ends.address in met
+    farm.gateway.end_key("anna's", "it was revoked")
+    farm.ends.run()
+    assert farm.ends.address not in met
+
+
 @define
 class Endpoint:
     """An endpoint that fails, or answers with a protocol that says ``words``."""
