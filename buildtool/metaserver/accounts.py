@@ -230,7 +230,11 @@ class AccountService:
         ended = sum(isinstance(row, Identity) or bool(row.void) for row in change.rows)
         keys = "1 key" if gone == 1 else f"{gone} keys"
         words = f"{message.name} is revoked ({keys}): it is no longer connected, and its key never comes back"
-        return ActionResult((words if gone else f"the invitation of {message.name} is void",), count=ended)
+        if not gone:
+            words = f"the invitation of {message.name} is void"
+        if not ended:
+            words = f"{message.name} has no key any more: that its invitation was shown again is not told any longer"
+        return ActionResult((words,), count=ended)
 
     async def rotate(self, by: Principal, _message: messages.RotateAuthority) -> ActionResult:
         """Make a new authority, to which every key moves at its next renewal. Raises UsageError, StorageUnavailable."""

@@ -22,6 +22,9 @@ INVITED_ROLES = (
 """What somebody can be invited as."""
 
 ASK = "ask the operator for a new line (bin/metaserver invite NAME)"
+
+SHOWN_EVERY = 3_600.0
+"""Seconds for which it is not recorded again that an invitation is shown with another key."""
 """What is to be done about an invitation that cannot be used."""
 
 
@@ -173,10 +176,15 @@ def _check_invitation(invitation: Invitation, key: str, life: str, now: float) -
 def refused_twice(book: Book, token: str, key: str, address: str, now: float) -> Change:
     """Return what changes when an invitation is shown again with another key, from an address, at ``now``.
 
-    That is nothing where it is not. Times are wall time.
+    That is nothing where it is not, where the key that it was used with is revoked, and again within SHOWN_EVERY: who
+    shows it may go on and on. Times are wall time.
     """
     invitation = book.invitations.get(token)
     if invitation is None or not invitation.key or invitation.key == key:
+        return Change((), ())
+    first = book.keys.get(invitation.key)
+    lately = invitation.shown_again and 0 <= now - invitation.shown_again < SHOWN_EVERY
+    if first is None or first.state is KeyState.REVOKED or lately:
         return Change((), ())
     told = AuditEvent("invitation-shown-twice", invitation.name, f"with key {key[:16]}, after {invitation.key[:16]}")
     return Change((evolve(invitation, shown_again=now, shown_from=address),), (told,))
@@ -236,14 +244,15 @@ def revoked(book: Book, name: str, reason: str, by: str, now: float) -> Change:
         for one in book.invitations.values()
         if one.name == name and not one.void and not one.key and one.expires > now
     )
-    if not keys and not open_:
+    settled = _settled(book, name)
+    if not keys and not open_ and not settled:
         if any(one.name == name for one in book.keys.values()):
             raise NotFound(f"every key of {name} is revoked already")
         there = sorted({one.name for one in book.keys.values() if one.state is not KeyState.REVOKED})
         raise NotFound(f"no key has the name {name!r}; known: {', '.join(there[:20]) or 'none'}")
     why = reason or f"by {by}"
     told = tuple(AuditEvent("revoked", one.name, f"key {one.key[:16]} by {by}: {why}") for one in keys)
-    return Change((*(_revoked(one, why, now) for one in keys), *open_, *_settled(book, name)), told)
+    return Change((*(_revoked(one, why, now) for one in keys), *open_, *settled), told)
 
 
 def left(book: Book, key: str, now: float) -> Change:

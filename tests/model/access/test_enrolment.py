@@ -170,6 +170,32 @@ def test_an_invitation_that_another_key_has_used_is_refused_and_recorded() -> No
     assert (shown.shown_again, shown.shown_from, shown.key) == (9.0, "192.0.2.7", "a" * 64)
 
 
+def test_who_shows_an_invitation_of_others_again_and_again_fills_no_table() -> None:
+    book = with_invitation()
+    joined(book, token_digest("t"), "a" * 64)
+    recorded = 0
+    for now in range(1, 7202):
+        change = enrolment.refused_twice(book, token_digest("t"), f"{now:064x}", "192.0.2.7", float(now))
+        recorded += len(change.happened)
+        book.take(change.rows)
+    assert recorded == 3
+    book.take(enrolment.revoked(book, "anna", "", "root", 7300.0).rows)
+    later = 9 * enrolment.SHOWN_EVERY
+    assert enrolment.refused_twice(book, token_digest("t"), "b" * 64, "", later) == Change((), ())
+
+
+def test_an_operator_settles_it_also_where_the_first_holder_has_left() -> None:
+    book = with_invitation()
+    joined(book, token_digest("t"), "a" * 64)
+    book.take(enrolment.refused_twice(book, token_digest("t"), "b" * 64, "", 9.0).rows)
+    book.take(enrolment.left(book, "a" * 64, 10.0).rows)
+    assert enrolment.shown_again(book)
+    book.take(enrolment.revoked(book, "anna", "", "root", 11.0).rows)
+    assert not enrolment.shown_again(book)
+    with pytest.raises(NotFound, match="revoked already"):
+        enrolment.revoked(book, "anna", "", "root", 12.0)
+
+
 @pytest.mark.parametrize("acts", ["revoke", "invite"])
 def test_that_an_invitation_was_shown_again_is_settled_when_an_operator_acts_on_its_name(acts: str) -> None:
     book = with_invitation()
