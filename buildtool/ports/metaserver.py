@@ -259,10 +259,14 @@ class BurntStore(Protocol):
 
 @frozen
 class ConnectionEnded:
-    """The connection of a build server's Session ended; ``clean`` if it said good-bye. Never sent over the wire."""
+    """The connection of a build server's Session ended. Never sent over the wire.
+
+    ``clean`` if it said good-bye, ``final`` if its key was revoked.
+    """
 
     reason: str
     clean: bool
+    final: bool = False
 
 
 class BuildServers(Protocol):

@@ -101,10 +101,11 @@ class DrainBegun(SessionEvent):
 
 @frozen
 class Disconnected(SessionEvent):
-    """The connection of this Session ended. ``clean`` when the server said good-bye."""
+    """The connection of this Session ended. ``clean`` when the server said good-bye, ``final`` if it never returns."""
 
     reason: str
     clean: bool = False
+    final: bool = False
 
 
 @frozen

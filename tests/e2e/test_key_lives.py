@@ -96,7 +96,7 @@ def test_a_farm_moves_to_another_authority_and_who_was_away_meanwhile_comes_back
 
 
 def test_what_a_revoked_machine_builds_is_built_elsewhere_and_its_key_never_comes_back(keyed: Control) -> None:
-    keyed.farm.start_metaserver()
+    metaserver = keyed.farm.start_metaserver()
     keyed.close_gate("anna")
     anna = joined(keyed, "anna")
     person(keyed, "ben")
@@ -108,6 +108,9 @@ def test_what_a_revoked_machine_builds_is_built_elsewhere_and_its_key_never_come
     operate(keyed, "--revoke", "anna", "--reason", "it was sold")
     assert asked.ended() == 0, asked.lines
     assert json.loads(asked.lines[-1])["build_state"] == "succeeded"
+    metaserver.wait_for(
+        "build 1.1 on anna: returned: the key of anna was revoked: it was sold"
+    )  # not lost, in a minute
     anna.wait_for("the key of anna was revoked: it was sold")
     anna.kill()
     again = program(

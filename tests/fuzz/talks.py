@@ -16,7 +16,7 @@ from attrs import define, field
 from OpenSSL import SSL
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IProtocol, ITCPTransport
+from twisted.internet.interfaces import IProtocol, IPushProducer, ITCPTransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
@@ -67,7 +67,7 @@ def script(*parts: bytes | int) -> bytes:
     return bytes(made)
 
 
-@implementer(ITCPTransport)
+@implementer(ITCPTransport, IPushProducer)
 @define(eq=False)
 class Line:
     """A connection to a server's protocol: what it writes is kept, and it hears of its end as from a reactor."""

@@ -86,9 +86,9 @@ class Farm:
         assert isinstance(answer, SessionOpened)
         return {(one.build_id, one.epoch): one.verdict for one in answer.verdicts}
 
-    def logout(self, name: str, reason: str = "connection reset", *, clean: bool = False) -> None:
+    def logout(self, name: str, reason: str = "connection reset", *, clean: bool = False, final: bool = False) -> None:
         """The connection ends; what the server builds may go on there."""
-        assert not self.note(Disconnected(name, self.server(name).session, reason, clean)).stale
+        assert not self.note(Disconnected(name, self.server(name).session, reason, clean, final)).stale
 
     def lose(self, name: str) -> None:
         """The server goes, and is not heard of until all its Leases have ended."""

@@ -341,12 +341,15 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert self.row(Build, build_id).state is BuildState.CANCELLED
 
     @precondition(lambda self: any(server.connected for server in self.broker.state.servers.values()))
-    @rule(data=st.data(), stale=st.sampled_from([0, 0, 1]), clean=st.booleans(), commit=COMMITS)
-    def disconnect(self, data: st.DataObject, stale: int, clean: bool, commit: bool) -> None:
+    @rule(data=st.data(), stale=st.sampled_from([0, 0, 1]), clean=st.booleans(), final=st.booleans(), commit=COMMITS)
+    def disconnect(self, data: st.DataObject, stale: int, clean: bool, final: bool, commit: bool) -> None:
         servers = self.broker.state.servers
         name = data.draw(st.sampled_from(sorted(name for name in servers if servers[name].connected)))
-        answers = self.send(Disconnected(name, servers[name].session - stale, "gone", clean), commit=commit)
+        left = Disconnected(name, servers[name].session - stale, "gone", clean, final and clean)
+        answers = self.send(left, commit=commit)
         assert answers in ([], [Acknowledged(stale=bool(stale))])
+        if answers and left.final and not stale:
+            assert name not in {attempt.server for attempt in self.broker.state.attempts.values()}
 
     @precondition(lambda self: self.reachable(AttemptState.OFFERED))
     @rule(data=st.data(), commit=COMMITS)

@@ -158,6 +158,20 @@ class Ledger:
                 self._check_request(row, now)
             elif type(row) is Build:
                 self._check_build(row, self._builds_before.get(row.id))
+        self._check_revoked(happened)
+
+    def _check_revoked(self, happened: Sequence[AuditEvent]) -> None:
+        """What a machine had whose connection ended since its key was revoked is waited for no longer."""
+        for one in happened:
+            name = one.subject.removeprefix("server/")
+            if one.kind == "server-disconnected" and one.detail.startswith(revoked(name)):
+                left = [
+                    row.key
+                    for row in self.attempts.values()
+                    if row.server == name and row.state is not AttemptState.ENDED
+                ]
+                gone = not self.servers[name].connected
+                self._check(not (left and gone), f"the key of {name} was revoked, and its attempts {left} go on")
 
     def _note_unkept(self, happened: Sequence[AuditEvent]) -> None:
         """What is finished, and finds no room at the metaserver, takes no slot."""
@@ -329,6 +343,7 @@ class Ledger:
         build = self.builds[row.build_id]
         if row.end in SAID and row.server in self.honest:
             said = row.end in self.reported.get((row.server, row.key), ())
+            said = said or (row.end is AttemptEnd.RETURNED and row.reason.startswith(revoked(row.server)))
             self._check(said, f"attempt {row.key} ended {row.end.value}, and {row.server} never said so")
         if row.end is AttemptEnd.FAILED and row.server in self.honest:
             truth = self.truths.of(build.spec.revision, str(dict(build.spec.options)["colour"]))
@@ -443,6 +458,11 @@ class Ledger:
             # However the clock was set meanwhile: a short absence, or a step during one, may count for a minute each.
             lived, due = self.trace.now - self.asked_at[row.id], self._policy.request_ttl - 70.0 * self.starts - SLACK
             self._check(lived >= due, f"{what} expired after {lived:.0f} s, {due:.0f} s would have been too early")
+
+
+def revoked(name: str) -> str:
+    """Return how the reasons begin of what ends since the key of a build server was revoked."""
+    return f"the key of {name} was revoked"
 
 
 def message_id(key: str) -> str:

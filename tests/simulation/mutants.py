@@ -624,6 +624,18 @@ def revoked_key_believed() -> Sequence[Change]:
     return [(enrolment, "_usable", usable), (AccountService, "_known", known)]
 
 
+@_mutant("what a revoked machine builds is waited for no longer")
+def revoked_machine_waited_for() -> Sequence[Change]:
+    original = BuildServerConnections.dismiss
+
+    def dismiss(self: BuildServerConnections, key: str, why: str) -> None:
+        original(self, key, why)
+        for connection in self._connections.values():
+            connection.final = False
+
+    return [(BuildServerConnections, "dismiss", dismiss)]
+
+
 @_mutant("the connections of a key end when it is revoked")
 def revoked_live_connection_stays() -> Sequence[Change]:
     return [(Gateway, "end_key", lambda self, key, why: None)]

@@ -46,7 +46,8 @@ Send = Callable[["BuildServerConnection"], Coroutine[Any, Any, None]]
 class BuildServerConnection:
     """The connection of one build server. ``principal`` is None until a Session was opened for it.
 
-    What is to be sent before ``is_open`` (the answer to ``register`` has gone out) waits in ``waiting``.
+    What is to be sent before ``is_open`` (the answer to ``register`` has gone out) waits in ``waiting``. ``final`` is
+    whether it may never come back.
     """
 
     server: str
@@ -56,6 +57,7 @@ class BuildServerConnection:
     is_open: bool = False
     lost: bool = False
     goodbye: str = ""
+    final: bool = False
     waiting: list[Send] = field(factory=list)
     silence: IDelayedCall | None = None
 
@@ -158,13 +160,13 @@ class BuildServerConnections:
         connection.unwatch()
         reason = connection.goodbye or connection.broker.why or "the connection was lost"
         with working_for(connection.broker.asker):  # in its place behind what it sent before
-            self.service.tell_ended(principal, ConnectionEnded(reason, bool(connection.goodbye)))
+            self.service.tell_ended(principal, ConnectionEnded(reason, bool(connection.goodbye), connection.final))
 
     def dismiss(self, key: str, why: str) -> None:
-        """Take the connection of the build server with this key for one that has said good-bye."""
+        """Take the connection of the build server with this key for one that has said good-bye for ever."""
         for connection in self._connections.values():
             if connection.broker.key == key:
-                connection.goodbye = why
+                connection.goodbye, connection.final = why, True
 
     def close(self) -> None:
         """Stop telling the service anything."""

@@ -71,13 +71,18 @@ def is_another(old: Server, event: Registered) -> bool:
 
 def lose_all(context: DecisionContext, old: Server) -> None:
     """End every Attempt that the machine had which a name was taken from: only that one could go on with it."""
-    state, reason = context.state, f"another machine has taken the name {old.name}"
+    lose_missing(context, old, f"another machine has taken the name {old.name}")
+    context.happened("server-replaced", f"server/{old.name}", "another machine logged in under its name")
+
+
+def lose_missing(context: DecisionContext, server: Server, reason: str) -> None:
+    """End the missing Attempts of a machine, which might have come back with them."""
+    state = context.state
     missing = [
-        key for keys in state.records.missing_of.values() for key in keys if state.attempts[key].server == old.name
+        key for keys in state.records.missing_of.values() for key in keys if state.attempts[key].server == server.name
     ]
     for key in missing:
         close_attempt(context, state.attempts[key], AttemptEnd.LOST, reason)
-    context.happened("server-replaced", f"server/{old.name}", "another machine logged in under its name")
 
 
 def forget_old(context: DecisionContext) -> None:

@@ -92,7 +92,10 @@ def _ask_again(context: DecisionContext, server: str) -> None:
 
 
 def disconnect(context: DecisionContext, event: Disconnected) -> Acknowledged:
-    """End a Session; what it builds is believed alive until its Lease ends. An older Session's end changes nothing."""
+    """End a Session; what it builds is believed alive until its Lease ends, unless it may never come back.
+
+    An older Session's end changes nothing.
+    """
     server = server_of(context, event)
     if server is None:
         return Acknowledged(stale=True)
@@ -108,6 +111,10 @@ def disconnect(context: DecisionContext, event: Disconnected) -> Acknowledged:
         )
     )
     context.happened("server-disconnected", f"server/{server.name}", event.reason)
+    if event.final:
+        names.lose_missing(context, server, event.reason)
+        for key in _by_place(context, server):
+            end(context, context.state.attempts[key], AttemptEnd.RETURNED, event.reason)
     names.forget_largest(context)
     settle_confirmations(context)
     return Acknowledged()
@@ -130,17 +137,25 @@ def tell_owner(context: DecisionContext, name: str) -> None:
 
 def _lose_what_is_not_there(context: DecisionContext, server: Server) -> None:
     """End every Attempt of a server that it did not bring to its new Session."""
-    state = context.state
-    # Each may be started elsewhere at once, so they go in the order of their places; an aborted one has no place.
-    keys = [
-        key for key in state.slots.attempts_of.get(server.name, ()) if state.attempts[key].session != server.session
-    ]
-    keys.sort(key=lambda key: place_of(state.builds[key[0]]) if key[0] in state.builds else (0, 0))
-    for key in keys:
-        attempt = state.attempts[key]
+    for key in _by_place(context, server):
+        attempt = context.state.attempts[key]
+        if attempt.session == server.session:
+            continue
         if attempt.state is AttemptState.ABORTING:
             close_attempt(context, attempt, AttemptEnd.ABORTED, attempt.reason)
         elif attempt.state is AttemptState.OFFERED:
             undelivered(context, attempt, f"{server.name} came back without it")
         else:
             end(context, attempt, AttemptEnd.LOST, f"{server.name} came back without it")
+
+
+def _by_place(context: DecisionContext, server: Server) -> list[tuple[int, int]]:
+    """Return what a server has, in the order of the places: each may be started elsewhere at once.
+
+    An aborted one has no place.
+    """
+    state = context.state
+    return sorted(
+        state.slots.attempts_of.get(server.name, ()),
+        key=lambda key: place_of(state.builds[key[0]]) if key[0] in state.builds else (0, 0),
+    )

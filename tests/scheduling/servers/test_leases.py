@@ -45,6 +45,24 @@ def test_a_lost_connection_ends_nothing_and_who_comes_back_in_time_goes_on() -> 
     assert farm.server("anna").strikes == 0
 
 
+def test_what_a_machine_has_that_never_comes_back_goes_to_others_at_once_and_is_held_against_nobody() -> None:
+    farm, asked, attempt = begun()
+    farm.login("bert")
+    farm.logout("anna", "its key was revoked", clean=True, final=True)
+    assert farm.running_on(asked) == "bert"
+    ended = farm.attempt(*attempt.key)
+    assert (ended.end, ended.reason) == (AttemptEnd.RETURNED, "its key was revoked")
+    assert (farm.build_of(asked).broken_on, farm.server("anna").strikes) == ((), 0)
+
+
+def test_what_is_missing_at_a_machine_that_never_comes_back_is_waited_for_no_longer() -> None:
+    farm, _, late = overtaken()
+    farm.login("anna", held=[holding(late, HeldState.DONE)])
+    assert farm.attempt(*late.key).state is AttemptState.MISSING
+    farm.logout("anna", "its key was revoked", clean=True, final=True)
+    assert farm.attempt(*late.key).state is AttemptState.ENDED
+
+
 def test_what_is_finished_meanwhile_is_to_be_delivered() -> None:
     farm, asked, attempt = begun()
     farm.logout("anna")
