@@ -56,6 +56,9 @@ def test_a_person_logs_in_by_mail_asks_for_a_build_and_logs_out(mailing: Control
     wrong = program(mailing, "startcompile.py", "login", "ben@example.org", "--code", "aaaa-bbbb-cccc-dddd")
     assert wrong.returncode != 0
     assert "ask for a new one" in wrong.stderr
+    pin = re.search("sha256:[0-9a-f]{64}", asked.stderr)
+    assert pin is not None
+    assert f" --fingerprint {pin[0]}\n" in mail.get_content()
     code = code_in(mail)
     told = program(mailing, "startcompile.py", "--login", "ben@example.org", "--code", code.upper(), "--json")
     name = json.loads(told.stdout)["name"]

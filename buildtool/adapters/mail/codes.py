@@ -16,10 +16,16 @@ DEFAULT_PORT = 23432
 """The control port of a metaserver that has no other."""
 
 
-def render_code(mail: Mail, code: str, pages: str, host: str, port: int) -> tuple[str, str]:
-    """Return subject and body of the mail that tells a code; ``pages`` is the URL of the pages."""
+def render_code(mail: Mail, code: str, pages: str, control: tuple[str, int], authority: str) -> tuple[str, str]:
+    """Return subject and body of the mail that tells a code; ``pages`` is the URL of the pages.
+
+    ``control`` is the host and port to log in at, and ``authority`` the fingerprint of the farm's authority, "" for
+    none: whoever listens in between cannot change a mail, so that what it says is better than what is shown there.
+    """
+    host, port = control
     address = plain(mail.email)
     where = "" if port == DEFAULT_PORT else f" --port {port}"
+    pin = f" --fingerprint sha256:{authority}" if authority else ""
     body = template("code").render(
         address=address,
         code=code,
@@ -27,7 +33,8 @@ def render_code(mail: Mail, code: str, pages: str, host: str, port: int) -> tupl
         asker=plain(mail.asker) or "the metaserver's own machine",
         confirm=mail.purpose == "confirm",
         page=link(f"{pages}/confirm/{code}"),
-        command=f"bin/startcompile.py login {shlex.quote(address)} --host {host}{where} --code {code}",
+        command=f"bin/startcompile.py login {shlex.quote(address)} --host {host}{where} --code {code}{pin}",
+        checks=bool(pin),
         prose=wrapped,
     )
     return f"[build farm] {'Is this your address?' if mail.purpose == 'confirm' else 'Your code to log in'}", body

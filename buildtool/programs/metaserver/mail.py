@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Callable
 
 from twisted.internet.base import ReactorBase
 from twisted.internet.interfaces import IReactorTCP, IReactorTime
@@ -23,11 +24,11 @@ from buildtool.ports.metaserver import OutgoingMail
 
 
 def mailing(
-    settings: Settings, addresses: PublicUrls, reactor: ReactorBase, keys: Keys
+    settings: Settings, addresses: PublicUrls, reactor: ReactorBase, keys: Keys, authority: Callable[[], str]
 ) -> tuple[MailSettings | None, Render, Deliver]:
     """Return what the mailer needs of a configuration: its mail settings, what writes mails, and what delivers them.
 
-    The codes in mails follow from ``keys``.
+    The codes in mails follow from ``keys``; ``authority`` returns the fingerprint of the farm's authority.
     """
     links = MailLinks(addresses.artifact, addresses.page, lambda build_id: f"{settings.public_url}/logs/{build_id}")
     defaults = {one.name: {it.name: it.default for it in one.options.compile} for one in settings.projects}
@@ -36,7 +37,8 @@ def mailing(
         if outgoing.mail.purpose:
             secret = keys.codes(outgoing.mail.key.partition(":")[0])
             code = mail_code(secret, outgoing.mail.email, outgoing.mail.created_at)
-            return render_code(outgoing.mail, code, settings.public_url, settings.host, settings.pb_port)
+            control = settings.host, settings.pb_port
+            return render_code(outgoing.mail, code, settings.public_url, control, authority())
         return render(outgoing, links, now, defaults)
 
     return settings.mail, rendered, _delivery(settings, reactor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from attrs import define, field
 from twisted.internet.base import ReactorBase
@@ -164,17 +165,17 @@ class Metaserver:
         self._holding = stored.holding
         store, artifacts, logs = SqlBrokerStore(stored.database), stored.artifacts, stored.logs
         resolvers, bundles = await open_sources(self._settings, self.reactor, closing)
-        addresses, outbox = PublicUrls(configuration), SqlOutboxStore(stored.database)
-        self._mailer = mailer = Mailer(
-            outbox, timers, clock, *mailing(settings, addresses, self.reactor, stored.keys), PACE
+        identities, addresses = await self._identities(store, stored, clock, timers), PublicUrls(configuration)
+        mails = partial(
+            mailing, addresses=addresses, reactor=self.reactor, keys=stored.keys, authority=authority_of(identities)
         )
+        self._mailer = mailer = Mailer(SqlOutboxStore(stored.database), timers, clock, *mails(settings), PACE)
         closing.add("mail under way", self._mail_ended)
 
         state = _state(settings, stored.keys.incarnations.current)
         keeping = Housekeeping(settings.state_dir, stored.database, artifacts, logs, stored.threads, timers)
         status_reader = RequestStatusReader(state, store, addresses, stored.keys, clock.wall)
         tickets, removal = TicketOffice(configuration, clock, stored.keys), keeping.removal
-        identities = await self._identities(store, stored, clock, timers)
         gateway = self._gateway(identities, clock, timers)
         effects = EffectPerformer(
             gateway.connections, gateway.followers, mailer, logs, removal, status_reader, tickets, timers
@@ -219,7 +220,7 @@ class Metaserver:
         take = self._serve(gateway, identities, services, site, keeping, pages)
 
         async def apply(settings: Settings) -> None:
-            mailer.configure(*mailing(settings, addresses, self.reactor, stored.keys))
+            mailer.configure(*mails(settings))
             show(settings)
             take(settings)
             state.names.kept = settings.names_kept * DAY

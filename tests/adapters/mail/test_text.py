@@ -11,6 +11,7 @@ from attrs import evolve
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from buildtool.adapters.mail.codes import render_code
 from buildtool.adapters.mail.message import compose
 from buildtool.adapters.mail.plain_text import LOG_BYTES, LOG_LINES, WIDTH, log_end, plain
 from buildtool.adapters.mail.text import MailLinks, render, render_test
@@ -364,3 +365,12 @@ def test_the_test_mail_says_who_sent_it_and_that_nothing_needs_to_be_done() -> N
     _, body = render_test("a@example.org", "mail.test:25", WALL)
     assert "bin/metaserver mail-test" in " ".join(body.split())
     assert "Nothing needs to be done" in " ".join(body.split())
+
+
+def test_the_command_in_a_mail_with_a_code_says_whom_it_is_for() -> None:
+    mail = Mail("first:code:1", "ben@example.org", None, (), RequestState.WAITING, WALL, purpose="login")
+    body = render_code(mail, "aaaa-bbbb", "https://farm.test", ("farm.test", 443), "7" * 64)[1]
+    command = next(line for line in body.splitlines() if "startcompile.py" in line)
+    said = "login ben@example.org --host farm.test --port 443 --code aaaa-bbbb --fingerprint sha256:"
+    assert command.strip() == f"bin/startcompile.py {said}{'7' * 64}"
+    assert "--fingerprint" not in render_code(mail, "aaaa-bbbb", "https://farm.test", ("farm.test", 443), "")[1]
