@@ -73,6 +73,14 @@ class Proxies:
         address = _address(peer)
         return address is not None and any(address in network for network in self.networks)
 
+    def stands_behind(self, network: str) -> bool:
+        """Return whether a proxy connects from a network (``network_of``), so that it stands for many."""
+        try:
+            found = ipaddress.ip_network(network.partition("%")[0])
+        except ValueError:
+            return False
+        return any(one.version == found.version and one.overlaps(found) for one in self.networks)
+
     def words(self) -> list[str]:
         """Return the proxies as the setting names them."""
         return [*map(str, self.networks), *([UNIX] if self.unix else [])]

@@ -5,6 +5,8 @@ Tested by tests/e2e/test_limits.py and tests/e2e/test_login.py.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import define
 from twisted.internet.interfaces import IReactorTime
 
@@ -13,6 +15,7 @@ from buildtool.metaserver.access.admittance import Admittance
 from buildtool.metaserver.access.mailed_codes import MailedCodes, open_codes
 from buildtool.metaserver.broker import Broker
 from buildtool.model.access.ceilings import Counted, Most
+from buildtool.model.access.proxies import Proxies
 from buildtool.model.addresses import wide_network_of
 from buildtool.model.incarnations import Keys
 from buildtool.ports.metaserver import Notifier
@@ -22,17 +25,20 @@ from buildtool.scheduling.allowances import Allowances, Counting
 
 @define(eq=False)
 class FarmCeilings:
-    """The limits of a farm, as its ports ask about them."""
+    """The limits of a farm, as its ports ask about them. ``proxies`` returns the farm's own."""
 
     timers: IReactorTime
     allowances: Allowances
+    proxies: Callable[[], Proxies]
 
     def connections(self) -> Most:
         """Return how many connections one key, one address and one network may have."""
         return self.allowances.ceilings.connections
 
     def handshake(self, network: str) -> None:
-        """Count a handshake that begins, by the network of its peer. Raises LimitReached."""
+        """Count a handshake that begins, by the network of its peer, unless that is a proxy. Raises LimitReached."""
+        if self.proxies().stands_behind(network):
+            return
         wide = wide_network_of(network)
         whom = Counting(address=network if wide else "", network=wide)
         self.allowances.spend(Counted.HANDSHAKES, whom, self.timers.seconds())

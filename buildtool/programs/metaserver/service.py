@@ -122,7 +122,9 @@ class Metaserver:
     def __attrs_post_init__(self) -> None:
         timers = IReactorTime(self.reactor)
         self._closing, self._refusals = ShutdownList(timers), RefusedConnections(timers.seconds)
-        self._ceilings = FarmCeilings(timers, Allowances(self.configuration.settings.limits))
+        self._ceilings = FarmCeilings(
+            timers, Allowances(self.configuration.settings.limits), lambda: self._settings().proxies
+        )
 
     async def start(self) -> None:
         """Open the state directory, take up what was open, and listen. Raises BuildToolError; then nothing runs."""

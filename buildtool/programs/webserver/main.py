@@ -97,7 +97,7 @@ async def serve(
         factory: IProtocolFactory = site
         if settings.speaks_tls(Part.WEB):
             certificates = partial(kept_certificates, settings.state_dir)
-            tls = FarmTls(ServerTls(*certificates()), clock, timers, certificates, site.visitors.handshake)
+            tls = FarmTls(ServerTls(*certificates()), clock, timers, certificates, site.handshake)
             tls.take(settings)
             looking.append(PeriodicTask("the look at certificates", timers, tls.look))
             looking[-1].start(LOOK_EVERY)

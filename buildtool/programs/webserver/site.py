@@ -182,6 +182,11 @@ class PagesSite(Site):
         """Answer as another site does from now on, and hold visitors to its limits."""
         self.resource, self._ceilings, self._proxies = other.resource, other._ceilings, other._proxies
 
+    def handshake(self, network: str) -> None:
+        """Count a handshake that begins, by the network of its peer, unless that is a proxy. Raises LimitReached."""
+        if not self._proxies.stands_behind(network):
+            self.visitors.handshake(network)
+
     def entered(self, request: Request) -> Callable[[], None] | None:
         """Count a request that a proxy passes on; return what is called at its end. Raises LimitReached."""
         peer = getattr(request.getClientAddress(), "host", "")

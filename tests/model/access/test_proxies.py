@@ -100,3 +100,11 @@ def test_a_visitor_has_the_address_that_a_proxy_of_the_farm_tells_and_no_other(t
     assert not who("127.0.0.1", **told).trusted
     assert not who("10.1.0.9", **{"X-Forwarded-For": "127.0.0.1"}).trusted
     assert not who("127.0.0.1", Host="evil.example").trusted
+
+
+@pytest.mark.parametrize(
+    ("network", "stands"),
+    [("192.0.2.1", True), ("192.0.2.2", False), ("2001:db8:0:1::/64", True), ("2001:db8:0:2::/64", False), ("", False)],
+)
+def test_the_network_of_a_proxy_s_connections_is_known(network: str, *, stands: bool) -> None:
+    assert Proxies.of(["192.0.2.1", "2001:db8:0:1::5", "unix"]).stands_behind(network) == stands

@@ -117,3 +117,13 @@ def test_handshakes_count_by_time_and_a_refused_one_does_not() -> None:
     made.handshake("203.0.113.7")
     for _ in range(99):
         made.handshake("127.0.0.1")
+
+
+def test_a_proxy_that_speaks_tls_to_the_pages_makes_as_many_handshakes_as_it_has_visitors() -> None:
+    site = PagesSite(Slow(), ceilings=CEILINGS, proxies=PROXIES)
+    for _ in range(9):
+        site.handshake("192.0.2.1")
+    for _ in range(2):
+        site.handshake("203.0.113.7")
+    with pytest.raises(LimitReached, match="2 handshakes a minute from"):
+        site.handshake("203.0.113.7")
