@@ -20,7 +20,7 @@ def render_code(mail: Mail, code: str, pages: str, control: tuple[str, int], aut
     """Return subject and body of the mail that tells a code; ``pages`` is the URL of the pages.
 
     ``control`` is the host and port to log in at, and ``authority`` the fingerprint of the farm's authority, "" for
-    none: whoever listens in between cannot change a mail, so that what it says is better than what is shown there.
+    none. A peer that listens in between cannot change a mail, so that this is better than what is shown there.
     """
     host, port = control
     address = plain(mail.email)
