@@ -74,8 +74,11 @@ class Permissions:
         return project
 
     def machines(self, servers: tuple[str, ...]) -> frozenset[str]:
-        """Return whose build servers are: their own names, and the addresses of their owners."""
-        return frozenset(filter(None, (*servers, *map(self.owner_of, servers))))
+        """Return whose build servers are: the addresses of their owners.
+
+        Their names are none of these: a requester's key may be called as another owner's machine.
+        """
+        return frozenset(filter(None, map(self.owner_of, servers)))
 
     def check(self, by: Principal, act: Act, subject: Subject) -> None:
         """Raise Unauthorised where a caller may not do an act to its subject."""

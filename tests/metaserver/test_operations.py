@@ -423,6 +423,12 @@ class OwnerTests(OperatorCase):
             )
         assert not self.broker.state.servers["cellar"].paused
 
+    def test_a_key_that_is_called_as_a_machine_of_somebody_else_does_not_own_that(self) -> None:
+        self.login("cellar")
+        called = Principal(PrincipalRole.REQUESTER, "cellar", owner="ben@example.org")
+        self.refused(self.machines.pause(called, PauseServer("cellar", "")), Unauthorised)
+        self.refused(self.machines.drain(called, DrainServer("cellar")), Unauthorised)
+
     def test_they_rebuild_what_their_machines_built_and_are_told_themselves(self) -> None:
         mine = self.built(1)
         told = self.done(self.service.rebuild(self.BEN, RebuildBuild(mine.build_id, "", "a" * 32)))
