@@ -18,8 +18,8 @@ can use one file.
 host = "127.0.0.1"
 
 # On which address of its machine the metaserver listens; "0.0.0.0" is all of them. When it is left out: `host` if
-# that is an address, otherwise 127.0.0.1. Whoever reaches these ports may ask for builds: keep them inside a network
-# that you trust.                                                                            [BUILDTOOL_BIND]
+# that is an address, otherwise 127.0.0.1. Who may do what there, `trusted` says.
+#                                                                                            [BUILDTOOL_BIND]
 # bind = "0.0.0.0"
 
 # Who is believed without a key: "nobody" (which it is when left out), whoever is on this machine ("loopback"), or
@@ -48,7 +48,7 @@ trusted = "loopback"
 # rejoin_within = "400d"
 
 # Who may do what, where it is to be otherwise than the manual's table says, by role and act.
-# rights = {"requester": {"have builds made anew": "nobody"}}
+# rights = {"requester": {"force": "nothing"}}
 
 # The control port, for short messages from requesters and build servers.                 [BUILDTOOL_PB_PORT]
 pb_port = 23432
