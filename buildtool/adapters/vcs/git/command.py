@@ -66,11 +66,20 @@ _ALONE = {
 """What git is told where it reads no settings from any file but those of a git directory that was just made."""
 
 
-_LOGIN = ("BUILDTOOL_GIT_USER", "BUILDTOOL_GIT_PASSWORD")
+_SITE, _USER, _PASSWORD = "BUILDTOOL_GIT_SITE", "BUILDTOOL_GIT_USER", "BUILDTOOL_GIT_PASSWORD"
 
-_HELPER = f"""!f() {{ test "$1" != get || printf 'username=%s\\npassword=%s\\n' "${_LOGIN[0]}" "${_LOGIN[1]}"; }}; f"""
-"""What git runs in a shell where it is asked for a login: git puts an URL into the arguments of programs of its own,
-which every user of the machine can read, so none has a login in it; the environment is its owner's alone."""
+_HELPER = f"""!f() {{
+  test "$1" = get || return 0
+  while IFS== read -r name value; do
+    case "$name" in protocol) protocol=$value ;; host) host=$value ;; esac
+  done
+  test "$protocol://$host" != "${_SITE}" || printf 'username=%s\\npassword=%s\\n' "${_USER}" "${_PASSWORD}"
+}}; f"""
+"""What git runs in a shell where it is asked for a login, and which has one for its own site alone.
+
+Git puts a URL into the arguments of programs of its own, which every user of the machine can read, so none has a login
+in it; the environment is its owner's alone. Settings by URL (``credential.URL.helper``) do not know all names of hosts.
+"""
 
 
 def _as_it_is(url: str) -> str:
@@ -162,8 +171,8 @@ def _environment(file: Path, url: str | None, settings: Mapping[str, str] | None
         site, url, login = apart(url)
         said["remote.origin.url"] = url
         if login is not None:
-            said[f"credential.{site}.helper"] = _HELPER
-            environment |= dict(zip(_LOGIN, login, strict=True))
+            said["credential.helper"] = _HELPER
+            environment |= {_SITE: site, _USER: login[0], _PASSWORD: login[1]}
     for number, (name, value) in enumerate(said.items()):
         environment |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
     return kept | environment | ({"GIT_CONFIG_COUNT": str(len(said))} if said else {})

@@ -111,6 +111,23 @@ def test_a_login_is_taken_out_of_an_address(url: str, site: str, bare: str, logi
     assert apart(url) == (site, bare, login)
 
 
+@pytest.mark.parametrize(
+    "site", ["https://h:443", "HTTPS://H", "http://[::1]:80", "http://a_b.example", "https://ü.de"]
+)
+def test_git_is_told_a_login_for_its_own_site_alone(site: str, tmp_path: Path) -> None:
+    url = f"u:p%40%3D%25s%5Cn%24x'%22@{site.partition('://')[2]}/x"
+    command = GitCommand(tmp_path / "gitconfig")
+
+    def told(asked: str) -> list[str]:
+        given = f"url={asked}/y.git\n\n".encode()
+        answer = command.run(["credential", "fill"], url=f"{site.partition(':')[0]}://{url}", given=given)
+        return answer.text.splitlines()[-2:]
+
+    assert told(site) == ["username=u", "password=p@=%s\\n$x'\""]
+    for other in (f"{site}0", "https://elsewhere.example"):
+        assert told(other) == ["username=", "password="]
+
+
 @given(st.integers(0, 1000))
 def test_a_number_is_a_range_of_steps(steps: int) -> None:
     assert parse_revrange(f" {steps} ") == RevisionsNear(steps)
