@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from attrs import field, frozen
 
@@ -50,5 +50,8 @@ def check_login(login: str) -> None:
 
 
 def _leads_to(prefix: str, url: str) -> bool:
-    """Return whether a URL begins with a prefix, whole parts of its path compared."""
-    return url.startswith(prefix) and (prefix.endswith("/") or url[len(prefix) : len(prefix) + 1] in ("", "/"))
+    """Return whether a URL begins with a prefix, whole parts of its path compared, and leads out of it by no ``..``."""
+    rest = url[len(prefix) :]
+    if not url.startswith(prefix) or not (prefix.endswith("/") or rest[:1] in ("", "/")):
+        return False
+    return ".." not in unquote(rest).replace("\\", "/").split("/")

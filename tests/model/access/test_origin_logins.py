@@ -44,6 +44,13 @@ def test_the_longest_beginning_counts_and_a_login_in_the_url_itself_stays() -> N
     assert OriginLogins((("https://h/", "to:ken"),)).url("https://h/") == "https://to:ken@h/"
 
 
+@pytest.mark.parametrize("rest", ["../b.git", "x/../../b.git", "%2e%2E/b.git", "x\\..\\..\\b.git", ".."])
+def test_a_path_that_leads_out_of_what_a_login_is_for_has_none(rest: str) -> None:
+    logins = OriginLogins((("https://h/a/", "a:1"), ("https://h/a/x", "x:2")))
+    assert logins.url(f"https://h/a/{rest}") == f"https://h/a/{rest}"
+    assert logins.url("https://h/a/x..y/..z.git") == "https://a:1@h/a/x..y/..z.git"
+
+
 @pytest.mark.parametrize("prefix", ["", "git.example.org/", "https://git.example.org", "https://u@h/", "ssh://h/", "x"])
 def test_what_begins_no_url_of_a_whole_host_is_refused(prefix: str) -> None:
     with pytest.raises(UsageError, match="with a whole host"):
