@@ -153,7 +153,9 @@ class AccountService:
         if mailed is not None and not used:
             self.book.take((mailed,))  # it becomes a row when it is used
         # What nobody made is refused before anything is signed, which takes as long as a handshake.
-        signed = self.signer.sign(message.request, enrolment.invitation_of(self.book, token).name, now)
+        invitation = enrolment.invitation_of(self.book, token)
+        enrolment.check_role(invitation, message.roles)
+        signed = self.signer.sign(message.request, invitation.name, now)
         async with self._one_act():
             identity = await self._joined(by, token, signed, now)
         if self.codes is not None:

@@ -315,9 +315,10 @@ class RequestService:
         if request is None or not self.permissions.allows(
             by, act, request.demand.spec, proven=proven, owner=request.email
         ):
-            raise errors.Unauthorised(
-                f"that is not the token of request {request_id}: use the id as it was told to you"
-            )
+            wrong = f"that is not the token of request {request_id}"
+            if not message.token:
+                wrong = f"request {request_id} is not yours, or there is none"
+            raise errors.Unauthorised(f"{wrong}: use the id as it was told to you")
         return request
 
     def _pin(self, url: str, commit: str) -> None:

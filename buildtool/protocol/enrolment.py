@@ -23,10 +23,14 @@ LISTED = 1_000
 
 @frozen
 class Join:
-    """An act: become who the token invites, with the key that ``request`` is for and is signed by."""
+    """An act: become who the token invites, with the key that ``request`` is for and is signed by.
+
+    ``roles`` are those that the program can have: an invitation to another is not used up. None said is any.
+    """
 
     token: str = field(metadata={"most": 100}, repr=False)
     request: str = field(metadata={"most": PEM})
+    roles: tuple[str, ...] = field(default=(), metadata={"most": 40, "members": 10})
 
 
 @frozen

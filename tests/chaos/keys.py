@@ -21,7 +21,7 @@ from buildtool.adapters.tls.credentials import CredentialStore
 from buildtool.errors import NotFound, StorageUnavailable, Unavailable
 from buildtool.model.access.join_line import JoinLine, read_join_line
 from buildtool.model.addresses import at_port
-from buildtool.programs.common.joining import FarmEndpoint, join
+from buildtool.programs.common.joining import PEOPLE, FarmEndpoint, join
 from buildtool.protocol.enrolment import InvitationLine, InviteOne, RevokeOne
 from buildtool.protocol.operator import ActionResult
 from tests.chaos.farm import Misbehaved, Program
@@ -98,7 +98,7 @@ class Person:
         """
         if self.farm is None:
             store = CredentialStore(self.directory)
-            self.farm = FarmEndpoint(self.reactor, store, await join(self.reactor, self.line, store))
+            self.farm = FarmEndpoint(self.reactor, store, await join(self.reactor, self.line, store, PEOPLE))
         host, port = self.line.addresses[0]
         endpoint = self.farm.with_key(machine_at(self.reactor, host, port), host)
         return await connect_requester(endpoint, at_port(host, port), IReactorTime(self.reactor))

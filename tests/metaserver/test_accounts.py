@@ -96,6 +96,18 @@ def test_a_key_is_shown_then_confirmed_by_its_first_use_and_is_known_after_a_res
     assert world.known(key) == "attic"
 
 
+def test_a_line_for_another_kind_of_program_is_not_used_up_by_one() -> None:
+    world = World()
+    key, token = world.keys.new(), world.invite()
+    person = messages.Join(token, key.request, ("requester", "observer"))
+    with pytest.raises(Unauthorised, match="invites attic as build server, and was not used up: it is for `bin/buil"):
+        done(world.accounts.join(SOMEBODY, person))
+    assert world.listed() == [("attic", "invited")]
+    machine = messages.Join(token, key.request, ("build server",))
+    done(world.accounts.join(SOMEBODY, machine))
+    assert world.known(key) == "attic"
+
+
 def test_a_line_that_a_second_key_shows_is_refused_and_told_until_the_operator_acts() -> None:
     world = World()
     token = world.invite()

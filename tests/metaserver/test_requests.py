@@ -464,7 +464,7 @@ class RightsTests(SynchronousTestCase):
         for what, kind in (("status", AskStatus), ("why", AskWhy), ("cancel", Cancel)):
             message = kind(number, "")
             words = self.refused(EVE, what, message)
-            assert words == f"that is not the token of request {number}: use the id as it was told to you"
+            assert words == f"request {number} is not yours, or there is none: use the id as it was told to you"
             unknown = evolve(message, request_id=99)
             assert self.refused(EVE, what, unknown) == words.replace(str(number), "99"), "nor that it is there"
         assert self.ask(EVE, "status", AskStatus(number, told.token)) == told, "a token is its bearer's"

@@ -21,6 +21,8 @@ UNBELIEVED = "certificate verify failed"
 
 JOIN = "join first, with the line that the operator's `bin/metaserver invite NAME` prints"
 
+LOG_IN = "log in with a code that is mailed to you: `bin/startcompile.py login ADDRESS`"
+
 OTHER_PROTOCOL = "it speaks another protocol there: is that its control port?"
 
 _WORDS = (

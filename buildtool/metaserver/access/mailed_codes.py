@@ -18,6 +18,7 @@ from buildtool.configuration.current import CurrentConfiguration
 from buildtool.model.access import confirmation
 from buildtool.model.access.ceilings import Counted
 from buildtool.model.access.confirmation import AddressBook, MailAddress, mail_code, read_code
+from buildtool.model.access.enrolment import BY_MAIL
 from buildtool.model.access.identities import Invitation, token_digest
 from buildtool.model.addresses import valid_address
 from buildtool.model.principal import Principal, PrincipalRole
@@ -27,7 +28,6 @@ from buildtool.ports.metaserver import BrokerStore, Handlers, Notifier
 from buildtool.protocol import enrolment as messages
 from buildtool.scheduling.allowances import Allowances, counting
 
-BY_MAIL = "mail"
 """Who invited whoever joined by a code."""
 
 _NAMED = 40

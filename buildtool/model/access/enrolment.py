@@ -6,7 +6,7 @@ changes nothing: the caller commits, then has the book ``take`` the rows, and on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from attrs import define, evolve, field, frozen
 
@@ -20,6 +20,9 @@ INVITED_ROLES = (
     PrincipalRole.PAGES,
 )  # fmt: skip
 """What somebody can be invited as."""
+
+BY_MAIL = "mail"
+"""By whom an invitation is that is a mailed code."""
 
 ASK = "ask the operator for a new line (bin/metaserver invite NAME)"
 
@@ -126,6 +129,25 @@ def invitation_of(book: Book, token: str) -> Invitation:
     return invitation
 
 
+_WHERE = {
+    PrincipalRole.BUILD_SERVER: "`bin/buildserver.py --join`",
+    PrincipalRole.PAGES: "`bin/webserver join`",
+    PrincipalRole.REQUESTER: "`bin/startcompile.py join`",
+    PrincipalRole.OBSERVER: "`bin/startcompile.py join`",
+    PrincipalRole.OPERATOR: "`bin/startcompile.py join`",
+}
+"""What takes the line of an invitation to a role."""
+
+
+def check_role(invitation: Invitation, roles: Collection[str]) -> None:
+    """Raise Unauthorised for an invitation to a role that is none of ``roles``, which a program can have, if any."""
+    if roles and invitation.role.value not in roles:
+        raise Unauthorised(
+            f"that line invites {invitation.name} as {invitation.role.value}, and was not used up: "
+            f"it is for {_WHERE.get(invitation.role, 'another program')}"
+        )
+
+
 def joined(
     book: Book, token: str, key: str, certificate: str, expires: float, life: str, now: float
 ) -> tuple[Identity, Change]:
@@ -164,7 +186,8 @@ def joined(
 def _check_invitation(invitation: Invitation, key: str, life: str, now: float) -> None:
     """Raise Unauthorised for one that this key cannot use, or cannot use any more."""
     if invitation.key and invitation.key != key:
-        raise Unauthorised(f"this invitation was used already, with another key: {ASK}")
+        again = ASK if invitation.by != BY_MAIL else "ask for a new code, with `bin/startcompile.py login ADDRESS`"
+        raise Unauthorised(f"this invitation was used already, with another key: {again}")
     if invitation.void:
         raise Unauthorised(f"this invitation is void, since {invitation.void}: {ASK}")
     if invitation.life != life:
@@ -180,8 +203,8 @@ def refused_twice(book: Book, token: str, key: str, address: str, now: float) ->
     shows it may go on and on. Times are wall time.
     """
     invitation = book.invitations.get(token)
-    if invitation is None or not invitation.key or invitation.key == key:
-        return Change((), ())
+    if invitation is None or not invitation.key or invitation.key == key or invitation.by == BY_MAIL:
+        return Change((), ())  # a code that was mailed is typed twice by its reader, and is no operator's matter
     first = book.keys.get(invitation.key)
     lately = invitation.shown_again and 0 <= now - invitation.shown_again < SHOWN_EVERY
     if first is None or first.state is KeyState.REVOKED or lately:

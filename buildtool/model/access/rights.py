@@ -170,14 +170,15 @@ class Rights:
     def check_role(self, by: Principal, act: Act) -> None:
         """Raise Unauthorised where a caller may not do an act to anything at all."""
         if self.most(by.role, act) is Extent.NONE:
-            raise Unauthorised(f"{_who(by)} may not {act.value}: {self._who_may(act)}")
+            raise Unauthorised(f"{_who(by)} may not {act.value}: {self._who_may(act)}{self._owners_may(act)}")
 
     def check(self, by: Principal, act: Act, subject: Subject = NOTHING) -> None:
         """Raise Unauthorised, in one line, where a caller may not do an act to its subject."""
         extent, who = self.extent(by.role, act, subject), _who(by)
         limited = by.limits != UNLIMITED and act not in _OF_PROJECTS and act not in _HARMLESS
         if extent is Extent.NONE:
-            raise Unauthorised(f"{who} may not {act.value}{_there(subject)}: {self._who_may(act, subject)}")
+            others = f"{self._who_may(act, subject)}{self._owners_may(act, subject)}"
+            raise Unauthorised(f"{who} may not {act.value}{_there(subject)}: {others}")
         if limited and extent is Extent.ALL and not _owned(by, subject):
             raise Unauthorised(f"{who} may not {act.value}: that key is limited to some projects or platforms")
         if extent is Extent.OWN and not _owned(by, subject):
@@ -227,6 +228,10 @@ class Rights:
     def _who_may(self, act: Act, subject: Subject = NOTHING) -> str:
         may = [role.value for role in self.table if role.value and self.extent(role, act, subject) is Extent.ALL]
         return f"whoever is {' or '.join(may)} may" if may else "nobody may"
+
+    def _owners_may(self, act: Act, subject: Subject = NOTHING) -> str:
+        own = [role.value for role in self.table if role.value and self.extent(role, act, subject) is Extent.OWN]
+        return f", but for what is a {' or '.join(own)}'s own" if own else ""
 
 
 CHANGEABLE: Collection[PrincipalRole] = (

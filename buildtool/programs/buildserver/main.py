@@ -40,6 +40,7 @@ from buildtool.configuration.settings import Settings, load_settings, need_proje
 from buildtool.errors import BuildToolError, UsageError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, addresses_meant
 from buildtool.model.names import SERVER_NAME_WORDS, is_server_name
+from buildtool.model.principal import PrincipalRole
 from buildtool.ports.buildserver import Halt, Halted
 from buildtool.ports.common import Executor
 from buildtool.programs.buildserver import drain_signals
@@ -126,7 +127,7 @@ def _serve(said: argparse.Namespace) -> int:
             return run(PROGRAM, partial(_served, program), verbose=said.verbose)
 
     async def joined(reactor: ReactorBase, stop: StopRequest) -> int:
-        own = await join(reactor, line, store)
+        own = await join(reactor, line, store, [PrincipalRole.BUILD_SERVER])
         log.info(
             "joined {where} as {name}; its key is in {place}", where=line.where, name=own.name, place=store.directory
         )

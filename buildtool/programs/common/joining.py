@@ -9,7 +9,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from buildtool.adapters.tls.pinning import pinned_authority
 from buildtool.adapters.tls.signer import request_text
 from buildtool.adapters.tls.words import skew_words
 from buildtool.concurrency.periodic import PeriodicTask
-from buildtool.errors import Unavailable, UsageError
+from buildtool.errors import Unauthorised, Unavailable, UsageError
 from buildtool.model.access.join_line import LINE_LIMIT, JoinLine, read_join_line
 from buildtool.model.addresses import at_port
 from buildtool.model.principal import PrincipalRole
@@ -37,6 +37,9 @@ from buildtool.protocol.enrolment import Credentials, Join, Renew
 from buildtool.protocol.messages import Register
 
 log = Logger()
+
+PEOPLE = (PrincipalRole.REQUESTER, PrincipalRole.OBSERVER, PrincipalRole.OPERATOR)
+"""The roles that a person or their script can have."""
 
 LOOK_EVERY = 3_600.0
 """Seconds between two looks whether a certificate is to be renewed, at most."""
@@ -99,12 +102,15 @@ async def farm_at(reactor: ReactorBase, addresses: Collection[tuple[str, int]]) 
     return None
 
 
-async def join(reactor: ReactorBase, line: JoinLine, store: CredentialStore) -> OwnIdentity:
+async def join(
+    reactor: ReactorBase, line: JoinLine, store: CredentialStore, roles: Sequence[PrincipalRole]
+) -> OwnIdentity:
     """Join the farm of an invitation, at the first of its addresses that answers; keep and return who this side is.
 
-    Raises Unauthorised, which says what is wrong with the invitation, Unavailable, ConfigurationError.
+    ``roles`` are those that this program can have. Raises Unauthorised, which says what is wrong with the invitation,
+    Unavailable, ConfigurationError.
     """
-    key, timers = store.key(), IReactorTime(reactor)
+    had, key, timers = store.key_file.exists(), store.key(), IReactorTime(reactor)
     problem = Unavailable("the line to join with names no address")
     for host, port in line.addresses:
         where, endpoint = at_port(host, port), machine_at(reactor, host, port)
@@ -116,7 +122,12 @@ async def join(reactor: ReactorBase, line: JoinLine, store: CredentialStore) -> 
             problem = error
             continue
         try:
-            told = await session.ask(Join(line.token, request_text(key, "joining")), Credentials)
+            wanted = Join(line.token, request_text(key, "joining"), tuple(one.value for one in roles))
+            told = await session.ask(wanted, Credentials)
+        except Unauthorised as refused:
+            if not had:
+                raise
+            raise Unauthorised(f"{refused} (this side's key is in {store.directory})") from refused
         finally:
             session.close()
         return store.keep(told, line.addresses)

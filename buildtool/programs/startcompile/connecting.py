@@ -27,7 +27,7 @@ from buildtool.errors import (
 from buildtool.model.access.join_line import JoinLine
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
 from buildtool.model.addresses import at_port
-from buildtool.programs.common.joining import FarmEndpoint, farm_at, join, store_for
+from buildtool.programs.common.joining import PEOPLE, FarmEndpoint, farm_at, join, store_for
 from buildtool.programs.common.output import complain, say, say_line
 from buildtool.programs.common.reaching import joined_addresses
 from buildtool.programs.startcompile.command_line import Arguments
@@ -97,7 +97,7 @@ async def joined(reactor: ReactorBase, line: JoinLine, said: Arguments) -> int:
     Raises what ``join`` does.
     """
     store = store_for(line.addresses[0])
-    own = await join(reactor, line, store)
+    own = await join(reactor, line, store, PEOPLE)
     told = {"name": own.name, "role": own.role, "metaserver": line.where, "key": str(store.directory)}
     words = f"joined {line.where} as {own.name}; your key is in {store.directory}"
     if {(one.host, one.port) for one in said.addresses}.isdisjoint(line.addresses):

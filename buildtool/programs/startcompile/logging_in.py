@@ -35,7 +35,7 @@ from buildtool.model.addresses import at_port, valid_address
 from buildtool.model.names import is_digest
 from buildtool.model.principal import PrincipalRole
 from buildtool.model.text import moment_words
-from buildtool.programs.common.joining import farm_at, join, renew, store_for
+from buildtool.programs.common.joining import PEOPLE, farm_at, join, renew, store_for
 from buildtool.programs.common.output import complain, say, say_line
 from buildtool.programs.common.reaching import machine_of, way_to
 from buildtool.programs.operating.terminal import typed
@@ -122,7 +122,7 @@ class Login:
     async def _join(
         self, reactor: ReactorBase, addresses: Sequence[MetaserverAddress], pin: str, store: CredentialStore, code: str
     ) -> OwnIdentity:
-        own = await join(reactor, JoinLine(_places(addresses), pin, code), store)
+        own = await join(reactor, JoinLine(_places(addresses), pin, code), store, PEOPLE)
         store.forget_pending()
         return own
 

@@ -70,7 +70,7 @@ async def joined(line: JoinLine, wants_json: bool, reactor: ReactorBase, _stop: 
     before = store.load()
     if before is not None and before.role != PAGES:
         raise UsageError(f"this account has a key there already, as {before.name} ({before.role}): use another account")
-    own = await join(reactor, line, store)
+    own = await join(reactor, line, store, [PrincipalRole.PAGES])
     if own.role != PAGES:
         raise Unauthorised(f"that line was for a {own.role}, and the key in {store.directory} is one: {_how()}")
     told = {"name": own.name, "role": own.role, "metaserver": line.where, "key": str(store.directory)}

@@ -6,6 +6,7 @@ A state machine holds the decisions against a model of a few lines: sets of keys
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -168,6 +169,15 @@ def test_an_invitation_that_another_key_has_used_is_refused_and_recorded() -> No
     book.take(change.rows)
     (shown,) = enrolment.shown_again(book)
     assert (shown.shown_again, shown.shown_from, shown.key) == (9.0, "192.0.2.7", "a" * 64)
+
+
+def test_a_mailed_code_that_is_typed_twice_is_asked_for_anew_and_no_operators_matter() -> None:
+    book = Book()
+    book.take((evolve(next(iter(with_invitation().invitations.values())), by=enrolment.BY_MAIL),))
+    joined(book, token_digest("t"), "a" * 64)
+    with pytest.raises(Unauthorised, match="used already, with another key: ask for a new code"):
+        joined(book, token_digest("t"), "b" * 64)
+    assert enrolment.refused_twice(book, token_digest("t"), "b" * 64, "192.0.2.7", 9.0) == Change((), ())
 
 
 def test_who_shows_an_invitation_of_others_again_and_again_fills_no_table() -> None:

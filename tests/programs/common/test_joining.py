@@ -14,6 +14,7 @@ from buildtool.adapters.tls.credentials import CredentialStore
 from buildtool.adapters.tls.words import skew_words, time_words
 from buildtool.errors import Unauthorised, Unavailable
 from buildtool.model.access.join_line import read_join_line
+from buildtool.model.principal import PrincipalRole
 from buildtool.programs.common.joining import FarmEndpoint, join
 from buildtool.protocol.enrolment import RevokeOne
 from tests.adapters.control.test_gateway_identities import DAY, OPERATOR, KeyedCase
@@ -30,7 +31,8 @@ class JoinedCase(KeyedCase):
         await self._serve(life)
         self.accounts.rejoin_within = lambda: 20 * YEAR
         store = CredentialStore(self._path("identity"))
-        own = await join(reactor, read_join_line(await self._invite()), store)  # type: ignore[arg-type] # it is the real one
+        roles = [PrincipalRole.BUILD_SERVER]
+        own = await join(reactor, read_join_line(await self._invite()), store, roles)  # type: ignore[arg-type] # the real one
         return FarmEndpoint(reactor, store, own, **said)  # type: ignore[arg-type] # as above
 
     async def _login(self, farm: FarmEndpoint) -> Session:
