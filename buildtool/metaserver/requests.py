@@ -30,6 +30,7 @@ from buildtool.ports.metaserver import BrokerStore, Conditions, Handlers, Source
 from buildtool.protocol import messages
 from buildtool.protocol.enrolment import AddressShown, ShowCodeFor
 from buildtool.scheduling import answers
+from buildtool.scheduling.allowances import STANDING_AGAIN
 from buildtool.scheduling.events import AskedWhy, CancelRequested, Explain, Submitted, SubmittedTogether
 
 log = Logger()
@@ -164,12 +165,13 @@ class RequestService:
             return await self._submit(by, items, digests)
         self._check_room(submitted)
         email = submitted[0].email
-        with self.admittance.places(by, email, len(submitted)):
-            held = await self.admittance.must_wait(by, email)
-            if held:
-                submitted = [evolve(one, held=True) for one in submitted]
-            event = submitted[0] if len(submitted) == 1 else SubmittedTogether(tuple(submitted))
-            answer = await self.broker.send(event)
+        held = await self.admittance.must_wait(by, email, len(submitted))
+        places = self.admittance.allowances.places(by, email)
+        submitted = [evolve(one, held=held, places=places) for one in submitted]
+        event = submitted[0] if len(submitted) == 1 else SubmittedTogether(tuple(submitted))
+        answer = await self.broker.send(event)
+        if isinstance(answer, answers.NoPlace):
+            raise errors.LimitReached(answer.said, STANDING_AGAIN)
         if held and self.admittance.believes(by, email):
             await self.admittance.release(email)  # it was confirmed meanwhile
         together = answer.answers if isinstance(answer, answers.AnsweredTogether) else (answer,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from itertools import chain, islice
 
 from attrs import evolve
@@ -23,6 +23,7 @@ from buildtool.model.records import (
     RequestState,
 )
 from buildtool.scheduling import answers
+from buildtool.scheduling.allowances import Places
 from buildtool.scheduling.decision import DecisionContext, disappoint, expire, satisfy
 from buildtool.scheduling.dispatching import start_somewhere, start_waiting
 from buildtool.scheduling.effects import RequestMoved
@@ -39,7 +40,37 @@ JOINS_LOOKED_AT = 500
 Its own BuildKey is found whatever there is; who misses another gets a build of their own."""
 
 
-def submit_together(context: DecisionContext, event: SubmittedTogether) -> answers.AnsweredTogether:
+def submit_one(context: DecisionContext, event: Submitted) -> answers.Answer:
+    """Admit a Request as ``submit`` does, if there is a place for it or it needs none."""
+    return _with_places(context, event.places, partial(submit, context, event))
+
+
+def submit_together(context: DecisionContext, event: SubmittedTogether) -> answers.Answer:
+    """Admit several Requests of one requester, if there are places for those of them that come to wait."""
+    return _with_places(context, event.items[0].places, partial(_submit_together, context, event))
+
+
+def _with_places(
+    context: DecisionContext, places: Places | None, admit: Callable[[], answers.Answer]
+) -> answers.Answer:
+    """Return what ``admit`` does; it is taken back if more Requests wait then than may.
+
+    What is answered at once does not wait: it is not refused, and takes no place.
+    """
+    if places is None:
+        return admit()
+    state = context.state
+    mark, before = state.journal.savepoint(), state.records.open_counts.of(*places.counted)
+    answer = admit()
+    refusal = places.refusal(before, state.records.open_counts.of(*places.counted))
+    if not refusal:
+        return answer
+    state.journal.rollback(mark)
+    context.start_over()
+    return answers.NoPlace(refusal)
+
+
+def _submit_together(context: DecisionContext, event: SubmittedTogether) -> answers.AnsweredTogether:
     """Admit several Requests of one requester; ids are consecutive where none of them was answered before."""
     known = any(item.client_id in context.state.seen for item in event.items)
     group = None if known else (context.state.next_numbers["request"], len(event.items))

@@ -14,12 +14,12 @@ from attrs import frozen
 
 from buildtool.concurrency.rates import FairShares, RateBudget
 from buildtool.errors import LimitReached, UsageError
-from buildtool.model.access.ceilings import NO_CEILINGS, SECONDS, Ceilings, Counted
+from buildtool.model.access.ceilings import NO_CEILINGS, SECONDS, Ceilings, Counted, Most
 from buildtool.model.addresses import wide_network_of
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.text import duration_words
 
-__all__ = ["Allowances", "Counting", "counting"]
+__all__ = ["STANDING_AGAIN", "Allowances", "Counting", "Places", "counting"]
 
 STANDING_AGAIN = 60.0
 """In how many seconds it is worth trying again where something has to end first."""
@@ -60,6 +60,31 @@ def counting(by: Principal, email: str = "") -> Counting:
         return NOBODY
     wide = wide_network_of(by.address)
     return Counting(by.owner or by.name or by.key or email, by.address if wide else "", wide)
+
+
+@frozen
+class Places:
+    """The limit of one caller's open Requests, as it holds when they ask. ``email`` is whom the Requests are for."""
+
+    whom: Counting
+    email: str
+    most: Most
+
+    @property
+    def counted(self) -> tuple[str, str, str]:
+        """The e-mail address, network address and network whose open Requests count; empty is not counted."""
+        return self.email if self.whom.somebody else "", self.whom.address, self.whom.network
+
+    def refusal(self, before: tuple[int, int, int], after: tuple[int, int, int]) -> str:
+        """Return why there may not come to be ``after`` where there are ``before``, by scope; "" where there may."""
+        for (scope, who, words), there, count in zip(self.whom.scopes(), before, after, strict=True):
+            most = getattr(self.most, scope)
+            if who and most is not None and there < count > most:
+                return (
+                    f"the limit of {most:g} {Counted.OPEN.value} {words} is reached ({there} there are): "
+                    "try again when one of them has ended"
+                )
+        return ""
 
 
 class Allowances:
@@ -105,16 +130,10 @@ class Allowances:
         self.check(what, whom, now, amount)
         self.take(what, whom, now, amount)
 
-    def check_standing(self, what: Counted, whom: Counting, there: tuple[int, int, int], more: int) -> None:
-        """Raise LimitReached where ``more`` beside those that are ``there`` (by scope) are too many at a time."""
-        for (scope, who, words), count in zip(whom.scopes(), there, strict=True):
-            most = getattr(self.ceilings.of(what), scope)
-            if who and most is not None and count + more > most:
-                raise LimitReached(
-                    f"the limit of {most:g} {what.value} {words} is reached ({count} there are): "
-                    "try again when one of them has ended",
-                    STANDING_AGAIN,
-                )
+    def places(self, by: Principal, email: str) -> Places | None:
+        """Return the limit of the Requests that a caller may have open for ``email``; None where there is none."""
+        whom, most = counting(by, email), self.ceilings.open_requests
+        return None if whom == NOBODY or most == Most() else Places(whom, email, most)
 
     def check_together(self, count: int) -> None:
         """Raise UsageError where one submission is too many requests: it is so at any time."""

@@ -65,6 +65,13 @@ class Unconfirmed:
 
 
 @frozen
+class NoPlace:
+    """No Request was made, since more would wait than may; ``said`` is which limit that is, for people."""
+
+    said: str
+
+
+@frozen
 class RepeatedSubmission:
     """The same client request id and body came before; the answer given then stands on the request's row."""
 
@@ -189,6 +196,7 @@ Admitted = Hit | Dispatched | JoinedBuild | Queued | KnownFailure
 Answer = (
     Admitted
     | Unconfirmed
+    | NoPlace
     | RepeatedSubmission
     | ConflictingSubmission
     | AnsweredTogether

@@ -179,7 +179,7 @@ def _in_order(waiting: list[tuple[Place, Build | Request]]) -> list[Build | Requ
 
 
 ANSWERS: Mapping[type[events.Event], Callable[[DecisionContext, Any], Answer]] = {
-    events.Submitted: admission.submit,
+    events.Submitted: admission.submit_one,
     events.SubmittedTogether: admission.submit_together,
     events.AddressConfirmed: admission.release,
     events.CancelRequested: cancelling.cancel,

@@ -65,6 +65,11 @@ class DecisionContext:
         """Return the key of a mail: what it is about, and in which life of the state directory (``incarnations``)."""
         return f"{self.state.incarnation}:{about}" if self.state.incarnation else about
 
+    def start_over(self) -> None:
+        """Drop all that was collected: the changes that led to it were taken back."""
+        for collected in (self.freed, self.again, self.anew, self.effects, self.mails):
+            collected.clear()
+
     def finish(self) -> None:
         """Write the mails that the decision collected, one for each address, Build and outcome."""
         for mail in self.mails.values():

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from buildtool.model.records import Artifact, AttemptEnd, Demand, RememberedFailure
 from buildtool.model.servers import Capability, Held
+from buildtool.scheduling.allowances import Places
 
 
 @frozen
@@ -17,6 +18,7 @@ class Submitted:
 
     ``by`` says who did it where that was an operator, as for all that an operator may do: it is written down. ``asker``
     is the network address that it came from. One that is ``held`` waits until its e-mail address is confirmed.
+    ``places`` limits how many Requests of its requester may wait; all that are asked for together have the same.
     """
 
     client_id: str
@@ -27,6 +29,7 @@ class Submitted:
     by: str = ""
     asker: str = ""
     held: bool = False
+    places: Places | None = None
 
 
 @frozen

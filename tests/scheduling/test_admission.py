@@ -2,17 +2,21 @@
 
 from attrs import evolve
 
+from buildtool.model.access.ceilings import Most
 from buildtool.model.records import AttemptEnd, BuildState, JoinReason, RequestState
+from buildtool.scheduling.allowances import Counting, Places
 from buildtool.scheduling.answers import (
+    AnsweredTogether,
     ConflictingSubmission,
     Dispatched,
     Hit,
     JoinedBuild,
     KnownFailure,
+    NoPlace,
     Queued,
     RepeatedSubmission,
 )
-from buildtool.scheduling.events import ArtifactGone
+from buildtool.scheduling.events import ArtifactGone, Submitted, SubmittedTogether
 from buildtool.scheduling.state.lease_table import LEASE
 from tests.scheduling.farm import Farm, NewRequest
 from tests.scheduling.worlds import POLICY, REVISIONS, machine, spec, submitted
@@ -37,6 +41,48 @@ def test_a_finished_artifact_that_satisfies_is_a_hit_and_sends_no_mail() -> None
     assert again.artifact == artifact
     assert farm.request(again).artifact_id == artifact.id
     assert farm.mailed() == before
+
+
+def limited(client: str, revision: int = 0, *, most: int = 1) -> Submitted:
+    """A submission of one who may have only so many requests that wait."""
+    asked = submitted(client, spec(revision))
+    return evolve(asked, places=Places(Counting(asked.email), asked.email, Most(most)))
+
+
+def test_what_is_answered_at_once_is_neither_refused_nor_counted_by_the_limit_of_those_that_wait() -> None:
+    farm = Farm()
+    farm.login("anna")
+    farm.ask(spec(0))
+    farm.deliver("anna")
+    farm.ask(spec(1))
+    farm.fail("anna")
+    for client in ("a1", "a2"):
+        assert isinstance(farm.send(limited(client, 0)), Hit)
+    assert isinstance(farm.send(limited("b", 1)), KnownFailure)
+    assert isinstance(farm.send(limited("c", 2)), Dispatched), "nothing of theirs waited"
+    assert isinstance(farm.send(limited("d", 0)), Hit), "though one waits"
+    assert isinstance(farm.send(limited("e", 1)), KnownFailure)
+    assert isinstance(farm.send(limited("c", 2)), RepeatedSubmission)
+
+
+def test_who_would_wait_for_a_build_of_their_own_or_of_others_is_refused_and_nothing_is_left_of_it() -> None:
+    farm = Farm()
+    farm.login("anna")
+    farm.ask(spec(0))
+    farm.deliver("anna")
+    farm.send(limited("a", 1))
+    farm.ask(spec(2), email="bob@example.org")
+    state = farm.broker.state
+    before = dict(state.requests), dict(state.builds), dict(state.next_numbers)
+    told = farm.send(limited("b", 3))
+    assert isinstance(told, NoPlace)
+    assert told.said.startswith("the limit of 1 open requests for user@example.org is reached (1 there are)")
+    assert isinstance(farm.send(limited("c", 2)), NoPlace), "who joins a build under way waits for it too"
+    both = SubmittedTogether((limited("d", 0, most=2), limited("e", 3, most=2), limited("f", 4, most=2)))
+    assert isinstance(farm.send(both), NoPlace), "all of them or none"
+    assert (state.requests, state.builds, state.next_numbers) == before
+    some = SubmittedTogether((limited("d", 0, most=2), limited("e", 3, most=2)))
+    assert isinstance(farm.send(some), AnsweredTogether), "the hit takes no place"
 
 
 def test_a_miss_is_dispatched_at_once_to_an_idle_capable_server() -> None:

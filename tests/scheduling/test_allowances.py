@@ -96,18 +96,21 @@ def test_memory_is_bounded_whatever_is_invented() -> None:
 
 
 def test_what_is_there_at_a_time_is_bounded_by_each_scope() -> None:
-    whom = Counting("ann@example.org", "192.0.2.1", "192.0.2.0/24")
     allowances = Allowances(SMALL)
-    allowances.check_standing(Counted.OPEN, whom, (2, 3, 4), 1)
+    by = Principal(PrincipalRole.REQUESTER, "ann-1", "192.0.2.1", key="ab", owner="ann@example.org")
+    places = allowances.places(by, "ann@example.org")
+    assert places is not None
+    assert not places.refusal((2, 3, 4), (3, 4, 5))
+    assert not places.refusal((7, 7, 7), (7, 7, 7)), "nobody more waits"
     for there, words in (
         ((3, 3, 3), "3 open requests for ann@example.org is reached (3 there are)"),
         ((0, 4, 4), "4 open requests from 192.0.2.1 is reached"),
         ((0, 0, 5), "5 open requests from the network 192.0.2.0/24 is reached"),
     ):
-        with pytest.raises(LimitReached) as refused:
-            allowances.check_standing(Counted.OPEN, whom, there, 1)
-        assert words in str(refused.value)
-        assert refused.value.again > 0
+        first, second, third = there
+        assert words in places.refusal(there, (first + 1, second + 1, third + 1))
+    assert allowances.places(Principal(PrincipalRole.OPERATOR, "root"), "ann@example.org") is None
+    assert Allowances(NO_CEILINGS).places(by, "ann@example.org") is None
     with pytest.raises(UsageError, match=r"9 builds .* may be 8"):
         allowances.check_together(9)
 

@@ -813,4 +813,4 @@ def limit_not_counted() -> Sequence[Change]:
 
 @_mutant("only so many requests of one wait at a time")
 def open_requests_not_counted() -> Sequence[Change]:
-    return [(Allowances, "check_standing", lambda self, *what: None)]
+    return [(Allowances, "places", lambda self, *what: None)]

@@ -69,7 +69,7 @@ class Shares:
             self._untold = [(when, email) for when, email in self._untold if now - when < UNKNOWN]
             waiting = Counter(self._waiting.values())
             waiting.subtract(email for _, email in self._untold)
-            for email in sorted({row.email for row in fresh}):
+            for email in sorted({row.email for row in fresh if row.state is RequestState.WAITING}):
                 if waiting[email] > self.at_a_time:
                     self.wrong(f"{waiting[email]} requests of {email} wait, {self.at_a_time} may")
 

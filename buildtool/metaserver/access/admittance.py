@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from attrs import define, field
 
+from buildtool.errors import LimitReached
 from buildtool.metaserver.access.mailed_codes import MailedCodes
 from buildtool.metaserver.broker import Broker
 from buildtool.model.access.ceilings import Ceilings, Counted
 from buildtool.model.addresses import wide_network_of
 from buildtool.model.principal import Principal, PrincipalRole
-from buildtool.scheduling.allowances import NOBODY, Allowances, Counting, counting
+from buildtool.scheduling.allowances import NOBODY, STANDING_AGAIN, Allowances, Counting, counting
 from buildtool.scheduling.events import AddressConfirmed
 
 GIB = 1024**3
@@ -26,8 +23,6 @@ class Admittance:
     broker: Broker
     allowances: Allowances = field(factory=Allowances)
     codes: MailedCodes | None = None
-    _coming: Counter[str] = field(factory=Counter, init=False)
-    """What is on its way to the broker, of each email, address and network."""
 
     def __attrs_post_init__(self) -> None:
         if self.codes is not None:
@@ -50,35 +45,23 @@ class Admittance:
         """Count one explanation. Raises LimitReached."""
         self.allowances.spend(Counted.EXPLANATIONS, counting(by), self.now)
 
-    @contextmanager
-    def places(self, by: Principal, email: str, count: int) -> Iterator[None]:
-        """Hold places for so many requests that may come to wait. Raises LimitReached where there are not so many."""
-        whom = counting(by, email)
-        mine = (email if whom.somebody else "", whom.address, whom.network)
-        there = self.broker.state.records.open_counts.of(*mine)
-        first, second, third = (one + self._coming[key] for one, key in zip(there, mine, strict=True))
-        self.allowances.check_standing(Counted.OPEN, whom, (first, second, third), count)
-        for key in filter(None, mine):
-            self._coming[key] += count
-        try:
-            yield
-        finally:
-            for key in filter(None, mine):
-                self._coming[key] -= count
-                if not self._coming[key]:
-                    del self._coming[key]
-
     def believes(self, by: Principal, email: str) -> bool:
         """Return whether mail may go to an address that a caller names."""
         return self.codes is None or self.codes.believes(by, email)
 
-    async def must_wait(self, by: Principal, email: str) -> bool:
-        """Return whether requests wait until an address is confirmed, which then is mailed, at most once a day.
+    async def must_wait(self, by: Principal, email: str, count: int) -> bool:
+        """Return whether ``count`` requests wait until an address is confirmed, which is mailed, at most once a day.
 
         Raises UsageError, LimitReached.
         """
         if self.codes is None or self.believes(by, email):
             return False
+        places = self.allowances.places(by, email)
+        if places is not None:  # nobody is mailed about what is refused
+            first, second, third = self.broker.state.records.open_counts.of(*places.counted)
+            refusal = places.refusal((first, second, third), (first + count, second + count, third + count))
+            if refusal:
+                raise LimitReached(refusal, STANDING_AGAIN)
         await self.codes.want(by, email)
         return True
 

@@ -321,7 +321,9 @@ class Tests(SynchronousTestCase):
         done(world.submit(1, ANN))
         done(world.submit(2, ANN))
         world.restart()
+        mailed = len(world.mails())
         self.refused(world.submit(3, ANN), LimitReached)
+        assert len(world.mails()) == mailed
         neighbour = Principal(PrincipalRole.REQUESTER, "ben-1", "192.0.2.77", key="cd", owner=BEN)
         done(world.submit(4, BEN, neighbour))
         told = self.refused(world.submit(5, BEN, neighbour), LimitReached)
