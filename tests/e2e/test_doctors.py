@@ -25,8 +25,11 @@ def test_each_program_of_a_farm_with_keys_is_well_and_tells_what_is_not(keyed: C
     assert set(troubles(keyed, "buildserver.py", build_dir=place)) <= {"disk"}
     anna.stop()
     dead = f"tls:127.0.0.1:{dead_port(keyed)}"
-    assert "port" in troubles(keyed, "buildserver.py", "--host", dead, code=1, build_dir=place)
-    (keyed.farm.directory / "build-anna" / "buildserver.toml").write_text("max_build = 2\n")
+    owners = keyed.farm.directory / "build-anna" / "buildserver.toml"
+    owners.write_text('name = "rita"\nplatforms = ["plan9"]\nsecret_files = ["nope"]\n')
+    found = troubles(keyed, "buildserver.py", "--host", dead, code=1, build_dir=place)
+    assert {"port", "machine", "platforms", "secret files"} <= set(found)
+    owners.write_text("max_build = 2\n")
     assert "options" in troubles(keyed, "buildserver.py", code=1, build_dir=place)
     stranger = troubles(keyed, "startcompile.py", code=1)
     assert "protocol" in stranger

@@ -5,7 +5,9 @@ Covered by tests/programs/buildserver/test_main.py.
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import os
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +19,8 @@ from buildtool.errors import ConfigurationError
 from buildtool.programs.buildserver import drain_signals
 
 log = Logger()
+
+_LOCK = "lock"
 
 
 @frozen
@@ -58,11 +62,19 @@ class BuildDirectory:
         for line in opened:
             log.warn("{line}", line=line)
 
+    def check(self) -> None:
+        """Raise ConfigurationError where this account could not ``lock`` the directory; nothing is changed."""
+        there = next(one for one in (self.top / _LOCK, self.top, *self.top.parents) if os.path.lexists(one))
+        if there.name != _LOCK and not there.is_dir():
+            raise ConfigurationError(f"build_dir: cannot write in {self.top}: {os.strerror(errno.ENOTDIR)}")
+        if not os.access(there, os.W_OK):
+            raise ConfigurationError(f"build_dir: cannot write in {self.top}: {os.strerror(errno.EACCES)}")
+
     def lock(self) -> BinaryIO:
         """Lock the directory for this process until the returned file is closed. Raises ConfigurationError."""
         try:
             self.top.mkdir(mode=0o700, parents=True, exist_ok=True)
-            stream = (self.top / "lock").open("ab")
+            stream = (self.top / _LOCK).open("ab")
         except OSError as error:
             raise ConfigurationError(f"build_dir: cannot write in {self.top}: {error.strerror}") from error
         try:

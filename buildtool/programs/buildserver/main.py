@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
-import socket
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from attrs import evolve, frozen
+from attrs import field, frozen
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, race
 from twisted.logger import Logger
 
 from buildtool.adapters.control.build_server_link import BuildServerLink, LoginPace
 from buildtool.adapters.host.build_slots import BuildSlots, RecipeCommands, changing
-from buildtool.adapters.host.detectors import Machine, detect_machine
+from buildtool.adapters.host.detectors import Machine
 from buildtool.adapters.host.processors import usable_processors
 from buildtool.adapters.http.transfer_client import TransferClient
 from buildtool.adapters.processes.keeper_client import Keepers
@@ -37,20 +36,18 @@ from buildtool.buildserver.delivery import DeliveryQueue
 from buildtool.buildserver.order_check import ServerOffer
 from buildtool.buildserver.server import BuildServer
 from buildtool.configuration.settings import Settings, load_settings, need_projects
-from buildtool.errors import BuildToolError, UsageError
-from buildtool.model.access.metaserver_addresses import MetaserverAddress, addresses_meant
-from buildtool.model.names import SERVER_NAME_WORDS, is_server_name
+from buildtool.errors import BuildToolError
+from buildtool.model.access.metaserver_addresses import MetaserverAddress
 from buildtool.model.principal import PrincipalRole
 from buildtool.ports.buildserver import Halt, Halted
 from buildtool.ports.common import Executor
 from buildtool.programs.buildserver import drain_signals
 from buildtool.programs.buildserver.build_directory import BuildDirectory
-from buildtool.programs.buildserver.capability import AnnouncedCapability, announced, restricted
-from buildtool.programs.buildserver.options import OPTIONS, completed
-from buildtool.programs.buildserver.owner_file import FILE, load_info, load_owner_file, write_samples
-from buildtool.programs.buildserver.platforms import survey_platforms
-from buildtool.programs.buildserver.secret_files import secret_values
+from buildtool.programs.buildserver.capability import AnnouncedCapability
+from buildtool.programs.buildserver.options import OPTIONS
+from buildtool.programs.buildserver.owner_file import load_owner_file, write_samples
 from buildtool.programs.buildserver.show_info import as_json, as_text
+from buildtool.programs.buildserver.starting import Start
 from buildtool.programs.common.joining import FarmEndpoint, join, renewal, said_join_line
 from buildtool.programs.common.output import say
 from buildtool.programs.common.program import (
@@ -61,13 +58,11 @@ from buildtool.programs.common.program import (
     StopRequest,
     refuse,
     run,
-    software,
 )
 from buildtool.programs.common.reaching import Reach, joined_addresses, reach
 from buildtool.programs.common.subcommands import Subcommand, Subcommands
 from buildtool.programs.common.updating import with_command
 from buildtool.programs.doctors.buildserver import doctor, install_words
-from buildtool.project.definition import tools_named
 from buildtool.protocol.messages import Register
 
 log = Logger()
@@ -79,37 +74,10 @@ THREADS_GRACE = 5.0
 """Seconds in which threads have to end what they do when the program ends; all that matters was waited for by then."""
 
 
-def _found(
-    said: argparse.Namespace, settings: Settings, own: OwnIdentity | None = None
-) -> tuple[str, BuildDirectory, AnnouncedCapability]:
-    """Return this machine's name, its directory and what it offers. Raises UsageError, ConfigurationError."""
-    if own is not None and said.name not in ("", own.name):
-        raise UsageError(
-            f"--name {said.name!r} is not usable: this machine has joined as {own.name} (a name may also stand in "
-            f"{settings.build_dir / FILE})"
-        )
-    info = load_info(settings.build_dir)
-    name = own.name if own is not None else said.name or socket.gethostname()
-    if not is_server_name(name):
-        raise UsageError(f"--name {name!r} is not usable: {SERVER_NAME_WORDS}")
-    place = BuildDirectory(settings.build_dir / name)
-    detected = detect_machine(place.slots, tools_named(settings.projects))
-    survey, choice = survey_platforms(said.platforms, detected, cross=said.cross, path=said.toolchains)
-    everything = announced(
-        settings.projects,
-        detected,
-        max_builds=said.max_builds,
-        admin=said.admin or info.admin,
-        software=software(),
-        found=survey,
-        time_limit=said.time_limit,
-    )
-    return name, place, evolve(restricted(everything, choice), about=info.about)
-
-
 def _show_info(said: argparse.Namespace) -> int:
     settings = load_settings(said.config, secrets=False)
-    name, _, found = _found(completed(said, load_owner_file(settings.build_dir).options), settings)
+    start = Start.of(settings, said, CredentialStore(settings.build_dir / "identity"), None)
+    name, found = start.name(), start.offered(start.place())
     tools = found.detected.get("tools")
     install = install_words(settings.projects, tools if isinstance(tools, tuple) else ())
     say(as_json(name, found, install) if said.json else as_text(name, found, install))
@@ -154,12 +122,10 @@ def _complete(build_dir: Path, own: OwnIdentity) -> None:
 
 def _program(said: argparse.Namespace, settings: Settings, store: CredentialStore, own: OwnIdentity | None) -> _Program:
     """Return the program as it was said, and as the owner's file completes that. Raises BuildToolError."""
-    owners = load_owner_file(settings.build_dir)
-    said = completed(said, owners.options)
-    name, place, found = _found(said, settings, own)
-    configured = owners.addresses or (settings.addresses if own is None else joined_addresses(own))
-    addresses = addresses_meant(said.host or (), said.port, configured, use_tls=said.use_tls)
-    return _Program(settings, name, place, found, said, addresses, store, own)
+    start = Start.of(settings, said, store, own)
+    name, place = start.name(), start.place()
+    found, addresses = start.offered(place), start.addresses()
+    return _Program(settings, name, place, found, start.said, addresses, store, own, start.secrets())
 
 
 # --- serving --------------------------------------------------------------------------------------------
@@ -175,6 +141,7 @@ class _Program:
     addresses: tuple[MetaserverAddress, ...]
     store: CredentialStore
     own: OwnIdentity | None
+    secrets: tuple[bytes, ...] = field(repr=False)
 
 
 def _sources(place: BuildDirectory, pool: Executor, closing: ExitStack) -> Checkouts:
@@ -240,7 +207,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
             cpus=max(1, usable_processors() // found.max_builds),
             time_limit=None if said.time_limit is None else float(said.time_limit),
             copies=transfers,
-            secrets=secret_values(said.secret_files, program.store.key_file),
+            secrets=program.secrets,
         )
         deliveries = DeliveryQueue(Spool(place.spool, pool), link, transfers, reactor)
         server = BuildServer(_offer(settings, found), tools, link, deliveries, pool)

@@ -1,15 +1,14 @@
 """``bin/buildserver.py doctor``: what keeps this machine from building, line by line, with the mend.
 
-Tested by tests/programs/doctors/test_visiting.py.
+Tested by tests/programs/doctors/test_buildserver.py and test_visiting.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import resource
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from pathlib import Path
 
 from twisted.internet.base import ReactorBase
 
@@ -17,14 +16,13 @@ from buildtool.adapters.host.programs import find_tools
 from buildtool.adapters.tls.credentials import CredentialStore
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import BuildToolError
-from buildtool.model.access.metaserver_addresses import addresses_meant
 from buildtool.model.checkup.machine import ToolFacts, install_line, judge_open_files, judge_tools
 from buildtool.model.checkup.packages import COMMON
 from buildtool.model.checkup.verdicts import CheckResult, fine, problem
-from buildtool.programs.buildserver.options import completed
-from buildtool.programs.buildserver.owner_file import OwnerFile, load_info, load_owner_file
+from buildtool.programs.buildserver.build_directory import BuildDirectory
+from buildtool.programs.buildserver.starting import Start
+from buildtool.programs.common.joining import said_join_line
 from buildtool.programs.common.program import StopRequest, run
-from buildtool.programs.common.reaching import joined_addresses
 from buildtool.programs.doctors.visiting import MIB, Visit, disk_result, families, own_farm, report, visit
 from buildtool.project.definition import Project
 
@@ -46,22 +44,46 @@ def doctor(program: str, said: argparse.Namespace) -> int:
 
 async def _examined(said: argparse.Namespace, settings: Settings, reactor: ReactorBase, _stop: StopRequest) -> int:
     results = [fine("configuration", str(settings.path))]
-    farm, wrong = own_farm(reactor, CredentialStore(settings.build_dir / "identity"))
+    store = CredentialStore(settings.build_dir / "identity")
+    farm, wrong = own_farm(reactor, store)
     results += wrong
-    owners = OwnerFile(Path(), {})
     try:
-        owners = load_owner_file(settings.build_dir)
-        load_info(settings.build_dir)
-        said = completed(said, owners.options)
-        joined = settings.addresses if farm is None else joined_addresses(farm.own)
-        addresses = addresses_meant(said.host or (), said.port, owners.addresses or joined, use_tls=said.use_tls)
-        results += await visit(reactor, Visit(addresses, "build server", settings.transfer_port), farm)
+        said_join_line(said.join)
+        start = Start.of(settings, said, store, None if farm is None else farm.own)
+        results += start_results(start)
+        results += await visit(reactor, Visit(start.addresses(), "build server", settings.transfer_port), farm)
     except BuildToolError as error:
-        results.append(problem("options", str(error), "mend that"))
+        results.append(_wrong("options", error))
     results.append(disk_result("build_dir", settings.build_dir, LOW, NEED))
     results += tool_results(settings.projects)
     results.append(judge_open_files(_open_files(), OPEN_FILES))
     return report(results, as_json=said.json)
+
+
+def start_results(start: Start) -> list[CheckResult]:
+    """Return the verdicts on what a start would refuse: name, directory, platforms, files with secrets. Blocks."""
+    results = []
+    try:
+        place = start.place()
+        results.append(fine("machine", place.top.name))
+    except BuildToolError as error:
+        results.append(_wrong("machine", error))
+        place = BuildDirectory(start.settings.build_dir)
+    checks: list[tuple[str, Callable[[], object]]] = [
+        ("build_dir", place.check),
+        ("platforms", lambda: start.offered(place).offers),
+        ("secret files", start.secrets),
+    ]
+    for what, check in checks:
+        try:
+            check()
+        except BuildToolError as error:
+            results.append(_wrong(what, error))
+    return results
+
+
+def _wrong(what: str, error: BuildToolError) -> CheckResult:
+    return problem(what, str(error), "mend that")
 
 
 def tool_results(projects: Iterable[Project]) -> list[CheckResult]:

@@ -1,0 +1,89 @@
+"""What a build server is started with: its name, what it offers, where the metaserver is, and what is masked.
+
+Whatever keeps it from starting is raised here, so that its doctor finds the same. Covered by
+tests/programs/buildserver/test_main.py and tests/programs/doctors/test_buildserver.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import socket
+
+from attrs import evolve, frozen
+
+from buildtool.adapters.host.detectors import detect_machine
+from buildtool.adapters.tls.credentials import CredentialStore, OwnIdentity
+from buildtool.configuration.settings import Settings
+from buildtool.errors import UsageError
+from buildtool.model.access.metaserver_addresses import MetaserverAddress, addresses_meant
+from buildtool.model.names import SERVER_NAME_WORDS, is_server_name
+from buildtool.programs.buildserver.build_directory import BuildDirectory
+from buildtool.programs.buildserver.capability import AnnouncedCapability, announced, restricted
+from buildtool.programs.buildserver.options import completed
+from buildtool.programs.buildserver.owner_file import FILE, OwnerFile, load_info, load_owner_file
+from buildtool.programs.buildserver.platforms import survey_platforms
+from buildtool.programs.buildserver.secret_files import secret_values
+from buildtool.programs.common.program import software
+from buildtool.programs.common.reaching import joined_addresses
+from buildtool.project.definition import tools_named
+
+
+@frozen
+class Start:
+    """What was said of a start, as the owner's file completes it; ``own`` is as what this machine has joined."""
+
+    settings: Settings
+    said: argparse.Namespace
+    owners: OwnerFile
+    store: CredentialStore
+    own: OwnIdentity | None
+
+    @classmethod
+    def of(cls, settings: Settings, said: argparse.Namespace, store: CredentialStore, own: OwnIdentity | None) -> Start:
+        """Return the start that was said on the command line. Raises ConfigurationError for the owner's file."""
+        owners = load_owner_file(settings.build_dir)
+        return cls(settings, completed(said, owners.options), owners, store, own)
+
+    def name(self) -> str:
+        """Return what the farm knows this machine as. Raises UsageError."""
+        said, own = self.said.name, self.own
+        if own is not None and said not in ("", own.name):
+            raise UsageError(
+                f"--name {said!r} is not usable: this machine has joined as {own.name} (a name may also stand in "
+                f"{self.settings.build_dir / FILE})"
+            )
+        name: str = own.name if own is not None else said or socket.gethostname()
+        if not is_server_name(name):
+            raise UsageError(f"--name {name!r} is not usable: {SERVER_NAME_WORDS}")
+        return name
+
+    def place(self) -> BuildDirectory:
+        """Return the directory of this build server. Raises UsageError for its name."""
+        return BuildDirectory(self.settings.build_dir / self.name())
+
+    def offered(self, place: BuildDirectory) -> AnnouncedCapability:
+        """Return what this machine offers, which builds in ``place``. Blocks. Raises UsageError, ConfigurationError."""
+        said, projects = self.said, self.settings.projects
+        info = load_info(self.settings.build_dir)
+        detected = detect_machine(place.slots, tools_named(projects))
+        survey, choice = survey_platforms(said.platforms, detected, cross=said.cross, path=said.toolchains)
+        everything = announced(
+            projects,
+            detected,
+            max_builds=said.max_builds,
+            admin=said.admin or info.admin,
+            software=software(),
+            found=survey,
+            time_limit=said.time_limit,
+        )
+        return evolve(restricted(everything, choice), about=info.about)
+
+    def addresses(self) -> tuple[MetaserverAddress, ...]:
+        """Return where the metaserver is, to be tried in turn. Raises UsageError."""
+        own, said = self.own, self.said
+        configured = self.owners.addresses or (self.settings.addresses if own is None else joined_addresses(own))
+        return addresses_meant(said.host or (), said.port, configured, use_tls=said.use_tls)
+
+    def secrets(self) -> tuple[bytes, ...]:
+        """Return the values that are masked in logs. Raises ConfigurationError."""
+        return secret_values(self.said.secret_files, self.store.key_file)

@@ -1,0 +1,81 @@
+"""The build server's doctor finds whatever its start would refuse: both ask the same checks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from buildtool.adapters.tls.certificates import certificate_text, client_certificate, new_authority
+from buildtool.adapters.tls.credentials import CredentialStore
+from buildtool.configuration.settings import ENVIRONMENT, load_settings
+from buildtool.model.checkup.verdicts import CheckVerdict
+from buildtool.programs.buildserver.main import COMMAND_LINE, main
+from buildtool.programs.buildserver.starting import Start
+from buildtool.programs.doctors.buildserver import start_results
+from buildtool.protocol.enrolment import Credentials
+
+
+@pytest.fixture
+def builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the directory of a machine that has joined as attic."""
+    for name in ("BUILDTOOL_CONFIG", *ENVIRONMENT):
+        monkeypatch.delenv(name, raising=False)
+    found = tmp_path / "builds"
+    monkeypatch.setenv("BUILDTOOL_BUILD_DIR", str(found))
+    authority, store = new_authority("farm", time.time()), CredentialStore(found / "identity")
+    made = client_certificate(authority, store.key().public_key(), "attic", time.time(), 3600.0)
+    roots = (certificate_text([authority.certificate]).decode(),)
+    store.keep(Credentials("attic", "build server", certificate_text([made]).decode(), 0.0, roots), [("127.0.0.1", 1)])
+    return found
+
+
+@pytest.fixture
+def troubles(builds: Path) -> Callable[[str], dict[str, str]]:
+    """Return what would keep a start from its work where the owner's file says this."""
+
+    def examine(text: str) -> dict[str, str]:
+        (builds / "buildserver.toml").write_text(text)
+        store = CredentialStore(builds / "identity")
+        _, said = COMMAND_LINE.parse(["doctor"])
+        found = start_results(Start.of(load_settings(secrets=False), said, store, store.load()))
+        return {one.what: one.words for one in found if one.verdict is CheckVerdict.PROBLEM}
+
+    return examine
+
+
+def refusal(capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the line with which a start ends."""
+    assert main([]) == 2
+    return capsys.readouterr().err.removeprefix("buildserver.py: ").rstrip("\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "words"),
+    [
+        ('name = "rita"\n', "machine", "has joined as attic"),
+        ('platforms = ["plan9"]\n', "platforms", "is no platform"),
+        ('toolchains = "none.toml"\n', "platforms", "none.toml"),
+        ('secret_files = ["nope"]\n', "secret files", "nope cannot be read"),
+    ],
+)
+def test_what_the_start_refuses_the_doctor_tells_in_the_same_words(
+    text: str, what: str, words: str, troubles: Callable[[str], dict[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = troubles(text)
+    assert set(found) == {what}
+    assert words in found[what]
+    assert refusal(capsys) == found[what]
+
+
+def test_everything_that_is_wrong_is_told_at_once(
+    troubles: Callable[[str], dict[str, str]], builds: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert troubles("") == {}
+    found = troubles('name = "rita"\nplatforms = ["plan9"]\nsecret_files = ["nope"]\n')
+    assert set(found) == {"machine", "platforms", "secret files"}
+    (builds / "attic").write_text("a file in the place of the directory")
+    assert "Not a directory" in troubles("")["build_dir"]
+    assert refusal(capsys).startswith("build_dir: cannot write in")
