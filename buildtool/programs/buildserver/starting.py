@@ -30,7 +30,7 @@ from buildtool.project.definition import tools_named
 
 @frozen
 class Start:
-    """What was said of a start, as the owner's file completes it; ``own`` is as what this machine has joined."""
+    """A start as it was said, and as the owner's file completes it; ``own`` is whom this machine has joined as."""
 
     settings: Settings
     said: argparse.Namespace

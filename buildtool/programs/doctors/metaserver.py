@@ -54,7 +54,7 @@ def doctor(load: Callable[[], Settings], said: argparse.Namespace) -> int:
     results = [
         _projects(settings),
         *(judge_name(name_facts(host)) for host in _hosts(settings)),
-        *_ports(settings),
+        *_ports(settings, web=said.web),
         *_keys(settings.state_dir / KEYS, time.time()),
         *_own_certificate(settings, time.time()),
         _database(settings.state_dir / DATABASE),
@@ -82,17 +82,32 @@ def _hosts(settings: Settings) -> list[str]:
     return list(dict.fromkeys(one for one in (*(address.host for address in settings.addresses), *urls) if one))
 
 
-def _ports(settings: Settings) -> list[CheckResult]:
-    """Return the verdicts on the ports: a metaserver that runs answers there, else nobody else may."""
+def _ports(settings: Settings, *, web: bool) -> list[CheckResult]:
+    """Return the verdicts on the ports: a metaserver that runs answers there, else nobody else may.
+
+    Whether pages are served is said at a start only: without ``web`` that port is no more than a warning.
+    """
     runs = settings.state_dir.is_dir() and is_locked(settings.state_dir)
     parts = [Part.CONTROL]
     if not settings.needs_keys or settings.transfer_apart:  # else transfers are on the control port
         parts.append(Part.TRANSFER)
-    return [_port(settings.place(part), f"{part.value}_port", runs=runs) for part in parts]
+    if web:
+        parts.append(Part.WEB)
+    results = [_port(settings.place(part), f"{part.value}_port", runs=runs) for part in parts]
+    pages = settings.place(Part.WEB)
+    if not web and not runs and (why := _unusable(pages)):
+        where = _where(pages, "web_port")
+        mend = "a start with --web needs it: end what listens there (ss -ltnp), unless that is bin/webserver"
+        results.append(warning("port", f"{where} cannot be used ({why})", mend))
+    return results
+
+
+def _where(place: Place, name: str) -> str:
+    return f"{name} {place.bind if place.bind.startswith(UNIX) else at_port(place.bind, place.port)}"
 
 
 def _port(place: Place, name: str, *, runs: bool) -> CheckResult:
-    where = f"{name} {place.bind if place.bind.startswith(UNIX) else at_port(place.bind, place.port)}"
+    where = _where(place, name)
     if not runs:
         why = _unusable(place)
         if not why:

@@ -182,8 +182,8 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
             "check-config --config /etc/buildtool/config.py", _check_config, options=("--json",),
         ),
         Subcommand(
-            "doctor", "look at all that keeps the metaserver from its work, and say how to mend it", "doctor --json",
-            _doctor, options=("--json",),
+            "doctor", "look at all that keeps the metaserver from its work, and say how to mend it", "doctor --web",
+            _doctor, options=("--web", "--json"),
         ),
         Subcommand(
             "mail-test", "send one mail to ADDRESS now, and say how it went", "mail-test you@example.org",

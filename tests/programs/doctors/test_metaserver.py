@@ -54,14 +54,18 @@ def doctor(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
         "def plan(wanted):\n    return Plan([Command(['make'])], ['x'])\n"
         "project = Project('lua', ProjectOptions((), ()), Recipe(1, plan), lambda source: 'https://git.example/x.git')\n"
     )
-    ports = {"BUILDTOOL_PB_PORT": free_port(), "BUILDTOOL_TRANSFER_PORT": free_port()}
+    ports = {
+        "BUILDTOOL_PB_PORT": free_port(),
+        "BUILDTOOL_TRANSFER_PORT": free_port(),
+        "BUILDTOOL_WEB_PORT": free_port(),
+    }
     for name, port in ports.items():
         monkeypatch.setenv(name, str(port))
     monkeypatch.setenv("BUILDTOOL_STATE_DIR", str(state))
 
-    def examine(text: str = "projects = [load('one.py')]\n", *, well: bool) -> dict[str, dict[str, str]]:
+    def examine(text: str = "projects = [load('one.py')]\n", *words: str, well: bool) -> dict[str, dict[str, str]]:
         (tmp_path / "config.py").write_text(text)
-        code = main(["doctor", "--json", "--config", str(tmp_path / "config.py")])
+        code = main(["doctor", "--json", *words, "--config", str(tmp_path / "config.py")])
         told: dict[str, Any] = json.loads(capsys.readouterr().out)
         assert (code, told["ok"]) == ((0, True) if well else (1, False)), told
         found: dict[str, dict[str, str]] = {}
@@ -106,6 +110,18 @@ def test_a_port_that_another_program_has_and_one_that_a_running_metaserver_does_
         found = doctor(well=False)
         lock.close()
     assert "the metaserver runs, but transfer_port" in found["port"]["words"]
+
+
+def test_the_web_port_is_needed_by_a_start_with_web_only(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        monkeypatch.setenv("BUILDTOOL_WEB_PORT", str(taken.getsockname()[1]))
+        found = doctor(well=True)["port"]
+        assert found["verdict"] == "warning"
+        assert "--web" in found["mend"]
+        assert "web_port 127.0.0.1:" in doctor("projects = [load('one.py')]\n", "--web", well=False)["port"]["words"]
+    assert doctor("projects = [load('one.py')]\n", "--web", well=True)["port"]["verdict"] == "ok"
 
 
 def test_keys_that_others_can_read_that_are_damaged_or_expired(doctor: Doctor, state: Path) -> None:
