@@ -101,6 +101,7 @@ class Worktrees:
         self._making = Lock()
         self._locks: dict[Path, DeferredLock] = {}
         self._tags: dict[str, dict[str, Tag]] = {}
+        self._silent: set[str] = set()
         self._reaching: OrderedDict[tuple[str, str], tuple[dict[str, Tag], dict[str, Tag]]] = OrderedDict()
 
     async def checkout(self, url: str, commit: str, slot: int, copy: SourceCopy | None = None) -> Path:
@@ -180,9 +181,16 @@ class Worktrees:
                     break
                 await self._mirror.refresh(url)
             except RepositoryUnreachable as error:
-                log.warn("the tags of {url} are those of before: {why}", url=mask(url), why=str(error))
+                if url not in self._silent:  # a private origin refuses this machine at each build
+                    self._silent.add(url)
+                    log.warn(
+                        "the tags of {url} are those that came with its commits, until it tells them: {why}",
+                        url=mask(url),
+                        why=str(error),
+                    )
                 return self._tags[url] if url in self._tags else await self._mirror.tags.kept(mirror)
             self._tags[url] = listed
+        self._silent.discard(url)
         return self._tags.get(url, {})
 
     def _tags_that_reach(self, place: _Place) -> dict[str, Tag]:

@@ -25,6 +25,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from twisted.logger import capturedLogs, formatEvent
 
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
@@ -653,8 +654,17 @@ def test_the_tags_are_those_of_before_while_the_origin_is_away(machine: Machine)
     commit = machine.origin.commit()
     machine.origin.git("tag", "v1")
     machine.checkout(commit)
-    machine.origin.path.rename(machine.origin.path.with_name("away"))
-    assert machine.said(machine.checkout(commit), "tag", "-l") == "v1"
+    away = machine.origin.path.with_name("away")
+    with capturedLogs() as lines:
+        for times_said in (1, 2):
+            machine.origin.path.rename(away)
+            for _ in range(3):
+                assert machine.said(machine.checkout(commit), "tag", "-l") == "v1"
+            told = [one for one in lines if "those that came with its commits" in (formatEvent(one) or "")]
+            assert len(told) == times_said, "once, and again after it had told them"
+            away.rename(machine.origin.path)
+            machine.checkout(commit)
+    machine.origin.path.rename(away)
     machine.restarted()
     assert machine.said(machine.checkout(commit), "tag", "-l") == "v1"
 
