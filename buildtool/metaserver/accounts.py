@@ -23,6 +23,7 @@ from buildtool.model.access.burnt import burnt_in, reapplied
 from buildtool.model.access.enrolment import Book, Change, Invite
 from buildtool.model.access.identities import Identity, KeyState, token_digest
 from buildtool.model.access.join_line import JoinLine
+from buildtool.model.access.rights import known_platform
 from buildtool.model.addresses import valid_address
 from buildtool.model.names import SERVER_NAME_WORDS, is_server_name
 from buildtool.model.principal import Principal, PrincipalRole, Scope
@@ -373,6 +374,5 @@ def _understood(message: messages.InviteOne) -> Invite:
     owner = valid_address(message.owner) if message.owner else ""
     if role is PrincipalRole.REQUESTER and not owner:
         raise errors.UsageError("a requester is invited with an e-mail address (--owner): builds are theirs by it")
-    return Invite(
-        message.name, role, message.lasts, owner, message.replaces, Scope(message.projects, message.platforms)
-    )
+    platforms = tuple(dict.fromkeys(map(known_platform, message.platforms)))
+    return Invite(message.name, role, message.lasts, owner, message.replaces, Scope(message.projects, platforms))

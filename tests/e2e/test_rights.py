@@ -51,6 +51,10 @@ def test_an_owner_and_an_operator_act_over_the_network_as_far_as_the_table_says(
     done = program(keyed, "startcompile.py", "drain", "attic", "--reason", "lunch", **ben)
     assert done.stdout.startswith("build server attic is drained: nothing runs there"), done.stderr
     assert operate(keyed, "abort", "--project", "greeter", "--dry-run") == "0 builds are open that you may abort"
+    mistyped = program(keyed, "metaserver", "invite", "lim", "--project", "greetr")
+    assert (mistyped.returncode, mistyped.stderr) == (
+        2, "metaserver: unknown project 'greetr': did you mean greeter?\n",
+    )  # fmt: skip
 
     told = json.loads(program(keyed, "startcompile.py", "status", "--json", **zoe).stdout)
     assert [(one["server"], one["state"], one["reason"]) for one in told["stands"]] == [("attic", "paused", "lunch")]

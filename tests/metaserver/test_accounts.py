@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import pytest
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -145,6 +145,16 @@ def test_what_cannot_be_invited_is_refused_in_words(asked: tuple[str, str, float
     name, role, lasts, owner = asked
     with pytest.raises(UsageError, match=re.escape(words)):
         done(World().accounts.invite(OPERATOR, messages.InviteOne(name, role, lasts, owner, False, (), ())))
+
+
+def test_a_platform_of_an_invitation_is_known_and_written_in_its_one_form() -> None:
+    world = World()
+    asked = messages.InviteOne("attic", "build server", DAY, platforms=("pcc",))
+    with pytest.raises(UsageError, match="did you mean 'ppc'"):
+        done(world.accounts.invite(OPERATOR, asked))
+    done(world.accounts.invite(OPERATOR, evolve(asked, platforms=("powerpc", "ppc"))))
+    (made,) = world.accounts.book.invitations.values()
+    assert made.limits.platforms == ("ppc",)
 
 
 def test_who_is_revoked_ends_at_once_and_never_comes_back_also_where_the_database_forgot_it() -> None:

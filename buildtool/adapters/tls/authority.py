@@ -267,6 +267,12 @@ def decrypt_authorities(directory: Path, passphrase: bytes, disk: Disk) -> int:
     return count
 
 
+def encrypted_authorities(directory: Path, disk: Disk) -> list[Path]:
+    """Return the files with authorities whose keys are encrypted, as in a backup. Raises OSError."""
+    paths = (directory / name for name in authority_files(directory, disk))
+    return [path for path in paths if is_encrypted(read_whole(disk, path, PEM_LIMIT))]
+
+
 def authority_files(directory: Path, disk: Disk) -> list[str]:
     """Return the names of the files with authorities in a directory, none where it is not there. Raises OSError."""
     try:

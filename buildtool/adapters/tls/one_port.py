@@ -200,11 +200,14 @@ class _Beginning(Protocol):
             self._spoken.dataReceived(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Hand over the end, or log once in a while why there was no beginning."""
+        """Hand over the end, or log once in a while why there was no beginning.
+
+        A peer that says nothing and leaves only looks whether the port is open, as doctors and watchers do.
+        """
         self._port.ended(self.asker.address)
         if self._spoken is not None:
             self._spoken.connectionLost(reason)
-        elif self._leave():
+        elif self._leave() and not self.transport.silent:
             self._complain(reason.getErrorMessage())
 
     def drop(self, why: str) -> None:
@@ -230,6 +233,8 @@ class _PlainSpokenToo(TLSMemoryBIOProtocol):
 
     heard = False
     """Whether the peer has begun to speak TLS."""
+    silent = True
+    """Whether nothing came at all."""
     _ending: IDelayedCall | None = None
 
     _hello: bytes | None = b""
@@ -247,6 +252,7 @@ class _PlainSpokenToo(TLSMemoryBIOProtocol):
         if self._beginning.over:
             super().dataReceived(data)
             return
+        self.silent = False
         if not self.heard and data[:1] != bytes((_RECORD,)):
             self.say_plainly(PLAIN)
             return

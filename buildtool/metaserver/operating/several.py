@@ -16,7 +16,7 @@ from buildtool.errors import BuildToolError, InternalError, StorageUnavailable, 
 from buildtool.metaserver.authorised import Permissions
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.farm_status import shortened
-from buildtool.model.access.rights import Act, Subject, platform_name, platform_names
+from buildtool.model.access.rights import Act, Subject, known_platform, platform_names
 from buildtool.model.addresses import valid_address
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import Build, BuildSpec, BuildState, Request
@@ -97,7 +97,8 @@ class SeveralService:
         for name in message.projects:
             if name not in known or not self.permissions.sees(by, name):
                 self.permissions.settings.project(name, by)
-        platforms = frozenset(map(platform_name, message.platforms))
+        there = {name for one in self.broker.state.builds.values() for name in platform_names(one.spec.platform)}
+        platforms = frozenset(known_platform(one, there) for one in message.platforms)
         people = frozenset(valid_address(one).lower() for one in message.people)
         return Selection(frozenset(message.projects), platforms, people, message.until)
 

@@ -5,6 +5,7 @@ People are named by a role, by the name of their key, by an e-mail address or by
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -24,6 +25,12 @@ WRITTEN = "everybody, nobody, a role, the name of a key, an e-mail address, or @
 
 _ROLES: Mapping[str, PrincipalRole] = MappingProxyType(
     {role.value: role for role in (PrincipalRole.VISITOR, PrincipalRole.REQUESTER, PrincipalRole.OBSERVER)}
+)
+
+_WORDS = ("everybody", "nobody", *_ROLES)
+_SYNONYMS: Mapping[str, str] = MappingProxyType(
+    dict.fromkeys(("all", "any", "anybody", "anyone", "everyone"), "everybody")
+    | dict.fromkeys(("none", "noone", "nothing"), "nobody")
 )
 
 
@@ -85,8 +92,17 @@ def read_audience(value: object) -> Audience:
         elif word != "nobody":
             if not is_server_name(word):
                 raise UsageError(f"{word!r:.60} is not {WRITTEN}")
+            _check_meant(word)
             names.add(word)
     return Audience(roles=frozenset(roles), names=frozenset(names), addresses=frozenset(addresses))
+
+
+def _check_meant(word: str) -> None:
+    """Raise UsageError for what is more likely a word that was mistyped than the name of a key."""
+    near = difflib.get_close_matches(word.lower(), _WORDS, n=1, cutoff=0.8) if word.isalpha() else []
+    meant = _SYNONYMS.get(word.lower()) or (near[0] if near else "")
+    if meant:
+        raise UsageError(f"{word!r:.60} is not {WRITTEN}: did you mean {meant!r}?")
 
 
 def _address(word: str) -> str:

@@ -16,13 +16,13 @@ from attrs import evolve, field, frozen
 
 from buildtool.errors import Unauthorised, UsageError
 from buildtool.model.options import Canonical
-from buildtool.model.platforms import canonical_arch
+from buildtool.model.platforms import ALIASES, ARCHES, canonical_arch
 from buildtool.model.principal import UNLIMITED, Principal, PrincipalRole
 from buildtool.model.servers import QuickEnum
 
 E = TypeVar("E")
 
-__all__ = ["RIGHTS", "Act", "Extent", "Rights", "Subject", "platform_name", "platform_names"]
+__all__ = ["RIGHTS", "Act", "Extent", "Rights", "Subject", "known_platform", "platform_name", "platform_names"]
 
 
 class Act(QuickEnum):
@@ -263,7 +263,18 @@ def platform_name(text: str) -> str:
     return f"{system}-{canonical_arch(arch)}" if dash and system in _SYSTEMS else canonical_arch(text)
 
 
-_SYSTEMS = frozenset({"linux", "darwin", "windows", "freebsd", "openbsd", "netbsd"})
+def known_platform(text: str, there: Collection[str] = ()) -> str:
+    """Return a platform's name in its one form: one that is known, or of those ``there``. Raises UsageError."""
+    name = platform_name(text)
+    known = (*there, *ARCHES, *ALIASES, *_SYSTEMS, *(f"{one}-{arch}" for one in _SYSTEMS for arch in ARCHES))
+    if name in known:
+        return name
+    near = difflib.get_close_matches(text.strip().lower(), known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "it is an architecture, a system or both, as in 'linux-ppc'"
+    raise UsageError(f"there is no platform {text!r:.60}: {hint}")
+
+
+_SYSTEMS = ("linux", "darwin", "windows", "freebsd", "openbsd", "netbsd")
 
 
 def _who(by: Principal) -> str:
@@ -285,8 +296,9 @@ def _changes(changes: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[Princip
         for said, extent_name in wanted.items():
             word, _, platform = said.partition(" on ") if isinstance(said, str) else (said, "", "")
             act, extent = _found(_NAMED, word, "act"), _found(_EXTENTS, extent_name, "extent")
+            name = known_platform(platform) if platform else ""
             for role in found:
-                yield role, act, platform_name(platform), extent
+                yield role, act, name, extent
 
 
 def _found(known: Mapping[str, E], name: object, what: str) -> E:

@@ -23,7 +23,7 @@ from buildtool.adapters.network.probes import name_facts, port_facts
 from buildtool.adapters.sql.sqlite import there_is
 from buildtool.adapters.storage.directory_lock import DATABASE, is_locked
 from buildtool.adapters.storage.filesystem import RealDisk
-from buildtool.adapters.tls.authority import KEYS, SERVER, read_identity
+from buildtool.adapters.tls.authority import KEYS, SERVER, encrypted_authorities, read_identity
 from buildtool.adapters.tls.certificates import key_id, life_of, read_certificate, read_pem
 from buildtool.configuration.port_settings import UNIX, Part, Place
 from buildtool.configuration.settings import Settings, check_projects
@@ -155,6 +155,9 @@ def _keys(directory: Path, now: float) -> list[CheckResult]:
         return [fine("keys", f"{directory} is made at the first start that needs keys")]
     results, disk = [], RealDisk()
     try:
+        if closed := encrypted_authorities(directory, disk):
+            mend = "bin/metaserver restore --passphrase-file FILE makes it usable"
+            return [problem("keys", f"{closed[0]} is encrypted, as in a backup", mend)]
         paths = sorted(directory.glob("*.pem"))
         for path in paths:
             identity, _ = read_identity(path, disk)

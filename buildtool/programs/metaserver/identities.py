@@ -25,15 +25,16 @@ from buildtool.adapters.tls.peers import KeyHolders
 from buildtool.adapters.tls.signer import FarmSigner
 from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.configuration.current import CurrentConfiguration
-from buildtool.errors import ConfigurationError
+from buildtool.errors import ConfigurationError, UnknownProject
 from buildtool.metaserver.accounts import AccountService, open_accounts
 from buildtool.model.access.identities import Identity, KeyState
 from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.model.properties import nearest
 from buildtool.model.records import AuditEvent
 from buildtool.ports.common import Clock, Executor
 from buildtool.ports.metaserver import BrokerStore, Handlers
 from buildtool.programs.metaserver.access.restoring import lost_authority
-from buildtool.protocol.enrolment import RotateAuthority
+from buildtool.protocol.enrolment import InvitationLine, InviteOne, RotateAuthority
 from buildtool.protocol.operator import ActionResult
 
 log = Logger()
@@ -76,7 +77,15 @@ class FarmIdentities:
     @property
     def operating(self) -> Handlers:
         """What an operator may ask."""
-        return {**self.accounts.operating, RotateAuthority: self._rotate}
+        return {**self.accounts.operating, RotateAuthority: self._rotate, InviteOne: self._invite}
+
+    async def _invite(self, by: Principal, message: InviteOne) -> InvitationLine:
+        """Invite for projects that are configured. Raises UnknownProject, and what ``AccountService.invite`` does."""
+        known = [one.name for one in self.configuration.settings.projects]
+        for name in message.projects:
+            if name not in known:
+                raise UnknownProject(f"unknown project {name!r}{nearest(name, known)}")
+        return await self.accounts.invite(by, message)
 
     async def _rotate(self, by: Principal, message: RotateAuthority) -> ActionResult:
         told = await self.accounts.rotate(by, message)

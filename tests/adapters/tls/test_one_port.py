@@ -35,6 +35,7 @@ from buildtool.adapters.tls.one_port import ALERT, CAME_TO_NOTHING, OnePort, lis
 from buildtool.concurrency.asker import Asker
 from buildtool.errors import LimitReached
 from tests.adapters.control.wires import turn
+from tests.support import logs
 
 HOUR = 3600.0
 
@@ -237,6 +238,18 @@ class OnePortTests(TestCase):
         self.assertEqual((there.value(), there.disconnecting), (b"", False))
         clock.advance(10)
         self.assertTrue(there.disconnected or there.disconnecting)
+
+    def test_who_only_looks_whether_the_port_is_open_is_no_line_in_the_log(self) -> None:
+        clock = Clock()
+        factory = listening(self.tls, OnePort({ANY_HTTP: Speaking("http")}, clock, ViolationLog(clock)))
+        with logs.listening() as said:
+            for first in (b"", b"GET / HTTP/1.0\r\n\r\n"):
+                self.assertEqual(said, [])
+                made = factory.buildProtocol(IPv4Address("TCP", "10.0.0.1", 1))
+                made.makeConnection(StringTransport())
+                made.dataReceived(first) if first else None
+                made.connectionLost(Failure(ConnectionDone()))
+        self.assertIn("ended before it began", said[0])
 
     def test_handshakes_are_made_in_slices_and_strangers_take_none_of_the_time_of_those_who_are_known(self) -> None:
         clock = Clock()

@@ -118,6 +118,7 @@ class CancellingTests(SeveralCase):
         assert "unknown project 'luu'; there is lua" in str(
             self.failureResultOf(self.late(ANN, projects=("luu",)), UnknownProject).value
         )
+        assert "did you mean 'ppc'" in str(self.failureResultOf(self.late(ANN, platforms=("pcc",)), UsageError).value)
 
     def test_one_call_ends_no_more_than_it_may_and_says_that_there_are_more(self) -> None:
         self.several.most = 3

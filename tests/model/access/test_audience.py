@@ -43,3 +43,12 @@ def test_what_names_nobody_is_told_in_one_line(said: object) -> None:
     with pytest.raises(UsageError) as refused:
         read_audience(said)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"), [("nobdy", "nobody"), ("all", "everybody"), ("requestor", "requester"), ("none", "nobody")]
+)
+def test_a_word_that_was_mistyped_is_taken_for_no_key_s_name(said: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=f"did you mean '{meant}'"):
+        read_audience(["anna", said])
+    assert read_audience(f"{said}-1").names == {f"{said}-1"}

@@ -15,6 +15,7 @@ from buildtool.model.access.rights import (
     Extent,
     Rights,
     Subject,
+    known_platform,
     platform_name,
     platform_names,
 )
@@ -167,3 +168,13 @@ def test_a_platform_is_named_in_one_form(text: str, name: str) -> None:
 def test_a_platform_has_the_names_of_its_system_its_arch_and_both() -> None:
     assert platform_names((("arch", "ppc"), ("libc", "glibc"), ("os", "linux"))) == {"ppc", "linux", "linux-ppc"}
     assert platform_names(()) == frozenset()
+
+
+def test_a_platform_that_there_is_not_is_refused_with_the_nearest_name() -> None:
+    for said, near in (("pcc", "ppc"), ("linux-ppcc", "linux-ppc"), ("amd46", "amd64"), ("lunix", "linux")):
+        with pytest.raises(UsageError, match=f"did you mean '{near}'"):
+            RIGHTS.with_changes({"requester": {f"force on {said}": "nothing"}})
+    with pytest.raises(UsageError, match="there is no platform 'zzz'"):
+        known_platform("zzz")
+    assert known_platform("Linux-amd64") == "linux-x86_64"
+    assert known_platform("zos", ["zos"]) == "zos"

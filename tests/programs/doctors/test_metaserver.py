@@ -135,6 +135,10 @@ def test_keys_that_others_can_read_that_are_damaged_or_expired(doctor: Doctor, s
     (state / "tls" / "server.pem").unlink()
     authority.server(["127.0.0.1"], time.time() - 40 * DAY)
     assert "server.pem has expired" in doctor(well=False)["certificate"]["words"]
+    (state / "tls" / "authority-1.pem").write_text("-----BEGIN ENCRYPTED PRIVATE KEY-----\n")
+    told = doctor(well=False)["keys"]
+    assert "is encrypted" in told["words"]
+    assert told["mend"] == "bin/metaserver restore --passphrase-file FILE makes it usable"
     (state / "tls" / "authority-1.pem").write_text("x")
     assert "backup" in doctor(well=False)["keys"]["mend"]
 

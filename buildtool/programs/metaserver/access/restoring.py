@@ -1,6 +1,6 @@
 """What the operator settles after a state directory was put back or copied: which of its keys are believed.
 
-Tested by tests/e2e/test_restore.py.
+Tested by tests/programs/metaserver/access/test_restoring.py and tests/e2e/test_restore.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.adapters.storage.directory_lock import DATABASE
 from buildtool.adapters.storage.filesystem import Disk, RealDisk, storage_unavailable
 from buildtool.adapters.tls import burnt_file
-from buildtool.adapters.tls.authority import KEYS, authority_files, decrypt_authorities
+from buildtool.adapters.tls.authority import KEYS, authority_files, decrypt_authorities, encrypted_authorities
 from buildtool.adapters.tls.burnt_file import add_burnt, read_file
 from buildtool.adapters.tls.confirmed_keys import ConfirmedKeys
 from buildtool.errors import ConfigurationError, UsageError
@@ -77,7 +77,7 @@ class Restoring:
         book.take(reapplied(book, burnt).rows)
         believed = [one for one in book.keys.values() if one.state is not KeyState.REVOKED]
         confirm = confirm or self.revocations is not None
-        decrypted = self._open_authority(place, needed=bool(believed) and confirm)
+        decrypted = self._open_authority(place, needed=bool(believed) and confirm, used=confirm)
         if confirm:
             self._keep(place / burnt_file.NAME, burnt)
             ConfirmedKeys(place, self.disk).confirm(_who())
@@ -117,15 +117,19 @@ class Restoring:
         except OSError as error:
             raise storage_unavailable(f"write {own}", error) from error
 
-    def _open_authority(self, place: Path, *, needed: bool) -> int:
+    def _open_authority(self, place: Path, *, needed: bool, used: bool) -> int:
         """Make the authority usable; return how many of its keys were encrypted.
 
-        Raises ConfigurationError where it is ``needed`` and not there.
+        Raises ConfigurationError where it is ``needed`` and not there, or is to be ``used`` and still encrypted.
         """
         try:
             count = 0 if self.passphrase is None else decrypt_authorities(place, self.passphrase, self.disk)
             if needed and not authority_files(place, self.disk) and not self.new_authority:
                 raise ConfigurationError(lost_authority(place, "--new-authority"))
+            if used and (closed := encrypted_authorities(place, self.disk)):
+                raise ConfigurationError(
+                    f"{closed[0]} is encrypted, as in a backup: say --passphrase-file FILE too; nothing is confirmed"
+                )
         except OSError as error:
             raise storage_unavailable(f"read the authority in {place}", error) from error
         return count
