@@ -66,6 +66,7 @@ def test_why_in_words_for_people(running: Control) -> None:
     running.control("refuse-anna").write_text("not before midnight")
     running.server("anna")
     asked = running.ask("ann@example.org")
+    running.farm.programs[0].wait_for("declined by anna")
     done = running.farm.request("--why", asked["cancel_id"])
     assert done.returncode == 0
     assert "anna" in done.stdout
