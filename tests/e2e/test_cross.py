@@ -165,6 +165,7 @@ def cross_compiling(running: Control, name: str, directory: Path) -> None:
     machine = platform.machine()
     require_that(present=machine == "x86_64", what=f"this machine is {machine}", remedy="run this test on x86_64")
     require("x86_64-linux-gnu-gcc", "gcc")
+    running.farm.extra.pop("PATH", None)  # which has this machine's own compiler by its plain name alone
     toolchains = directory / f"{name}.toml"
     toolchains.write_text('platforms = ["cross"]\n[[toolchain]]\ntriple = "x86_64-linux-gnu"\n')
     running.server(name, "--toolchains", str(toolchains))

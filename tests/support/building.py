@@ -12,7 +12,7 @@ PROGRAMS = """
     sh bash cat chmod cp dd echo env false grep head kill ln ls mkdir mkfifo mv nohup printf ps rm sed seq setsid sleep
     sync tail test touch tr true truncate wc
     ar as cc gcc ld make
-    git git-lfs svn svnadmin ssh
+    git git-lfs svn svnadmin svnversion ssh
 """.split()
 
 
