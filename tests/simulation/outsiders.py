@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @define(eq=False)
-class Outsider:
+class Outsider(ABC):
     """Somebody who tries again and again, in ``_live``; ``life`` is that of their program, and has their name."""
 
     world: World
@@ -35,8 +36,9 @@ class Outsider:
         self.life.ended = True
         self.world.network.machine_gone(self.life, silently=False)
 
+    @abstractmethod
     async def _live(self) -> None:
-        raise NotImplementedError
+        """Try again and again until the troubles end."""
 
     def _wrong(self, failure: Failure) -> None:
         self.world.watch.wrong(f"{self.life.name} met a defect: {failure}")
