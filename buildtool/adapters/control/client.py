@@ -23,7 +23,7 @@ from buildtool.adapters.control.connection import Guarded
 from buildtool.adapters.network.in_turn import InTurn, Way
 from buildtool.adapters.network.violation_log import ViolationLog
 from buildtool.adapters.tls.contexts import CONTROL
-from buildtool.adapters.tls.words import JOIN, OTHER_PROTOCOL, TLS_ERRORS, tls_words
+from buildtool.adapters.tls.words import OTHER_PROTOCOL, TLS_ERRORS, tls_words, way_in
 from buildtool.errors import BuildToolError, DecodeError, ProtocolMismatch, Unauthorised, Unavailable
 from buildtool.protocol import codec
 from buildtool.protocol.calls import CALLED, NEWS, OPERATOR, Calls
@@ -193,7 +193,7 @@ async def _greeted(way: Way, hello: Hello, clock: IReactorTime, within: float) -
     endpoint, where = way.endpoint, way.where
     broker = await _connected(endpoint, where, clock, within)
     try:
-        await _speaking(broker, way, clock, within)
+        await _speaking(broker, way, hello.role, clock, within)
         answer = await _hello(broker, hello, clock, within)
         if type(answer) is not tuple or len(answer) != 2 or not isinstance(answer[0], pb.RemoteReference):  # noqa: PLR2004
             raise _refusal(answer, where)  # noqa: TRY301 - told apart below from what is no answer
@@ -227,7 +227,7 @@ async def _connected(endpoint: IStreamClientEndpoint, where: str, clock: IReacto
         raise Unavailable(f"no metaserver answers at {where}: {problem}") from problem
 
 
-async def _speaking(broker: Guarded, way: Way, clock: IReactorTime, within: float) -> None:
+async def _speaking(broker: Guarded, way: Way, role: str, clock: IReactorTime, within: float) -> None:
     """Wait until both sides have agreed to speak Perspective Broker. Raises Unavailable, Unauthorised."""
     try:
         await broker.ready.addTimeout(within, clock)
@@ -238,7 +238,7 @@ async def _speaking(broker: Guarded, way: Way, clock: IReactorTime, within: floa
     except error.ConnectionClosed as problem:
         if broker.meets_tls:
             raise Unauthorised(
-                f"the metaserver at {way.where} speaks TLS, and serves nobody without a key: {JOIN}"
+                f"the metaserver at {way.where} speaks TLS, and serves nobody without a key: {way_in(role)}"
             ) from (problem)
         raise Unavailable(f"{broker.why}, as a metaserver does that has no descriptor left, {_KEY}") from problem
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from attrs import define, evolve, frozen
 
 from buildtool.adapters.tls.certificates import key_id, life_of
-from buildtool.adapters.tls.words import JOIN, LOG_IN
+from buildtool.adapters.tls.words import way_in
 from buildtool.errors import CertificateExpired, Unauthorised
 from buildtool.model.access.identities import Identity
 from buildtool.model.access.visitors import holder_of
@@ -53,8 +53,7 @@ class KeyHolders:
             return evolve(stranger, role=PrincipalRole.JOINING)
         shown = peer_key(transport)
         if shown is None:
-            by_mail = f", or {LOG_IN}" if hello.role == PrincipalRole.REQUESTER.value else ""
-            raise Unauthorised(f"this metaserver serves nobody without a key: {JOIN}{by_mail}")
+            raise Unauthorised(f"this metaserver serves nobody without a key: {way_in(hello.role)}")
         identity = await self.known(stranger, shown.key)
         somebody = holder_of(identity, stranger)
         if hello.role == PrincipalRole.RENEWING.value:

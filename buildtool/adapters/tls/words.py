@@ -8,6 +8,7 @@ from __future__ import annotations
 from OpenSSL import SSL
 from service_identity import VerificationError
 
+from buildtool.model.principal import PrincipalRole
 from buildtool.model.text import duration_words, moment_words
 
 TLS_ERRORS = (SSL.Error, VerificationError)
@@ -22,6 +23,12 @@ UNBELIEVED = "certificate verify failed"
 JOIN = "join first, with the line that the operator's `bin/metaserver invite NAME` prints"
 
 LOG_IN = "log in with a code that is mailed to you: `bin/startcompile.py login ADDRESS`"
+
+
+def way_in(role: str) -> str:
+    """Return how a program that comes in a role, and has no key, gets one."""
+    return f"{JOIN}, or {LOG_IN}" if role == PrincipalRole.REQUESTER.value else JOIN
+
 
 OTHER_PROTOCOL = "it speaks another protocol there: is that its control port?"
 
