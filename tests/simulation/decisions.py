@@ -7,12 +7,12 @@ from typing import Any
 from buildtool.metaserver import batches
 from buildtool.model.matching.satisfaction import satisfies
 from buildtool.model.records import BuildState
-from buildtool.scheduling.answers import AnsweredTogether, ConflictingSubmission, Hit, RepeatedSubmission
+from buildtool.scheduling.answers import AnsweredTogether, ConflictingSubmission, Hit, NoPlace, RepeatedSubmission
 from buildtool.scheduling.decide import Decision
 from buildtool.scheduling.decision import DecisionContext
 from buildtool.scheduling.dispatching import may_take
 from buildtool.scheduling.effects import Dispatch
-from buildtool.scheduling.events import Event, submissions
+from buildtool.scheduling.events import Event, Submitted, submissions
 from buildtool.scheduling.state.ready_queue import place_of
 from buildtool.scheduling.state.state import State
 
@@ -56,13 +56,24 @@ def _check_starts(state: State, decision: Decision, now: float, wrong: Wrong) ->
 
 
 def _check_hits(state: State, event: Event, decision: Decision, comparisons: Mapping[str, Any], wrong: Wrong) -> None:
-    """Nobody waits for what stands on a shelf already, unless they insist on a build of their own."""
+    """Nobody waits for what stands on a shelf already, unless they insist on a build of their own.
+
+    Several together are refused together: there it is wrong only where none of them would have waited.
+    """
     answer = decision.answer
-    answers = answer.answers if isinstance(answer, AnsweredTogether) else (answer,)
-    for one, told in zip(submissions(event), answers, strict=False):
-        if one.force or isinstance(told, Hit | RepeatedSubmission | ConflictingSubmission):
+    asked = submissions(event)
+    answers = answer.answers if isinstance(answer, AnsweredTogether) else (answer,) * len(asked)
+    found = [_on_shelf(state, one, comparisons) for one in asked]
+    if isinstance(answer, NoPlace) and None in found:
+        return
+    for one, told, there in zip(asked, answers, found, strict=True):
+        if there is None or isinstance(told, Hit | RepeatedSubmission | ConflictingSubmission):
             continue
-        for key in one.demand.shelves:
-            there = [a.id for a in state.shelves.get(key).artifacts if not satisfies(a, one.demand, comparisons)]
-            if there:
-                wrong(f"artifact {there[0]} would do for {one.client_id}, who is answered {type(told).__name__}")
+        wrong(f"artifact {there} would do for {one.client_id}, who is answered {type(told).__name__}")
+
+
+def _on_shelf(state: State, asked: Submitted, comparisons: Mapping[str, Any]) -> int | None:
+    """Return the number of an Artifact that would do for who does not insist on a build of their own."""
+    shelved = (there for key in asked.demand.shelves for there in state.shelves.get(key).artifacts)
+    would_do = (there.id for there in shelved if not satisfies(there, asked.demand, comparisons))
+    return None if asked.force else next(would_do, None)
