@@ -286,7 +286,7 @@ class Ledger:
             self.wrong(f"{where}: there is no such build or server")
             return
         # A batch holds several decisions: what began in one may be called off in the next, and servers may leave.
-        if row.state is AttemptState.ENDED and row.end is AttemptEnd.LOST:
+        if row.end is AttemptEnd.LOST:
             return
         self._check(row.state in (AttemptState.OFFERED, AttemptState.ABORTING), f"{where} begins {row.state.value}")
         wanted = build.state is BuildState.RUNNING or row.state is AttemptState.ABORTING
