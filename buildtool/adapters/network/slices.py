@@ -38,7 +38,8 @@ class Looking(Protocol):
 class Slices:
     """A share-out of the reactor's time: connections go at once while there is time, else in turns, small wants first.
 
-    Each turn of the reactor has ``length`` seconds for them, and as long as what was begun then takes.
+    A turn of the reactor has ``length`` seconds for them, and as long as what was begun then takes. The next that has
+    some begins at least ``pause`` seconds later.
 
     Who wants more than a piece waits behind all who do not, and yet no number of those keeps it waiting for ever.
     """
@@ -46,6 +47,7 @@ class Slices:
     def __init__(self, clock: IReactorTime, length: float = SLICE) -> None:
         self._clock = clock
         self.length = length
+        self.pause = 0.0
         self._little: FairQueue[Looking] = FairQueue()
         self._much: FairQueue[Looking] = FairQueue()
         self._there: set[Looking] = set()
@@ -94,7 +96,7 @@ class Slices:
         while self._there and self._left > 0.0:
             self._let(self._next())
         if self._there or self._left <= 0.0:
-            self._clock.callLater(0, self._go_on)
+            self._clock.callLater(self.pause, self._go_on)
 
     def _go_on(self) -> None:
         self._left = self.length

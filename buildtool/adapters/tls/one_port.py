@@ -59,6 +59,9 @@ UNREAD = 60.0
 ATTACKED = 0.001
 """Seconds of each turn of the reactor for handshakes of those who are not known, while many of them come to nothing."""
 
+PAUSE = 0.005
+"""Seconds from there to the next turn of the reactor that has any for them."""
+
 CAME_TO_NOTHING = RateBudget(at_once=100, per_second=20)
 """Connections of those who are not known that may end without a known key before they have only that much."""
 
@@ -130,7 +133,7 @@ class OnePort(Factory):
         if network in self.met:
             return self.known
         quiet = self._nothing.has_room("", self.clock.seconds())
-        self.strangers.length = SLICE if quiet else ATTACKED
+        self.strangers.length, self.strangers.pause = (SLICE, 0.0) if quiet else (ATTACKED, PAUSE)
         return self.strangers
 
     def ended(self, network: str) -> None:
@@ -172,7 +175,7 @@ class _Beginning(Protocol):
     def _look(self, since: float) -> None:
         """Send a peer that says nothing at all what is spoken here; wait for one that has begun."""
         clock = self._port.clock
-        if self.transport.heard:
+        if not self.transport.silent:
             late = f"made no TLS handshake within {HANDSHAKE:g} s"
             self._late = clock.callLater(HANDSHAKE - since, self.drop, late)
         elif since < 2 * SILENT:
@@ -231,8 +234,6 @@ class _PlainSpokenToo(TLSMemoryBIOProtocol):
 
     factory: _Listening
 
-    heard = False
-    """Whether the peer has begun to speak TLS."""
     silent = True
     """Whether nothing came at all."""
     _ending: IDelayedCall | None = None
@@ -248,15 +249,11 @@ class _PlainSpokenToo(TLSMemoryBIOProtocol):
         self.asker = spoken.asker
 
     def dataReceived(self, data: bytes) -> None:
-        """Decrypt, in its turn while the handshake is not over, unless the first byte says that this is no TLS."""
+        """Decrypt, in its turn while the handshake is not over."""
         if self._beginning.over:
             super().dataReceived(data)
             return
         self.silent = False
-        if not self.heard and data[:1] != bytes((_RECORD,)):
-            self.say_plainly(PLAIN)
-            return
-        self.heard = True
         self._came += data
         if not self._port.slices(self.asker.address).ask(self, ahead=True):
             IPushProducer(
@@ -278,6 +275,9 @@ class _PlainSpokenToo(TLSMemoryBIOProtocol):
 
     def _go_on(self, data: bytes) -> None:
         if self._hello is not None:
+            if not self._hello and data[:1] != bytes((_RECORD,)):
+                self.say_plainly(PLAIN)
+                return
             self._hello += data
             named = named_protocols(self._hello) if len(self._hello) >= self._needed else self._needed
             if isinstance(named, int):
