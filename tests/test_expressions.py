@@ -59,7 +59,7 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
     r"/uploads/([1-9][0-9]{0,17})/([0-9]{1,9})": ("/uploads/", "/uploads/1", "1/"),
     r"/logs/([1-9][0-9]{0,17})/([0-9]{1,9})": ("/logs/", "/logs/1", "1/"),
     r"/artifacts/([0-9a-f]{64})/([^/]*)": ("/artifacts/", "a", "/"),
-    r"/sources/([1-9][0-9]{0,17})/([0-9]{1,9})": ("/sources/", "/sources/1", "1/"),
+    r"/sources/([1-9][0-9]{0,17})/([0-9]{1,9})(?:/(commit|tags))?": ("/sources/", "/sources/1", "1/", "/tags"),
     rb"/(?:uploads|sources|artifacts)(?:/.*)?|/logs/[^/]*/.*": ("/logs/", "/artifacts", "/"),
     r"(artifact|log|source)((?:\.(?:0|[1-9][0-9]{0,17})){4})\Z": ("log", ".0", ".10", "log.0"),
     # Keys and invitations.

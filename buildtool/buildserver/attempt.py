@@ -34,6 +34,7 @@ from buildtool.project.definition import Project
 from buildtool.project.recipe import Command, Plan, PlatformTools, Wanted
 from buildtool.project.user_errors import ask, at, defined, place, words
 from buildtool.protocol.messages import Done, Ended, Order
+from buildtool.protocol.source_parts import WHOLE, SourcePart
 
 STOP_PATIENCE = 3.0
 """Seconds that the log of a build that was stopped has to get through."""
@@ -213,12 +214,12 @@ class AttemptRun:
         done = Done(order.build_id, order.epoch, packed.digest, packed.content_digest, packed.size, name, seconds, last)
         return done, output
 
-    async def _copy(self, path: Path) -> None:
-        """Fetch what the metaserver has of the commit. Raises NotFound, Unavailable, BadTicket, StorageUnavailable."""
+    async def _copy(self, path: Path, part: SourcePart = WHOLE, /) -> None:
+        """Fetch what the metaserver has of a part. Raises NotFound, Unavailable, BadTicket, StorageUnavailable."""
         if self._tools.copies is None or not self._work.copy_url:
             raise errors.NotFound("there is nobody else to fetch the commit from")
         ticket = await self._work.tickets.for_source()
-        await self._tools.copies.fetch_copy(self._work.copy_url, ticket, path)
+        await self._tools.copies.fetch_copy(f"{self._work.copy_url}{part.address()}", ticket, path)
 
     async def _plan(self, tree: Path) -> Plan:
         order, recipe = self._work.order, self._work.project.recipe

@@ -12,6 +12,7 @@ from attrs import frozen
 from buildtool.model.platforms import Value
 from buildtool.model.servers import Held, HeldVerdict
 from buildtool.protocol.messages import AbortOrder, Accepted, Done, Ended, Ok, Order, Welcome
+from buildtool.protocol.source_parts import WHOLE, SourcePart
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
 
@@ -81,8 +82,15 @@ class SpoolFiles(Protocol):
         """Forget an end and delete its file; that there is none does not matter. Raises MachineFault."""
 
 
-SourceCopy = Callable[[Path], Awaitable[None]]
-"""Writes what the metaserver has of an Attempt's commit to a path. Raises NotFound when it has nothing, Unavailable."""
+class SourceCopy(Protocol):
+    """A way to what the metaserver has of an Attempt's sources."""
+
+    async def __call__(self, path: Path, part: SourcePart = WHOLE, /) -> None:
+        """Write a part to ``path``. Raises NotFound when it has nothing, saying why; Unavailable."""
+
+
+CommitCopy = Callable[[Path], Awaitable[None]]
+"""Writes what the metaserver has of one commit to a path. Raises what ``SourceCopy`` does."""
 
 
 class SourceCopies(Protocol):

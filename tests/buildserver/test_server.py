@@ -41,6 +41,7 @@ from buildtool.ports.buildserver import Obstacle
 from buildtool.project.definition import Checked
 from buildtool.project.recipe import Command, Plan, Recipe, Wanted
 from buildtool.protocol.messages import AbortOrder, Accepted, Done, Ended, Ok, Order, Welcome
+from buildtool.protocol.source_parts import SourceKind, SourcePart
 from tests.fakes_build import BASE, COMMIT, FAILED, Place, ending, order, place, project, yes
 from tests.support.logs import listening
 
@@ -239,6 +240,13 @@ class TakingOrders(Case):
         at.link.source_ticket = "source-ticket"
         self.successResultOf(Deferred.fromCoroutine(fetch()))
         assert at.uploads.fetched == [(f"{BASE}/sources/1/1", "source-ticket", Path("copy"))]
+
+        async def fetch_tags() -> None:
+            assert at.sources.copy is not None
+            await at.sources.copy(Path("tags"), SourcePart(SourceKind.TAGS, ("lib",)))
+
+        self.successResultOf(Deferred.fromCoroutine(fetch_tags()))
+        assert at.uploads.fetched[1][0] == f"{BASE}/sources/1/1/tags?inside=lib"
 
     def test_nothing_is_taken_without_a_session(self) -> None:
         at = place()

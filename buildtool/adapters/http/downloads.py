@@ -18,11 +18,12 @@ from buildtool.adapters.http.routes import Admission, Headers, HttpRefusal, Http
 from buildtool.adapters.storage.artifacts import ArtifactStore, StoredArtifact
 from buildtool.adapters.storage.filesystem import RealDisk, on_disk
 from buildtool.concurrency.backpressure import BodyReader
-from buildtool.errors import Damaged, NotFound, TooLong
+from buildtool.errors import Damaged, DecodeError, NotFound, TooLong
 from buildtool.model.tickets import TicketKind
 from buildtool.ports.common import Executor
 from buildtool.ports.metaserver import BeingMade
 from buildtool.protocol.http_headers import ByteSpan, has_copy
+from buildtool.protocol.source_parts import SourcePart, read_part
 
 _NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9._+-]{0,199}")
 
@@ -73,15 +74,21 @@ class SourceHandler:
         self._executor = executor
         self._disk = RealDisk()
 
-    def admit(self, request: IncomingRequest, build_id: int, epoch: int) -> Admission:
+    def admit(self, request: IncomingRequest, build_id: int, epoch: int, kind: str) -> Admission:
         ticket = self._tickets.check(request, TicketKind.SOURCE, build_id, epoch)
+        try:
+            part = read_part(kind, request.query)
+        except DecodeError as error:
+            raise HttpRefusal(http.BAD_REQUEST, str(error), LIVE) from error
         if not self._oversight.lives(build_id, epoch):
             raise NotFound(f"attempt {epoch} of build {build_id} has ended")
-        return Admission(partial(self._send, build_id=build_id, most=ticket.max_bytes))
+        return Admission(partial(self._send, build_id=build_id, part=part, most=ticket.max_bytes))
 
-    async def _send(self, request: IncomingRequest, _body: BodyReader, build_id: int, most: int) -> HttpResponse:
+    async def _send(
+        self, request: IncomingRequest, _body: BodyReader, build_id: int, part: SourcePart, most: int
+    ) -> HttpResponse:
         try:
-            bundle = await self._oversight.bundle(build_id)
+            bundle = await self._oversight.bundle(build_id, part)
         except BeingMade as error:
             return HttpResponse(http.ACCEPTED, str(error), (*LIVE, ("Retry-After", "2")))
         if bundle.size > most:

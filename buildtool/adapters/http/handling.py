@@ -16,6 +16,7 @@ from buildtool.model.tickets import Ticket, TicketKind, read
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import Bundle
 from buildtool.protocol.http_headers import ByteSpan, asked_span, is_unchanged
+from buildtool.protocol.source_parts import SourcePart
 
 NUMBER = re.compile(r"[0-9]{1,18}")
 
@@ -23,7 +24,7 @@ LIVE: Headers = (("Cache-Control", "no-store"),)
 """The headers of what changes, or is nobody else's."""
 
 
-async def _no_bundle(build_id: int) -> Bundle:
+async def _no_bundle(build_id: int, _part: SourcePart) -> Bundle:
     raise NotFound(f"there are no sources of build {build_id} here")
 
 
@@ -73,15 +74,15 @@ class Oversight:
     """The broker, as the transfer port asks and informs it.
 
     ``lives`` says whether an Attempt, by build and epoch, has not ended. ``corrupt`` is called with the digest of an
-    artifact whose bytes turned out to differ from it, so that it is withdrawn. ``bundle`` gives the commit of a Build.
-    ``unkept`` is called with an Attempt whose artifact there is no room for, and why. ``check_storing`` raises
+    artifact whose bytes turned out to differ from it, so that it is withdrawn. ``bundle`` gives a part of a Build's
+    sources. ``unkept`` is called with an Attempt whose artifact there is no room for, and why. ``check_storing`` raises
     LimitReached for an Attempt whose build server has stored too much, and ``stored`` is called with bytes that came.
     ``reads`` says who may fetch what.
     """
 
     lives: Callable[[int, int], bool]
     corrupt: Callable[[str], object]
-    bundle: Callable[[int], Awaitable[Bundle]] = _no_bundle
+    bundle: Callable[[int, SourcePart], Awaitable[Bundle]] = _no_bundle
     unkept: Callable[[int, int, str], Awaitable[object]] = _unheard
     check_storing: Callable[[int, int], None] = _any_number
     stored: Callable[[int, int, int], None] = _uncounted

@@ -196,9 +196,13 @@ class TransferClient:
         until = self._clock.seconds() + COPY_MAKING
         while self._clock.seconds() < until:
             async with self._asker.asked("HEAD", url, _ticket(ticket)) as response:
-                await response.expect(HTTPStatus.OK, HTTPStatus.ACCEPTED)
+                await response.expect(HTTPStatus.OK, HTTPStatus.ACCEPTED, HTTPStatus.NOT_FOUND)
                 if response.code == HTTPStatus.OK:
                     return response.number("Source-Length"), response.header("ETag").strip('"')
+                absent = response.code == HTTPStatus.NOT_FOUND
+            if absent:  # why, only the answer to GET has room for
+                async with self._asker.asked("GET", url, _ticket(ticket)) as response:
+                    await response.expect()
             await deferLater(self._clock, COPY_PAUSE, lambda: None)
         raise Unavailable(f"{site(url)} did not pack the sources within {COPY_MAKING:g} s")
 

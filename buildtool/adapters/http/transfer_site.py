@@ -7,7 +7,9 @@ POST         /logs/<build>/<epoch>         bytes of a log at Upload-Offset, with
 GET, HEAD    /logs/<build>/<epoch>         the log; Range, or ``?offset=N&wait=S`` to follow it
 GET, HEAD    /artifacts/<digest>/<name>    an artifact that was compared with its digest; Range, immutable
 GET, HEAD    /sources/<build>/<epoch>      with a ticket: the commit of a build as a git bundle, for build servers whose
-                                           origin does not give it out; Range. 202 while it is being made
+                                           origin does not give it out; Range. 202 while it is being made.
+                                           With ``/tags`` after it: the tags that reach the commit now. With
+                                           ``/commit`` or ``/tags`` and ``?inside=<path>``: of a submodule
 ===========  ============================  =====================================================================
 """
 
@@ -49,7 +51,7 @@ from buildtool.ports.common import Clock
 
 _UPLOADS = re.compile(r"/uploads/([1-9][0-9]{0,17})/([0-9]{1,9})")
 _LOGS = re.compile(r"/logs/([1-9][0-9]{0,17})/([0-9]{1,9})")
-_SOURCES = re.compile(r"/sources/([1-9][0-9]{0,17})/([0-9]{1,9})")
+_SOURCES = re.compile(r"/sources/([1-9][0-9]{0,17})/([0-9]{1,9})(?:/(commit|tags))?")
 _ARTIFACTS = re.compile(r"/artifacts/([0-9a-f]{64})/([^/]*)")
 
 
@@ -114,11 +116,11 @@ class TransferSite(StreamingSite):
         uploads, downloads = UploadHandler(tickets, artifacts, oversight), DownloadHandler(artifacts, oversight)
         of_log = LogHandler(tickets, logs, reactor, oversight)
         sources = SourceHandler(tickets, oversight, artifacts.uploads.executor)
-        self._handlers: dict[re.Pattern[str], Callable[[IncomingRequest, str, str], Admission]] = {
+        self._handlers: dict[re.Pattern[str], Callable[..., Admission]] = {
             UPLOADS.pattern: lambda request, *key: uploads.admit(request, *map(int, key)),
             LOGS.pattern: lambda request, *key: of_log.admit(request, *map(int, key)),
             ARTIFACTS.pattern: lambda _request, *of: Admission(partial(downloads.send, digest=of[0], name=of[1])),
-            SOURCES.pattern: lambda request, *key: sources.admit(request, *map(int, key)),
+            SOURCES.pattern: lambda request, *of: sources.admit(request, int(of[0]), int(of[1]), of[2] or ""),
         }
         self._clock = clock
         super().__init__(reactor, self, limits or HttpLimits())
@@ -128,7 +130,7 @@ class TransferSite(StreamingSite):
         for route in ROUTES:
             if found := route.pattern.fullmatch(path):
                 allow(request, *route.acts)
-                return self._handlers[route.pattern](request, found[1], found[2])
+                return self._handlers[route.pattern](request, *found.groups())
         raise HttpRefusal(http.NOT_FOUND, "there is nothing at this address")
 
     def refusal(self, error: BuildToolError) -> HttpResponse:

@@ -25,6 +25,7 @@ from buildtool.metaserver.demands import source_url
 from buildtool.metaserver.requests import RequestService
 from buildtool.ports.metaserver import Bundle
 from buildtool.programs.common.shutdown import ShutdownList
+from buildtool.protocol.source_parts import SourceKind, SourcePart
 
 log = Logger()
 
@@ -68,14 +69,17 @@ async def _end_sources(threads: Threads, sources: Sequence[GitMirror | SvnComman
     log.warn("cut off: threads for version control are still busy")
 
 
-def packed(requests: RequestService, bundles: Bundles) -> Callable[[int], Awaitable[Bundle]]:
-    """Return what gives the commit of an open Build as a bundle."""
+def packed(requests: RequestService, bundles: Bundles) -> Callable[[int, SourcePart], Awaitable[Bundle]]:
+    """Return what gives the commit of an open Build, or the tags that reach it, as a bundle."""
 
-    async def bundle(build_id: int) -> Bundle:
+    async def bundle(build_id: int, part: SourcePart) -> Bundle:
         build = requests.broker.state.builds.get(build_id)
         if build is None:
             raise NotFound(f"build {build_id} is not open")
         project = requests.configuration.settings.project(build.spec.project)
-        return await bundles.of(source_url(project, build.spec.source), build.spec.revision)
+        url, commit = source_url(project, build.spec.source), build.spec.revision
+        if part.inside:
+            raise NotFound("submodules come from their own repositories")
+        return await (bundles.tags if part.kind is SourceKind.TAGS else bundles.of)(url, commit)
 
     return bundle

@@ -9,6 +9,7 @@ from buildtool.adapters.http import transfer_client
 from buildtool.errors import BadTicket, BadUpload, BuildToolError, NotFound, TooLong, Unavailable
 from buildtool.model.tickets import TicketKind
 from buildtool.ports.metaserver import BeingMade, Bundle
+from buildtool.protocol.source_parts import SourceKind, SourcePart
 from tests.adapters.http.transfers import TransferCase, digest_of, ticket
 
 DATA = os.urandom(700_000)
@@ -24,9 +25,11 @@ class SourceTests(TransferCase):
         self.errors: list[BuildToolError] = []
         self.target = self.state / "copy"
         self.most = 10**9
+        self.asked: list[SourcePart] = []
 
-    async def bundle(self, build_id: int) -> Bundle:
+    async def bundle(self, build_id: int, _part: SourcePart) -> Bundle:
         self.assertEqual(build_id, 7)
+        self.asked.append(_part)
         if self.errors:
             raise self.errors.pop(0)
         return self.made
@@ -48,6 +51,22 @@ class SourceTests(TransferCase):
         self.assertEqual((code, body), (206, DATA[1000:]))
         code, headers, body = await self.ask("HEAD", "/sources/7/1", self.words)
         self.assertEqual((code, body, headers["Source-Length"]), (200, b"", str(len(DATA))))
+
+    async def test_the_address_says_which_part_is_wanted_and_what_is_none_is_refused(self) -> None:
+        for part in (
+            SourcePart(),
+            SourcePart(SourceKind.TAGS),
+            SourcePart(SourceKind.COMMIT, ("lib",)),
+            SourcePart(SourceKind.TAGS, ("a b/c&d=\udcff%", "\u00e9+")),
+        ):
+            self.asked.clear()
+            code, _, _ = await self.ask("GET", f"/sources/7/1{part.address()}", self.words)
+            self.assertEqual((code, self.asked), (200, [part]))
+        self.asked.clear()
+        for query in ("x=1", "inside=", "inside=%00", "inside", "&".join(["inside=a"] * 21), f"inside={'a' * 4097}"):
+            self.assertEqual((await self.ask("GET", f"/sources/7/1/tags?{query}", self.words))[0], 400, query)
+        self.assertEqual((await self.ask("GET", "/sources/7/1/else", self.words))[0], 404)
+        self.assertEqual(self.asked, [])
 
     async def test_nobody_else_gets_it(self) -> None:
         for words, code in (
@@ -94,8 +113,8 @@ class SourceTests(TransferCase):
         self.assertFalse(self.target.exists())
 
     async def test_what_is_not_there_too_large_or_not_allowed_is_said_at_once(self) -> None:
-        self.errors = [NotFound("nothing")]
-        with pytest.raises(NotFound):
+        self.errors = [NotFound("nothing of the kind"), NotFound("nothing of the kind")]
+        with pytest.raises(NotFound, match="nothing of the kind"):
             await self.fetch()
         self.most = 1000
         with pytest.raises(TooLong):

@@ -24,6 +24,7 @@ from buildtool.model.incarnations import Keys
 from buildtool.model.tickets import Ticket, TicketKind, sign
 from buildtool.ports.common import Executor
 from buildtool.ports.metaserver import Bundle
+from buildtool.protocol.source_parts import SourcePart
 from tests.support.memory import WallClock
 
 KEY = bytes(range(32))
@@ -134,7 +135,7 @@ class TransferCase(TestCase):
         """Note what could not be kept."""
         self.told_unkept.append((build_id, epoch, reason))
 
-    async def bundle(self, build_id: int) -> Bundle:
+    async def bundle(self, build_id: int, _part: SourcePart) -> Bundle:
         """What the port gives out of a build's commit."""
         raise NotFound(f"nothing of build {build_id} is here")
 

@@ -2,7 +2,8 @@
 
 A bundle is git's own format: a few lines of refs and a pack. It has the commit, all that leads to it, and the tags
 that lead to it or to what came before it, so that ``git describe`` says the same. Where the origin is shallow, the
-commits at which its history was cut off are told in refs of their own (``refs/shallow/ID``).
+commits at which its history was cut off are told in refs of their own (``refs/shallow/ID``). A bundle of tags has the
+objects of those tags alone, for who has the commit already.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -37,13 +38,19 @@ KEPT_FOR = 3_600.0
 """Seconds for which a bundle is kept after it was last asked for."""
 
 KEPT = 16
-"""Most bundles that are kept at once."""
+"""Most bundles that are kept at once, and as many of tags alone."""
 
 PATIENCE = 20.0
 """Seconds that who asks waits for a bundle that is being made, before they are told to ask again."""
 
 FRESH_WITHIN = 20.0
 """Seconds that the origin has to tell tags that are newer than the mirror."""
+
+TAGS_FRESH = 1.0
+"""Seconds for which tags are told again that were told: who asks how long they are fetches them then.
+
+As long as making them took, if that was longer, for who was told to ask again.
+"""
 
 MAKING_LIMIT = 1_800.0
 """Seconds that packing may take."""
@@ -63,6 +70,7 @@ class Bundles:
         self._pool = pool
         self._clock = clock
         self._made: OrderedDict[tuple[str, str], tuple[Bundle, float]] = OrderedDict()
+        self._tagged: OrderedDict[tuple[str, str], tuple[Bundle, float]] = OrderedDict()
         self._making: SingleFlight[Bundle] = SingleFlight()
         self._packing = DeferredLock()
         self._look: IDelayedCall | None = None
@@ -94,18 +102,36 @@ class Bundles:
         bundle = self._made[key][0] if key in self._made else None
         if bundle is None or not await self._pool.run(partial(_is_there, bundle)):
             self._made.pop(key, None)
-            try:
-                bundle = await Deferred.fromCoroutine(self._shared(key)).addTimeout(PATIENCE, self._clock)
-            except WaitedLongEnough as error:
-                raise BeingMade("the sources are being packed: ask again in a moment") from error
+            bundle = await self._patiently(f"{commit} {url}", lambda: self._make(url, commit))
         self._made[key] = (bundle, self._clock.seconds())
         self._made.move_to_end(key)
         return bundle
 
-    async def _shared(self, key: tuple[str, str]) -> Bundle:
+    async def tags(self, url: str, commit: str) -> Bundle:
+        """Return the bundle of the tags that reach a commit at the origin now, or did when it was asked last.
+
+        Raises NotFound, BeingMade, MachineFault and StorageUnavailable.
+        """
+        if is_svn(url):
+            raise NotFound("a Subversion repository has no tags of git's")
+        bundle, fresh_until = self._tagged.get((url, commit), (None, 0.0))
+        fresh = bundle is not None and self._clock.seconds() < fresh_until
+        if bundle is None or not fresh or not await self._pool.run(partial(_is_there, bundle)):
+            return await self._patiently(f"tags {commit} {url}", lambda: self._make_tags(url, commit))
+        return bundle
+
+    async def _patiently(self, key: str, make: Callable[[], Awaitable[Bundle]]) -> Bundle:
+        """Return what is made, by whoever asked first. Raises BeingMade where that takes long."""
+        making = Deferred.fromCoroutine(self._shared(key, make))
+        try:
+            return await making.addTimeout(PATIENCE, self._clock)
+        except WaitedLongEnough as error:
+            raise BeingMade("the sources are being packed: ask again in a moment") from error
+
+    async def _shared(self, key: str, make: Callable[[], Awaitable[Bundle]]) -> Bundle:
         # Made for nobody in particular: who asks first may be told to ask again before it is ready.
         with working_for(Asker()):
-            return await self._making.share(" ".join(key), lambda: self._make(*key))
+            return await self._making.share(key, make)
 
     async def _make(self, url: str, commit: str) -> Bundle:
         mirror = self._mirror.mirror(url)
@@ -121,9 +147,24 @@ class Bundles:
             "packed {commit} of {url} for build servers: {size} bytes", commit=commit, url=mask(url), size=bundle.size
         )
         self._made[url, commit] = (bundle, self._clock.seconds())
+        self._look_later()
+        return bundle
+
+    async def _make_tags(self, url: str, commit: str) -> Bundle:
+        mirror, began = self._mirror.mirror(url), self._clock.seconds()
+        await self._freshen(url)
+        await self._forget_old(room_for=1)
+        write = partial(self._write, mirror, commit, tags=True)
+        bundle = await self._mirror.reading(url, lambda: self._pool.run(write))
+        now = self._clock.seconds()
+        self._tagged[url, commit] = (bundle, now + max(TAGS_FRESH, now - began))
+        self._tagged.move_to_end((url, commit))
+        self._look_later()
+        return bundle
+
+    def _look_later(self) -> None:
         if self._look is None or not self._look.active():
             self._look = self._clock.callLater(KEPT_FOR, self._tidy)
-        return bundle
 
     async def _freshen(self, url: str) -> None:
         """Get the newest tags, if the origin tells them soon."""
@@ -138,20 +179,26 @@ class Bundles:
             if later.active():
                 later.cancel()
 
-    def _write(self, mirror: Mirror, commit: str) -> Bundle:
-        """Write a bundle (blocking). Raises NotFound, Unreadable, MachineFault, StorageUnavailable."""
+    def _write(self, mirror: Mirror, commit: str, *, tags: bool = False) -> Bundle:
+        """Write a bundle (blocking), of tags alone or of all. Raises NotFound, Unreadable, MachineFault.
+
+        Raises StorageUnavailable too.
+        """
         kind = self._mirror.keeper.objects(mirror).kinds((commit,)).get(commit)
         if kind is None or kind.commit != commit:
             raise NotFound(f"commit {commit} is not here")
-        refs = [(commit, f"refs/pins/{commit}"), *self._tags(mirror, commit), *_cuts(mirror)]
+        refs = [(commit, f"refs/pins/{commit}"), *self._tags(mirror, commit), *([] if tags else _cuts(mirror))]
+        known = f"-{commit}\n" if tags else ""  # what who takes it has already
         digits = len(commit)
-        name = hashlib.sha256(f"{mirror.url}\n{commit}".encode()).hexdigest()[:32]
+        name = hashlib.sha256(f"{mirror.url}\n{commit}{known}".encode()).hexdigest()[:32]
         target, base = self._directory / f"{name}.bundle", self._directory / f"{name}.new"
         try:
             self._directory.mkdir(exist_ok=True)
-            self._check_room(mirror)
-            packed = self._pack(mirror, base, [one for one, name in refs if not name.startswith("refs/shallow/")])
-            header = BUNDLE_HEADERS[digits] + "".join(f"{one} {name}\n" for one, name in refs) + "\n"
+            if not tags:
+                self._check_room(mirror)
+            wanted = [one for one, name in refs if not name.startswith("refs/shallow/")]
+            packed = self._pack(mirror, base, [*wanted, *([f"^{commit}"] if tags else [])])
+            header = BUNDLE_HEADERS[digits] + known + "".join(f"{one} {name}\n" for one, name in refs) + "\n"
             with packed.open("rb") as pack, base.open("wb") as out:
                 out.write(header.encode("utf-8", "surrogateescape"))
                 shutil.copyfileobj(pack, out, 1024 * 1024)
@@ -199,9 +246,11 @@ class Bundles:
     async def _forget_old(self, *, room_for: int = 0) -> None:
         """Throw away what nobody asked for of late, and what was not asked for longest where there are too many."""
         now = self._clock.seconds()
-        old = [key for key, (_, used) in self._made.items() if now >= used + KEPT_FOR]
-        old += [key for key in self._made if key not in old][: max(0, len(self._made) - len(old) - KEPT + room_for)]
-        paths = [self._made.pop(key)[0].path for key in old]
+        paths: list[Path] = []
+        for made in (self._made, self._tagged):
+            old = [key for key, (_, used) in made.items() if now >= used + KEPT_FOR]
+            old += [key for key in made if key not in old][: max(0, len(made) - len(old) - KEPT + room_for)]
+            paths += [made.pop(key)[0].path for key in old]
         if paths:
             await self._pool.run(lambda: _unlink(paths))
 
@@ -209,7 +258,7 @@ class Bundles:
         """Look whether bundles are to go, and again later while there are any."""
 
         def done(_: object) -> None:
-            if self._made:
+            if self._made or self._tagged:
                 self._look = self._clock.callLater(KEPT_FOR / 4, self._tidy)
 
         tidying = Deferred.fromCoroutine(self._forget_old())

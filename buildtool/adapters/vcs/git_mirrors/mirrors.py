@@ -13,22 +13,20 @@ import hashlib
 import re
 import signal
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from twisted.logger import Logger
 
-from buildtool.adapters.storage.trees import remove_tree
 from buildtool.adapters.vcs.git.command import GitCommand
+from buildtool.adapters.vcs.git.gitdir import Tag
 from buildtool.adapters.vcs.git.ids import ObjectKind, Unreadable
+from buildtool.adapters.vcs.git_mirrors.copies import MirrorCopies
 from buildtool.adapters.vcs.git_mirrors.lines import FirstParentLines
 from buildtool.adapters.vcs.git_mirrors.listing import Listed, meanings
 from buildtool.adapters.vcs.git_mirrors.mirror import Mirror, MirrorKeeper, unfit, unlock
 from buildtool.adapters.vcs.git_mirrors.origin import FETCH_LIMIT, Origins
 from buildtool.adapters.vcs.git_mirrors.tags import OriginTags
-from buildtool.adapters.vcs.git_mirrors.unbundle import unbundle
-from buildtool.adapters.vcs.process import ProcessOutput, TimedOut
 from buildtool.adapters.vcs.refs import (
     REVRANGE_LIMIT,
     RevisionsNear,
@@ -40,9 +38,9 @@ from buildtool.adapters.vcs.refs import (
     parse_revrange,
 )
 from buildtool.concurrency.asker import INTERNAL, working_for
-from buildtool.concurrency.single_flight import Batches, SingleFlight
-from buildtool.errors import BuildToolError, CommitGone, MachineFault, NotFound, RepositoryUnreachable, UnknownRef
-from buildtool.ports.buildserver import SourceCopy
+from buildtool.concurrency.single_flight import Batches
+from buildtool.errors import MachineFault, RepositoryUnreachable, UnknownRef
+from buildtool.ports.buildserver import CommitCopy
 from buildtool.ports.common import Executor
 
 __all__ = ["FETCH_LIMIT", "GitMirror", "Mirror", "directory_name"]
@@ -66,12 +64,12 @@ class GitMirror:
         self._pool = pool
         self._mirrors: dict[str, Mirror] = {}
         self._looks: Batches[str, Mapping[str, ObjectKind]] = Batches()
-        self._copies: SingleFlight[None] = SingleFlight()
         settings = directory / "gitconfig"
         self.command = GitCommand(settings) if login is None else GitCommand(settings, login)
         self.keeper = MirrorKeeper(self.command)
         self._lines = FirstParentLines(self.command, pool)
         self._origins = Origins(self.command, self.keeper, self._lines, pool)
+        self._copies = MirrorCopies(self._origins, pool)
         self.tags = OriginTags(self._origins, pool)
 
     def close(self, signum: signal.Signals = signal.SIGTERM) -> None:
@@ -87,7 +85,7 @@ class GitMirror:
             unlock(found.path)
         return found
 
-    async def renew(self, url: str, commit: str, why: str, copy: SourceCopy | None = None) -> None:
+    async def renew(self, url: str, commit: str, why: str, copy: CommitCopy | None = None) -> None:
         """Make a mirror anew in which ``commit`` was found to be damaged, and see to it that the commit is in it.
 
         Raises what ``fetch_commit`` does.
@@ -133,12 +131,12 @@ class GitMirror:
             return await self._resolve_short(mirror, ref.lower())
         raise UnknownRef(f"{mask(url)} has no branch, tag or commit {ref!r}")
 
-    async def fetch_commit(self, url: str, commit: str, copy: SourceCopy | None = None) -> str:
+    async def fetch_commit(self, url: str, commit: str, copy: CommitCopy | None = None) -> str:
         """Fetch ``commit`` (a full id) into the mirror; the network is used only if it is not there.
 
         Return its id: another one where ``commit`` is the id of a tag, which a submodule may be at. ``copy`` fetches
         what the metaserver has of it, for when the origin does not give it out, or is away. Raises UnknownRef,
-        RepositoryUnreachable; with ``copy`` CommitGone, and what that raises.
+        RepositoryUnreachable; with ``copy`` CommitGone, MachineFault, and what that raises.
         """
         mirror, commit = self.mirror(url), _full(commit, url)
         try:
@@ -146,42 +144,17 @@ class GitMirror:
         except (UnknownRef, RepositoryUnreachable) as error:
             if copy is None:
                 raise
-            take = partial(self._take, mirror, commit, copy, error)
-            await self._copies.share(f"{commit} {url}", take)
+            await self._copies.take(mirror, commit, copy, error)
+        if await self._commit(mirror, commit) != commit:
+            raise MachineFault(f"what the metaserver sent of {mask(url)} does not hold {commit}")
         return commit
 
-    async def _take(self, mirror: Mirror, commit: str, copy: SourceCopy, error: BuildToolError) -> None:
-        """Take a commit from the metaserver after the origin failed with ``error``."""
-        path = mirror.path.with_name(f"{mirror.path.name}.{commit[:16]}.bundle")
+    async def tags_of(self, url: str, commit: str, copy: CommitCopy) -> dict[str, Tag]:
+        """Return the tags that reach ``commit``, which is in the mirror, as ``copy`` fetches them from the metaserver.
 
-        def take() -> None:
-            def fetch(url: str, specs: tuple[str, ...]) -> ProcessOutput:
-                return self._origins.fetching(mirror, len(commit), specs, url=url)
-
-            try:
-                unbundle(self.command, path, commit, fetch)
-            except TimedOut as late:
-                raise MachineFault(f"cannot read what the metaserver sent: {late}") from late
-            except OSError as failed:
-                raise MachineFault(f"cannot read what the metaserver sent: {failed.strerror}") from failed
-
-        await self._pool.run(lambda: remove_tree(path))
-        try:
-            await copy(path)
-        except NotFound as absent:
-            if isinstance(error, UnknownRef):
-                raise CommitGone(
-                    f"commit {commit} is nowhere any more: neither {mask(mirror.url)} nor the metaserver has it; "
-                    "push it again"
-                ) from absent
-            raise error from absent
-        try:
-            await self._origins.locked(mirror, take)
-        finally:
-            await self._pool.run(lambda: path.unlink(missing_ok=True))
-        if await self._commit(mirror, commit) != commit:
-            raise MachineFault(f"what the metaserver sent of {mask(mirror.url)} does not hold {commit}")
-        log.info("commit {commit} of {url} came from the metaserver", commit=commit, url=mask(mirror.url))
+        Raises NotFound where it knows none, and what ``copy`` does.
+        """
+        return await self._copies.tags(self.mirror(url), commit, copy)
 
     async def pin(self, url: str, commit: str) -> None:
         """Keep ``commit``, which is in the mirror, whatever is deleted or overwritten at the origin.

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from buildtool.adapters.vcs.git.command import NOWHERE
+from buildtool.adapters.vcs.git.command import NOWHERE, GitCommand
 from buildtool.adapters.vcs.git.gitdir import Tag
 from buildtool.adapters.vcs.git_mirrors.looks import state_of
 from buildtool.adapters.vcs.git_mirrors.mirror import Mirror
@@ -45,18 +45,8 @@ class OriginTags:
             if state is not None and mirror.tags is not None and mirror.tags[0] == state:
                 return mirror.tags[1]
             listed: dict[str, Tag] = {}
-
-            def line(text: bytes) -> None:
-                object_id, _, name = text.decode("utf-8", "surrogateescape").partition("\t")
-                if not is_full_id(object_id) or len(listed) >= TAGS_READ:
-                    return
-                if not name.endswith("^{}"):
-                    listed[name] = Tag(object_id)
-                elif (tag := name.removesuffix("^{}")) in listed:
-                    listed[tag] = Tag(listed[tag].target, object_id)
-
             arguments = ("ls-remote", "--quiet", "--tags", "--end-of-options", "origin")
-            self._origins.network(mirror, arguments, NOWHERE, TAGS_LIMIT, line)
+            self._origins.network(mirror, arguments, NOWHERE, TAGS_LIMIT, lambda line: _take(line, b"\t", listed))
             tags = _sound(listed)
             mirror.tags = None if state is None else (state, tags)
             return tags
@@ -65,19 +55,32 @@ class OriginTags:
 
     async def kept(self, mirror: Mirror) -> dict[str, Tag]:
         """Return the tags that the mirror has, for when the origin is away."""
-        listed: dict[str, Tag] = {}
 
-        def line(text: bytes) -> None:
-            target, peeled, name = text.decode("utf-8", "surrogateescape").split(" ", 2)
-            listed[name] = Tag(target, peeled)
-
-        def ask() -> None:
+        def ask() -> dict[str, Tag]:
             self._origins.keeper.see_to(mirror)
-            arguments = ("for-each-ref", "--format=%(objectname) %(*objectname) %(refname)", "refs/tags")
-            self._origins.command.run(arguments, git_dir=mirror.path, on_line=line)
+            return tags_in(self._origins.command, mirror.path)
 
-        await mirror.lock.run(self._pool.run, ask)
-        return _sound(listed)
+        return _sound(await mirror.lock.run(self._pool.run, ask))
+
+
+def tags_in(command: GitCommand, path: Path) -> dict[str, Tag]:
+    """Return the tags of a repository by their full names (blocking), none where it cannot tell."""
+    listed: dict[str, Tag] = {}
+    # It goes through tags of tags as ``ls-remote`` does, which for-each-ref of git before 2.45 does not.
+    arguments = ("show-ref", "--tags", "--dereference")
+    command.run(arguments, git_dir=path, on_line=lambda line: _take(line, b" ", listed))
+    return listed
+
+
+def _take(line: bytes, between: bytes, listed: dict[str, Tag]) -> None:
+    """Add what a line tells to tags, which git lists with what is behind each after it."""
+    object_id, name = (one.decode("utf-8", "surrogateescape") for one in line.partition(between)[::2])
+    if not is_full_id(object_id) or len(listed) >= TAGS_READ:
+        return
+    if not name.endswith("^{}"):
+        listed[name] = Tag(object_id)
+    elif (tag := name.removesuffix("^{}")) in listed:
+        listed[tag] = Tag(listed[tag].target, object_id)
 
 
 def _sound(listed: Mapping[str, Tag]) -> dict[str, Tag]:

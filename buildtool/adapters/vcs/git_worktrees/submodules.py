@@ -18,9 +18,6 @@ from buildtool.adapters.vcs.refs import check_url, mask
 from buildtool.concurrency.bounded_cache import keep_newest
 from buildtool.errors import RepositoryUnreachable, SourceUnusable
 
-DEPTH_LIMIT = 20
-"""How deep submodules may lie in one another."""
-
 KNOWN_LIMIT = 1_000
 """How many versions of ``.gitmodules`` are remembered."""
 

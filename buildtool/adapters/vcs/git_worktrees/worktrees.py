@@ -28,13 +28,24 @@ from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror, Mirror, direct
 from buildtool.adapters.vcs.git_worktrees.attributes import AttributeCache, Conversions
 from buildtool.adapters.vcs.git_worktrees.layout import Layout
 from buildtool.adapters.vcs.git_worktrees.packs import Packs
-from buildtool.adapters.vcs.git_worktrees.submodules import DEPTH_LIMIT, Submodule, SubmoduleReader
+from buildtool.adapters.vcs.git_worktrees.submodules import Submodule, SubmoduleReader
 from buildtool.adapters.vcs.process import TimedOut
 from buildtool.adapters.vcs.refs import is_full_id, mask, without_login
 from buildtool.concurrency.bounded_cache import keep_newest
-from buildtool.errors import MachineFault, RepositoryUnreachable, SourceUnusable, UnknownRef
-from buildtool.ports.buildserver import SourceCopy
+from buildtool.errors import (
+    BuildToolError,
+    CommitGone,
+    MachineFault,
+    NotFound,
+    RepositoryUnreachable,
+    SourceUnusable,
+    StorageUnavailable,
+    Unavailable,
+    UnknownRef,
+)
+from buildtool.ports.buildserver import CommitCopy, SourceCopy
 from buildtool.ports.common import Executor
+from buildtool.protocol.source_parts import DEPTH_LIMIT, SourceKind, SourcePart
 
 FILES_LIMIT = 1_000_000
 """Of how many files that lie in trees the sizes are remembered; a tree that was forgotten is made afresh."""
@@ -59,6 +70,34 @@ class _Place:
     path: Path
     tags: dict[str, Tag]
     inside: str = ""
+
+
+@frozen
+class _Wanted:
+    """A commit that is to be laid out at ``path``: the Build's own or, ``inside`` it, that of a submodule."""
+
+    url: str = field(repr=False)
+    commit: str
+    path: Path
+    copy: SourceCopy | None
+    inside: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """The place in the Build's tree, for people; "" for the Build's own."""
+        return "/".join(shown(os.fsencode(one)) for one in self.inside)
+
+    def copied(self, kind: SourceKind) -> CommitCopy | None:
+        """Return what fetches a part of it from the metaserver, if anything does."""
+        copy = self.copy
+        if copy is None:
+            return None
+        return lambda path: copy(path, SourcePart(kind, self.inside))
+
+    def submodule(self, one: Submodule) -> _Wanted:
+        """Return a submodule's commit."""
+        path = os.fsdecode(one.path)
+        return _Wanted(one.url, one.commit, self.path / path, self.copy, (*self.inside, path))
 
 
 @define
@@ -115,7 +154,7 @@ class Worktrees:
         path = self._directory / directory_name(url) / f"slot-{slot:d}"
         lock = self._locks.setdefault(path, DeferredLock())
         await self._pool.run(self._open_up)
-        await lock.run(self._bring, url, commit.lower(), path, copy)
+        await lock.run(self._bring, _Wanted(url, commit.lower(), path, copy))
         return path
 
     def _open_up(self) -> None:
@@ -133,11 +172,12 @@ class Worktrees:
             for one in directories:
                 _real(one)
 
-    async def _bring(
-        self, url: str, commit: str, path: Path, copy: SourceCopy | None, inside: str = "", depth: int = 0
-    ) -> None:
-        commit = await self._mirror.fetch_commit(url, commit, copy)
-        place = _Place(self._mirror.mirror(url), commit, path, await self._current_tags(url), inside)
+    async def _bring(self, asked: _Wanted) -> None:
+        url, copy = asked.url, asked.copied(SourceKind.COMMIT)
+        commit = await self._mirror.fetch_commit(url, asked.commit, copy)
+        place = _Place(
+            self._mirror.mirror(url), commit, asked.path, await self._current_tags(asked, commit), asked.shown
+        )
         try:
             found = await self._pool.run(lambda: self._lay_out(place))
         except DamagedMirror as error:
@@ -145,7 +185,7 @@ class Worktrees:
             found = await self._again(place)
         for one in found:
             if one.wanted:
-                await self._bring_submodule(one, path, inside, depth + 1)
+                await self._bring_submodule(asked.submodule(one))
 
     async def _again(self, place: _Place) -> tuple[Submodule, ...]:
         try:
@@ -155,13 +195,13 @@ class Worktrees:
                 f"the mirror of {mask(place.mirror.url)} was damaged again as soon as it was made: {error}"
             ) from error
 
-    async def _bring_submodule(self, one: Submodule, top: Path, inside: str, depth: int) -> None:
-        where = inside + shown(one.path)
-        if depth > DEPTH_LIMIT:
+    async def _bring_submodule(self, one: _Wanted) -> None:
+        where = one.shown
+        if len(one.inside) > DEPTH_LIMIT:
             raise SourceUnusable(f"the submodule {where!r} lies in more than {DEPTH_LIMIT} others")
         try:
-            await self._bring(one.url, one.commit, top / os.fsdecode(one.path), None, f"{where}/", depth)
-        except UnknownRef as error:
+            await self._bring(one)
+        except (UnknownRef, CommitGone) as error:
             raise SourceUnusable(
                 f"the submodule {where!r} is at commit {one.commit}, which {mask(one.url)} does not have: "
                 "push it there, or name another in its place"
@@ -171,8 +211,13 @@ class Worktrees:
 
     # --- tags -------------------------------------------------------------------------------------------------
 
-    async def _current_tags(self, url: str) -> dict[str, Tag]:
-        """Return the tags that the origin has now, all of which are in the mirror; if it is away, what it had."""
+    async def _current_tags(self, asked: _Wanted, commit: str) -> dict[str, Tag]:
+        """Return the tags that the origin has now, all of which are in the mirror.
+
+        If it tells this machine none, those that reach ``commit`` as the metaserver knows them; if that does neither,
+        those that came here.
+        """
+        url = asked.url
         mirror = self._mirror.mirror(url)
         for _ in range(_ATTEMPTS):
             try:
@@ -181,17 +226,24 @@ class Worktrees:
                     break
                 await self._mirror.refresh(url)
             except RepositoryUnreachable as error:
-                if url not in self._silent:  # a private origin refuses this machine at each build
-                    self._silent.add(url)
-                    log.warn(
-                        "the tags of {url} are those that came with its commits, until it tells them: {why}",
-                        url=mask(url),
-                        why=str(error),
-                    )
-                return self._tags[url] if url in self._tags else await self._mirror.tags.kept(mirror)
+                return await self._tags_without_origin(asked, commit, error)
             self._tags[url] = listed
         self._silent.discard(url)
         return self._tags.get(url, {})
+
+    async def _tags_without_origin(self, asked: _Wanted, commit: str, why: BuildToolError) -> dict[str, Tag]:
+        url, copy = asked.url, asked.copied(SourceKind.TAGS)
+        if copy is not None:
+            try:
+                return await self._mirror.tags_of(url, commit, copy)
+            except (NotFound, Unavailable, StorageUnavailable) as error:
+                why = error
+        if url not in self._silent:  # and not at each build
+            self._silent.add(url)
+            words = "the tags of {url} are those that came with its commits, until it tells them: {why}"
+            log.warn(words, url=mask(url), why=str(why))
+        # Not those that were remembered: what the metaserver sent since then is in the mirror alone.
+        return await self._mirror.tags.kept(self._mirror.mirror(url))
 
     def _tags_that_reach(self, place: _Place) -> dict[str, Tag]:
         """Return (blocking) the tags of the place's commit and of what came before it."""
@@ -222,7 +274,7 @@ class Worktrees:
         except SourceUnusable as error:
             if not place.inside:
                 raise
-            raise SourceUnusable(f"in the submodule {place.inside.removesuffix('/')!r}: {error}") from error
+            raise SourceUnusable(f"in the submodule {place.inside!r}: {error}") from error
 
     def _laid_out(self, place: _Place) -> tuple[Submodule, ...]:
         sizes = self._directory_for(place)

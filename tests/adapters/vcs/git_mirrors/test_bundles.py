@@ -10,6 +10,7 @@ from twisted.internet import reactor
 from twisted.internet.interfaces import IReactorTime
 
 from buildtool.adapters.vcs.git.ids import Unreadable
+from buildtool.adapters.vcs.git_mirrors import bundles
 from buildtool.adapters.vcs.git_mirrors.bundles import Bundles
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
 from buildtool.errors import BadUpload, CommitGone, NotFound, RepositoryUnreachable, Unavailable, UnknownRef
@@ -162,6 +163,51 @@ class BundleTests(Mirrored):
         await self.there.fetch_commit(self.url, self.lost, self.copy)
         await self.check_taken()
 
+    async def test_no_bundle_of_tags_that_lead_nowhere_is_taken_and_no_file_is_left(self) -> None:
+        await self.history()
+        await self.there.fetch_commit(self.url, self.lost, self.copy)
+        good = (await self.bundles.tags(self.url, self.lost)).path.read_bytes()
+        self.assertIn(b"-" + self.lost.encode(), good)
+        whole = (await self.bundles.of(self.url, self.lost)).path.read_bytes()
+        header, _, pack = good.partition(b"\n\n")
+        given = [b""]
+
+        async def sent(path: Path) -> None:
+            path.write_bytes(given[0])
+
+        for data in (
+            b"",
+            whole,
+            good[:-30],
+            header + b"\n",
+            header + b"\n" + b"2" * 40 + b" refs/tags/x\n\n" + pack,
+            header + b"\n" + self.lost.encode() + b" refs/heads/main\n\n" + pack,
+            header + b"\n" + self.lost.encode() + b" refs/tags/../../x\n\n" + pack,
+            header + b"\n" + self.lost.encode() + b" refs/tags/a\n" + self.lost.encode() + b" refs/tags/a/b\n\n" + pack,
+            header + b"\n" + b"x" * 100_000 + b"\n\n" + pack,
+        ):
+            given[0] = data
+            error = await self.refusal(self.there.tags_of(self.url, self.lost, sent))
+            self.assertIsInstance(error, BadUpload, data[:200])
+            self.assertEqual(sorted((self.directory / "elsewhere").glob("*.bundle*")), [])
+        given[0] = good
+        found = await self.there.tags_of(self.url, self.lost, sent)
+        self.assertEqual(set(found), {"refs/tags/light", "refs/tags/v1.0"})
+        await self.check_taken()
+
+    async def test_tags_are_packed_anew_once_the_origin_has_others_and_their_file_has_nothing_else(self) -> None:
+        commit = await self.mirror.resolve(self.url, self.origin.commit("a", os.urandom(50_000).hex()))
+        first = await self.bundles.tags(self.url, commit)
+        self.assertLess(first.size, 1_000)
+        self.patch(bundles, "TAGS_FRESH", 0.0)
+        self.bundles._tagged.clear()
+        self.origin.git("tag", "-a", "-m", "late", "late")
+        again = await self.bundles.tags(self.url, commit)
+        self.assertIn(b" refs/tags/late\n", again.path.read_bytes())
+        self.assertLess(again.size, 1_000)
+        self.assertEqual([one.name for one in (self.directory / "bundles").iterdir()], [again.path.name])
+        self.assertIsInstance(await self.refusal(self.bundles.tags("svn://example.org/x", "r1")), NotFound)
+
     async def test_a_bundle_is_made_once_shared_and_made_again_when_it_was_taken_away(self) -> None:
         await self.history()
         first = await self.bundles.of(self.url, self.lost)
@@ -235,14 +281,14 @@ class ShallowTests(Mirrored):
         url, path = self.shallow(2)
         commit = await self.mirror.resolve(url, "main")
         await self.mirror.pin(url, commit)
-        bundles = Bundles(self.mirror, self.directory / "bundles", self.threads, cast("IReactorTime", reactor))
-        self.addCleanup(bundles.stop)
+        packing = Bundles(self.mirror, self.directory / "bundles", self.threads, cast("IReactorTime", reactor))
+        self.addCleanup(packing.stop)
         shutil.rmtree(path)
         for index in (self.mirror.mirror(url).path / "objects" / "pack").glob("*.idx"):
             index.unlink()
 
         async def copy(target: Path) -> None:
-            shutil.copyfile((await bundles.of(url, commit)).path, target)
+            shutil.copyfile((await packing.of(url, commit)).path, target)
 
         there = GitMirror(self.directory / "elsewhere", self.threads)
         self.addCleanup(there.close)

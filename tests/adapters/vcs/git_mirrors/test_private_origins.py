@@ -11,12 +11,16 @@ from twisted.internet import reactor
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import capturedLogs, formatEvent
 
+from buildtool.adapters.vcs.git_mirrors import bundles as bundles_module
 from buildtool.adapters.vcs.git_mirrors.bundles import Bundles
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
+from buildtool.adapters.vcs.git_worktrees.worktrees import Worktrees
 from buildtool.errors import RepositoryUnreachable
 from buildtool.model.access.origin_logins import OriginLogins
+from buildtool.protocol.source_parts import WHOLE, SourceKind, SourcePart
 from tests.adapters.vcs.git_mirrors.mirrors import Mirrored
 from tests.support.git_http import PrivateOrigin
+from tests.support.origins import git
 
 PASSWORD = "p:a/ss@w%rd"
 ENCODED = "p%3Aa%2Fss%40w%25rd"
@@ -71,6 +75,46 @@ class PrivateOriginTests(Mirrored):
             self.assertEqual(await self.there.fetch_commit(self.url, commit, copy), commit)
         told = "\n".join(formatEvent(one) or "" for one in lines)
         self.check_untold(*(self.directory / one for one in ("metaserver", "build-server", "bundles")), words=told)
+
+    async def test_its_tags_are_what_they_are_now_whatever_a_build_server_had_before(self) -> None:
+        self.patch(bundles_module, "TAGS_FRESH", 0.0)
+        packing = Bundles(self.metaserver, self.directory / "bundles", self.threads, cast("IReactorTime", reactor))
+        self.addCleanup(packing.stop)
+        trees = Worktrees(self.there, self.directory / "trees", self.threads)
+        commit = ""
+
+        async def copy(path: Path, part: SourcePart = WHOLE, /) -> None:
+            give = packing.tags if part.kind is SourceKind.TAGS else packing.of
+            shutil.copyfile((await give(self.url, commit)).path, path)
+
+        async def describe() -> str:
+            await self.metaserver.resolve(self.url, commit)
+            tree = await trees.checkout(self.url, commit, 0, copy)
+            tags = git(tree, "tag", "--list").split()
+            kinds = [f"{git(tree, 'cat-file', '-t', one)} {one} {git(tree, 'rev-parse', f'{one}^0')}" for one in tags]
+            return ", ".join([git(tree, "describe", "--always", "--long"), *kinds])
+
+        commit = first = self.origin.commit("a")
+        self.assertEqual(await describe(), f"{first[:7]}")
+        self.origin.git("tag", "light")
+        self.origin.git("tag", "-a", "-m", "set later", "v1")
+        self.assertEqual(await describe(), f"v1-0-g{first[:7]}, commit light {first}, tag v1 {first}")
+        commit = second = self.origin.commit("b")
+        self.origin.git("tag", "-f", "-a", "-m", "moved", "v1")
+        self.assertEqual(await describe(), f"v1-0-g{second[:7]}, commit light {first}, tag v1 {second}")
+        self.origin.git("tag", "-d", "v1", "light")
+        self.origin.git("tag", "-a", "-m", "a directory where a tag was", "v1/final", first)
+        self.origin.git("tag", "-a", "-m", "of a tag", "outer", "v1/final")
+        found = await describe()
+        self.assertEqual(found, f"outer-1-g{second[:7]}, tag outer {first}, tag v1/final {first}")
+        commit = first
+        self.origin.git("tag", "-d", "v1/final", "outer")
+        self.origin.git("tag", "v1", second)
+        self.assertEqual(await describe(), first[:7])
+        commit = second
+        self.assertEqual(await describe(), f"{second[:7]}, commit v1 {second}")
+        commit = third = self.origin.commit("c")
+        self.assertEqual(await describe(), f"{third[:7]}, commit v1 {second}", "a bundle brings nothing that is gone")
 
     async def test_what_is_said_where_a_login_is_wrong_or_missing_has_none_in_it(self) -> None:
         commit = self.origin.commit("a")
