@@ -306,6 +306,7 @@ def test_a_flag_that_a_page_mentions_is_one_of_some_program(path: Path) -> None:
         "--no-as-needed",
         "--strip-components",
         "--shuffle",
+        "--cold",
         "--upgrade",
     }  # of other projects and programs, or of the table of descriptions
     mentioned = {flag for text in literals(parsed(path)[0]) for flag in FLAG.findall(text)}

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from queue import Empty, Queue
 from time import monotonic
@@ -36,6 +36,10 @@ _PORTS = (12_000, 32_000)
 """Below the ports that systems give to outgoing connections, which come and go between a look and its use."""
 
 
+Popen = Callable[..., subprocess.Popen[bytes]]
+"""What starts a process: ``subprocess.Popen``, or what tests put in its place."""
+
+
 class FarmError(BuildToolError):
     """A program of the farm did not do what was expected; the message ends with the last that it said."""
 
@@ -53,9 +57,11 @@ class Program:
     _reader: threading.Thread | None = None
 
     @classmethod
-    def start(cls, name: str, words: Sequence[str], environment: dict[str, str]) -> Program:
+    def start(
+        cls, name: str, words: Sequence[str], environment: dict[str, str], popen: Popen = subprocess.Popen
+    ) -> Program:
         """Start a program in a process group of its own."""
-        process = subprocess.Popen(
+        process = popen(
             list(words),
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -132,7 +138,8 @@ class LocalFarm:
     """A farm below ``directory``, configured by ``config``. ``extra`` is added to every program's environment.
 
     ``ports`` are by the names of their variables. Others are chosen where one of them is taken, unless ``keep_ports``.
-    The programs are those in ``root``/bin, the checkout's or installed ones, and ``python`` runs them.
+    The programs are those in ``root``/bin, the checkout's or installed ones, and ``python`` runs them; ``popen`` starts
+    them.
     """
 
     directory: Path
@@ -143,6 +150,7 @@ class LocalFarm:
     mail_port: int = 0
     keep_ports: bool = False
     python: str = sys.executable
+    popen: Popen = subprocess.Popen
     root: Path = Path(__file__).resolve().parent.parent.parent
     _served: bool = field(default=False, init=False)
 
@@ -180,7 +188,7 @@ class LocalFarm:
 
     def start(self, name: str, words: Sequence[str], **environment: str) -> Program:
         """Start a program with the farm's Python."""
-        program = Program.start(name, [self.python, *words], self.environment(**environment))
+        program = Program.start(name, [self.python, *words], self.environment(**environment), self.popen)
         self.programs.append(program)
         return program
 
@@ -218,21 +226,27 @@ class LocalFarm:
         self, *arguments: str, seconds: float = PATIENCE, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Run startcompile.py to its end; return its exit code and what it said. Raises FarmError after ``seconds``."""
-        words = [self.python, str(self.root / "bin" / "startcompile.py"), *arguments]
-        try:
-            return subprocess.run(
-                words,
-                env=self.environment(**environment),
-                cwd=self.directory,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=seconds,
-                check=False,
-                stdin=subprocess.DEVNULL,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise FarmError(f"startcompile.py did not end within {seconds:.0f} s; it said: {error.stderr!r}") from None
+        return self.run("startcompile.py", *arguments, seconds=seconds, **environment)
+
+    def run(
+        self, name: str, *arguments: str, seconds: float = PATIENCE, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program to its end; return its exit code and what it said. Raises FarmError after ``seconds``."""
+        words = [self.python, str(self.root / "bin" / name), *arguments]
+        with self.popen(
+            words,
+            env=self.environment(**environment),
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as running:
+            try:
+                said = [text.decode(errors="replace") for text in running.communicate(timeout=seconds)]
+            except subprocess.TimeoutExpired as error:
+                running.kill()
+                raise FarmError(f"{name} did not end within {seconds:.0f} s; it said: {error.stderr!r}") from None
+        return subprocess.CompletedProcess(words, running.returncode, *said)
 
     def stop(self) -> None:
         """Stop every program that still runs, the last started first. Raises FarmError for one that does not end."""

@@ -11,6 +11,7 @@ from typing import Any
 from attrs import define, field
 
 from buildtool.demo.local_farm import LocalFarm, Program
+from tests.support import warm_starts
 from tests.support.building import narrow_path
 from tests.support.origins import Origin
 
@@ -46,6 +47,7 @@ class Control:
                 "E2E_REPOSITORY": str(self.repository),
                 "PATH": narrow_path(),
             },
+            popen=warm_starts.begin,
         )
         self.commit(**{"build.sh": BUILD, "main.c": self.source("first")})
 

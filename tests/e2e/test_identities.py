@@ -4,7 +4,6 @@ import json
 import re
 import stat
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -23,16 +22,8 @@ def keyed(control: Control) -> Control:
     return control
 
 
-def program(farm: Control, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(farm.farm.root / "bin" / words[0]), *words[1:]],
-        env=farm.farm.environment(**environment),
-        cwd=farm.directory,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def program(farm: Control, name: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return farm.farm.run(name, *words, seconds=60.0, **environment)
 
 
 def joined(farm: Control, name: str, *words: str) -> Program:

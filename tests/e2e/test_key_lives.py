@@ -52,7 +52,13 @@ def test_a_build_that_takes_longer_than_the_lives_of_all_certificates_is_deliver
     person(keyed, "ben")
     asked = keyed.farm.start(
         "asked",
-        [str(keyed.farm.root / "bin" / "startcompile.py"), "ben@example.org", "--foreground", "--json"],
+        [
+            str(keyed.farm.root / "bin" / "startcompile.py"),
+            "ben@example.org",
+            "--foreground",
+            "--no-download",
+            "--json",
+        ],
     )
     anna.wait_for(r"build \d+\.1 of greeter begins")
     for one, words in ((anna, "has its next certificate"), (metaserver, "the metaserver has a new certificate")):
@@ -101,7 +107,14 @@ def test_what_a_revoked_machine_builds_is_built_elsewhere_and_its_key_never_come
     anna = joined(keyed, "anna")
     person(keyed, "ben")
     asked = keyed.farm.start(
-        "asked", [str(keyed.farm.root / "bin" / "startcompile.py"), "ben@example.org", "--foreground", "--json"]
+        "asked",
+        [
+            str(keyed.farm.root / "bin" / "startcompile.py"),
+            "ben@example.org",
+            "--foreground",
+            "--no-download",
+            "--json",
+        ],
     )
     anna.wait_for("waiting at the gate|build 1.1 of greeter begins")
     joined(keyed, "cid")

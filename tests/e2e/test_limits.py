@@ -29,7 +29,9 @@ def test_the_third_request_is_told_when_to_try_again_and_the_next_person_is_not_
         line = operate(limited, "invite", name, "--role", "requester", "--owner", f"{name}@example.org")
         (limited.directory / f"line-{name}").write_text(line + "\n")
         home = str(limited.directory / name)
-        joined = program(limited, "startcompile.py", "join", f"line-{name}", XDG_CONFIG_HOME=home)
+        joined = program(
+            limited, "startcompile.py", "join", str(limited.directory / f"line-{name}"), XDG_CONFIG_HOME=home
+        )
         assert joined.returncode == 0, joined.stderr
         count = 3 if name == "ann" else 2
         asked = [limited.farm.request(f"{name}@example.org", XDG_CONFIG_HOME=home) for _ in range(count)]

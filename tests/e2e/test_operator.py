@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -29,14 +28,7 @@ IN_TIME = 10.0
 
 def operate(farm: Control, *arguments: str, code: int = 0) -> str:
     """Run bin/metaserver with an act, which must end with ``code``; return what it said."""
-    done = subprocess.run(
-        [sys.executable, str(farm.farm.root / "bin" / "metaserver"), *arguments],
-        env=farm.farm.environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = farm.farm.run("metaserver", *arguments)
     assert done.returncode == code, f"{done.returncode} instead of {code}: {done.stderr}{done.stdout}"
     return (done.stdout if code == 0 else done.stderr).strip()
 

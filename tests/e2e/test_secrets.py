@@ -6,6 +6,7 @@ On disk each stands in one file, which is its owner's alone.
 import json
 import os
 import ssl
+import subprocess
 import sys
 import urllib.request
 import zipfile
@@ -82,6 +83,7 @@ def written(farm: Control, name: str, text: str) -> Path:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="this system has no /proc")
 def test_no_secret_is_seen_by_anybody_wherever_they_look(control: Control, tmp_path: Path) -> None:
     farm, home = control.farm, tmp_path / "home"
+    farm.popen = subprocess.Popen  # what others see of a process is its own from the first moment
     token = written(control, "control/token", f"TOKEN={TOKEN}\n")
     password, passphrase = written(control, "mail", f"{PASSWORD}\n"), written(control, "phrase", f"{PASSPHRASE}\n")
     (port,) = free_ports(1)  # where nobody takes mail

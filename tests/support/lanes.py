@@ -14,6 +14,8 @@ from typing import SupportsIndex
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support import warm_starts
+
 EXAMPLES = {"quick": 25, "test": 100, "long": 300}
 """How many examples a property is tried with in each lane, where it says nothing itself (see `examples`)."""
 
@@ -59,10 +61,13 @@ def examples(usual: int, long: int = 0) -> int:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--lane`` and ``--shuffle``."""
+    """Add ``--lane``, ``--shuffle`` and ``--cold``."""
     parser.addoption("--lane", choices=sorted(EXAMPLES), help="run the tests of one lane (default: all, as in `test`)")
     parser.addoption(
         "--shuffle", metavar="SEED", help="run modules, and the tests of each, in an order drawn from SEED"
+    )
+    parser.addoption(
+        "--cold", action="store_true", help="load each program of end-to-end tests anew, as `make long` does"
     )
 
 
@@ -75,6 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for mark, why in MARKS.items():
         config.addinivalue_line("markers", f"{mark}: {why}")
     lane = config.getoption("--lane")
+    warm_starts.cold[0] = lane == "long" or config.getoption("--cold")
     settings.register_profile(
         "buildtool",
         deadline=None,
