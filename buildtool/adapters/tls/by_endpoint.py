@@ -6,6 +6,7 @@ stand in the certificate either way.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cryptography import x509
@@ -17,7 +18,14 @@ from twisted.internet.ssl import (
     trustRootFromCertificates,
 )
 
-from buildtool.adapters.tls.certificates import certificate_text, key_id, read_certificate, read_key, read_pem
+from buildtool.adapters.tls.certificates import (
+    Identified,
+    certificate_text,
+    key_id,
+    read_certificate,
+    read_key,
+    read_pem,
+)
 from buildtool.adapters.tls.contexts import CONTROL, KNOWS_FARM, KNOWS_NOBODY
 from buildtool.errors import ConfigurationError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
@@ -43,13 +51,40 @@ def authorities_in(directory: Path) -> tuple[x509.Certificate, ...]:
 
 def tls_to(address: MetaserverAddress, protocol: bytes = CONTROL) -> IOpenSSLClientConnectionCreator:
     """Return how to speak TLS to an address; ``protocol`` is the name for ALPN. Blocks. Raises ConfigurationError."""
-    trust, names = platformTrust(), [protocol, KNOWS_NOBODY]
-    if address.trust_roots:
-        believed, names = authorities_in(Path(address.trust_roots)), [protocol, KNOWS_FARM]
-        trust = trustRootFromCertificates([Certificate.loadPEM(certificate_text([one])) for one in believed])
+    trust, knows = _trust(address)
+    return _made(address, trust, [protocol, knows], _shown(address))
+
+
+def keyed_tls_to(address: MetaserverAddress) -> Callable[[Identified], IOpenSSLClientConnectionCreator]:
+    """Return what makes, of the own certificate, how to speak TLS to an address that says whom to believe.
+
+    Blocks. Raises ConfigurationError.
+    """
+    trust, knows = _trust(address)
+
+    def shows(own: Identified) -> IOpenSSLClientConnectionCreator:
+        return _made(address, trust, [CONTROL, knows], {"certificate": own.certificate, "privateKey": own.key})
+
+    return shows
+
+
+def _trust(address: MetaserverAddress) -> tuple[object, bytes]:
+    """Return who is believed at an address, as Twisted takes it, and what is said of that in ALPN."""
+    if not address.trust_roots:
+        return platformTrust(), KNOWS_NOBODY
+    believed = authorities_in(Path(address.trust_roots))
+    return trustRootFromCertificates([Certificate.loadPEM(certificate_text([one])) for one in believed]), KNOWS_FARM
+
+
+def _made(
+    address: MetaserverAddress, trust: object, names: list[bytes], shown: Mapping[str, object]
+) -> IOpenSSLClientConnectionCreator:
     try:
         made: IOpenSSLClientConnectionCreator = optionsForClientTLS(
-            address.host, trustRoot=trust, acceptableProtocols=names, extraCertificateOptions=_shown(address)
+            address.host,
+            trustRoot=trust,  # type: ignore[arg-type] # Twisted keeps the name of this interface to itself
+            acceptableProtocols=names,
+            extraCertificateOptions=dict(shown),
         )
     except (UnicodeError, ValueError) as error:
         raise ConfigurationError(f"the certificate of {address.host} could not be checked: {error}") from error

@@ -169,7 +169,8 @@ def _address(said: str, what: str, port: str) -> MetaserverAddress:
     values = _values(_split(said, ":")[1:], begun)
     number, lasts = values.pop("port", ""), values.pop("timeout", "")
     if not is_port(number):
-        raise UsageError(f"{begun} has no port: say it like {_EXAMPLE} (an IPv6 address stands in brackets)")
+        why = f": {quoted(number)} is no port: a number from 1 to 65535" if number else " has no port"
+        raise UsageError(f"{begun}{why}: say it like {_EXAMPLE} (an IPv6 address stands in brackets)")
     if lasts and not (is_port(lasts) and int(lasts) <= MOST_SECONDS):
         raise UsageError(f"{begun}: timeout is a whole number of seconds from 1 to {MOST_SECONDS}")
     if speech is Speech.PLAIN and values.keys() - {"host"}:

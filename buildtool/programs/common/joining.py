@@ -11,18 +11,26 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from attrs import define, field, frozen
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.endpoints import wrapClientTLS
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import (
+    IOpenSSLClientConnectionCreator,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from buildtool.adapters.control.client import Session, greet
 from buildtool.adapters.network.endpoints import machine_at
+from buildtool.adapters.tls.certificates import Identified
 from buildtool.adapters.tls.contexts import ANY_HTTP, ClientTls
 from buildtool.adapters.tls.credentials import CredentialStore, OwnIdentity
 from buildtool.adapters.tls.pinning import pinned_authority
@@ -47,6 +55,9 @@ LOOK_EVERY = 3_600.0
 RETRY = 60.0
 """Seconds until a renewal that failed is tried again, at most."""
 
+MakesTls = Callable[[Identified], IOpenSSLClientConnectionCreator]
+"""What makes, of the own certificate, how to speak TLS."""
+
 __all__ = ["FarmEndpoint", "join", "renew", "renewal"]
 
 
@@ -55,7 +66,12 @@ def said_join_line(said: str | None) -> JoinLine | None:
 
     None where nothing was said. Raises UsageError.
     """
-    text = said or os.environ.pop("BUILDTOOL_JOIN", "")
+    kept = os.environ.pop("BUILDTOOL_JOIN", "")
+    if said == "":
+        raise UsageError(
+            "the line to join with is empty: say the line of an invitation, a file with it, or - for standard input"
+        )
+    text = said or kept
     return read_line(text) if text else None
 
 
@@ -65,7 +81,8 @@ def read_line(text: str) -> JoinLine:
         text = sys.stdin.readline(LINE_LIMIT)
     elif "/sha256:" not in text:
         try:
-            text = Path(text).read_text(encoding="utf-8", errors="replace")[: LINE_LIMIT + 1]
+            with Path(text).open(encoding="utf-8", errors="replace") as file:
+                text = file.read(LINE_LIMIT + 1)  # of what may have no end, such as a device
         except OSError as error:
             raise UsageError(f"--join {text[:80]!r} is neither a line of an invitation nor a file with one") from error
     return read_join_line(text)
@@ -255,23 +272,27 @@ class FarmEndpoint:
             if words := skew_words(self.skew, now):
                 log.warn("{words}", words=words)
 
-    def with_key(self, endpoint: IStreamClientEndpoint, host: str) -> IStreamClientEndpoint:
+    def with_key(
+        self, endpoint: IStreamClientEndpoint, host: str, tls: MakesTls | None = None
+    ) -> IStreamClientEndpoint:
         """Return an endpoint of which each connection speaks TLS and shows the certificate that ``own`` has by then.
 
-        ``host`` is where it leads.
+        ``host`` is where it leads. ``tls`` makes how to speak where others are believed than the farm's authorities.
         """
-        return _WithKey(self, endpoint, host)
+        return _WithKey(self, endpoint, tls or partial(self._tls, host))
 
-    async def connected(self, endpoint: IStreamClientEndpoint, host: str, factory: IProtocolFactory) -> IProtocol:
-        """Return the protocol of a connection to an endpoint that is the farm's, at a host."""
+    def _tls(self, host: str, _shown: Identified) -> IOpenSSLClientConnectionCreator:
+        return self.own.tls(host=host, skew=self.skew)
+
+    async def connected(self, endpoint: IStreamClientEndpoint, tls: MakesTls, factory: IProtocolFactory) -> IProtocol:
+        """Return the protocol of a connection to an endpoint that is the farm's."""
         try:
             if self.renews:
                 await self._renew_where_due()
         except Unavailable:
             if self._now() >= self.own.identified.ends():
                 raise
-        tls = self.own.tls(host=host, skew=self.skew)
-        connecting: Deferred[IProtocol] = wrapClientTLS(tls, endpoint).connect(factory)
+        connecting: Deferred[IProtocol] = wrapClientTLS(tls(self.own.identified), endpoint).connect(factory)
         made = await connecting
         self._refused = self.logs_in  # until ``let_in``
         return made
@@ -289,11 +310,11 @@ def renewal(farm: FarmEndpoint, timers: IReactorTime) -> PeriodicTask:
 class _WithKey:
     farm: FarmEndpoint
     endpoint: IStreamClientEndpoint
-    host: str
+    tls: MakesTls
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """Return a Deferred of the protocol that is connected."""
-        return Deferred.fromCoroutine(self.farm.connected(self.endpoint, self.host, protocolFactory))
+        return Deferred.fromCoroutine(self.farm.connected(self.endpoint, self.tls, protocolFactory))
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStream
 
 from buildtool.adapters.network.endpoints import CONNECTING, machine_at
 from buildtool.adapters.network.in_turn import InTurn, Way
-from buildtool.adapters.tls.by_endpoint import mistrust_words, tls_to
+from buildtool.adapters.tls.by_endpoint import keyed_tls_to, mistrust_words, tls_to
 from buildtool.adapters.tls.contexts import ANY_HTTP
 from buildtool.adapters.tls.credentials import OwnIdentity
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, Speech
@@ -72,7 +72,9 @@ def way_to(reactor: ReactorBase, address: MetaserverAddress, farm: FarmEndpoint 
     """Return the way to one address, by TLS where that was said or joined. Raises ConfigurationError."""
     machine = machine_of(reactor, address)
     if farm is not None and _joined(address, farm):
-        return Way(address.where, farm.with_key(machine, address.host))
+        if not address.trust_roots:
+            return Way(address.where, farm.with_key(machine, address.host))
+        return Way(address.where, farm.with_key(machine, address.host, keyed_tls_to(address)), mistrust_words(address))
     if address.speech is Speech.TLS:
         return Way(address.where, wrapClientTLS(tls_to(address), machine), mistrust_words(address))
     return Way(address.where, machine)
@@ -80,5 +82,5 @@ def way_to(reactor: ReactorBase, address: MetaserverAddress, farm: FarmEndpoint 
 
 def _joined(address: MetaserverAddress, farm: FarmEndpoint | None) -> bool:
     """Return whether this side shows its own key there: not where another certificate was named, or none is wanted."""
-    said = address.speech is Speech.PLAIN or bool(address.trust_roots or address.certificate)
+    said = address.speech is Speech.PLAIN or bool(address.certificate)
     return farm is not None and not said

@@ -103,7 +103,8 @@ def _copy_keys(source: Path, target: Path, passphrase: bytes | None, *, wanted: 
 def _passphrase(path: Path) -> bytes:
     """Return the first line of a file. Raises UsageError for one that cannot be read or is empty."""
     try:
-        first = path.read_bytes()[:PASSPHRASE_LIMIT].split(b"\n", 1)[0].rstrip(b"\r")
+        with path.open("rb") as file:
+            first = file.read(PASSPHRASE_LIMIT).split(b"\n", 1)[0].rstrip(b"\r")
     except OSError as error:
         raise UsageError(f"--passphrase-file {path} cannot be read: {error.strerror}") from error
     if not first:

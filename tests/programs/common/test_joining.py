@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,13 +10,22 @@ from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 
 from buildtool.adapters.control.client import Session, greet
-from buildtool.adapters.tls.certificates import Identified, key_id, new_key, server_certificate
+from buildtool.adapters.tls.certificates import (
+    Identified,
+    certificate_text,
+    key_id,
+    new_authority,
+    new_key,
+    server_certificate,
+)
 from buildtool.adapters.tls.credentials import CredentialStore
 from buildtool.adapters.tls.words import skew_words, time_words
-from buildtool.errors import Unauthorised, Unavailable
+from buildtool.errors import Unauthorised, Unavailable, UsageError
 from buildtool.model.access.join_line import read_join_line
+from buildtool.model.access.metaserver_addresses import read_addresses
 from buildtool.model.principal import PrincipalRole
-from buildtool.programs.common.joining import FarmEndpoint, join
+from buildtool.programs.common.joining import FarmEndpoint, join, said_join_line
+from buildtool.programs.common.reaching import reach
 from buildtool.protocol.enrolment import RevokeOne
 from tests.adapters.control.test_gateway_identities import DAY, OPERATOR, KeyedCase
 
@@ -43,6 +53,25 @@ class JoinedCase(KeyedCase):
         self.addCleanup(session.close)
         farm.let_in()
         return session
+
+    async def _greeted(self, farm: FarmEndpoint, roots: Path) -> Session:
+        from twisted.internet import reactor
+
+        at = f"tls:127.0.0.1:{self.port}:trustRoots={roots}"
+        there = reach(reactor, read_addresses(at, "--host"), farm)  # type: ignore[arg-type] # the real one
+        session = await greet(there.ways, there.where, "build server", IReactorTime(reactor))
+        self.addCleanup(session.close)
+        return session
+
+    async def test_whoever_says_which_authorities_to_believe_still_shows_the_own_key(self) -> None:
+        """A config.py for everybody names the farm's authority in its host, and each has joined with a line."""
+        farm, roots = await self._farm(), Path(self._path("roots"))
+        roots.mkdir(parents=True)
+        (roots / "farm.pem").write_bytes(certificate_text(farm.own.believed))
+        await self._greeted(farm, roots)
+        (roots / "farm.pem").write_bytes(certificate_text([new_authority("other", DAY).certificate]))
+        with pytest.raises(Unavailable, match="of no authority in trustRoots="):
+            await self._greeted(farm, roots)
 
     def _shown_in(self, seconds: float) -> None:
         """Show a certificate that is made in so many seconds, as to a client whose clock is wrong by that."""
@@ -161,3 +190,12 @@ def test_how_far_a_clock_is_off_at_least_follows_from_the_certificate_and_exactl
     assert "10 days slow or more" in time_words(life, 1e9 - 10 * DAY)
     assert "9 days fast or more" in time_words(life, 1e9 + 10 * DAY)
     assert time_words(life, 1e9, 12 * DAY).startswith("this machine's clock is 12 days slow")
+
+
+@pytest.mark.parametrize(("said", "words"), [("", "is empty"), ("/dev/zero", "no line to join with")])
+def test_a_line_that_is_empty_or_has_no_end_is_refused(said: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script whose variable is empty would otherwise start a build server that nobody lets in."""
+    monkeypatch.delenv("BUILDTOOL_JOIN", raising=False)
+    with pytest.raises(UsageError, match=words):
+        said_join_line(said)
+    assert said_join_line(None) is None

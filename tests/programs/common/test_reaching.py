@@ -41,11 +41,15 @@ def test_a_farm_is_believed_at_its_transfer_port_wherever_it_was_joined_or_is_re
     assert there.where == "192.0.2.1:443 or farm.example.org:443"
 
 
-@pytest.mark.parametrize("said", ["tcp:farm.example.org:1", "tls:farm.example.org:1:trustRoots={0}"])
+@pytest.mark.parametrize(
+    "said", ["tcp:farm.example.org:1", "tls:farm.example.org:1:trustRoots={0}:certificate={0}/c:privateKey={0}/k"]
+)
 def test_a_key_is_not_shown_where_the_string_says_something_else(farm: FarmEndpoint, said: str, tmp_path: Path) -> None:
     roots = tmp_path / "roots"
     roots.mkdir()
     (roots / "a.pem").write_bytes(certificate_text([new_authority("other", time.time()).certificate]))
+    (roots / "c").write_bytes(certificate_text([farm.own.identified.certificate]))
+    (roots / "k").write_bytes(farm.store.key_file.read_bytes())
     there = reach(reactor(), read_addresses(said.format(roots), "--host"), farm)
     assert not isinstance(there.transfers("farm.example.org", 1), ClientTls)
     assert (there.transfers("farm.example.org", 1) is None) is said.startswith("tcp:")
