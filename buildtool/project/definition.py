@@ -11,6 +11,7 @@ from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.access.audience import EVERYBODY, Audience, ProjectAccess, read_audience
 from buildtool.model.platforms import Value
 from buildtool.model.policy import FAILURE_TTL, REQUEST_TTL, TIME_LIMIT, Policy
+from buildtool.model.principal import PrincipalRole
 from buildtool.model.project_options import ProjectOptions
 from buildtool.model.text import quoted
 from buildtool.project.recipe import Recipe
@@ -55,6 +56,19 @@ def _audience(value: object) -> Audience:
         raise ConfigurationError(f"{quoted(value)} names no audience: {error}") from error
 
 
+def _builders(value: object) -> Audience:
+    """Return who builds. Raises ConfigurationError for a role, which is no build server's more than another's."""
+    found = _audience(value)
+    roles = {role.value for role in found.roles} | {role.value for role in PrincipalRole} & found.names
+    if roles:
+        role = min(roles)
+        raise ConfigurationError(
+            f"may_build names build servers by their keys, their owners by address or @domain, "
+            f'"everybody" or "nobody", but no role: {quoted(role)}'
+        )
+    return found
+
+
 def _checkers(value: Iterable[ClientChecker]) -> tuple[ClientChecker, ...]:
     return tuple(value)
 
@@ -89,7 +103,7 @@ class Project:
     policy: Mapping[str, Any] = field(factory=dict)
     visible_to: Audience = field(default=EVERYBODY, converter=_audience)
     may_request: Audience = field(default=EVERYBODY, converter=_audience)
-    may_build: Audience = field(default=EVERYBODY, converter=_audience)
+    may_build: Audience = field(default=EVERYBODY, converter=_builders)
     rights: Mapping[str, Mapping[str, str]] = field(factory=dict)
 
     @property

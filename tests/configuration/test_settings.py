@@ -16,6 +16,9 @@ from buildtool.configuration.settings import ENVIRONMENT, Settings, check_projec
 from buildtool.errors import ConfigurationError, EmptySecret, UnknownProject
 from buildtool.model.access.ceilings import NO_CEILINGS, USUAL_CEILINGS
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, Speech
+from buildtool.model.project_options import ProjectOptions
+from buildtool.project.definition import Project
+from buildtool.project.recipe import Plan, Recipe
 
 PROJECT = """
 from buildtool.project import *
@@ -571,3 +574,15 @@ def test_what_was_understood_is_described(tmp_path: Path) -> None:
         "one, recipe 1",
     ):
         assert part in lines
+
+
+@pytest.mark.parametrize("who", ["observer", ["anna", "requester"], ["operator"]])
+def test_a_role_builds_nothing_and_is_refused(who: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"^may_build names build servers .* but no role: '\w+'$"):
+        Project("lua", ProjectOptions((), ()), Recipe(1, lambda _: Plan((), ())), str, may_build=who)
+
+
+def test_names_owners_and_domains_may_build() -> None:
+    asked = ["anna", "Ben@example.org", "@example.com"]
+    found = Project("lua", ProjectOptions((), ()), Recipe(1, lambda _: Plan((), ())), str, may_build=asked)
+    assert found.may_build.has("other", "ben@example.org")

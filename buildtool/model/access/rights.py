@@ -286,7 +286,10 @@ def _there(subject: Subject) -> str:
 
 
 def _owned(by: Principal, subject: Subject) -> bool:
-    return subject.proven or any(one and one in subject.owners for one in (by.name, by.owner))
+    if subject.proven or any(one and one in subject.owners for one in (by.name, by.owner)):
+        return True
+    owner = by.owner.lower()  # an address is the same in capitals, the name of a key is not
+    return bool(owner) and any(one.lower() == owner for one in subject.owners if "@" in one)
 
 
 def _changes(changes: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[PrincipalRole, Act, str, Extent]]:

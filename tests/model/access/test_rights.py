@@ -178,3 +178,15 @@ def test_a_platform_that_there_is_not_is_refused_with_the_nearest_name() -> None
         known_platform("zzz")
     assert known_platform("Linux-amd64") == "linux-x86_64"
     assert known_platform("zos", ["zos"]) == "zos"
+
+
+def test_an_owner_s_address_is_the_same_in_capitals_and_the_name_of_a_key_is_not() -> None:
+    def owns(by: Principal, owner: str) -> bool:
+        return allowed(RIGHTS, by, Act.PAUSE, Subject(owners=frozenset({owner})))
+
+    anna = Principal(name="anna", role=PrincipalRole.REQUESTER, owner="Anna@Example.org")
+    assert owns(anna, "anna@example.org")
+    assert owns(evolve(anna, owner="anna@example.org"), "ANNA@example.org")
+    assert not owns(anna, "hanna@example.org")
+    assert owns(anna, "anna")
+    assert not owns(anna, "Anna")
