@@ -59,6 +59,10 @@ REACHING_LIMIT = 1_000
 log = Logger()
 
 _ATTEMPTS = 3
+_NO_LOGIN = (
+    "build servers fetch submodules themselves, and origin_logins are the metaserver's alone: "
+    "put what is needed of it into the project's own repository, or where build servers may read it"
+)
 
 
 @frozen
@@ -207,7 +211,9 @@ class Worktrees:
                 "push it there, or name another in its place"
             ) from error
         except RepositoryUnreachable as error:
-            raise SourceUnusable(f"the submodule {where!r} cannot be fetched: {error}") from error
+            asked = any(one in str(error) for one in ("Authentication failed", "could not read Username"))
+            mend = f"; {_NO_LOGIN}" if asked else ""
+            raise SourceUnusable(f"the submodule {where!r} cannot be fetched: {error}{mend}") from error
 
     # --- tags -------------------------------------------------------------------------------------------------
 

@@ -116,6 +116,16 @@ class PrivateOriginTests(Mirrored):
         commit = third = self.origin.commit("c")
         self.assertEqual(await describe(), f"{third[:7]}, commit v1 {second}", "a bundle brings nothing that is gone")
 
+    async def test_a_submodule_that_asks_for_a_login_is_named_and_what_to_do_is_said(self) -> None:
+        trees = Worktrees(self.there, self.directory / "trees", self.threads)
+        (self.origin.path / ".gitmodules").write_text(f'[submodule "lib"]\n\tpath = lib\n\turl = {self.url}\n')
+        self.origin.git("update-index", "--add", "--cacheinfo", f"160000,{self.origin.commit('a')},lib")
+        self.origin.git("commit", "-q", "-m", "with a submodule")
+        error = await self.refusal(trees.checkout(self.origin.url, self.origin.git("rev-parse", "HEAD"), 0))
+        self.assertRegex(
+            str(error), r"^the submodule 'lib' cannot be fetched: .*origin_logins are the metaserver's alone"
+        )
+
     async def test_what_is_said_where_a_login_is_wrong_or_missing_has_none_in_it(self) -> None:
         commit = self.origin.commit("a")
         wrong = self.made("wrong", OriginLogins(((self.private.site, f"joe:{PASSWORD}!"),)))
