@@ -21,7 +21,7 @@ from buildtool.metaserver.access.mailed_codes import MailedCodes
 from buildtool.model.access import enrolment
 from buildtool.model.access.burnt import burnt_in, reapplied
 from buildtool.model.access.enrolment import Book, Change, Invite
-from buildtool.model.access.identities import Identity, KeyState, token_digest
+from buildtool.model.access.identities import Identity, Invitation, KeyState, token_digest
 from buildtool.model.access.join_line import JoinLine
 from buildtool.model.access.rights import known_platform
 from buildtool.model.addresses import valid_address
@@ -232,7 +232,13 @@ class AccountService:
         gone = self._end_revoked(change)
         ended = sum(isinstance(row, Identity) or bool(row.void) for row in change.rows)
         keys = "1 key" if gone == 1 else f"{gone} keys"
+        roles = dict.fromkeys(row.role.value for row in change.rows if isinstance(row, Identity))
+        if len(roles) > 1:
+            keys += f": {', '.join(roles)}"
         words = f"{message.name} is revoked ({keys}): it is no longer connected, and its key never comes back"
+        void = dict.fromkeys(row.role.value for row in change.rows if isinstance(row, Invitation) and row.void)
+        if void:
+            words += f"; the invitation of that name as {', '.join(void)} is void too"
         if not gone:
             words = f"the invitation of {message.name} is void"
         if not ended:

@@ -157,6 +157,21 @@ def test_a_platform_of_an_invitation_is_known_and_written_in_its_one_form() -> N
     assert made.limits.platforms == ("ppc",)
 
 
+def test_a_revocation_says_all_that_it_ends_of_a_name_that_several_roles_have() -> None:
+    """A machine and a person may be called alike; whoever revokes one should know that the other went with it."""
+    world = World()
+    world.joined()
+    world.invite(role="requester", owner="ann@example.org")
+    told = done(world.accounts.revoke(OPERATOR, messages.RevokeOne("attic", "")))
+    assert "(1 key)" in told.words[0]
+    assert told.words[0].endswith("; the invitation of that name as requester is void too")
+    machine, person = world.joined(), world.keys.new()
+    world.join(world.invite(role="requester", owner="ann@example.org"), person)
+    told = done(world.accounts.revoke(OPERATOR, messages.RevokeOne("attic", "")))
+    assert told.words[0].startswith("attic is revoked (2 keys: build server, requester)")
+    assert {key for key, _ in world.ended} >= {machine.id, person.id}
+
+
 def test_who_is_revoked_ends_at_once_and_never_comes_back_also_where_the_database_forgot_it() -> None:
     world = World()
     key = world.joined()

@@ -92,6 +92,8 @@ def parse(
     help_wanted = any(word in _HELP for word in _before_dashes(left))
     try:
         settings = load(first.config)
+        if not said and first.project is None and not help_wanted and left and not left[0].startswith("-"):
+            _address(left[:1], line)  # a mistyped command is of no project, so none is asked for first
         project = _project(settings, first.project, needed=asks and not help_wanted)
         if project is not None and asks:
             project_flags(parser, project)

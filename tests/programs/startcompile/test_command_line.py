@@ -155,6 +155,7 @@ def test_with_several_projects_one_has_to_be_named() -> None:
     assert asked.project.name == "lua"
     assert "unknown option --utf8" in refused(f"--project lua --utf8 {ANNA}", *two)
     assert said("--cancel 12-abcdef", *two).target == (12, "abcdef")
+    assert "'stauts' is neither an e-mail address nor a command: did you mean status?" in refused("stauts", *two)
 
 
 def test_an_id_as_it_was_told_cancels() -> None:
