@@ -246,8 +246,10 @@ class Worktrees:
                 why = error
         if url not in self._silent:  # and not at each build
             self._silent.add(url)
-            words = "the tags of {url} are those that came with its commits, until it tells them: {why}"
-            log.warn(words, url=mask(url), why=str(why))
+            log.warn(
+                "the tags of {url} are those that came with its commits, until it tells them: {why}",
+                url=mask(url), why=str(why),
+            )  # fmt: skip
         # Not those that were remembered: what the metaserver sent since then is in the mirror alone.
         return await self._mirror.tags.kept(self._mirror.mirror(url))
 
