@@ -148,9 +148,12 @@ class AccountService:
 
     async def join(self, by: Principal, message: messages.Join) -> messages.Credentials:
         """Join the key of a request to the farm. Raises UsageError, Unauthorised, StorageUnavailable."""
-        token, now = token_digest(message.token), self.clock.wall()
+        now, shown = self.clock.wall(), message.token
+        if self.codes is not None:
+            shown = self.codes.shown(shown, self.signer.fingerprints(now))
+        token = token_digest(shown)
         used = token in self.book.invitations
-        mailed = await self.codes.invitation(by, message.token, used=used) if self.codes is not None else None
+        mailed = await self.codes.invitation(by, shown, used=used) if self.codes is not None else None
         if mailed is not None and not used:
             self.book.take((mailed,))  # it becomes a row when it is used
         # What nobody made is refused before anything is signed, which takes as long as a handshake.

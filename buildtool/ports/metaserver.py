@@ -234,6 +234,9 @@ class CertificateSigner(Protocol):
     def authorities(self, now: float) -> tuple[str, ...]:
         """Return the certificates of all authorities to believe (PEM), the one that signs ``now`` first."""
 
+    def fingerprints(self, now: float) -> tuple[str, ...]:
+        """Return the ``key_id`` of each of these authorities."""
+
     def is_current(self, certificate: str) -> bool:
         """Return whether the authority that signs now made a certificate (PEM)."""
 

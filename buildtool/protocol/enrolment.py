@@ -25,10 +25,11 @@ LISTED = 1_000
 class Join:
     """An act: become who the token invites, with the key that ``request`` is for and is signed by.
 
-    ``roles`` are those that the program can have: an invitation to another is not used up. None said is any.
+    For a code that was mailed the token is a proof of it (``model.access.confirmation.proof_of``). ``roles`` are those
+    that the program can have: an invitation to another is not used up. None said is any.
     """
 
-    token: str = field(metadata={"most": 100}, repr=False)
+    token: str = field(metadata={"most": 200}, repr=False)
     request: str = field(metadata={"most": PEM})
     roles: tuple[str, ...] = field(default=(), metadata={"most": 40, "members": 10})
 

@@ -134,6 +134,9 @@ class Signer:
     def authorities(self, now: float) -> tuple[str, ...]:
         return (self.own.text,)
 
+    def fingerprints(self, now: float) -> tuple[str, ...]:
+        return (self.own.id,)
+
     def is_current(self, certificate: str) -> bool:
         return True
 

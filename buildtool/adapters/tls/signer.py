@@ -50,6 +50,9 @@ class FarmSigner:
     def authorities(self, now: float) -> tuple[str, ...]:
         return tuple(certificate_text([one]).decode("ascii") for one in self.authority.believed(now))
 
+    def fingerprints(self, now: float) -> tuple[str, ...]:
+        return tuple(key_id(one) for one in self.authority.believed(now))
+
     def is_current(self, certificate: str) -> bool:
         return self.authority.signs_for(x509.load_pem_x509_certificate(certificate.encode("ascii")))
 

@@ -7,7 +7,7 @@ mail are keys as all others are.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 
 from attrs import define, field
@@ -115,6 +115,10 @@ class MailedCodes:
         row = await self._shown(by, message.code)
         await self._confirm(row, used=False)
         return messages.AddressShown(row.email)
+
+    def shown(self, token: str, authorities: Iterable[str]) -> str:
+        """Return the code of which a token is the proof, for one of these authorities; any other token as it is."""
+        return confirmation.code_shown(self.book, self.secret, token, authorities)
 
     async def invitation(self, by: Principal, code: str, *, used: bool) -> Invitation | None:
         """Return what a code invites to become, None for what is no code, or was ``used`` already.

@@ -24,8 +24,10 @@ __all__ = [
     "AddressBook",
     "MailAddress",
     "MailDomains",
+    "code_shown",
     "confirmed",
     "mail_code",
+    "proof_of",
     "read_code",
     "wanted",
 ]
@@ -135,9 +137,13 @@ class AddressBook:
 
     def shown(self, code: str, now: float) -> MailAddress | None:
         """Return whose code this is (the digest of it), if it holds."""
-        email = self._by_code.get(code)
-        row = self.of[email] if email is not None else None
+        row = self.mailed(code)
         return row if row is not None and now < row.expires else None
+
+    def mailed(self, code: str) -> MailAddress | None:
+        """Return where a code (the digest of it) was mailed, whether it holds or not."""
+        email = self._by_code.get(code)
+        return self.of[email] if email is not None else None
 
     @property
     def unconfirmed(self) -> int:
@@ -165,6 +171,32 @@ def read_code(text: str) -> str:
     """Return a code as ``mail_code`` writes it, however it was typed."""
     plain = "".join(text.split()).replace("-", "").lower()
     return "-".join(plain[at : at + 4] for at in range(0, len(plain), 4))
+
+
+def proof_of(code: str, authority: str) -> str:
+    """Return what shows a code to the farm of one authority (its ``key_id``), and to no other.
+
+    Who answers in that farm's place, and is believed at first use, learns nothing of the code that the farm would take.
+    """
+    return f"{token_digest(code)}:{_mark(code, authority)}"
+
+
+def code_shown(book: AddressBook, secret: bytes, shown: str, authorities: Iterable[str]) -> str:
+    """Return the code that ``proof_of`` showed to one of these authorities, "" where it shows none to them.
+
+    What is no proof at all is returned as it is.
+    """
+    digest, colon, mark = shown.partition(":")
+    if not colon:
+        return shown
+    row = book.mailed(digest)
+    code = mail_code(secret, row.email, row.mailed_at) if row is not None else ""
+    right = any(hmac.compare_digest(mark.encode(), _mark(code, one).encode()) for one in authorities)
+    return code if right else ""
+
+
+def _mark(code: str, authority: str) -> str:
+    return hmac.new(code.encode(), f"authority.{authority}".encode(), hashlib.sha256).hexdigest()
 
 
 def wanted(

@@ -3,6 +3,8 @@
 A code is an invitation: with it this side joins as with the line of one. What a line would say of the farm's authority
 is said by ``--fingerprint``; else by the metaserver, where its certificate is one that is believed here; else it is
 believed as it is shown at first. A line says which. Between asking for a code and showing it, it is kept with the key.
+The code itself is not sent, only a proof of it that is good for this authority alone: to who answers in its place it is
+of no use.
 
 Tested by tests/e2e/test_login.py and tests/programs/startcompile/test_logging_in.py.
 """
@@ -28,7 +30,7 @@ from buildtool.adapters.tls.credentials import CredentialStore, OwnIdentity
 from buildtool.adapters.tls.pinning import chain_at, pinned_authority
 from buildtool.adapters.tls.words import TLS_ERRORS
 from buildtool.errors import Unauthorised, Unavailable, UsageError
-from buildtool.model.access.confirmation import read_code
+from buildtool.model.access.confirmation import proof_of, read_code
 from buildtool.model.access.join_line import JoinLine
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, Speech
 from buildtool.model.addresses import at_port, valid_address
@@ -122,7 +124,7 @@ class Login:
     async def _join(
         self, reactor: ReactorBase, addresses: Sequence[MetaserverAddress], pin: str, store: CredentialStore, code: str
     ) -> OwnIdentity:
-        own = await join(reactor, JoinLine(_places(addresses), pin, code), store, PEOPLE)
+        own = await join(reactor, JoinLine(_places(addresses), pin, proof_of(code, pin)), store, PEOPLE)
         store.forget_pending()
         return own
 

@@ -1,6 +1,7 @@
 """An address that was never confirmed gets one mail a day, whoever asks; a code that was mailed confirms it."""
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -13,8 +14,10 @@ from buildtool.model.access.confirmation import (
     AddressBook,
     MailAddress,
     MailDomains,
+    code_shown,
     confirmed,
     mail_code,
+    proof_of,
     read_code,
     wanted,
 )
@@ -114,6 +117,30 @@ def test_so_many_addresses_wait_and_no_more(monkeypatch: pytest.MonkeyPatch) -> 
 def test_codes_follow_from_address_and_time_and_the_secret(one: str, other: str, at: float, then: float) -> None:
     assert (mail_code(SECRET, one, at) == mail_code(SECRET, other, then)) == ((one, at) == (other, then))
     assert mail_code(SECRET, one, at) != mail_code(b"t" * 32, one, at)
+
+
+@given(
+    st.sampled_from(["ann@example.org", "ben@example.org"]),
+    st.booleans(),
+    st.integers(0, 128).filter(lambda at: at != 64),
+    st.data(),
+)
+def test_a_proof_shows_its_code_to_one_authority_and_nothing_to_another(
+    email: str, expired: bool, at: int, data: st.DataObject
+) -> None:
+    book = AddressBook()
+    row, _ = wanted(book, email, b"secret", 1_000.0)
+    book.take([evolve(row, expires=0.0) if expired else row], 1_000.0)
+    code = mail_code(b"secret", email, 1_000.0)
+    proof = proof_of(code, "aa")
+    assert code_shown(book, b"secret", proof, ["bb", "aa"]) == code, "of a row that was used, a retry finds its own"
+    assert code not in proof
+    assert code_shown(book, b"secret", proof, ["bb"]) == ""
+    assert code_shown(book, b"another life", proof, ["aa"]) == ""
+    assert code_shown(book, b"secret", proof_of(code[:-1], "aa"), ["aa"]) == ""
+    other = data.draw(st.sampled_from("0123456789abcdef:é").filter(lambda one: one != proof[at]))
+    assert code_shown(book, b"secret", proof[:at] + other + proof[at + 1 :], ["aa"]) == ""
+    assert code_shown(book, b"secret", "t" * 32, ["aa"]) == "t" * 32, "the token of an invitation"
 
 
 def test_domains_are_addresses_and_whole_domains_and_nothing_that_only_ends_alike() -> None:
