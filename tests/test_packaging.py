@@ -176,7 +176,7 @@ def test_an_environment_that_ctrl_c_breaks_off_says_so_in_one_line_at_most_and_l
         os.killpg(making.pid, signal.SIGINT)
         said = making.stdout.read()  # to its end, which is that of the last process that has it
     told = [".venv-dev: broken off; it is made anew the next time"]
-    # "At once" it mostly has not begun, and says nothing; on a busy machine it may have, or Python itself was beginning.
+    # "At once" it mostly has not begun, and says nothing; on a busy machine it may have, or Python itself begins.
     python = moment == "at once" and said.startswith("Fatal Python error: init")
     assert python or said.splitlines() in ([told, []] if moment == "at once" else [told])
     assert python or making.returncode in (130, -signal.SIGINT)
