@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from types import CodeType
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import BytecodeCache, Environment, PackageLoader, StrictUndefined, Template
+from jinja2.bccache import Bucket
 from markupsafe import Markup
 
 from buildtool import __version__
@@ -33,6 +35,25 @@ def showable(value: object) -> object:
     return value
 
 
+class _CompiledTemplates(BytecodeCache):
+    """The code of templates, for all of a process: to compile them takes most of the time in which pages are set up."""
+
+    def __init__(self) -> None:
+        self._code: dict[tuple[str, str], CodeType] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Set the code of a template, if one with the same text was compiled before."""
+        bucket.code = self._code.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keep what was compiled."""
+        if bucket.code is not None:
+            self._code[bucket.key, bucket.checksum] = bucket.code
+
+
+_COMPILED = _CompiledTemplates()
+
+
 def templates(urls: Urls) -> dict[str, Template]:
     """Return every page's template by name, compiled."""
     environment = Environment(
@@ -41,6 +62,7 @@ def templates(urls: Urls) -> dict[str, Template]:
         undefined=StrictUndefined,
         finalize=showable,
         auto_reload=False,
+        bytecode_cache=_COMPILED,
         trim_blocks=False,
         keep_trailing_newline=True,
     )
