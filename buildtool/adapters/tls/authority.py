@@ -28,6 +28,7 @@ from buildtool.adapters.storage.filesystem import (
 from buildtool.adapters.tls.certificates import (
     CERTIFICATE_LIFE,
     DAY,
+    FARM,
     PEM_LIMIT,
     Identified,
     PublicKey,
@@ -107,7 +108,7 @@ class Authority:
                 f"{AUTHORITIES} authorities are believed already: make the next when one of them no longer is"
             )
         number = self._signers[-1].number + 1 if self._signers else 1
-        fresh = new_authority(f"buildtool farm {secrets.token_hex(4)}", now)
+        fresh = new_authority(f"{FARM}{secrets.token_hex(4)}", now)
         bridge = None
         if self._signers:
             bridge = cross_signed(fresh.certificate, self._signers[-1].identified, now, within)

@@ -1,7 +1,8 @@
 """TLS as an endpoint string asks for it: whose certificates are believed, and what this side shows.
 
 Without ``trustRoots`` those are believed that this machine believes anyhow, as a browser does. The host's name has to
-stand in the certificate either way.
+stand in the certificate either way. Which of its two certificates a metaserver is asked for follows from who is
+believed: where no farm's authority is among them, that is the one that the operator brought.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from twisted.internet.ssl import (
 from buildtool.adapters.tls.certificates import (
     Identified,
     certificate_text,
+    is_farms,
     key_id,
     read_certificate,
     read_key,
@@ -49,6 +51,14 @@ def authorities_in(directory: Path) -> tuple[x509.Certificate, ...]:
         raise ConfigurationError(f"trustRoots={directory} cannot be read: {error.strerror}") from error
 
 
+def believes_farm(address: MetaserverAddress) -> bool:
+    """Return whether a farm's own authority is among those that an address names. Blocks.
+
+    Raises ConfigurationError.
+    """
+    return bool(address.trust_roots) and any(map(is_farms, authorities_in(Path(address.trust_roots))))
+
+
 def tls_to(address: MetaserverAddress, protocol: bytes = CONTROL) -> IOpenSSLClientConnectionCreator:
     """Return how to speak TLS to an address; ``protocol`` is the name for ALPN. Blocks. Raises ConfigurationError."""
     trust, knows = _trust(address)
@@ -73,7 +83,8 @@ def _trust(address: MetaserverAddress) -> tuple[object, bytes]:
     if not address.trust_roots:
         return platformTrust(), KNOWS_NOBODY
     believed = authorities_in(Path(address.trust_roots))
-    return trustRootFromCertificates([Certificate.loadPEM(certificate_text([one])) for one in believed]), KNOWS_FARM
+    trust = trustRootFromCertificates([Certificate.loadPEM(certificate_text([one])) for one in believed])
+    return trust, KNOWS_FARM if any(map(is_farms, believed)) else KNOWS_NOBODY
 
 
 def _made(
@@ -95,7 +106,10 @@ def mistrust_words(address: MetaserverAddress) -> str:
     """Return what is said where the certificate that an address shows is of no authority that is believed there."""
     clock = "or this machine's clock is wrong"
     if address.trust_roots:
-        return f"its certificate is of no authority in trustRoots={address.trust_roots} (put the farm's there), {clock}"
+        return (
+            f"its certificate is of no authority in trustRoots={address.trust_roots} (put the farm's there, "
+            f"or that of the metaserver's own certificate), {clock}"
+        )
     return (
         "its certificate is of no authority that this machine's system believes (join the farm with a line of its "
         f"operator's, or give tls:{address.where}:trustRoots=DIR, a directory with the farm's authority), {clock}"

@@ -25,6 +25,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from buildtool.adapters.storage.filesystem import RealDisk, read_whole
 from buildtool.model.access.renewal import renewal_at
 
+FARM = "buildtool farm "
+"""What the name of every farm's own authority begins with."""
+
 DAY = 86_400.0
 AUTHORITY_LIFE = 20 * 365 * DAY
 """Seconds that the certificate of an authority lives: machines that joined hold it, and a farm is run for years."""
@@ -162,6 +165,12 @@ def read_pem(path: Path) -> bytes:
 
 
 # --- made ---------------------------------------------------------------------------------------------------------
+
+
+def is_farms(authority: x509.Certificate) -> bool:
+    """Return whether an authority's certificate is, by its name, of a farm's own authority."""
+    names = authority.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return any(str(one.value).startswith(FARM) for one in names)
 
 
 def new_authority(name: str, now: float, life: float = AUTHORITY_LIFE) -> Identified:

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStream
 
 from buildtool.adapters.network.endpoints import CONNECTING, machine_at
 from buildtool.adapters.network.in_turn import InTurn, Way
-from buildtool.adapters.tls.by_endpoint import keyed_tls_to, mistrust_words, tls_to
+from buildtool.adapters.tls.by_endpoint import believes_farm, keyed_tls_to, mistrust_words, tls_to
 from buildtool.adapters.tls.contexts import ANY_HTTP
 from buildtool.adapters.tls.credentials import OwnIdentity
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, Speech
@@ -72,7 +72,7 @@ def way_to(reactor: ReactorBase, address: MetaserverAddress, farm: FarmEndpoint 
     """Return the way to one address, by TLS where that was said or joined. Raises ConfigurationError."""
     machine = machine_of(reactor, address)
     if farm is not None and _joined(address, farm):
-        if not address.trust_roots:
+        if not believes_farm(address):  # what it names is for who has not joined, and would say less than the key
             return Way(address.where, farm.with_key(machine, address.host))
         return Way(address.where, farm.with_key(machine, address.host, keyed_tls_to(address)), mistrust_words(address))
     if address.speech is Speech.TLS:

@@ -21,7 +21,7 @@ from buildtool.adapters.control.client import greet
 from buildtool.adapters.network.endpoints import machine_at
 from buildtool.adapters.network.probes import name_facts, port_facts, skew_of
 from buildtool.adapters.runtime.threads import Threads
-from buildtool.adapters.tls.by_endpoint import authorities_in
+from buildtool.adapters.tls.by_endpoint import authorities_in, believes_farm
 from buildtool.adapters.tls.certificates import key_id, life_of
 from buildtool.adapters.tls.credentials import CredentialStore
 from buildtool.adapters.tls.pinning import chain_at
@@ -114,7 +114,7 @@ async def _look_at_tls(
 ) -> list[CheckResult]:
     believed: tuple[str, ...] = ()
     try:
-        if address.trust_roots:
+        if believes_farm(address):
             believed = tuple(map(key_id, authorities_in(Path(address.trust_roots))))
         elif farm is not None:
             believed = tuple(map(key_id, farm.own.believed))

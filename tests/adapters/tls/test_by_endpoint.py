@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from twisted.trial.unittest import TestCase
 from buildtool.adapters.network.violation_log import ViolationLog
 from buildtool.adapters.tls.by_endpoint import authorities_in, mistrust_words, tls_to
 from buildtool.adapters.tls.certificates import (
+    FARM,
     Identified,
     certificate_text,
     client_certificate,
@@ -53,7 +55,7 @@ class EndpointTests(TestCase):
         self.directory = Path(self.mktemp()).absolute()
         self.directory.mkdir()
         now = time.time()
-        self.authority = new_authority("farm", now)
+        self.authority = new_authority(f"{FARM}1", now)
         (self.directory / "authority-1.pem").write_bytes(certificate_text([self.authority.certificate]))
 
     async def _ask(self, host: str, more: str, names: tuple[str, ...]) -> bytes:
@@ -103,6 +105,24 @@ class EndpointTests(TestCase):
         with pytest.raises(TLS_ERRORS) as caught:
             await self._ask("127.0.0.1", "", ("127.0.0.1",))
         self.assertIn("is not for the host that was said", tls_words(caught.value))
+
+    async def test_where_no_farm_is_named_the_metaserver_is_asked_for_the_certificate_that_its_operator_brought(
+        self,
+    ) -> None:
+        """A company's authority has signed it, and knows nothing of the farm's own."""
+        company, key = new_authority("Company CA", time.time()), new_key()
+        (self.directory / "company").mkdir()
+        (self.directory / "company" / "a.pem").write_bytes(certificate_text([company.certificate]))
+        roots = f":trustRoots={self.directory}/company"
+        with pytest.raises(TLS_ERRORS) as caught:
+            await self._ask("localhost", roots, ("localhost",))
+        self.assertIn("of no authority in trustRoots=", tls_words(caught.value, "of no authority in trustRoots="))
+        self.own = OwnCertificate(key, server_certificate(company, key.public_key(), ["localhost"], time.time()), ())
+        self.assertEqual(await self._ask("localhost", roots, ("127.0.0.1",)), b"control nobody")
+        with pytest.raises(TLS_ERRORS):
+            await self._ask("127.0.0.1", roots, ("127.0.0.1",))
+        shutil.copy(self.directory / "authority-1.pem", self.directory / "company")
+        self.assertEqual(await self._ask("127.0.0.1", roots, ("127.0.0.1",)), b"control nobody")
 
     async def test_a_certificate_for_another_host_or_of_an_unknown_authority_is_not_believed(self) -> None:
         (self.directory / "other").mkdir()

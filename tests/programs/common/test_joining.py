@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from buildtool.adapters.control.client import Session, greet
 from buildtool.adapters.tls.certificates import (
+    FARM,
     Identified,
     certificate_text,
     key_id,
@@ -69,8 +70,19 @@ class JoinedCase(KeyedCase):
         roots.mkdir(parents=True)
         (roots / "farm.pem").write_bytes(certificate_text(farm.own.believed))
         await self._greeted(farm, roots)
-        (roots / "farm.pem").write_bytes(certificate_text([new_authority("other", DAY).certificate]))
+        (roots / "farm.pem").write_bytes(certificate_text([new_authority(f"{FARM}2", DAY).certificate]))
         with pytest.raises(Unavailable, match="of no authority in trustRoots="):
+            await self._greeted(farm, roots)
+
+    async def test_who_has_joined_goes_on_to_know_the_farm_by_its_key_where_a_companys_authority_is_named(self) -> None:
+        """It signed the certificate that the operator brought, so that newcomers can log in; a key says more."""
+        farm, roots = await self._farm(), Path(self._path("roots"))
+        roots.mkdir(parents=True)
+        (roots / "company.pem").write_bytes(certificate_text([new_authority("Company CA", DAY).certificate]))
+        session = await self._greeted(farm, roots)
+        self.assertEqual(session.theirs.authority, self.authority.fingerprint)
+        farm.own = evolve(farm.own, believed=(new_authority(f"{FARM}2", DAY).certificate,))
+        with pytest.raises(Unavailable, match="by TLS"):
             await self._greeted(farm, roots)
 
     def _shown_in(self, seconds: float) -> None:

@@ -168,6 +168,14 @@ class DoctorTests(TestCase):
         found = await self._visit(address)
         self.assertIn("is no directory", found["TLS"].words)
 
+    async def test_a_companys_authority_says_nothing_of_the_key_of_the_farm_that_was_joined(self) -> None:
+        company = new_authority("Company CA", time.time()).certificate
+        (self.directory / "company.pem").write_bytes(certificate_text([company]))
+        port = self._tls()
+        address = MetaserverAddress("127.0.0.1", port, Speech.TLS, str(self.directory))
+        self.assertEqual(self._troubles(await self._visit(address, self._farm(port))), {})
+        self.assertIn("of no authority in trustRoots=", (await self._visit(address))["protocol"].words)
+
     async def test_the_metaserver_s_certificate_and_the_own_have_expired_or_soon_will(self) -> None:
         port = self._tls(began=0.9 * HOUR)
         found = await self._visit(MetaserverAddress("127.0.0.1", port), self._farm(port))
