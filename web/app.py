@@ -91,8 +91,10 @@ class WebApp:
         """Show the figures of everything and the latest builds."""
         now, by = self._clock.wall(), visitor_of(request)
         overview = await self._overview(by, now)
-        latest = await self._pages.builds(limit=LATEST, among=self.access.projects(by))
-        return self._page(request, "status", presenters.status_page(overview, latest, self._urls, now))
+        seen = self.access.projects(by)
+        latest = await self._pages.builds(limit=LATEST, among=seen)
+        shown = presenters.status_page(overview, latest, self._urls, now, partly=seen is not None)
+        return self._page(request, "status", shown)
 
     @page(app, Act.SEE_FARM, "/buildersinfo", "/buildservers")
     async def servers(self, request: Request) -> bytes:
@@ -118,14 +120,15 @@ class WebApp:
             raise NotFound("there is no project with so long a name")
         key = number(before, "build") if before else None
         by, most = visitor_of(request), presenters.PER_PAGE + 1
+        among = self.access.projects(by)
         lines = await self._pages.builds(
-            before=key, limit=most, project=project or None, state=_STATES.get(state), among=self.access.projects(by)
+            before=key, limit=most, project=project or None, state=_STATES.get(state), among=among
         )
         offered = tuple(self.access.offered(by))
         shown = presenters.builds_page(
             lines, self._urls, self._clock.wall(), projects=offered, project=project, state=state, before=key
         )
-        return self._page(request, "builds", shown)
+        return self._page(request, "builds", evolve(shown, unseen=among is not None))
 
     @page(app, Act.SEE_BUILD, "/builds/<build_id>", "/build/<build_id>")
     async def build(self, request: Request, build_id: str) -> bytes:

@@ -61,14 +61,25 @@ def _dated(when: float) -> tuple[str, str]:
     return at.strftime("%Y-%m-%dT%H:%M:%SZ"), at.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def status_page(overview: Overview, latest: Sequence[BuildLine], urls: Urls, now: float) -> StatusPage:
-    """Return the front page: figures, what needs attention, and the latest builds."""
+def status_page(
+    overview: Overview, latest: Sequence[BuildLine], urls: Urls, now: float, *, partly: bool = False
+) -> StatusPage:
+    """Return the front page: figures, what needs attention, and the latest builds.
+
+    ``partly`` says that there may be builds which are not shown, since the visitor has no right to see them.
+    """
     running, queued = (overview.builds.get(state, 0) for state in (BuildState.RUNNING, BuildState.QUEUED))
     ended = {state.value: overview.builds.get(state, 0) for state in BuildState}
     unsuccessful = ended["failed"] + ended["unbuildable"]
     connected = f"{overview.servers_connected:,} of {words.count(overview.servers_known, 'build server')} connected"
     oldest = overview.oldest_queued
-    waits = f"oldest {words.duration(now - oldest.created_at)}" if oldest else "nothing waits"
+    waits = (
+        f"oldest {words.duration(now - oldest.created_at)}"
+        if oldest
+        else "not shown to you"
+        if queued
+        else "nothing waits"
+    )
     tiles = (
         Tile("Running", f"{running:,}", f"{overview.running:,} of {words.count(overview.slots, 'slot')} in use",
              urls.builds(state="running")),
@@ -81,7 +92,8 @@ def status_page(overview: Overview, latest: Sequence[BuildLine], urls: Urls, now
     )  # fmt: skip
     headline = f"{words.count(running, 'build')} running, {queued:,} queued; {connected}."
     rows = tuple(build_row(line, urls, now) for line in latest)
-    return StatusPage(headline, tuple(_notes(overview, urls, now)), tiles, rows)
+    unseen = partly and any(overview.builds.values())
+    return StatusPage(headline, tuple(_notes(overview, urls, now, unseen=unseen)), tiles, rows, unseen)
 
 
 def builds_page(
@@ -202,11 +214,15 @@ def _mails(unsent: int) -> str:
     return f"{words.count(unsent, 'mail')} to be sent" if unsent else "all mail is sent"
 
 
-def _notes(overview: Overview, urls: Urls, now: float) -> list[Note]:
+def _notes(overview: Overview, urls: Urls, now: float, *, unseen: bool) -> list[Note]:
     notes = []
     oldest = overview.oldest_queued
     if overview.servers_connected == 0:
-        waiting = "What is queued waits until one connects." if oldest else "A request would wait until one connects."
+        waiting = (
+            "What is queued waits until one connects."
+            if overview.builds.get(BuildState.QUEUED)
+            else "A request would wait until one connects."
+        )
         notes.append(Note("bad", f"No build server is connected. {waiting}", PageLink(urls.servers(), "Build servers")))
     elif oldest is not None and overview.running < overview.slots:
         waited = words.duration(now - oldest.created_at)
@@ -215,6 +231,8 @@ def _notes(overview: Overview, urls: Urls, now: float) -> list[Note]:
     if overview.mails_refused:
         refused = words.count(overview.mails_refused, "mail was", "mails were")
         notes.append(Note("wait", f"{refused} refused by the mail server for good; the pages of their builds say why."))
+    if unseen:
+        notes.append(Note("", "The figures count all builds of the farm, also those that are not shown to you."))
     return notes
 
 

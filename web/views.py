@@ -94,11 +94,15 @@ class StatusPage:
     notes: tuple[Note, ...]
     tiles: tuple[Tile, ...]
     rows: tuple[BuildRow, ...]
+    unseen: bool
 
 
 @frozen
 class BuildsPage:
-    """One page of the list of builds; ``newest`` and ``older`` are empty where there is nowhere to go."""
+    """One page of the list of builds; ``newest`` and ``older`` are empty where there is nowhere to go.
+
+    ``unseen`` says that there may be builds which are not shown.
+    """
 
     rows: tuple[BuildRow, ...]
     projects: tuple[str, ...]
@@ -109,6 +113,7 @@ class BuildsPage:
     nothing: str
     newest: str
     older: str
+    unseen: bool = False
 
 
 @frozen

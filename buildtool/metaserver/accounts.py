@@ -225,7 +225,8 @@ class AccountService:
             change = enrolment.invited(self.book, asked, token_digest(token), self.life, by.name, now)
             await self._commit(change)
         line = JoinLine(tuple(self.addresses()), self.signer.fingerprint, token)
-        return messages.InvitationLine(str(line), now + asked.lasts)
+        voided = max((row.expires for row in change.rows if isinstance(row, Invitation) and row.void), default=0.0)
+        return messages.InvitationLine(str(line), now + asked.lasts, voided)
 
     async def revoke(self, by: Principal, message: messages.RevokeOne) -> ActionResult:
         """Revoke every key of a name: its connections end at once, and it never comes back. Raises NotFound."""

@@ -18,7 +18,7 @@ from buildtool.protocol.messages import Explanation, WhyLine
 from buildtool.scheduling.answers import ExplainedAnswer, ServerReasons, WaitReasons
 from buildtool.scheduling.state.estimates import Estimate
 from buildtool.scheduling.state.state import State
-from buildtool.scheduling.waiting import NAMES_SHOWN
+from buildtool.scheduling.waiting import NAMES_SHOWN, NOBODY_YET
 
 SIMILAR = 60
 """How many artifacts of each kind are looked at for the one that comes nearest."""
@@ -88,6 +88,7 @@ class Explainer:
         differences: tuple[str, ...],
     ) -> Explanation:
         why = explained.why or WaitReasons((), len(self.state.servers), 0)
+        nobody = "; ".join(NOBODY_YET) if explained.why is not None and not why.servers else ""
         estimate = explained.estimate or why.estimate or Estimate(-1.0, "")
         build_id = explained.build.id if explained.build is not None else explained.build_id
         return Explanation(
@@ -100,7 +101,7 @@ class Explainer:
             differences=differences,
             build_id=build_id,
             server=explained.server,
-            reason=explained.reason or why.halted,
+            reason=explained.reason or why.halted or nobody,
             reasons=_reasons(why.groups),
             nearest_server=why.nearest,
             ahead=why.ahead,

@@ -117,10 +117,11 @@ class InviteOne:
 
 @frozen
 class InvitationLine:
-    """An answer: the line that joins, and when it expires."""
+    """An answer: the line that joins, when it expires, and until when an older line held that is void by it, if any."""
 
     line: str = field(metadata={"most": 2_000, "sent": 2_000}, repr=False)
     expires: float
+    voided: float = 0.0
 
 
 @frozen

@@ -148,7 +148,8 @@ def explained(said: Explanation) -> list[str]:
         verdict=clean(said.verdict),
         colon=": " if said.reason else "",
     )
-    halted = [f"  {clean(said.reason)}"] if said.reason and said.verdict == BuildState.QUEUED.value else []
+    waits = said.verdict in (BuildState.QUEUED.value, "joined")
+    halted = [f"  {clean(said.reason)}"] if said.reason and waits else []
     lines = [head, *halted, *(_line(reason) for reason in said.reasons)]
     if said.nearest_server:
         lines.append(f"  nearest machine: {clean(said.nearest_server)}")

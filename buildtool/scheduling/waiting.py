@@ -149,12 +149,23 @@ class _Look:
         return f"until in about {duration_words(min(waits))}" if waits and math.inf not in waits else ""
 
 
+_JOINS = (
+    "a machine becomes one by `bin/buildserver.py`, where keys are needed with the line that "
+    "`bin/metaserver invite NAME` prints (docs/donor.rst)"
+)
+NOBODY_YET = (
+    "no build server has ever registered (or all were forgotten); it will be built as soon as one that can does",
+    _JOINS,
+)
+"""What is said where no build server is known, and what to do."""
+
+
 def lines(told: WaitReasons) -> tuple[str, ...]:
     """Return the answer for people, one line for each reason."""
     if told.halted:
         return (told.halted,)
     if not told.servers:
-        return ("no build server is known yet; it will be built as soon as one that can comes",)
+        return NOBODY_YET
     said = [f"{_who(group)} {group_words(group.reasons)}" for group in told.groups[:GROUPS_SAID]]
     left = sum(group.count for group in told.groups[GROUPS_SAID:])
     if left:

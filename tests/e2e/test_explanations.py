@@ -15,7 +15,10 @@ def explained(control: Control, *arguments: str) -> dict[str, object]:
 
 
 def test_explain_asks_for_nothing_and_says_hit_join_dispatch_or_queue(running: Control) -> None:
-    assert explained(running, "--explain")["verdict"] == "queued"
+    first = explained(running, "--explain")
+    assert first["verdict"] == "queued"
+    assert "no build server has ever registered" in str(first["reason"])
+    assert "bin/metaserver invite NAME" in str(first["reason"]), "it says what to do"
     running.close_gate("anna")
     running.server("anna")
     would = explained(running, "--explain")

@@ -147,6 +147,19 @@ def test_what_cannot_be_invited_is_refused_in_words(asked: tuple[str, str, float
         done(World().accounts.invite(OPERATOR, messages.InviteOne(name, role, lasts, owner, False, (), ())))
 
 
+def test_a_second_line_for_a_name_says_that_the_first_is_void() -> None:
+    world = World()
+    asked = messages.InviteOne("attic", "build server", DAY)
+    first = done(world.accounts.invite(OPERATOR, asked))
+    other = done(world.accounts.invite(OPERATOR, evolve(asked, role="observer")))
+    assert (first.voided, other.voided) == (0.0, 0.0), "one in another role stays good"
+    second = done(world.accounts.invite(OPERATOR, asked))
+    assert second.voided == first.expires
+    world.join(second.line.rpartition("/")[2], world.keys.new())
+    anew = done(world.accounts.invite(OPERATOR, evolve(asked, replaces=True)))
+    assert anew.voided == 0.0, "one that was used is no line that somebody may still want to use"
+
+
 def test_a_platform_of_an_invitation_is_known_and_written_in_its_one_form() -> None:
     world = World()
     asked = messages.InviteOne("attic", "build server", DAY, platforms=("pcc",))

@@ -159,7 +159,7 @@ class StandingTests(OperatorCase):
             self.ask(number)
         told = self.standing()
         assert [one.revision for one in told.waiting] == [REVISIONS[number] for number in (2, 0, 1)]
-        assert "no build server is known yet" in told.waiting[0].why[0]
+        assert "no build server has ever registered" in told.waiting[0].why[0]
 
     def test_the_list_of_what_waits_is_bounded_and_the_count_is_not(self) -> None:
         for number in range(WAITING_SHOWN + 5):

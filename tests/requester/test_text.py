@@ -17,7 +17,7 @@ def test_whatever_is_explained_is_said_once_in_printable_lines(said: Any) -> Non
     assert len([line for line in lines if line.startswith("page: ")]) == bool(said.page_url)
     fixed = 1 + bool(said.nearest_server) + bool(said.ahead) + (said.seconds is not None) + bool(said.page_url)
     of_artifacts = (said.artifact is not None) + (said.nearest_artifact is not None and 1 + len(said.differences))
-    halted = bool(said.reason) and said.verdict == "queued"
+    halted = bool(said.reason) and said.verdict in ("queued", "joined")
     assert len(lines) == fixed + of_artifacts + halted + len(said.reasons)
 
 

@@ -13,7 +13,7 @@ from buildtool.scheduling.answers import Queued, WaitReasons
 from buildtool.scheduling.decision import DecisionContext
 from buildtool.scheduling.events import AskedWhy
 from buildtool.scheduling.explain import explain_open
-from buildtool.scheduling.waiting import NAMES_SHOWN, _Look, lines
+from buildtool.scheduling.waiting import LINE_SAID, NAMES_SHOWN, NOBODY_YET, _Look, lines
 from tests.scheduling.farm import Farm
 from tests.scheduling.worlds import OPTIONS, POLICY, machine, spec
 
@@ -30,7 +30,8 @@ def test_before_any_server_is_known_that_is_what_is_said() -> None:
     farm = Farm()
     told = farm.why(farm.ask())
     assert (told.groups, told.servers, told.nearest) == ((), 0, "")
-    assert lines(told) == ("no build server is known yet; it will be built as soon as one that can comes",)
+    assert lines(told) == NOBODY_YET
+    assert all(len(line) <= LINE_SAID for line in NOBODY_YET)
 
 
 def test_each_thing_that_can_stand_in_the_way_is_named_for_the_server_it_is_true_of() -> None:

@@ -112,6 +112,21 @@ def test_no_route_names_a_secret_project_to_a_stranger_and_what_is_of_it_is_as_i
                 assert gone.text.replace(f"build {build.id}", "build 999") == never.text
 
 
+def test_who_may_not_see_the_builds_that_are_counted_is_told_so() -> None:
+    pages = farm()
+    pages.builds_made = [evolve(one, spec=evolve(one.spec, project=SECRET)) for one in pages.builds_made]
+    visits = Visitor(pages, access=Some(Principal(PrincipalRole.VISITOR)))
+    front, listed = visits.visit("/").text, visits.visit("/builds").text
+    assert "The figures count all builds of the farm, also those that are not shown to you." in front
+    assert "nothing waits" not in front, "a build is queued"
+    for page in (front, listed):
+        assert "No build that you may see" in page
+        assert "Nothing has been built yet" not in page
+    empty = Visitor(FakePages(), access=Some(Principal(PrincipalRole.VISITOR)))
+    assert "also those that are not shown" not in empty.visit("/").text
+    assert "Nothing has been built yet" in empty.visit("/").text
+
+
 def test_a_filter_by_a_secret_project_answers_as_one_by_a_project_that_there_is_not() -> None:
     stranger = visitor(PrincipalRole.VISITOR)
     secret, never = stranger.visit("/builds?project=lua"), stranger.visit("/builds?project=luu")

@@ -22,7 +22,7 @@ from buildtool.errors import NotRunning, Unavailable, UsageError
 from buildtool.model.addresses import valid_address
 from buildtool.model.records import RequestState
 from buildtool.model.text import duration_of, duration_words, moment_words, printable
-from buildtool.programs.common.output import say
+from buildtool.programs.common.output import complain, say
 from buildtool.programs.common.program import EXIT_OK, StopRequest, run
 from buildtool.programs.common.subcommands import How, Subcommand, number, switch, valued
 from buildtool.programs.operating.draining import drain_server
@@ -66,10 +66,14 @@ _REQUEST = number(1, 10**18 - 1, "is no request: say its number")
 
 @frozen
 class Answer(Generic[A]):
-    """The kind of answer that an act gets, and how that is told to people, line by line."""
+    """The kind of answer that an act gets, and how that is told to people, line by line.
+
+    ``beside`` has what is said on standard error, which a script that keeps the answer does not want in it.
+    """
 
     kind: type[A]
     lines: Callable[[A], Iterable[str]]
+    beside: Callable[[A], Iterable[str]] = lambda _told: ()
 
 
 def _operate(acting: Acting, said: argparse.Namespace) -> int:
@@ -131,7 +135,10 @@ class Acting:
             told = ActionResult((f"request {act.request_id} is {state}",), state == RequestState.CANCELLED.value)
             say(self.told(told, as_json=said.json))
         else:
-            say(self.told(await there.ask(act, self.answer.kind), as_json=said.json))
+            answer = await there.ask(act, self.answer.kind)
+            say(self.told(answer, as_json=said.json))
+            for line in () if said.json else self.answer.beside(answer):
+                complain(line)
 
 
 _WHY = ("--reason",)
@@ -163,6 +170,13 @@ def _invitation(said: argparse.Namespace) -> InviteOne:
     return InviteOne(
         said.target, role, lasts, said.owner or "", said.replace, tuple(said.project or ()), tuple(said.platform or ())
     )
+
+
+def _voided(told: InvitationLine) -> list[str]:
+    if not told.voided:
+        return []
+    until = moment_words(told.voided)
+    return [f"an older line for this name, which nobody had used and which held until {until}, is void now"]
 
 
 def identity_lines(told: Identities) -> list[str]:
@@ -359,7 +373,7 @@ ACTS = (
         "invite", "print the line with which a machine or a person joins, once",
         "attic --owner anna@example.org", _invitation, "NAME",
         ("--role", "--owner", "--expires", "--replace", "--project", "--platform"),
-        Answer(InvitationLine, lambda told: (told.line,)),
+        Answer(InvitationLine, lambda told: (told.line,), _voided),
     ),
     Acting(
         "list", "show who has a key, and who is invited", "--json", lambda _said: AskIdentities(),
