@@ -49,7 +49,7 @@ FRESH_WITHIN = 20.0
 TAGS_FRESH = 1.0
 """Seconds for which tags are told again that were told: who asks how long they are fetches them then.
 
-As long as making them took, if that was longer, for who was told to ask again.
+As long as making them took, where that was longer than ``PATIENCE``, for who was told to ask again.
 """
 
 MAKING_LIMIT = 1_800.0
@@ -157,7 +157,8 @@ class Bundles:
         write = partial(self._write, mirror, commit, tags=True)
         bundle = await self._mirror.reading(url, lambda: self._pool.run(write))
         now = self._clock.seconds()
-        self._tagged[url, commit] = (bundle, now + max(TAGS_FRESH, now - began))
+        took = now - began
+        self._tagged[url, commit] = (bundle, now + (took if took >= PATIENCE else TAGS_FRESH))
         self._tagged.move_to_end((url, commit))
         self._look_later()
         return bundle
