@@ -153,11 +153,23 @@ class LocalFarm:
     popen: Popen = subprocess.Popen
     root: Path = Path(__file__).resolve().parent.parent.parent
     _served: bool = field(default=False, init=False)
+    _claims: list[socket.socket] = field(factory=list, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         if not self.ports:
-            self.ports = dict(zip(_PORT_NAMES, free_ports(len(_PORT_NAMES)), strict=True))
+            self._choose_ports()
+
+    def _choose_ports(self) -> None:
+        """Choose ports that no other farm on this machine has until this one is stopped, also between two starts."""
+        self._give_up_ports()
+        claimed = _claimed(len(_PORT_NAMES))
+        self._claims += claimed.values()
+        self.ports = dict(zip(_PORT_NAMES, claimed, strict=True))
+
+    def _give_up_ports(self) -> None:
+        while self._claims:
+            self._claims.pop().close()
 
     @property
     def public_url(self) -> str:
@@ -208,7 +220,7 @@ class LocalFarm:
                 taken = any("is taken by another program" in line for line in program.lines)
                 if not left or not taken or self._served or self.keep_ports:
                     raise
-                self.ports = dict(zip(_PORT_NAMES, free_ports(len(_PORT_NAMES)), strict=True))
+                self._choose_ports()
             else:
                 self._served = True
                 return program
@@ -257,6 +269,7 @@ class LocalFarm:
             except FarmError as error:
                 problems.append(str(error))
         self.programs.clear()
+        self._give_up_ports()
         if problems:
             raise FarmError("; ".join(problems))
 
@@ -272,12 +285,29 @@ def local_farm(directory: Path, config: Path, **extra: str) -> Iterator[LocalFar
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ``count`` ports of loopback that are free at the moment."""
-    found: list[int] = []
+    """Return ``count`` ports of loopback that are free at the moment, and no other farm's."""
+    claimed = _claimed(count)
+    for claim in claimed.values():
+        claim.close()
+    return list(claimed)
+
+
+def _claimed(count: int) -> dict[int, socket.socket]:
+    """Return ports that are free at the moment, each with a claim on it that no other has while it is open."""
+    found: dict[int, socket.socket] = {}
     while len(found) < count:
         port = _PORTS[0] + secrets.randbelow(_PORTS[1] - _PORTS[0])
-        if port not in found and is_free(port):
-            found.append(port)
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            if sys.platform == "linux":  # only there have sockets names that no file stands for, and that end with them
+                claim.bind(f"\0buildtool-farm-port-{port}")
+        except OSError:
+            claim.close()
+            continue
+        if is_free(port):
+            found[port] = claim
+        else:
+            claim.close()
     return found
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from buildtool.configuration.settings import load_settings
 from buildtool.demo.farm import PORTS, choose_ports, configuration, what_to_type
-from buildtool.demo.local_farm import FarmError, Program, free_ports
+from buildtool.demo.local_farm import FarmError, LocalFarm, Program, free_ports, is_free
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -113,3 +113,18 @@ def test_a_farm_runs_until_it_is_told_to_stop_and_what_it_says_to_type_works(tmp
         farm.kill()
     assert farm.lines[-1].startswith("stopped; `make farm` goes on with what lies in ")
     assert choose_ports(ports) == ({name: int(port) for name, port in ports.items()}, [])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no names of sockets that end with them")
+def test_farms_have_no_port_in_common_until_one_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also not between two starts of one farm's metaserver, when its ports are free."""
+    first = next(one for one in range(9_000, 12_000 - 6, 6) if all(map(is_free, range(one, one + 6))))  # no farm's
+    monkeypatch.setattr("buildtool.demo.local_farm._PORTS", (first, first + 6))
+    farms = [LocalFarm(tmp_path / name, tmp_path / "config.py") for name in "ab"]
+    ports = [set(farm.ports.values()) for farm in farms]
+    assert ports[0] | ports[1] == set(range(first, first + 6))
+    farms[0].stop()
+    later = LocalFarm(tmp_path / "c", tmp_path / "config.py")
+    assert set(later.ports.values()) == ports[0]
+    later.stop()
+    farms[1].stop()
