@@ -46,6 +46,11 @@ def read_own_certificate(certificate: Path, key: Path, now: float | None = None)
     first, *chain = _understood("tls_certificate", certificate, read_certificate)
     private = _understood("tls_key", key, _private_key)
     if key_id(first) != key_id(private):
+        if any(key_id(one) == key_id(private) for one in chain):
+            raise ConfigurationError(
+                f"tls_certificate = {certificate}: the certificate of {key} stands behind another one: "
+                "it comes first, then that of who signed it"
+            )
         raise ConfigurationError(f"tls_key = {key}: that is not the key of {certificate}")
     if now is not None and life_of(first)[1] <= now:
         raise ConfigurationError(f"tls_certificate = {certificate}: it has expired")

@@ -24,10 +24,11 @@ from buildtool.adapters.sql.sqlite import there_is
 from buildtool.adapters.storage.directory_lock import DATABASE, is_locked
 from buildtool.adapters.storage.filesystem import RealDisk
 from buildtool.adapters.tls.authority import KEYS, SERVER, encrypted_authorities, read_identity
-from buildtool.adapters.tls.certificates import key_id, life_of, read_certificate, read_pem
+from buildtool.adapters.tls.certificates import key_id, life_of
+from buildtool.adapters.tls.own_certificate import read_own_certificate
 from buildtool.configuration.port_settings import UNIX, Part, Place
 from buildtool.configuration.settings import Settings, check_projects
-from buildtool.errors import BuildToolError
+from buildtool.errors import BuildToolError, ConfigurationError
 from buildtool.model.addresses import at_port, is_address
 from buildtool.model.checkup.connection import judge_life, judge_name
 from buildtool.model.checkup.machine import ToolFacts, judge_open_files, judge_tools
@@ -185,12 +186,14 @@ def _own_certificate(settings: Settings, now: float) -> list[CheckResult]:
     """Return the verdict on the certificate that the operator named for browsers, if one is named."""
     if settings.own_files is None:
         return []
-    path = settings.own_files[0]
     try:
-        first, *_ = read_certificate(read_pem(path))
-    except (OSError, ValueError) as error:
-        return [problem("certificate", f"{path}: {getattr(error, 'strerror', None) or error}", "mend tls_certificate")]
-    return [judge_life(str(path), *life_of(first), now, "have it renewed by whom it comes from")]
+        own = read_own_certificate(*settings.own_files)
+    except ConfigurationError as error:
+        return [
+            problem("certificate", str(error), "put the files of one certificate there, own one first, then its chain")
+        ]
+    path = str(settings.own_files[0])
+    return [judge_life(path, *life_of(own.certificate), now, "have it renewed by whom it comes from")]
 
 
 def _database(path: Path) -> CheckResult:

@@ -59,6 +59,13 @@ def pem(key: ShownKey, password: bytes = b"") -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
 
 
+def test_a_chain_in_the_wrong_order_is_told_as_that(files: Files) -> None:
+    own = read_own_certificate(files.certificate, files.key, NOW)
+    files.certificate.write_bytes(certificate_text([AUTHORITY.certificate, own.certificate]))
+    with pytest.raises(ConfigurationError, match=r"stands behind another one: it comes first"):
+        read_own_certificate(files.certificate, files.key, NOW)
+
+
 @pytest.mark.parametrize(
     ("which", "text", "words"),
     [

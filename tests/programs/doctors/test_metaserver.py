@@ -158,6 +158,8 @@ def test_a_socket_in_a_directory_and_a_certificate_of_the_operator_s_are_looked_
     (tmp_path / "own.key").write_bytes(key_text(key))
     own = f"tls_certificate = '{tmp_path}/own.pem'\ntls_key = '{tmp_path}/own.key'\nprojects = [load('one.py')]\n"
     assert "own.pem has expired" in doctor(own, well=False)["certificate"]["words"]
+    (tmp_path / "own.key").write_bytes(key_text(new_key()))
+    assert "is not the key of" in doctor(own, well=False)["certificate"]["words"], "a start ends with that"
 
 
 def test_a_database_that_is_none_or_damaged(doctor: Doctor, state: Path) -> None:

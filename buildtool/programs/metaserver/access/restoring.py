@@ -39,17 +39,26 @@ class BelievedKey:
 
 @frozen
 class Restored:
-    """The outcome: the keys believed, how many are ``revoked`` and ``decrypted``, and whether it is ``confirmed``."""
+    """The outcome: the keys believed, how many are ``revoked`` and ``decrypted``, and whether it is ``confirmed``.
+
+    ``lacking`` is how much of what the directory knows to be revoked or used the file of revocations does not name.
+    """
 
     keys: tuple[BelievedKey, ...]
     revoked: int
     decrypted: int
     confirmed: bool
+    lacking: int = 0
 
     def lines(self) -> list[str]:
         """Return the outcome for people, line by line."""
         found = [f"{one.name}  {one.role}  {one.key[:16]}  since {moment_words(one.since)}" for one in self.keys]
         counts = f"{len(self.keys)} keys would be believed, {self.revoked} are revoked"
+        if self.lacking:
+            found.append(
+                f"the file of revocations lacks {self.lacking} of those that this directory has: it is older, or "
+                "another farm's; those of both hold"
+            )
         if self.confirmed:
             return [*found, f"{counts.replace('would be', 'are')}; start bin/metaserver"]
         how = f"with --revocations FILE ({KEYS}/{burnt_file.NAME} of the directory before) those revoked since stay so"
@@ -65,6 +74,7 @@ class Restoring:
     passphrase: bytes | None = field(repr=False)
     new_authority: bool
     disk: Disk = field(factory=RealDisk)
+    lacking: int = field(default=0, init=False)
 
     async def run(self, *, confirm: bool) -> Restored:
         """Confirm the keys if that is wanted; return the outcome.
@@ -85,7 +95,8 @@ class Restoring:
             tuple(BelievedKey(one.name, one.role.value, one.key, one.since) for one in believed),
             len(book.keys) - len(believed),
             decrypted,
-            confirm,
+            confirm or bool(ConfirmedKeys(place, self.disk).pending()),
+            self.lacking,
         )
 
     async def _book(self) -> Book:
@@ -104,7 +115,14 @@ class Restoring:
             if self.revocations is not None:
                 if not self.revocations.is_file():
                     raise UsageError(f"--revocations {self.revocations} is no file")
-                found += read_file(self.revocations, self.disk)
+                said = read_file(self.revocations, self.disk)
+                if not said:  # a line stands there as soon as anybody has joined: it is another file, or was cut off
+                    raise UsageError(
+                        f"--revocations {self.revocations} names nothing that was revoked or used: it is no "
+                        f"{KEYS}/{burnt_file.NAME}; if there is none, say --confirm-keys after a look at the list"
+                    )
+                self.lacking = len(set(found) - set(said))
+                found += said
         except OSError as error:
             raise storage_unavailable(f"read {error.filename or self.revocations or own}", error) from error
         return list(dict.fromkeys(found))
