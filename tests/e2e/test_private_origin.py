@@ -6,6 +6,7 @@ import pytest
 
 from tests.e2e.control import Control
 from tests.support.git_http import PrivateOrigin
+from tests.support.origins import Origin, git
 
 PRIVATE = """
 from pathlib import Path
@@ -29,11 +30,18 @@ def private(control: Control) -> Iterator[Control]:
 
 
 def test_a_build_of_a_private_origin_succeeds_and_nothing_that_is_kept_has_the_password(private: Control) -> None:
+    lib, greeter = Origin(private.directory / "lib"), private.directory / "greeter.git"
+    commit = lib.commit("lib.txt")
+    (greeter / ".gitmodules").write_text('[submodule "lib"]\n\tpath = lib\n\turl = ../../lib/.git\n')
+    git(greeter, "add", ".gitmodules")
+    git(greeter, "update-index", "--add", "--cacheinfo", f"160000,{commit},lib")
+    git(greeter, "commit", "-q", "-m", "with a submodule")
     private.farm.start_metaserver()
     server = private.server("anna")
     done = private.ask("anna@example.org", "--foreground")
     assert done["build_state"] == "succeeded", done
-    server.wait_for("commit .* came from the metaserver")
+    server.wait_for(f"commit {done['revision']} of .* came from the metaserver")
+    server.wait_for(f"commit {commit} of .* came from the metaserver")
     for path in (one for one in (private.directory / "farm").rglob("*") if one.is_file()):
         content = path.read_bytes()
         assert PASSWORD.encode() not in content, path

@@ -9,6 +9,9 @@ from attrs import field, frozen
 
 from buildtool.errors import UsageError
 
+_SPECIAL = frozenset("?#%\\ ")
+"""What has a meaning of its own in URLs."""
+
 _PREFIX = re.compile(r"https?://[^/@\s]+/[^@\s]*\Z")
 
 
@@ -25,13 +28,25 @@ class OriginLogins:
 
     def url(self, url: str) -> str:
         """Return a URL with the login for it, or as it is: where there is none, or where it has one already."""
-        prefixes = [one for one, _ in self.found if _leads_to(one, url)]
-        if not prefixes:
+        entry = self._entry(url)
+        if not entry:
             return url
-        login = dict(self.found)[max(prefixes, key=len)]
+        login = dict(self.found)[entry]
         user, colon, password = login.partition(":")
         scheme, _, rest = url.partition("://")
         return f"{scheme}://{quote(user, safe='')}{colon}{quote(password, safe='')}@{rest}"
+
+    def shares(self, url: str, submodule: str) -> bool:
+        """Return whether the login for a repository may be shown for one of its submodules: by the same entry.
+
+        Who may commit chooses the second URL, so it names a repository and nothing else: no query, nothing encoded.
+        """
+        entry = self._entry(url)
+        return bool(entry) and self._entry(submodule) == entry and _SPECIAL.isdisjoint(submodule[len(entry) :])
+
+    def _entry(self, url: str) -> str:
+        """Return the longest of the beginnings that leads to a URL, or ""."""
+        return max((one for one, _ in self.found if _leads_to(one, url)), key=len, default="")
 
 
 NO_LOGINS = OriginLogins()

@@ -166,7 +166,7 @@ class Metaserver:
         stored = await open_state(configuration, self.beginning, timers, closing, self._pool, self.ask_stop)
         self._holding = stored.holding
         store, artifacts, logs = SqlBrokerStore(stored.database), stored.artifacts, stored.logs
-        resolvers, bundles = await open_sources(self._settings, self.reactor, closing)
+        resolvers, parts = await open_sources(self._settings, self.reactor, closing)
         identities, addresses = await self._identities(store, stored, clock, timers), PublicUrls(configuration)
         mails = partial(
             mailing, addresses=addresses, reactor=self.reactor, keys=stored.keys, authority=authority_of(identities)
@@ -207,7 +207,7 @@ class Metaserver:
         closing.add("the connections of the control port", gateway.close)
         visitors = HttpVisitors(lambda: configuration.settings, clock, known)
         oversight = Oversight(
-            lambda *key: key in state.attempts, keeping.corrupt, packed(requests, bundles), troubles.unkept,
+            lambda *key: key in state.attempts, keeping.corrupt, packed(requests, parts), troubles.unkept,
             admittance.check_storing, admittance.stored, transfer_reads(visitors, store),
         )  # fmt: skip
         site = TransferSite(

@@ -17,6 +17,7 @@ from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.vcs.by_url import Resolvers
 from buildtool.adapters.vcs.git_mirrors.bundles import Bundles
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
+from buildtool.adapters.vcs.git_worktrees.parts import SourceParts
 from buildtool.adapters.vcs.svn.command import SvnCommand
 from buildtool.adapters.vcs.svn.resolver import SvnResolver
 from buildtool.configuration.settings import Settings
@@ -25,7 +26,7 @@ from buildtool.metaserver.demands import source_url
 from buildtool.metaserver.requests import RequestService
 from buildtool.ports.metaserver import Bundle
 from buildtool.programs.common.shutdown import ShutdownList
-from buildtool.protocol.source_parts import SourceKind, SourcePart
+from buildtool.protocol.source_parts import SourcePart
 
 log = Logger()
 
@@ -38,8 +39,8 @@ SOURCES_GRACE = 1.0
 
 async def open_sources(
     settings: Callable[[], Settings], reactor: ReactorBase, closing: ShutdownList
-) -> tuple[Resolvers, Bundles]:
-    """Return what resolves revisions, and what packs commits, in the state directory; ``closing`` ends them.
+) -> tuple[Resolvers, SourceParts]:
+    """Return what resolves revisions, and what packs sources, in the state directory; ``closing`` ends them.
 
     Logins of private origins are those of the settings that hold when git is started.
     """
@@ -50,13 +51,17 @@ async def open_sources(
     def login(url: str) -> str:
         return settings().origin_logins.url(url)
 
+    def shares(url: str, submodule: str) -> bool:
+        return settings().origin_logins.shares(url, submodule)
+
+    timers = IReactorTime(reactor)
     git = GitMirror(directory / "mirrors", turns, login)
     svn = SvnCommand(directory / "subversion")
     closing.add("version control", lambda: _end_sources(threads, (git, svn)))
-    bundles = Bundles(git, directory / "bundles", turns, IReactorTime(reactor))
+    bundles = Bundles(git, directory / "bundles", turns, timers)
     closing.add("the packed sources", bundles.stop)
     await bundles.start()
-    return Resolvers(git, SvnResolver(svn, turns)), bundles
+    return Resolvers(git, SvnResolver(svn, turns)), SourceParts(git, bundles, turns, timers, shares)
 
 
 async def _end_sources(threads: Threads, sources: Sequence[GitMirror | SvnCommand]) -> None:
@@ -69,8 +74,8 @@ async def _end_sources(threads: Threads, sources: Sequence[GitMirror | SvnComman
     log.warn("cut off: threads for version control are still busy")
 
 
-def packed(requests: RequestService, bundles: Bundles) -> Callable[[int, SourcePart], Awaitable[Bundle]]:
-    """Return what gives the commit of an open Build, or the tags that reach it, as a bundle."""
+def packed(requests: RequestService, parts: SourceParts) -> Callable[[int, SourcePart], Awaitable[Bundle]]:
+    """Return what gives a part of the sources of an open Build as a bundle."""
 
     async def bundle(build_id: int, part: SourcePart) -> Bundle:
         build = requests.broker.state.builds.get(build_id)
@@ -78,8 +83,6 @@ def packed(requests: RequestService, bundles: Bundles) -> Callable[[int, SourceP
             raise NotFound(f"build {build_id} is not open")
         project = requests.configuration.settings.project(build.spec.project)
         url, commit = source_url(project, build.spec.source), build.spec.revision
-        if part.inside:
-            raise NotFound("submodules come from their own repositories")
-        return await (bundles.tags if part.kind is SourceKind.TAGS else bundles.of)(url, commit)
+        return await parts.give(url, commit, part)
 
     return bundle

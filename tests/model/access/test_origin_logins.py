@@ -51,6 +51,34 @@ def test_a_path_that_leads_out_of_what_a_login_is_for_has_none(rest: str) -> Non
     assert logins.url("https://h/a/x..y/..z.git") == "https://a:1@h/a/x..y/..z.git"
 
 
+@given(HOSTS, PATHS, HOSTS, PATHS, LOGINS)
+def test_a_submodule_shares_the_login_of_its_parent_only_where_both_are_under_one_entry(
+    one: str, below: str, other: str, path: str, login: str
+) -> None:
+    """Whoever may commit to the parent chooses the submodule, and so which repository is read with the login."""
+    logins = OriginLogins(((f"https://{one}/{below}", login), (f"https://{one}/{below}/own", login)))
+    parent, url = f"https://{one}/{below}/app", f"https://{other}/{path}"
+    if logins.shares(parent, url):
+        assert logins.url(parent) != parent
+        assert one == other
+        assert (path + "/").startswith(below.rstrip("/") + "/" if below else "")
+        assert ".." not in path[len(below) :].split("/")
+    assert not logins.shares(url, url) or logins.url(url) != url
+
+
+def test_a_submodule_of_another_entry_or_whose_url_says_more_than_a_repository_shares_nothing() -> None:
+    logins = OriginLogins((("https://h/", "all:1"), ("https://h/b/", "b:2")))
+    assert logins.shares("https://h/a.git", "https://h/c/x.git")
+    assert logins.shares("https://h/b/a.git", "https://h/b/x.git")
+    assert logins.shares("https://h/a%20b.git", "https://h/x.git"), "the operator's own URL is as it is"
+    for parent, url in (
+        ("https://h/a.git", "https://h/b/x.git"), ("https://h/b/a.git", "https://h/x.git"), ("/srv/a", "/srv/b"),
+        ("https://h/a.git", "https://h/x?y=z"), ("https://h/a.git", "https://h/x#y"), ("https://h/a.git", "https://h/%78"),
+        ("https://h/a.git", "https://h/x\\y"), ("https://h/a.git", "https://joe:3@h/x"), ("https://h/a.git", "https://i/x"),
+    ):  # fmt: skip
+        assert not logins.shares(parent, url), url
+
+
 @pytest.mark.parametrize("prefix", ["", "git.example.org/", "https://git.example.org", "https://u@h/", "ssh://h/", "x"])
 def test_what_begins_no_url_of_a_whole_host_is_refused(prefix: str) -> None:
     with pytest.raises(UsageError, match="with a whole host"):

@@ -24,7 +24,9 @@ from buildtool.adapters.vcs.git.objects import (
     check_path,
     parents_of,
     parse_tree,
+    shown,
     started,
+    total,
     tree_of,
 )
 from buildtool.concurrency.bounded_cache import keep_newest
@@ -42,6 +44,9 @@ TREES_LIMIT = 8 << 20
 
 ENTRIES_LIMIT = 2_000_000
 """Most files and directories of one commit. A few hundred bytes of trees that name one another can stand for 10^10."""
+
+ALONG_LIMIT = 100_000
+"""Most files and directories that are looked at on the way to one path."""
 
 MANIFESTS_LIMIT = 50_000
 """How many directories the remembered manifests may have together."""
@@ -129,10 +134,12 @@ class Blob:
 class ObjectReader:
     """A reader of one git directory. A context; the process is started when it is needed. All methods block."""
 
-    def __init__(self, command: GitCommand, git_dir: Path, memory: ObjectCache) -> None:
+    def __init__(self, command: GitCommand, git_dir: Path, memory: ObjectCache, small_limit: int | None = None) -> None:
+        """``small_limit`` is the size in bytes of the largest object that is read as a whole, if not SMALL_LIMIT."""
         self._command = command
         self._git_dir = git_dir
         self._memory = memory
+        self._small_limit = SMALL_LIMIT if small_limit is None else small_limit
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -152,6 +159,21 @@ class ObjectReader:
             found = Manifest(root, self._directories(root))
             self._memory.keep(commit, found)
         return found
+
+    def along(self, commit: str, path: bytes) -> Manifest:
+        """Return what a commit holds in the directories that lead to a path. Raises DamagedMirror, SourceUnusable."""
+        root = inner = tree_of(self.small(bytes.fromhex(commit), b"commit"))
+        found: dict[bytes, Tree] = {}
+        prefix, mode = b"", DIRECTORY
+        while mode == DIRECTORY:
+            self._read_trees([(prefix, inner)])
+            tree = found[prefix] = self._memory.tree(inner) or {}
+            if total(found.values()) > ALONG_LIMIT:
+                raise SourceUnusable(f"the directories that lead to {shown(path)!r} have more than {ALONG_LIMIT} names")
+            name = path[len(prefix) :].partition(b"/")[0]
+            mode, inner = tree.get(name, (0, b""))
+            prefix += name + b"/"
+        return Manifest(root, found)
 
     def ends_at(self, commit: bytes) -> bool:
         """Return whether a commit is there and one of its parents is not. Raises DamagedMirror."""
@@ -198,14 +220,21 @@ class ObjectReader:
     def _read_trees(self, level: Iterable[tuple[bytes, bytes]]) -> None:
         missing = {object_id: prefix for prefix, object_id in level if self._memory.tree(object_id) is None}
         for object_id, kind, size, chunks in self._each(list(missing)):
-            content = b"".join(_of_kind(object_id, b"tree", kind, size, chunks))
+            content = b"".join(self._of_kind(object_id, b"tree", kind, size, chunks))
             self._memory.keep_tree(object_id, size, parse_tree(content, len(object_id), missing[object_id]))
 
     def small(self, object_id: bytes, wanted: bytes) -> bytes:
         """Return a whole object of the kind ``wanted``. Raises DamagedMirror."""
         for _, kind, size, chunks in self._each([object_id]):
-            content = b"".join(_of_kind(object_id, wanted, kind, size, chunks))
+            content = b"".join(self._of_kind(object_id, wanted, kind, size, chunks))
         return content
+
+    def _of_kind(
+        self, object_id: bytes, wanted: bytes, kind: bytes, size: int, chunks: Iterator[bytes]
+    ) -> Iterator[bytes]:
+        if kind != wanted or size > self._small_limit:
+            raise _not_what_is_named(object_id, wanted, kind, size, chunks, self._small_limit)
+        return chunks
 
     def blobs(self, ids: Sequence[bytes]) -> Iterator[Blob]:
         """Return blobs in the order of their ids. Raises DamagedMirror, also while one is being read."""
@@ -259,14 +288,8 @@ def _checked(answer: IO[bytes], object_id: bytes, kind: bytes, size: int) -> Ite
         raise DamagedMirror(f"object {object_id.hex()} holds something else")
 
 
-def _of_kind(object_id: bytes, wanted: bytes, kind: bytes, size: int, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    if kind != wanted or size > SMALL_LIMIT:
-        raise _not_what_is_named(object_id, wanted, kind, size, chunks)
-    return chunks
-
-
 def _not_what_is_named(
-    object_id: bytes, wanted: bytes, kind: bytes, size: int, chunks: Iterator[bytes]
+    object_id: bytes, wanted: bytes, kind: bytes, size: int, chunks: Iterator[bytes], most: int = SMALL_LIMIT
 ) -> SourceUnusable:
     """Return what is wrong with a commit that names an object as what it is not. Raises DamagedMirror.
 
@@ -276,5 +299,5 @@ def _not_what_is_named(
         pass
     said = f"{object_id.hex()}, which is a {kind.decode('ascii', 'replace')} of {size} bytes"
     if kind == wanted:
-        return SourceUnusable(f"the commit has {said}: more than the {SMALL_LIMIT} that can be read")
+        return SourceUnusable(f"the commit has {said}: more than the {most} that can be read")
     return SourceUnusable(f"the commit names {said}, as a {wanted.decode('ascii')}: run git fsck at home")

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.defer import TimeoutError as WaitedLongEnough
@@ -60,6 +61,29 @@ ROOM = 256 * 1024 * 1024
 
 log = Logger()
 
+T = TypeVar("T")
+
+
+class Patience(Generic[T]):
+    """A maker of what takes long, once for all who ask for the same, each of whom waits for it for a while."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._making: SingleFlight[T] = SingleFlight()
+
+    async def wait(self, key: str, make: Callable[[], Awaitable[T]]) -> T:
+        """Return what is made, by the one who asked first. Raises BeingMade where that takes long."""
+        making = Deferred.fromCoroutine(self._shared(key, make))
+        try:
+            return await making.addTimeout(PATIENCE, self._clock)
+        except WaitedLongEnough as error:
+            raise BeingMade("the sources are being packed: ask again in a moment") from error
+
+    async def _shared(self, key: str, make: Callable[[], Awaitable[T]]) -> T:
+        # Made for nobody in particular: who asks first may be told to ask again before it is ready.
+        with working_for(Asker()):
+            return await self._making.share(key, make)
+
 
 class Bundles:
     """The bundles of commits, made, shared, kept and thrown away in a directory of this program's own."""
@@ -71,7 +95,7 @@ class Bundles:
         self._clock = clock
         self._made: OrderedDict[tuple[str, str], tuple[Bundle, float]] = OrderedDict()
         self._tagged: OrderedDict[tuple[str, str], tuple[Bundle, float]] = OrderedDict()
-        self._making: SingleFlight[Bundle] = SingleFlight()
+        self._making: Patience[Bundle] = Patience(clock)
         self._packing = DeferredLock()
         self._look: IDelayedCall | None = None
 
@@ -102,7 +126,7 @@ class Bundles:
         bundle = self._made[key][0] if key in self._made else None
         if bundle is None or not await self._pool.run(partial(_is_there, bundle)):
             self._made.pop(key, None)
-            bundle = await self._patiently(f"{commit} {url}", lambda: self._make(url, commit))
+            bundle = await self._making.wait(f"{commit} {url}", lambda: self._make(url, commit))
         self._made[key] = (bundle, self._clock.seconds())
         self._made.move_to_end(key)
         return bundle
@@ -117,21 +141,8 @@ class Bundles:
         bundle, fresh_until = self._tagged.get((url, commit), (None, 0.0))
         fresh = bundle is not None and self._clock.seconds() < fresh_until
         if bundle is None or not fresh or not await self._pool.run(partial(_is_there, bundle)):
-            return await self._patiently(f"tags {commit} {url}", lambda: self._make_tags(url, commit))
+            return await self._making.wait(f"tags {commit} {url}", lambda: self._make_tags(url, commit))
         return bundle
-
-    async def _patiently(self, key: str, make: Callable[[], Awaitable[Bundle]]) -> Bundle:
-        """Return what is made, by whoever asked first. Raises BeingMade where that takes long."""
-        making = Deferred.fromCoroutine(self._shared(key, make))
-        try:
-            return await making.addTimeout(PATIENCE, self._clock)
-        except WaitedLongEnough as error:
-            raise BeingMade("the sources are being packed: ask again in a moment") from error
-
-    async def _shared(self, key: str, make: Callable[[], Awaitable[Bundle]]) -> Bundle:
-        # Made for nobody in particular: who asks first may be told to ask again before it is ready.
-        with working_for(Asker()):
-            return await self._making.share(key, make)
 
     async def _make(self, url: str, commit: str) -> Bundle:
         mirror = self._mirror.mirror(url)

@@ -60,8 +60,8 @@ log = Logger()
 
 _ATTEMPTS = 3
 _NO_LOGIN = (
-    "build servers fetch submodules themselves, and origin_logins are the metaserver's alone: "
-    "put what is needed of it into the project's own repository, or where build servers may read it"
+    "origin_logins are the metaserver's alone, which gives out a submodule only where one entry of them leads to it "
+    "and to the project's repository: put it there, or where build servers may read it"
 )
 
 
