@@ -20,9 +20,10 @@ T = TypeVar("T")
 
 @define(eq=False)
 class _Sharers(Generic[T]):
-    """Those who share one run, and the asker that stands for them all: gone once each of them is."""
+    """Those who share one run of ``act``, and the asker that stands for them all: gone once each of them is."""
 
     crowd: Asker
+    act: Callable[[], Awaitable[T]]
     waiting: set[Deferred[T]] = field(factory=set)
 
     def join(self) -> Deferred[T]:
@@ -60,31 +61,32 @@ class SingleFlight(Generic[T]):
     async def share(self, key: str, act: Callable[[], Awaitable[T]]) -> T:
         """Return what a run of ``act`` that begins after now returns, or raise what it raises.
 
-        ``act`` must mean the same for all who use the same key. Raises Unavailable when the asker leaves meanwhile.
+        ``act`` must mean the same for all who use the same key; that of who first waits for a run is called. Raises
+        Unavailable when the asker leaves meanwhile.
         """
         if asker().gone:
             raise hung_up()
         waiting = self._next.get(key)
         if waiting is None:
-            first = _Sharers[T](asker().stand_in())
+            first = _Sharers(asker().stand_in(), act)
             mine = first.join()
-            self._next[key] = _Sharers(Asker())
-            Deferred.fromCoroutine(self._run(key, act, first))
+            self._next[key] = _Sharers(Asker(), act)
+            Deferred.fromCoroutine(self._run(key, first))
             return await mine
         if not waiting.waiting:
-            waiting.crowd = asker().stand_in()
+            waiting.crowd, waiting.act = asker().stand_in(), act
         return await waiting.join()
 
-    async def _run(self, key: str, act: Callable[[], Awaitable[T]], sharing: _Sharers[T]) -> None:
+    async def _run(self, key: str, sharing: _Sharers[T]) -> None:
         while sharing.waiting:
             outcome: T | Failure
             try:
                 with working_for(sharing.crowd):
-                    outcome = await act()
+                    outcome = await sharing.act()
             except Exception:  # noqa: BLE001 - whatever it is, it belongs to those who asked
                 outcome = Failure()
             sharing.tell(outcome)
-            sharing, self._next[key] = self._next[key], _Sharers(Asker())
+            sharing, self._next[key] = self._next[key], _Sharers(Asker(), sharing.act)
         del self._next[key]
 
 

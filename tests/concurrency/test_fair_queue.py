@@ -78,6 +78,23 @@ class RoundsTests(SynchronousTestCase):
         self.runs[2][1].callback(7)
         self.assertEqual(self.successResultOf(fresh), 7)
 
+    def test_a_run_is_that_of_who_first_waits_for_it_and_not_of_who_waited_for_an_earlier_one(self) -> None:
+        """What it needs may be theirs alone, such as a ticket."""
+        told: list[Deferred[str]] = []
+
+        def act(name: str) -> "Deferred[str]":
+            told.append(Deferred())
+            return told[-1].addCallback(lambda said: f"{said} of {name}")
+
+        rounds: SingleFlight[str] = SingleFlight()
+        one, two, three = (
+            asked(Asker(who), partial(rounds.share, "k", partial(act, who))) for who in ("a", "b", "c")
+        )  # fmt: skip
+        told[0].callback("first")
+        told[1].callback("second")
+        self.assertEqual(self.successResultOf(one), "first of a")
+        self.assertEqual([self.successResultOf(each) for each in (two, three)], ["second of b"] * 2)
+
     def test_a_run_for_which_nobody_waits_does_not_begin(self) -> None:
         one, two = Asker("a"), Asker("b")
         asked(one, lambda: self.rounds.share("k", self.act))

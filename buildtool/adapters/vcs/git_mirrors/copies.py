@@ -5,7 +5,7 @@ Tested by tests/adapters/vcs/git_mirrors/test_private_origins.py and tests/adapt
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ from buildtool.adapters.vcs.git_mirrors.unbundle import Fetch, unbundle, unbundl
 from buildtool.adapters.vcs.process import ProcessOutput, TimedOut
 from buildtool.adapters.vcs.refs import mask
 from buildtool.concurrency.single_flight import SingleFlight
-from buildtool.errors import BuildToolError, CommitGone, MachineFault, NotFound, UnknownRef
+from buildtool.errors import BadTicket, BuildToolError, CommitGone, MachineFault, NotFound, UnknownRef
 from buildtool.ports.buildserver import CommitCopy
 from buildtool.ports.common import Executor
 
@@ -47,18 +47,18 @@ class MirrorCopies:
             unbundle(self._origins.command, path, commit, mirror.path, fetch)
 
         async def take() -> None:
-            try:
-                await self._taken("bundle", mirror, commit, copy, unpack)
-            except NotFound as absent:
-                if isinstance(error, UnknownRef):
-                    raise CommitGone(
-                        f"commit {commit} is nowhere any more: neither {mask(mirror.url)} nor the metaserver has it; "
-                        "push it again"
-                    ) from absent
-                raise error from absent
+            await self._taken("bundle", mirror, commit, copy, unpack)
             log.info("commit {commit} of {url} came from the metaserver", commit=commit, url=mask(mirror.url))
 
-        await self._commits.share(f"{commit} {mirror.url}", take)
+        try:
+            await _shared(self._commits, f"{commit} {mirror.url}", take)
+        except NotFound as absent:
+            if isinstance(error, UnknownRef):
+                raise CommitGone(
+                    f"commit {commit} is nowhere any more: neither {mask(mirror.url)} nor the metaserver has it; "
+                    "push it again"
+                ) from absent
+            raise error from absent
 
     async def tags(self, mirror: Mirror, commit: str, copy: CommitCopy) -> dict[str, Tag]:
         """Return the tags that reach a commit of the mirror now, which are in it then.
@@ -72,7 +72,7 @@ class MirrorCopies:
         async def take() -> dict[str, Tag]:
             return await self._taken("tags.bundle", mirror, commit, copy, unpack)
 
-        return await self._tags.share(f"{commit} {mirror.url}", take)
+        return await _shared(self._tags, f"{commit} {mirror.url}", take)
 
     async def _taken(
         self, kind: str, mirror: Mirror, commit: str, copy: CommitCopy, unpack: Callable[[Path, Fetch], T]
@@ -97,3 +97,23 @@ class MirrorCopies:
             return await self._origins.locked(mirror, take)
         finally:
             await self._pool.run(lambda: path.unlink(missing_ok=True))
+
+
+async def _shared(flights: SingleFlight[T], key: str, take: Callable[[], Awaitable[T]]) -> T:
+    """Return what is taken, by whoever asked first; who is told that there is nothing asks with the own ticket then.
+
+    The one that was shown is of another build, which may have ended meanwhile.
+    """
+    asked = False
+
+    async def run() -> T:
+        nonlocal asked
+        asked = True
+        return await take()
+
+    while True:
+        try:
+            return await flights.share(key, run)
+        except (NotFound, BadTicket):
+            if asked:
+                raise

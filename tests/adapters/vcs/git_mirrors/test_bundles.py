@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import cast
 
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from buildtool.adapters.vcs.git.ids import Unreadable
 from buildtool.adapters.vcs.git_mirrors import bundles
@@ -27,8 +29,8 @@ def git(path: Path, *arguments: str) -> str:
 class BundleTests(Mirrored):
     def setUp(self) -> None:
         super().setUp()
-        clock = cast("IReactorTime", reactor)
-        self.bundles = Bundles(self.mirror, self.directory / "bundles", self.threads, clock)
+        self.clock = cast("IReactorTime", reactor)
+        self.bundles = Bundles(self.mirror, self.directory / "bundles", self.threads, self.clock)
         self.addCleanup(self.bundles.stop)
         self.there = GitMirror(self.directory / "elsewhere", self.threads)
         self.addCleanup(self.there.close)
@@ -74,6 +76,31 @@ class BundleTests(Mirrored):
         later = GitMirror(self.directory / "elsewhere", self.threads)
         self.addCleanup(later.close)
         await later.fetch_commit(self.url, self.lost)
+
+    async def test_who_shared_what_another_build_found_nothing_with_asks_with_the_own_ticket(self) -> None:
+        """That other build may have ended meanwhile, and its ticket with it."""
+        await self.history()
+        begun: list[str] = []
+        go: Deferred[None] = Deferred()
+
+        async def ended(_path: Path) -> None:
+            begun.append("ended")
+            await go
+            raise NotFound("that attempt has ended")
+
+        waiting = [
+            Deferred.fromCoroutine(self.there.fetch_commit(self.url, self.lost, copy))
+            for copy in (ended, ended, self.copy)
+        ]
+        outcomes = DeferredList(waiting, consumeErrors=True)
+        while not begun:
+            await deferLater(self.clock, 0.01)
+        go.callback(None)
+        first, second, third = await outcomes
+        for failed in (first, second):
+            self.assertIn(CommitGone.__name__, str(failed[1]))
+        self.assertEqual((third, self.copied), ((True, self.lost), 1))
+        await self.check_taken()
 
     async def test_it_comes_though_the_origin_is_away_altogether(self) -> None:
         await self.history()
