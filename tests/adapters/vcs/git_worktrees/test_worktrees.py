@@ -256,7 +256,8 @@ def hooks(tree: Path, _: random.Random) -> None:
     for name in ("post-checkout", "post-index-change"):
         (tree / ".git" / "hooks").mkdir(exist_ok=True)
         hook = tree / ".git" / "hooks" / name
-        hook.write_text(f"#!/bin/sh\necho owned > {tree}/owned\n")
+        # "<>" does not wait where an act before put a pipe there
+        hook.write_text(f"#!/bin/sh\necho owned 1<> {tree}/owned\n")
         hook.chmod(0o755)
 
 
