@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from buildtool.requester.outcome import ExitCode
 from tests.e2e.control import Control
 from tests.e2e.test_identities import joined, program
 from tests.e2e.test_operator import operate
@@ -54,7 +55,7 @@ def test_a_person_logs_in_by_mail_asks_for_a_build_and_logs_out(mailing: Control
     mail = mailed(mailing)
     assert (mail["To"], mail["X-Buildtool-Outcome"]) == ("ben@example.org", "confirm")
     wrong = program(mailing, "startcompile.py", "login", "ben@example.org", "--code", "aaaa-bbbb-cccc-dddd")
-    assert wrong.returncode != 0
+    assert wrong.returncode == ExitCode.REFUSED
     assert "ask for a new one" in wrong.stderr
     pin = re.search("sha256:[0-9a-f]{64}", asked.stderr)
     assert pin is not None

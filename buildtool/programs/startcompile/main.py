@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import sys
 import uuid
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -12,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attrs import define, fields, frozen
+from attrs import fields, frozen
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -26,7 +24,6 @@ from buildtool.model.access.join_line import JoinLine
 from buildtool.model.platforms import Value
 from buildtool.model.properties import Role
 from buildtool.model.text import one_line
-from buildtool.ports.common import Executor
 from buildtool.programs.common.joining import said_join_line
 from buildtool.programs.common.output import complain, say
 from buildtool.programs.common.program import StopRequest, run, whole
@@ -49,6 +46,7 @@ from buildtool.programs.startcompile.connecting import (
     joined,
 )
 from buildtool.programs.startcompile.consoles import PlainConsole, SilentConsole
+from buildtool.programs.startcompile.destination import FilePlace, OutputPlace
 from buildtool.programs.startcompile.flags import ASKING, EVERYWHERE, LOGGING_IN
 from buildtool.programs.startcompile.logging_in import Login, Logout
 from buildtool.programs.startcompile.remote_acts import REMOTE_COMMANDS, REMOTE_OPTIONS, RemoteAct, act, options_of
@@ -60,8 +58,6 @@ from buildtool.requester.requester import Requester, RequestPlan
 from buildtool.requester.text import how_to_go_on, request_id_words, waits
 
 PROGRAM = "startcompile.py"
-
-_ANY_WRITE = 0o222
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,7 +72,7 @@ def _run(words: Sequence[str]) -> int:
     except OutputLost:  # of the help
         raise
     except BuildToolError as error:
-        return _report([RequestResult(exit_of_error(error), error=error)], None, wants_json="--json" in words)
+        return _refused(error, wants_json="--json" in words)
     return run(PROGRAM, errand.run)
 
 
@@ -92,7 +88,15 @@ class _Errand:
     work: Work | JoinLine | Login | Logout | RemoteAct | None
 
     async def run(self, reactor: ReactorBase, stop: StopRequest) -> int:
-        """Do it, until it is done or the program is asked to stop."""
+        """Do it, until it is done or the program is asked to stop; print what was refused, and return the exit code."""
+        try:
+            return await self._done(reactor, stop)
+        except OutputLost:
+            raise
+        except BuildToolError as error:
+            return _refused(error, wants_json=self.said.json)
+
+    async def _done(self, reactor: ReactorBase, stop: StopRequest) -> int:
         said, timers = self.said, IReactorTime(reactor)
         work = self.work
         if isinstance(work, JoinLine):
@@ -304,6 +308,10 @@ def _interrupted(requester: Requester, said: Arguments) -> RequestResult:
     return RequestResult(ExitCode.INTERRUPTED, told)
 
 
+def _refused(error: BuildToolError, *, wants_json: bool) -> int:
+    return _report([RequestResult(exit_of_error(error), error=error)], None, wants_json=wants_json)
+
+
 def _report(
     results: Sequence[RequestResult], lost: OutputLost | None, *, wants_json: bool, together: bool = False
 ) -> int:
@@ -327,74 +335,3 @@ def _report(
         for waiting in (result.told for result in results if result.told is not None and waits(result.told)):
             complain(f"{PROGRAM}: request {request_id_words(waiting)} goes on; the command cancel takes it back")
     return int(code or (ExitCode.UNREAD if isinstance(lost, OutputUnread) else ExitCode.INTERNAL))
-
-
-# --- where the artifact goes ------------------------------------------------------------------------------
-
-
-@frozen
-class OutputPlace:
-    """The ``--output``: a file, a directory (that is there, or ends in a slash), or "" for the current directory."""
-
-    output: str
-
-    def path(self, name: str) -> Path:
-        """Return the path for an artifact of this name."""
-        path = Path(self.output or ".")
-        return path / name if self.output.endswith(os.sep) or path.is_dir() else path
-
-    def is_directory(self) -> bool:
-        """Return whether artifacts go into it, each under its own name."""
-        return self.output.endswith(os.sep) or Path(self.output or ".").is_dir()
-
-    def check(self, name: str = "artifact.zip") -> None:
-        """Raise UsageError when nothing can be written there, or should not be."""
-        if self.output == "-":
-            raise UsageError("--output: an artifact does not go to standard output; a file of that name is ./-")
-        try:
-            self._check(self.path(name))
-        except OSError as error:
-            raise UsageError(f"--output: {error.filename} cannot be used: {error.strerror}") from error
-
-    def _check(self, path: Path) -> None:
-        if self.output.endswith(os.sep):
-            try:
-                path.parent.mkdir(exist_ok=True)
-            except OSError as error:
-                raise UsageError(f"--output: cannot make {path.parent}: {error.strerror}") from error
-        if not path.parent.is_dir():
-            raise UsageError(f"--output: there is no directory {path.parent}")
-        if not os.access(path.parent, os.W_OK | os.X_OK):
-            raise UsageError(f"--output: nothing can be written in {path.parent.resolve()}")
-        if path.exists() and not path.is_file():
-            raise UsageError(f"--output: {path} is there and is no file")
-        if path.exists() and not path.stat().st_mode & _ANY_WRITE:
-            raise UsageError(f"--output: {path} is there and read-only: delete it, or choose another name")
-
-
-@define
-class FilePlace:
-    """The requester's ``Destination`` on this machine's disk."""
-
-    place: OutputPlace
-    executor: Executor
-
-    async def choose(self, name: str) -> str:
-        self.place.check(name)
-        return str(self.place.path(name))
-
-    async def occupied(self, path: str) -> bool:
-        return await self.executor.run(Path(path).exists)
-
-    async def holds(self, path: str, size: int, digest: str) -> bool:
-        return await self.executor.run(partial(_holds, Path(path), size, digest))
-
-
-def _holds(path: Path, size: int, digest: str) -> bool:
-    try:
-        if path.stat().st_size != size:
-            return False
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == digest
-    except OSError:
-        return False

@@ -6,7 +6,6 @@ Tested by tests/e2e/test_rights.py.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -15,14 +14,10 @@ from attrs import AttrsInstance, frozen
 from twisted.internet.base import ReactorBase
 
 from buildtool.adapters.control.client import Session
-from buildtool.errors import BuildToolError
-from buildtool.model.text import one_line
-from buildtool.programs.common.output import complain, say
 from buildtool.programs.common.program import EXIT_OK
 from buildtool.programs.common.subcommands import Subcommand
 from buildtool.programs.metaserver.operator_commands import ACTS, OPTIONS, Acting
 from buildtool.programs.startcompile.command_line import Arguments
-from buildtool.requester.outcome import RequestResult, as_json, exit_of_error
 
 PROGRAM = "startcompile.py"
 
@@ -48,19 +43,12 @@ class RemoteAct:
     message: AttrsInstance
 
     async def done(self, connect: Callable[[], Awaitable[Session]], said: Arguments, reactor: ReactorBase) -> int:
-        """Ask for it, print the answer, or what was refused, and return the exit code."""
+        """Ask for it, print the answer, and return the exit code. Raises BuildToolError for what was refused."""
+        there = await connect()
         try:
-            there = await connect()
-            try:
-                await self.acting.done(there, self.message, said.flags, reactor)
-            finally:
-                there.close()
-        except BuildToolError as error:
-            result = RequestResult(exit_of_error(error), error=error)
-            if said.json:
-                say(json.dumps(as_json(result), sort_keys=True))
-            complain(f"{PROGRAM}: {one_line(str(error))}")
-            return int(result.exit)
+            await self.acting.done(there, self.message, said.flags, reactor)
+        finally:
+            there.close()
         return EXIT_OK
 
 

@@ -15,7 +15,8 @@ from twisted.internet.task import Clock
 
 from buildtool.errors import OutputUnread, UsageError
 from buildtool.programs.startcompile.consoles import LINE_LIMIT, LogText, PlainConsole
-from buildtool.programs.startcompile.main import FilePlace, OutputPlace, _report, detected, main
+from buildtool.programs.startcompile.destination import FilePlace, OutputPlace
+from buildtool.programs.startcompile.main import _report, detected, main
 from buildtool.programs.startcompile.terminal import TerminalConsole
 from buildtool.project import ProjectOptions, choice, standard
 from buildtool.requester.outcome import ExitCode, RequestResult
