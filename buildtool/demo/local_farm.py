@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from queue import Empty, Queue
 from time import monotonic
+from weakref import finalize
 
 from attrs import define, field
 
@@ -153,7 +154,7 @@ class LocalFarm:
     popen: Popen = subprocess.Popen
     root: Path = Path(__file__).resolve().parent.parent.parent
     _served: bool = field(default=False, init=False)
-    _claims: list[socket.socket] = field(factory=list, init=False, repr=False)
+    _claims: list[finalize[..., LocalFarm]] = field(factory=list, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -164,12 +165,12 @@ class LocalFarm:
         """Choose ports that no other farm on this machine has until this one is stopped, also between two starts."""
         self._give_up_ports()
         claimed = _claimed(len(_PORT_NAMES))
-        self._claims += claimed.values()
+        self._claims += [finalize(self, claim.close) for claim in claimed.values()]  # also where nobody stops it
         self.ports = dict(zip(_PORT_NAMES, claimed, strict=True))
 
     def _give_up_ports(self) -> None:
         while self._claims:
-            self._claims.pop().close()
+            self._claims.pop()()
 
     @property
     def public_url(self) -> str:
