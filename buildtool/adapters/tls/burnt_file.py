@@ -47,8 +47,11 @@ def add_burnt(path: Path, burnt: Sequence[Burnt], disk: Disk) -> None:
     disk.sync_directory(path.parent)
 
 
-def read_file(path: Path, disk: Disk) -> list[Burnt]:
-    """Return what a file says, nothing if there is none; what is not understood is logged. Raises OSError."""
+def read_file(path: Path, disk: Disk, passed_over: list[int] | None = None) -> list[Burnt]:
+    """Return what a file says, nothing if there is none. Raises OSError.
+
+    What is not understood is logged, or the numbers of its lines are put into ``passed_over``.
+    """
     try:
         with opened(disk, path, OpenMode.READ) as file:
             text = disk.pread(file, MOST, 0)
@@ -59,5 +62,8 @@ def read_file(path: Path, disk: Disk) -> list[Burnt]:
         try:
             found.append(read_burnt(line[:LINE_LIMIT].decode()))
         except ValueError as error:
-            log.warn("{path}, line {number}, is not understood: {error}", path=path, number=number, error=error)
+            if passed_over is None:
+                log.warn("{path}, line {number}, is not understood: {error}", path=path, number=number, error=error)
+            else:
+                passed_over.append(number)
     return found

@@ -26,6 +26,9 @@ from buildtool.model.access.enrolment import Book
 from buildtool.model.access.identities import KeyState
 from buildtool.model.text import moment_words
 
+_NAMED = 5
+"""Of how many lines that are not understood the numbers are printed."""
+
 
 @frozen
 class BelievedKey:
@@ -41,7 +44,8 @@ class BelievedKey:
 class Restored:
     """The outcome: the keys believed, how many are ``revoked`` and ``decrypted``, and whether it is ``confirmed``.
 
-    ``lacking`` is how much of what the directory knows to be revoked or used the file of revocations does not name.
+    ``lacking`` is how much of what the directory knows to be revoked or used the file of revocations does not name, and
+    ``passed_over`` are the numbers of its lines that are not understood.
     """
 
     keys: tuple[BelievedKey, ...]
@@ -49,6 +53,7 @@ class Restored:
     decrypted: int
     confirmed: bool
     lacking: int = 0
+    passed_over: tuple[int, ...] = ()
 
     def lines(self) -> list[str]:
         """Return the outcome for people, line by line."""
@@ -58,6 +63,13 @@ class Restored:
             found.append(
                 f"the file of revocations lacks {self.lacking} of those that this directory has: it is older, or "
                 "another farm's; those of both hold"
+            )
+        if self.passed_over:
+            lines = ", ".join(map(str, self.passed_over[:_NAMED]))
+            more = f" and {len(self.passed_over) - _NAMED} more" if len(self.passed_over) > _NAMED else ""
+            found.append(
+                f"the file of revocations is damaged at line {lines}{more}: whoever was revoked there is believed, "
+                "unless you revoke them again"
             )
         if self.confirmed:
             return [*found, f"{counts.replace('would be', 'are')}; start bin/metaserver"]
@@ -75,6 +87,7 @@ class Restoring:
     new_authority: bool
     disk: Disk = field(factory=RealDisk)
     lacking: int = field(default=0, init=False)
+    _passed_over: list[int] = field(factory=list, init=False)
 
     async def run(self, *, confirm: bool) -> Restored:
         """Confirm the keys if that is wanted; return the outcome.
@@ -97,6 +110,7 @@ class Restoring:
             decrypted,
             confirm or bool(ConfirmedKeys(place, self.disk).pending()),
             self.lacking,
+            tuple(self._passed_over),
         )
 
     async def _book(self) -> Book:
@@ -115,7 +129,7 @@ class Restoring:
             if self.revocations is not None:
                 if not self.revocations.is_file():
                     raise UsageError(f"--revocations {self.revocations} is no file")
-                said = read_file(self.revocations, self.disk)
+                said = read_file(self.revocations, self.disk, self._passed_over)
                 if not said:  # a line stands there as soon as anybody has joined: it is another file, or was cut off
                     raise UsageError(
                         f"--revocations {self.revocations} names nothing that was revoked or used: it is no "

@@ -52,3 +52,17 @@ def test_a_file_of_revocations_that_is_another_file_confirms_nothing_and_an_olde
     told = run(Restoring(state, said, None, new_authority=False).run(confirm=False))
     assert (told.confirmed, told.lacking) == (True, 1)
     assert "lacks 1 of those that this directory has" in "\n".join(told.lines())
+
+
+@pytest.mark.parametrize("damaged", [1, 7])
+def test_lines_that_nobody_understands_are_told_by_their_numbers(tmp_path: Path, damaged: int) -> None:
+    """Who was revoked there is believed, and whoever restores is the only one who can know that."""
+    state, said = tmp_path / "state", tmp_path / "revoked.jsonl"
+    Authority.load(state / KEYS, time.time())
+    run(run(SqliteDatabase.open(state / DATABASE, Inline())).close())
+    said.write_text("{torn\n" * damaged)
+    add_burnt(said, [Burnt("attic", "build server", "1" * 64)], RealDisk())
+    told = run(Restoring(state, said, None, new_authority=False).run(confirm=False))
+    assert told.passed_over == tuple(range(1, damaged + 1))
+    line = next(one for one in told.lines() if "is damaged" in one)
+    assert ("at line 1:" in line) if damaged == 1 else ("at line 1, 2, 3, 4, 5 and 2 more:" in line)
