@@ -11,6 +11,12 @@ from tests.e2e.test_identities import joined, program
 from tests.e2e.test_operator import operate
 
 
+def waits_for_a_build(keyed: Control) -> Program:
+    """Return a requester of ben's that waits for a build, and says how it ended as JSON."""
+    words = ("ben@example.org", "--foreground", "--no-download", "--json")
+    return keyed.farm.start("asked", [str(keyed.farm.root / "bin" / "startcompile.py"), *words])
+
+
 @pytest.fixture
 def keyed(control: Control) -> Control:
     """A farm that believes nobody without a key; it is not started yet."""
@@ -50,16 +56,7 @@ def test_a_build_that_takes_longer_than_the_lives_of_all_certificates_is_deliver
     keyed.close_gate("anna")
     anna = joined(keyed, "anna")
     person(keyed, "ben")
-    asked = keyed.farm.start(
-        "asked",
-        [
-            str(keyed.farm.root / "bin" / "startcompile.py"),
-            "ben@example.org",
-            "--foreground",
-            "--no-download",
-            "--json",
-        ],
-    )
+    asked = waits_for_a_build(keyed)
     anna.wait_for(r"build \d+\.1 of greeter begins")
     for one, words in ((anna, "has its next certificate"), (metaserver, "the metaserver has a new certificate")):
         settled(one, words, said(one, words) + lives, 2.0 * life * lives + 60.0)
@@ -106,16 +103,7 @@ def test_what_a_revoked_machine_builds_is_built_elsewhere_and_its_key_never_come
     keyed.close_gate("anna")
     anna = joined(keyed, "anna")
     person(keyed, "ben")
-    asked = keyed.farm.start(
-        "asked",
-        [
-            str(keyed.farm.root / "bin" / "startcompile.py"),
-            "ben@example.org",
-            "--foreground",
-            "--no-download",
-            "--json",
-        ],
-    )
+    asked = waits_for_a_build(keyed)
     anna.wait_for("waiting at the gate|build 1.1 of greeter begins")
     joined(keyed, "cid")
     operate(keyed, "--revoke", "anna", "--reason", "it was sold")
