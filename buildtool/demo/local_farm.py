@@ -298,6 +298,8 @@ def _claimed(count: int) -> dict[int, socket.socket]:
     found: dict[int, socket.socket] = {}
     while len(found) < count:
         port = _PORTS[0] + secrets.randbelow(_PORTS[1] - _PORTS[0])
+        if port in found:
+            continue
         claim = socket.socket(socket.AF_UNIX)
         try:
             if sys.platform == "linux":  # only there have sockets names that no file stands for, and that end with them
