@@ -15,7 +15,7 @@ from buildtool.adapters.mail import plain_text
 from buildtool.model import text
 from buildtool.model.addresses import find_address
 from tests.support.expressions import METHODS, Expression, expressions
-from web import words
+from web.pages import words
 
 pytestmark = pytest.mark.xdist_group("checkout")  # whose syntax trees are read once
 

@@ -5,12 +5,10 @@ Each route names the act of the table of rights that it is. Tested by tests/web/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from functools import wraps
-from typing import Any, Protocol
+from collections.abc import Collection
+from typing import Protocol
 
 from attrs import evolve
-from klein import Klein
 from twisted.web.server import Request
 
 from buildtool.model.access.rights import Act
@@ -73,23 +71,6 @@ def visitor_of(request: Request) -> Principal:
     """Return who sends a request; a stranger where that was not found out."""
     found = request.getComponent(Principal, None)
     return found if isinstance(found, Principal) else Principal(PrincipalRole.STRANGER)
-
-
-def page(app: Klein, act: Act, *paths: str, method: str = "GET") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return what makes a method a page at these paths, which only those reach who may do its act."""
-
-    def shown(view: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(view)
-        def checked(self: Any, request: Request, **values: str) -> Any:  # noqa: ANN401 - what a page is
-            self.access.check_role(visitor_of(request), act)
-            return view(self, request, **values)
-
-        checked.act = act  # type: ignore[attr-defined]
-        for path in paths:
-            app.route(path, methods=[method])(checked)
-        return checked
-
-    return shown
 
 
 def seen_line(line: ServerLine, access: Access, by: Principal) -> ServerLine:

@@ -14,8 +14,8 @@ from buildtool import __version__
 from buildtool.concurrency.bounded_cache import remembering, size_of_text
 from buildtool.model.text import block
 
+from .pages.views import BuildRow
 from .urls import Urls
-from .views import BuildRow
 
 ROWS_KEPT = 4 * 1024 * 1024
 """In how many bytes rows of lists of builds are kept as they were rendered: from one visit to the next, most look the

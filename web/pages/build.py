@@ -8,33 +8,150 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from attrs import frozen
+
 from buildtool.model.records import Artifact, Attempt, Build, BuildState
 from buildtool.model.text import duration_words, size_words
 from buildtool.ports.pages import BuildDetail, RequestLine
 from buildtool.protocol.messages import Explanation, WhyLine
 
+from ..urls import Urls
 from . import badges, words
-from .presenters import cut, moment, took
-from .urls import Urls
-from .views import (
-    ArtifactCard,
-    AttemptRow,
-    Bar,
-    BuildPage,
-    Fact,
-    PageLink,
-    RequestRow,
-    Stretch,
-    Timeline,
-    WaitCard,
-    WaitRow,
-)
+from .common import cut, moment, took
+from .views import Badge, Moment, PageLink
 
 _ROW = 38
 _TEXT = 13
 _BAR = 20
 _AXIS = 18
 _THIN = 0.4
+
+
+@frozen
+class Fact:
+    """One line of what a Build makes; ``code`` when it is an identifier and not words."""
+
+    name: str
+    text: str
+    code: bool = False
+
+
+@frozen
+class ArtifactCard:
+    """A Build's artifact. ``withdrawn`` says why it is no longer given out; then ``url`` and ``verify`` are empty."""
+
+    name: str
+    url: str
+    size: str
+    digest: str
+    content_digest: str
+    verify: str
+    platform: str
+    kind: str
+    server: PageLink
+    took: str
+    built: Moment
+    withdrawn: str
+
+
+@frozen
+class AttemptRow:
+    """One Attempt in its table."""
+
+    epoch: int
+    badge: Badge
+    server: PageLink
+    platform: str
+    kind: str
+    offered: Moment
+    took: str
+    reason: str
+    log: str
+    deciding: bool
+
+
+@frozen
+class RequestRow:
+    """One Request in its table; ``who`` is masked, ``trouble`` says why it or its mail failed."""
+
+    id: int
+    badge: Badge
+    who: str
+    ref: str
+    joined: str
+    when: Moment
+    trouble: str
+
+
+@frozen
+class Stretch:
+    """A part of a bar, in per cent of the whole width."""
+
+    x: float
+    width: float
+
+
+@frozen
+class Bar:
+    """One Attempt on the timeline: heights in pixels; ``waiting`` is the time between the offer and its acceptance."""
+
+    text: str
+    tone: str
+    text_y: int
+    y: int
+    waiting: Stretch | None
+    building: Stretch
+
+
+@frozen
+class Timeline:
+    """The Attempts of a Build along the time since it was asked for. ``label`` says in words what it shows."""
+
+    height: int
+    axis_y: int
+    label: str
+    end: str
+    bars: tuple[Bar, ...]
+
+
+@frozen
+class WaitRow:
+    """One reason for waiting, and the build servers that it holds for."""
+
+    words: str
+    servers: tuple[PageLink, ...]
+    more: str
+
+
+@frozen
+class WaitCard:
+    """The reasons why a Build waits, what the best machine lacks, its place, and when it may start."""
+
+    rows: tuple[WaitRow, ...]
+    notes: tuple[str, ...]
+
+
+@frozen
+class BuildPage:
+    """All about one Build."""
+
+    id: int
+    url: str
+    badge: Badge
+    headline: str
+    reason: str
+    facts: tuple[Fact, ...]
+    created: Moment
+    artifact: ArtifactCard | None
+    attempts: tuple[AttemptRow, ...]
+    earlier: str
+    unstarted: str
+    waiting: WaitCard | None
+    timeline: Timeline
+    tail: str
+    tail_log: str
+    requests: tuple[RequestRow, ...]
+    more_requests: str
 
 
 def build_page(detail: BuildDetail, urls: Urls, now: float, why: Explanation | None = None) -> BuildPage:

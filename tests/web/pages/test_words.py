@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildtool.model.options import Canonical
-from buildtool.web import words
+from buildtool.web.pages import words
 from tests import strategies
 from tests.web.farm import PPC
 

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from buildtool.model.records import Attempt, AttemptEnd, Build, BuildState, RequestState
 from buildtool.ports.pages import ATTEMPTS_SHOWN, REQUESTS_SHOWN
-from buildtool.web import presenters
-from buildtool.web.build_page import build_page, deciding_epoch, timeline
+from buildtool.web.pages.build import build_page, deciding_epoch, timeline
+from buildtool.web.pages.builds import build_row
+from buildtool.web.pages.common import TEXT_SHOWN
 from buildtool.web.urls import Urls
 from tests import strategies
 from tests.support.inline import run
@@ -25,7 +26,7 @@ def test_a_withdrawn_artifact_is_not_offered() -> None:
     assert card is not None
     assert (card.url, card.verify, card.withdrawn) == ("", "", "its file is gone")
     (line,) = [line for line in run(pages.builds()) if line.build.id == 1]
-    assert presenters.build_row(line, URLS, NOW).zip is None
+    assert build_row(line, URLS, NOW).zip is None
 
 
 def test_the_command_that_verifies_is_only_shown_for_a_name_that_a_shell_takes_literally() -> None:
@@ -100,6 +101,6 @@ def test_what_a_page_says_of_each_attempt_and_request_is_bounded() -> None:
     pages.requests[3] = evolve(pages.requests[3], reason="r" * 4_000)
     pages.attempts = [evolve(it, reason="r" * 4_000) for it in pages.attempts]
     page = build_page(detail(3, pages), URLS, NOW)
-    most = presenters.TEXT_SHOWN + 1
+    most = TEXT_SHOWN + 1
     assert all(len(it.trouble) <= most for it in page.requests)
     assert all(len(it.reason) <= most for it in page.attempts)

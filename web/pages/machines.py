@@ -1,0 +1,142 @@
+"""The build servers, from domain values to what their templates show.
+
+Pure: ``now`` is wall time in seconds, links come from ``urls``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from attrs import frozen
+
+from buildtool.model.servers import Offer, Server
+from buildtool.ports.pages import Overview, RunningBuild, ServerLine
+
+from ..urls import Urls, server_anchor
+from . import badges, words
+from .common import ITEMS_SHOWN, cut, listed, moment, more, sentence
+from .views import Badge, Moment, PageLink
+
+SERVERS_PER_PAGE = 40
+"""Build servers on one page of their list."""
+
+
+@frozen
+class Presence:
+    """The time since when a build server is there, or was last: ``before`` stands before the moment."""
+
+    before: str
+    when: Moment
+
+
+@frozen
+class OfferLine:
+    """One platform that a build server builds for, and how."""
+
+    platform: str
+    kind: str
+
+
+@frozen
+class ServerCard:
+    """One build server."""
+
+    name: str
+    anchor: str
+    badge: Badge
+    presence: Presence
+    trouble: str
+    tone: str
+    load: str
+    running: tuple[PageLink, ...]
+    offers: tuple[OfferLine, ...]
+    more_offers: str
+    projects: str
+    machine: tuple[tuple[str, str], ...]
+    host_info: str
+    admin: str
+    software: str
+
+
+@frozen
+class ServersPage:
+    """A page of the build servers; ``first`` and ``further`` are empty where there is nowhere to go."""
+
+    headline: str
+    servers: tuple[ServerCard, ...]
+    first: str = ""
+    further: str = ""
+
+
+def servers_page(
+    lines: Sequence[ServerLine], overview: Overview, urls: Urls, now: float, *, at: int = 1, name: str = ""
+) -> ServersPage:
+    """Return a page of the build servers; ``lines`` holds one more than a page when there are further ones."""
+    cards = tuple(server_card(line, urls, now) for line in lines[:SERVERS_PER_PAGE])
+    headline = (
+        f"{overview.servers_connected:,} of {words.count(overview.servers_known, 'build server')} connected; "
+        f"{words.count(overview.running, 'build')} running, {words.count(overview.slots, 'slot')}."
+    )
+    return ServersPage(
+        headline if overview.servers_known else "Machines that build, given by their owners.",
+        cards,
+        first=urls.servers() if at > 1 or name else "",
+        further=urls.servers(at + 1) if len(lines) > SERVERS_PER_PAGE else "",
+    )
+
+
+def server_card(line: ServerLine, urls: Urls, now: float) -> ServerCard:
+    """Return one build server. E-mail addresses are masked, except in what says whom to ask about it."""
+    server, offered = line.server, line.server.capability
+    return ServerCard(
+        name=server.name,
+        anchor=server_anchor(server.name),
+        badge=badges.server(server, len(line.running) + line.hidden, now),
+        presence=_presence(server, now),
+        trouble=" ".join(_troubles(server, now)),
+        tone="bad" if server.quarantined_until > now else "wait",
+        load=f"{len(line.running) + line.hidden} of {offered.max_builds} at once",
+        running=tuple(_running(it, urls, now) for it in line.running[:ITEMS_SHOWN]),
+        offers=tuple(_offer(it) for it in offered.offers[:ITEMS_SHOWN]),
+        more_offers=more(len(offered.offers)),
+        projects=listed([f"{skill.project} (recipe {skill.recipe_version})" for skill in offered.skills]),
+        machine=tuple((name, cut(text)) for name, text in words.machine(offered.machine[:ITEMS_SHOWN])),
+        host_info=words.without_addresses(cut(offered.host_info)),
+        admin=cut(offered.admin),
+        software=cut(offered.software),
+    )
+
+
+def _presence(server: Server, now: float) -> Presence:
+    if server.connected:
+        return Presence("Connected", moment(server.since, now))
+    if server.missing_since:
+        return Presence("Missing since", moment(server.missing_since, now))
+    return Presence("Last seen", moment(server.last_seen, now))
+
+
+def _troubles(server: Server, now: float) -> Iterator[str]:
+    """Return, each in a sentence, why a build server is given no builds, or may soon be given none."""
+    if server.paused:
+        yield sentence(f"Paused by the operator: {server.paused}")
+    if server.draining:
+        yield "It finishes what it has and takes nothing more."
+    if server.quarantined_until > now:
+        why = server.quarantine_reason or "it broke repeatedly"
+        yield sentence(f"Given no builds for another {words.duration(server.quarantined_until - now)}: {why}")
+    elif server.strikes:
+        yield f"{words.count(server.strikes, 'build')} broke here since one last finished."
+
+
+def _offer(it: Offer) -> OfferLine:
+    compiler = dict(it.tools).get("CC_VERSION", "")[:40]
+    how = f"{badges.KIND[it.kind]}, {compiler}" if compiler else badges.KIND[it.kind]
+    return OfferLine(cut(words.platform(it.platform, words.HAS)), how)
+
+
+def _running(it: RunningBuild, urls: Urls, now: float) -> PageLink:
+    since = words.duration(now - it.attempt.offered_at)
+    spec = it.build.spec
+    return PageLink(
+        urls.build(it.build.id), f"build {it.build.id}", f"{spec.project} {words.revision(spec.revision)}, for {since}"
+    )

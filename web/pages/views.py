@@ -1,0 +1,96 @@
+"""What templates show: frozen values of words, links and figures, with nothing left to decide.
+
+Those of one page alone stand beside what makes them.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from buildtool.concurrency.bounded_cache import weight
+
+
+@frozen
+class Badge:
+    """A state: its word, and its tone (``ok``, ``bad``, ``busy``, ``wait`` or ``quiet``) which gives the colour."""
+
+    tone: str
+    text: str
+
+
+@frozen
+class PageLink:
+    """A link with its words; ``under`` is said beside it."""
+
+    url: str
+    text: str
+    under: str = ""
+
+
+@frozen
+class Moment:
+    """A point in time: ``iso`` for machines, ``full`` in UTC to the second, ``words`` as an age."""
+
+    iso: str
+    full: str
+    words: str
+
+
+@frozen
+class Note:
+    """One sentence that needs attention."""
+
+    tone: str
+    text: str
+    link: PageLink | None = None
+
+
+@frozen
+class Zip:
+    """An artifact in a list."""
+
+    url: str
+    title: str
+    size: str
+
+
+@frozen(cache_hash=True)
+class BuildRow:
+    """One Build in a list; what was rendered of it is looked up at every visit."""
+
+    id: int
+    url: str
+    badge: Badge
+    project: str
+    revision: str
+    short: str
+    platform: str
+    server: str
+    requests: str
+    when: Moment
+    took: str
+    zip: Zip | None
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes it takes in memory."""
+        zipped = weight((self.zip.url, self.zip.title, self.zip.size)) if self.zip is not None else 0
+        texts = (self.url, self.project, self.revision, self.platform, self.server, self.requests)
+        return 500 + weight(texts) + zipped
+
+
+@frozen
+class ConfirmPage:
+    """The page of a code: what it does, with the ``button`` that does it, or what came of it."""
+
+    title: str
+    text: str
+    button: bool = False
+
+
+@frozen
+class ErrorPage:
+    """An error, in one line."""
+
+    title: str
+    text: str

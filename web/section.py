@@ -1,0 +1,105 @@
+"""A section of the pages: routes that belong together, each with the act that it needs; ``app`` puts them together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
+from typing import Any, Final
+
+from attrs import evolve, frozen
+from jinja2 import Template
+from twisted.web.server import Request
+
+from buildtool.errors import NotFound
+from buildtool.model.access.rights import Act
+from buildtool.model.principal import Principal
+from buildtool.ports.common import Clock
+from buildtool.ports.pages import BuildDetail, LogReader, Overview, Pages, Questions
+
+from .access import Access, may_see, visitor_of
+from .answers import HTML, answer, number
+from .health import HealthSource
+from .pages.common import moment
+from .urls import Urls
+
+_ROUTES: Final = "routes"
+
+
+@frozen
+class Route:
+    """A path at which a method of a section answers, and the act that who asks must be allowed."""
+
+    path: str
+    method: str
+    act: Act
+
+
+@frozen(eq=False)
+class Parts:
+    """The parts that sections work with.
+
+    ``questions`` and ``condition`` ask the metaserver; without them pages leave that out. ``access`` says who visitors
+    are and what they may see.
+    """
+
+    pages: Pages
+    logs: LogReader
+    urls: Urls
+    clock: Clock
+    access: Access
+    templates: Mapping[str, Template]
+    questions: Questions | None = None
+    condition: HealthSource | None = None
+
+
+def page(act: Act, *paths: str, method: str = "GET") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return what makes a method a page at these paths, which only those reach who may do its act."""
+
+    def shown(view: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(view)
+        def checked(self: Section, request: Request, **values: str) -> Any:  # noqa: ANN401 - what a page is
+            self.parts.access.check_role(visitor_of(request), act)
+            return view(self, request, **values)
+
+        setattr(checked, _ROUTES, tuple(Route(path, method, act) for path in paths))
+        return checked
+
+    return shown
+
+
+class Section:
+    """A group of routes that belong together: methods that ``page`` has marked."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+
+    @classmethod
+    def routes(cls) -> Iterator[tuple[Route, str]]:
+        """Return every route, and the name of the method that answers there."""
+        for name in dir(cls):
+            for route in getattr(getattr(cls, name), _ROUTES, ()):
+                yield route, name
+
+    def shown(self, request: Request, template: str, page: object, section: str = "") -> bytes:
+        """Return a page by its template; ``section`` is the entry of the header that leads to it."""
+        now = self.parts.clock.wall()
+        text = self.parts.templates[template].render(page=page, section=section or template, now=moment(now, now))
+        return answer(request, text.encode(), HTML, "no-cache")
+
+    async def detail(self, request: Request, build_id: str, act: Act) -> BuildDetail:
+        """Return all about the build that a path names. Raises NotFound, also where the visitor may not see it."""
+        found = await self.parts.pages.build(number(build_id, "build"))
+        if found is None or not may_see(self.parts.access, visitor_of(request), found.build.spec, act):
+            raise NotFound(f"there is no build {build_id}")
+        return found
+
+
+async def overview_for(parts: Parts, by: Principal, now: float) -> Overview:
+    """Return the figures of the farm; the one build that is shown with them only where a visitor may see it.
+
+    ``now`` is wall time in seconds.
+    """
+    overview = await parts.pages.overview(now)
+    oldest = overview.oldest_queued
+    hidden = oldest is not None and not may_see(parts.access, by, oldest.spec)
+    return evolve(overview, oldest_queued=None) if hidden else overview
