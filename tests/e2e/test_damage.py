@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.control import Control
+from tests.support.rewriting import rewrite
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def test_a_corrupt_artifact_is_quarantined_told_on_health_and_made_again(watched
     assert health(watched)[0] == 200
     state = watched.farm.directory / "metaserver"
     (path,) = (state / "artifacts").glob("*/*.zip")
-    path.write_bytes(path.read_bytes()[:-1] + b"\xff")
+    rewrite(path, path.read_bytes()[:-1] + b"\xff")
 
     watched.ask("--output", "two.zip", "bob@example.org", code=9)
     metaserver.wait_for("is damaged, in quarantine, and withdrawn")

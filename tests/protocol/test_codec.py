@@ -113,10 +113,13 @@ def test_a_text_is_one_line_of_json_that_is_the_plain_data(message: attrs.AttrsI
 
 @given(plain, st.sampled_from(sorted(messages.ALL)))
 def test_arbitrary_plain_data_raises_nothing_but_a_decode_error(data: object, name: str) -> None:
-    with pytest.raises(DecodeError) as caught:
-        codec.decode(CLASSES[name], data)
-    assert "\n" not in str(caught.value)
-    assert len(str(caught.value)) < 250
+    said = ""
+    try:
+        codec.decode(CLASSES[name], data)  # one that has no fields is among what is drawn
+    except DecodeError as error:
+        said = str(error)
+    assert "\n" not in said
+    assert len(said) < 250
 
 
 @given(everything, st.data())

@@ -11,6 +11,7 @@ from buildtool.model.tickets import TicketKind
 from buildtool.ports.metaserver import BeingMade, Bundle
 from buildtool.protocol.source_parts import SourceKind, SourcePart
 from tests.adapters.http.transfers import TransferCase, digest_of, ticket
+from tests.support.rewriting import rewrite
 
 DATA = os.urandom(700_000)
 
@@ -107,7 +108,7 @@ class SourceTests(TransferCase):
         self.assertEqual(self.target.read_bytes(), other)
 
     async def test_what_is_not_what_was_promised_is_not_kept(self) -> None:
-        self.file.write_bytes(DATA[:-1] + bytes([DATA[-1] ^ 1]))
+        rewrite(self.file, DATA[:-1] + bytes([DATA[-1] ^ 1]))
         with pytest.raises(BadUpload):
             await self.fetch()
         self.assertFalse(self.target.exists())

@@ -29,6 +29,7 @@ from buildtool.errors import (
 )
 from tests.adapters.http.transfers import digest_of
 from tests.adapters.maintenance.states import soil
+from tests.support.rewriting import rewrite
 
 T = TypeVar("T")
 
@@ -155,7 +156,7 @@ class PublishTests(StoreCase):
     def test_a_good_copy_replaces_a_damaged_one(self) -> None:
         self.send(b"bytes")
         self.publish(b"bytes")
-        self.path(b"bytes").write_bytes(b"bytez")
+        rewrite(self.path(b"bytes"), b"bytez")
         self.fails(Damaged, self.store.open(digest_of(b"bytes")))
         self.send(b"bytes")
         self.publish(b"bytes")
@@ -165,7 +166,7 @@ class PublishTests(StoreCase):
         self.send(b"bytes")
         self.publish(b"bytes")
         assert self.read(b"bytes") == b"bytes"
-        self.path(b"bytes").write_bytes(b"bytez")
+        rewrite(self.path(b"bytes"), b"bytez")
         self.fails(Damaged, self.store.open(digest_of(b"bytes")))
         self.fails(Damaged, self.store.open(digest_of(b"bytes")))
         assert not self.do(self.store.present(digest_of(b"bytes"), 5))
@@ -226,7 +227,7 @@ class PublishTests(StoreCase):
     def test_damage_from_before_the_start_is_found(self) -> None:
         self.send(b"bytes")
         self.publish(b"bytes")
-        self.path(b"bytes").write_bytes(b"bytez")
+        rewrite(self.path(b"bytes"), b"bytez")
         self.store = self.opened()
         self.fails(Damaged, self.store.open(digest_of(b"bytes")))
 
