@@ -14,18 +14,18 @@ BUILD: Mapping[BuildState, Badge] = {
     BuildState.RUNNING: Badge("busy", "running"),
     BuildState.SUCCEEDED: Badge("ok", "succeeded"),
     BuildState.FAILED: Badge("bad", "failed"),
-    BuildState.UNBUILDABLE: Badge("bad", "unbuildable"),
+    BuildState.UNBUILDABLE: Badge("bad", "unbuildable", "broken"),
     BuildState.CANCELLED: Badge("quiet", "cancelled"),
-    BuildState.EXPIRED: Badge("quiet", "expired"),
+    BuildState.EXPIRED: Badge("quiet", "expired", "expired"),
 }
 
 REQUEST: Mapping[RequestState, Badge] = {
     RequestState.WAITING: Badge("wait", "waiting"),
     RequestState.SATISFIED: Badge("ok", "satisfied"),
     RequestState.FAILED: Badge("bad", "failed"),
-    RequestState.UNBUILDABLE: Badge("bad", "unbuildable"),
+    RequestState.UNBUILDABLE: Badge("bad", "unbuildable", "broken"),
     RequestState.CANCELLED: Badge("quiet", "cancelled"),
-    RequestState.EXPIRED: Badge("quiet", "expired"),
+    RequestState.EXPIRED: Badge("quiet", "expired", "expired"),
 }
 
 _GOING: Mapping[AttemptState, Badge] = {
@@ -43,8 +43,8 @@ _ENDED: Mapping[AttemptEnd, Badge] = {
     AttemptEnd.LOST: Badge("quiet", "lost"),
     AttemptEnd.REFUSED: Badge("quiet", "refused"),
     AttemptEnd.RETURNED: Badge("quiet", "returned"),
-    AttemptEnd.BROKEN: Badge("wait", "broken machine"),
-    AttemptEnd.LIMITED: Badge("wait", "over the machine's limit"),
+    AttemptEnd.BROKEN: Badge("wait", "broken machine", "broken"),
+    AttemptEnd.LIMITED: Badge("wait", "over the machine's limit", "broken"),
     AttemptEnd.ABORTED: Badge("quiet", "aborted"),
 }
 
@@ -72,13 +72,13 @@ def attempt(it: Attempt) -> Badge:
 def server(it: Server, running: int, now: float) -> Badge:
     """Return the state of a build server at ``now``, wall time in seconds."""
     if not it.connected:
-        return Badge("bad", "missing") if it.missing_since else Badge("quiet", "not connected")
+        return Badge("bad", "missing", "broken") if it.missing_since else Badge("quiet", "not connected")
     if it.paused:
-        return Badge("wait", "draining" if it.finishing else "paused")
+        return Badge("wait", "draining" if it.finishing else "paused", "paused")
     if it.quarantined_until > now:
-        return Badge("bad", "quarantined")
+        return Badge("bad", "quarantined", "broken")
     if it.draining:
-        return Badge("wait", "draining")
+        return Badge("wait", "draining", "paused")
     if running >= it.capability.max_builds:
         return Badge("busy", "busy")
     return Badge("busy", "building") if running else Badge("ok", "idle")

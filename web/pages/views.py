@@ -5,17 +5,21 @@ Those of one page alone stand beside what makes them.
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import Factory, field, frozen
 
 from buildtool.concurrency.bounded_cache import weight
 
 
 @frozen
 class Badge:
-    """A state: its word, and its tone (``ok``, ``bad``, ``busy``, ``wait`` or ``quiet``) which gives the colour."""
+    """A state: its word, its tone (``ok``, ``bad``, ``busy``, ``wait`` or ``quiet``), which is a colour, and its icon.
+
+    ``icon`` names a symbol of ``templates/icons.html``: each tone has one of its own shape, some states another.
+    """
 
     tone: str
     text: str
+    icon: str = field(default=Factory(lambda self: self.tone, takes_self=True))
 
 
 @frozen
