@@ -28,10 +28,6 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 from buildtool.adapters.runtime.clock import WallClock
-from buildtool.adapters.runtime.threads import Inline
-from buildtool.adapters.sql.broker_store import SqlBrokerStore
-from buildtool.adapters.sql.sqlite import SqliteDatabase
-from buildtool.adapters.storage.logs import LogStore
 from buildtool.configuration.description import describe
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.model.principal import Principal
@@ -39,33 +35,13 @@ from buildtool.programs.common.listening import listen
 from buildtool.programs.webserver.site import BODY_LIMIT, PagesSite, StateReader, web_site
 from buildtool.protocol.messages import Explanation
 from tests.support.inline import run
-from tests.web.fake_pages import NOW, FakeLogs
-from tests.web.farm import LOG, farm
+from tests.web.fake_pages import FakeLogs
+from tests.web.farm import LOG
+from tests.web.seeded import configure, fill
 
 ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.world
-
-
-def configure(directory: Path) -> Path:
-    """Return a configuration that keeps its state in `directory` and takes any free port."""
-    path = directory / "config.py"
-    path.write_text('state_dir = "state"\ntrusted = "loopback"\n')
-    (directory / "state").mkdir()
-    return path
-
-
-async def fill(state: Path) -> None:
-    """Write a farm into a new database, and the log of one attempt, as a metaserver does."""
-    database = await SqliteDatabase.open(state / "buildtool.sqlite", Inline())
-    rows = farm()
-    await SqlBrokerStore(database).commit(
-        [*rows.requests, *rows.builds_made, *rows.attempts, *rows.artifacts, *rows.servers], [], NOW
-    )
-    await database.close()
-    logs = LogStore(state, Inline())
-    await logs.start()
-    await logs.append(3, 2, 0, LOG.encode(), 10_000)
 
 
 @frozen

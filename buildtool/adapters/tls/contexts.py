@@ -50,13 +50,13 @@ _OPTIONS = SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVE
 
 
 class TlsConnection(SSL.Connection):
-    """OpenSSL's part of a connection, in whose handshake every failure is an error with a reason.
+    """A connection as OpenSSL sees it, in whose handshake every failure is an error with a reason.
 
     One that the peer ends before its end is reported without any, which Twisted cannot read.
     """
 
     def do_handshake(self) -> None:
-        """Go on with the handshake. Raises SSL.Error, WantReadError among them."""
+        """Continue the handshake. Raises SSL.Error."""
         try:
             super().do_handshake()
         except SSL.ZeroReturnError as error:
