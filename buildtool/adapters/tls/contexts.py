@@ -56,7 +56,7 @@ class TlsConnection(SSL.Connection):
     """
 
     def do_handshake(self) -> None:
-        """Continue the handshake. Raises SSL.Error."""
+        """Run the handshake as far as it goes. Raises SSL.Error."""
         try:
             super().do_handshake()
         except SSL.ZeroReturnError as error:
