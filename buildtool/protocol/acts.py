@@ -12,6 +12,7 @@ import attrs
 from buildtool.model.access.rights import Act
 from buildtool.protocol import enrolment as e
 from buildtool.protocol import messages as m
+from buildtool.protocol import news as n
 from buildtool.protocol import operator as o
 
 __all__ = ["ACT_OF"]
@@ -22,6 +23,7 @@ ACT_OF: Mapping[type[attrs.AttrsInstance], Act] = {
     m.AskStatus: Act.SEE_REQUEST, m.Follow: Act.SEE_REQUEST, m.AskWhy: Act.SEE_REQUEST,
     m.AskBuild: Act.SEE_BUILD, m.AskBuildFor: Act.SEE_BUILD,
     m.AskHealth: Act.PING, m.AskHealthFor: Act.PING, o.AskFarmStatus: Act.SEE_FARM,
+    n.FollowEvents: Act.SEE_FARM,
     m.Register: Act.SERVE, m.Ended: Act.SERVE, m.Done: Act.SERVE, m.RenewTickets: Act.SERVE, m.Goodbye: Act.SERVE,
     m.Heartbeat: Act.SERVE, m.Draining: Act.SERVE, m.Accepted: Act.SERVE,
     o.PauseServer: Act.PAUSE, o.DrainServer: Act.PAUSE, o.ResumeServer: Act.PAUSE,

@@ -11,6 +11,7 @@ import attrs
 
 from buildtool.protocol import enrolment as e
 from buildtool.protocol import messages as m
+from buildtool.protocol import news as n
 from buildtool.protocol import operator as o
 
 Calls = Mapping[str, type[attrs.AttrsInstance]]
@@ -39,8 +40,11 @@ OPERATOR: Calls = {
 PERSON: Calls = {**REQUESTER, **OPERATOR}
 """What a person may call at the metaserver, each as far as the table of rights says."""
 
-PAGES: Calls = {"buildfor": m.AskBuildFor, "healthfor": m.AskHealthFor, "showcodefor": e.ShowCodeFor}
-"""What the pages may call at the metaserver, in the name of their visitors."""
+PAGES: Calls = {
+    "buildfor": m.AskBuildFor, "healthfor": m.AskHealthFor, "showcodefor": e.ShowCodeFor,
+    "followevents": n.FollowEvents,
+}  # fmt: skip
+"""What the pages may call at the metaserver: in the name of their visitors, and once for all of them."""
 
 JOINING: Calls = {"join": e.Join, "askcode": e.AskCode, "showcode": e.ShowCode}
 """What whoever has no key may call at the metaserver."""
@@ -54,9 +58,12 @@ ORDERS: Calls = {"build": m.Order, "abort": m.AbortOrder}
 NEWS: Calls = {"moved": m.RequestStatus}
 """What the metaserver may call at whoever follows a Request."""
 
+EVENTS: Calls = {"happened": n.EventNotes}
+"""What the metaserver may call at pages that follow events."""
+
 CALLED: Mapping[type[attrs.AttrsInstance], str] = {
     message: name
-    for calls in (REQUESTER, BUILD_SERVER, OPERATOR, PAGES, JOINING, RENEWING, ORDERS, NEWS)
+    for calls in (REQUESTER, BUILD_SERVER, OPERATOR, PAGES, JOINING, RENEWING, ORDERS, NEWS, EVENTS)
     for name, message in calls.items()
 }
 """What each message is called as."""

@@ -30,7 +30,7 @@ from buildtool.model.servers import (
     ProjectSkill,
     Verdict,
 )
-from buildtool.protocol import codec, hello, operator
+from buildtool.protocol import codec, hello, news, operator
 from buildtool.protocol import messages as protocol
 from tests import messages
 from tests.adapters.control.wires import Wires
@@ -40,7 +40,7 @@ ROOT = Path(__file__).parent / "transcripts"
 NOW = ROOT / f"{hello.PROTOCOL_VERSION}.{hello.PROTOCOL_MINOR}"
 CLASSES: dict[str, type[attrs.AttrsInstance]] = {
     name: cls
-    for one in (hello, protocol, operator)
+    for one in (hello, protocol, operator, news)
     for name, cls in vars(one).items()
     if attrs.has(cls) and name[0] != "_"
 }
@@ -120,6 +120,9 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
     operator.ActionResult(("build 17 is aborted; 2 requests told",), build_id=17, count=2),
     protocol.AskBuildFor(17, "ab" * 32, "192.0.2.7", trusted=True),
     protocol.AskHealthFor("ab" * 32, "127.0.0.1", trusted=True),
+    news.FollowEvents(),
+    news.EventsFollowed(41),
+    news.EventNotes(41, 44, (news.EventNote(43, "build-queued", "build/17"), news.EventNote(44, "x", "farm")), False),
 )  # fmt: skip
 
 Log = list[tuple[str, bytes]]

@@ -34,6 +34,7 @@ from buildtool.model.principal import Principal
 from buildtool.programs.common.listening import listen
 from buildtool.programs.webserver.site import BODY_LIMIT, PagesSite, StateReader, web_site
 from buildtool.protocol.messages import Explanation
+from buildtool.web.section import Upstream
 from tests.support.inline import run
 from tests.web.fake_pages import FakeLogs
 from tests.web.farm import LOG
@@ -95,7 +96,7 @@ class OverSockets(TestCase):
         run(fill(self.settings.state_dir))
         self.reader = StateReader(reactor, self.settings.state_dir)  # type: ignore[arg-type]
         self.addCleanup(lambda: Deferred.fromCoroutine(self.reader.close()))
-        site = web_site(self.settings, self.reader.pages, self.reader.logs, WallClock(), NOBODY)
+        site = web_site(self.settings, self.reader.pages, self.reader.logs, WallClock(), Upstream(NOBODY))
         self.site = site
         port: Any = listen(reactor, site, "127.0.0.1", 0, "web_port")  # type: ignore[arg-type]
         self.addCleanup(lambda: maybeDeferred(port.stopListening))
@@ -130,7 +131,7 @@ class OverSockets(TestCase):
     async def test_half_a_log_does_not_look_like_a_whole_one(self) -> None:
         """A log that is cleared away while it is read breaks the connection off."""
         store = FakeLogs({(3, 2): b"x" * 10_000_000}, gone_from=1)
-        site = web_site(self.settings, self.reader.pages, store, WallClock(), NOBODY)
+        site = web_site(self.settings, self.reader.pages, store, WallClock(), Upstream(NOBODY))
         port: Any = listen(reactor, site, "127.0.0.1", 0, "web_port")  # type: ignore[arg-type]
         self.addCleanup(lambda: maybeDeferred(port.stopListening))
         self.number = port.getHost().port
