@@ -70,8 +70,6 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
     ),
     "AskWhy": st.builds(messages.AskWhy, _numbers, strategies.words),
     "AskBuild": st.builds(messages.AskBuild, _numbers),
-    "AskBuildFor": st.builds(messages.AskBuildFor, _numbers, strategies.words, strategies.words, st.booleans()),
-    "AskHealthFor": st.builds(messages.AskHealthFor, strategies.words, strategies.words, st.booleans()),
     "WhyLine": _why_line,
     "Explanation": st.builds(
         messages.Explanation,

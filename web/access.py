@@ -15,7 +15,7 @@ from buildtool.model.access.rights import Act
 from buildtool.model.options import Canonical
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import BuildSpec
-from buildtool.ports.pages import ServerLine
+from buildtool.ports.pages import ServerLine, ShownVisitor
 
 
 class Access(Protocol):
@@ -62,15 +62,20 @@ class EverythingSeen:
         """Return that all are."""
 
 
-def remember_visitor(request: Request, by: Principal) -> None:
-    """Keep who sends a request with it."""
-    request.setComponent(Principal, by)
+def remember_visitor(request: Request, by: Principal, secret: str = "") -> None:
+    """Keep who sends a request with it, and the token or session that was shown."""
+    request.setComponent(ShownVisitor, ShownVisitor(by, secret))
+
+
+def shown_by(request: Request) -> ShownVisitor:
+    """Return who sends a request, as the metaserver is told; a stranger where that was not found out."""
+    found = request.getComponent(ShownVisitor, None)
+    return found if isinstance(found, ShownVisitor) else ShownVisitor(Principal(PrincipalRole.STRANGER))
 
 
 def visitor_of(request: Request) -> Principal:
     """Return who sends a request; a stranger where that was not found out."""
-    found = request.getComponent(Principal, None)
-    return found if isinstance(found, Principal) else Principal(PrincipalRole.STRANGER)
+    return shown_by(request).by
 
 
 def seen_line(line: ServerLine, access: Access, by: Principal) -> ServerLine:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from attrs import asdict, frozen
 
-from buildtool.model.principal import Principal
+from buildtool.ports.pages import ShownVisitor
 from buildtool.protocol.messages import HealthStatus
 
 OK = 200
@@ -19,7 +19,7 @@ _PATH = re.compile(r"(?<![\w.])/(?:[^\s/:]+/)*")
 class HealthSource(Protocol):
     """A way to ask the metaserver for its health."""
 
-    async def health(self, visitor: Principal) -> HealthStatus | None:
+    async def health(self, visitor: ShownVisitor) -> HealthStatus | None:
         """Return the metaserver's health, as far as a visitor may know; None when it does not answer in time."""
 
 

@@ -19,7 +19,6 @@ from buildtool.ports.pages import BuildDetail, LogReader, Overview, Pages, Quest
 from .access import Access, may_see, visitor_of
 from .answers import HTML, answer, number
 from .health import HealthSource
-from .live.hub import LiveHub
 from .pages.common import moment
 from .urls import Urls
 
@@ -36,22 +35,11 @@ class Route:
 
 
 @frozen(eq=False)
-class Upstream:
-    """The ways of the pages to the metaserver itself: ``questions`` and ``condition`` ask it, ``live`` hears of it.
-
-    What is None pages leave out; without ``live`` it is never told that the metaserver does not answer.
-    """
-
-    questions: Questions | None = None
-    condition: HealthSource | None = None
-    live: LiveHub | None = None
-
-
-@frozen(eq=False)
 class Parts:
     """The parts that sections work with.
 
-    ``access`` says who visitors are and what they may see; ``clock`` stands still while the metaserver does not answer.
+    ``questions`` and ``condition`` ask the metaserver; without them pages leave that out. ``access`` says who visitors
+    are and what they may see.
     """
 
     pages: Pages
@@ -60,7 +48,8 @@ class Parts:
     clock: Clock
     access: Access
     templates: Mapping[str, Template]
-    upstream: Upstream
+    questions: Questions | None = None
+    condition: HealthSource | None = None
 
 
 def page(act: Act, *paths: str, method: str = "GET") -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -15,18 +15,14 @@ from attrs import define
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.configuration.settings import Settings
 from buildtool.errors import Unauthorised
-from buildtool.model.access.identities import Identity, KeyState
 from buildtool.model.access.rights import Act, Rights, Subject, platform_names
-from buildtool.model.access.visitors import holder_of, visitor
-from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.model.principal import Principal
 from buildtool.model.records import Artifact, BuildSpec
 from buildtool.ports.metaserver import ConnectionEnded, Handler, Handlers
 from buildtool.project.definition import Project
-from buildtool.protocol import messages
 from buildtool.protocol.acts import ACT_OF
-from buildtool.protocol.enrolment import AddressShown, ShowCode, ShowCodeFor
 
-__all__ = ["Permissions", "VisitorService", "authorised"]
+__all__ = ["Permissions", "authorised"]
 
 
 def authorised(handlers: Handlers, rights: Callable[[], Rights]) -> Handlers:
@@ -94,51 +90,3 @@ class Permissions:
         owners = frozenset({owner} if owner else ())
         subject = Subject(owners, spec.project, platform_names(spec.platform), proven)
         return (proven or self.sees(by, spec.project)) and self.settings.rights.allows(by, act, subject)
-
-
-@define(eq=False)
-class VisitorService:
-    """A service for the pages, which have no acts of their own: what they ask is asked by the visitor that they name.
-
-    ``people`` are the handlers of people and ``keys`` those about keys, behind the table of rights; ``known`` returns
-    whose key it is.
-    """
-
-    configuration: CurrentConfiguration
-    people: Handlers
-    keys: Handlers
-    known: Callable[[str], Identity | None]
-
-    @property
-    def handlers(self) -> Handlers:
-        """What the pages may ask."""
-        return {messages.AskBuildFor: self.build, messages.AskHealthFor: self.health, ShowCodeFor: self.confirm}
-
-    async def build(self, _by: Principal, message: messages.AskBuildFor) -> messages.Explanation:
-        """Return how an open Build stands. Raises NotFound, Unauthorised."""
-        question = messages.AskBuild(message.build_id)
-        told: messages.Explanation = await self.people[messages.AskBuild](self._visitor(message), question)
-        return told
-
-    async def health(self, _by: Principal, message: messages.AskHealthFor) -> messages.HealthStatus:
-        """Return whether the metaserver can do its work. Raises Unauthorised."""
-        told: messages.HealthStatus = await self.people[messages.AskHealth](
-            self._visitor(message), messages.AskHealth()
-        )
-        return told
-
-    async def confirm(self, _by: Principal, message: ShowCodeFor) -> AddressShown:
-        """Confirm the mail address that a code was mailed to. Raises Unauthorised, LimitReached."""
-        handler = self.keys.get(ShowCode)
-        if handler is None:
-            raise Unauthorised("no address needs to be confirmed here: whoever can connect is believed")
-        visitor = Principal(PrincipalRole.JOINING, address=message.address)
-        told: AddressShown = await handler(visitor, ShowCode(message.code))
-        return told
-
-    def _visitor(self, message: messages.AskBuildFor | messages.AskHealthFor) -> Principal:
-        settings = self.configuration.settings
-        nobody = visitor(message.address, trusted=message.trusted and not settings.needs_keys)
-        identity = self.known(message.key) if message.key else None
-        active = identity is not None and identity.state is KeyState.ACTIVE
-        return holder_of(identity, nobody) if identity is not None and active else nobody

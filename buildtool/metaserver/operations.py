@@ -17,7 +17,7 @@ from buildtool.model.access.rights import Act, Subject, platform_names
 from buildtool.model.addresses import valid_address
 from buildtool.model.names import is_client_id, is_digest, is_row_id
 from buildtool.model.options import digest_of
-from buildtool.model.principal import UNLIMITED, Principal
+from buildtool.model.principal import Principal
 from buildtool.model.records import Artifact, Build, BuildState, Demand, RememberedFailure
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import ArtifactRemover, BrokerStore, Handlers, OperatorStore
@@ -176,7 +176,7 @@ class OperatorService:
 
     async def purge_built_by(self, by: Principal, message: operator.PurgeBuiltBy) -> operator.ActionResult:
         """Remove every artifact that a build server made; it need not be known any more. Raises NotFound."""
-        if by.limits != UNLIMITED:
+        if not by.limits.everywhere:
             raise Unauthorised(f"{by.name} may not purge all of a build server: that key is limited")
         async for found in self._made_by(message.server):
             self.permissions.check_purge(by, found)  # all of it, before any of it is gone

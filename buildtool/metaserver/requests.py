@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from buildtool import errors
-from buildtool.concurrency.asker import Asker, asker, working_for
+from buildtool.concurrency.asker import asker
 from buildtool.concurrency.inbox import Gate
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.metaserver.access.admittance import Admittance
@@ -23,12 +23,11 @@ from buildtool.metaserver.request_status import RequestStatusReader
 from buildtool.model.access.rights import Act, Extent, Subject, platform_names
 from buildtool.model.addresses import valid_address
 from buildtool.model.names import is_client_id, is_commit_id
-from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.model.principal import Principal
 from buildtool.model.records import Demand, Request, RequestState
 from buildtool.model.tickets import token_matches
 from buildtool.ports.metaserver import BrokerStore, Conditions, Handlers, SourceResolver
 from buildtool.protocol import messages
-from buildtool.protocol.enrolment import AddressShown, ShowCodeFor
 from buildtool.scheduling import answers
 from buildtool.scheduling.allowances import STANDING_AGAIN
 from buildtool.scheduling.events import AskedWhy, CancelRequested, Explain, Submitted, SubmittedTogether
@@ -52,9 +51,6 @@ against every one."""
 
 ASKER_LIMIT = 100
 """Most characters of a network address, that of a scoped IPv6 address included."""
-
-PAGES = "pages"
-"""Against whose share of time the questions of pages count that run inside the metaserver."""
 
 PROBLEMS_TOLD = 40
 """How many problems are told to who asks for the metaserver's health."""
@@ -330,37 +326,6 @@ class RequestService:
             log.warn("commit {commit} could not be pinned: {failure}", commit=commit, failure=failure)
 
         Deferred.fromCoroutine(self.resolver.pin(url, commit)).addErrback(failed)
-
-
-@define
-class LocalQuestions:
-    """The ``ports.Questions`` of pages that run inside the metaserver, and their ``web.health.HealthSource``."""
-
-    handlers: Handlers
-
-    async def confirm(self, code: str, network: str) -> str | None:
-        told: AddressShown = await self.handlers[ShowCodeFor](
-            Principal(PrincipalRole.PAGES), ShowCodeFor(code, network)
-        )
-        return told.email
-
-    async def why(self, build_id: int, visitor: Principal) -> messages.Explanation | None:
-        try:
-            with working_for(Asker(PAGES)):
-                told: messages.Explanation = await self.handlers[messages.AskBuild](
-                    visitor, messages.AskBuild(build_id)
-                )
-        except errors.BuildToolError:
-            return None
-        return told
-
-    async def health(self, visitor: Principal) -> messages.HealthStatus | None:
-        """Return the health of the metaserver, None where a visitor may not ask for it."""
-        try:
-            told: messages.HealthStatus = await self.handlers[messages.AskHealth](visitor, messages.AskHealth())
-        except errors.Unauthorised:
-            return None
-        return told
 
 
 def _explained(answer: answers.Answer) -> answers.ExplainedAnswer:

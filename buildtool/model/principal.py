@@ -31,10 +31,19 @@ class PrincipalRole(Enum):
 
 @frozen
 class Scope:
-    """The projects and platforms that the rights of a key are limited to, by name; an empty tuple limits nothing."""
+    """The projects, platforms and acts that rights are limited to, by name; an empty tuple limits nothing.
+
+    A key is limited to projects and platforms, a token of it to acts too, by their words.
+    """
 
     projects: tuple[str, ...] = ()
     platforms: tuple[str, ...] = ()
+    acts: tuple[str, ...] = ()
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether it limits to no projects or platforms."""
+        return not (self.projects or self.platforms)
 
 
 UNLIMITED = Scope()
@@ -47,8 +56,9 @@ class Principal:
     ``name`` is what the connection proves, or under which a build server has registered; else it is empty. ``address``
     is the network that the connection comes from (``network_of``), ``connection`` its number, and ``session`` the
     number of a build server's Session. ``key`` (``key_id``) is the one that the connection proves to have, and
-    ``owner`` the e-mail address that belongs to it; ``limits`` are the key's. A ``trusted`` one is believed
-    without a key, under any name. What is not known is empty or 0.
+    ``owner`` the e-mail address that belongs to it; ``limits`` are the key's. ``token`` is the digest of the token that
+    was shown instead of it. A ``trusted`` one is believed without a key, under any name. What is not known is empty
+    or 0.
     """
 
     role: PrincipalRole
@@ -60,3 +70,4 @@ class Principal:
     owner: str = ""
     limits: Scope = UNLIMITED
     trusted: bool = False
+    token: str = ""

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from attrs import frozen
 
-from buildtool.model.access.confirmation import UNCONFIRMED, Known
+from buildtool.model.access.confirmation import UNCONFIRMED
+from buildtool.model.access.tokens import Access
 from buildtool.model.options import Canonical, digest_of
 from buildtool.model.servers import OfferKind, QuickEnum, Server
 
@@ -367,7 +368,7 @@ class AnsweredRequest:
     answer: str
 
 
-Row = Request | Build | Attempt | Server | Refusal | Artifact | RememberedFailure | Mail | Beat | ExpiryShift | Known
+Row = Request | Build | Attempt | Server | Refusal | Artifact | RememberedFailure | Mail | Beat | ExpiryShift | Access
 """What a decision writes: each value is the whole row of its kind and key."""
 
 SHELF_MOST = 100

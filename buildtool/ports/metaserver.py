@@ -13,6 +13,7 @@ from buildtool.errors import BuildToolError
 from buildtool.model.access.burnt import Burnt
 from buildtool.model.access.confirmation import MailAddress
 from buildtool.model.access.identities import Account
+from buildtool.model.access.tokens import Token
 from buildtool.model.principal import Principal
 from buildtool.model.records import (
     AnsweredRequest,
@@ -63,6 +64,9 @@ class BrokerStore(Protocol):
 
     async def addresses(self) -> Sequence[MailAddress]:
         """Return all mail addresses that a code was mailed to, in the order of when that was last."""
+
+    async def tokens(self) -> Sequence[Token]:
+        """Return all tokens and sessions, in the order in which they were made."""
 
     async def answered(self, client_ids: Iterable[str]) -> Mapping[str, AnsweredRequest]:
         """Return what was answered to these client request ids; ids never seen are left out."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from attrs import frozen
+from attrs import AttrsInstance, field, frozen
 
-from buildtool.model.options import Canonical
 from buildtool.model.principal import Principal
 from buildtool.model.records import Artifact, Attempt, Build, BuildState, Request
 from buildtool.model.servers import Server
 from buildtool.protocol.messages import Explanation
-from buildtool.protocol.news import EventNotes
+
+A = TypeVar("A", bound=AttrsInstance)
 
 # --- what the pages read --------------------------------------------------------------------------------
 
@@ -112,35 +112,6 @@ class Health:
     revision: str
 
 
-@frozen
-class ConcernedBuild:
-    """A Build that something happened to: what says who may see it, its newest Attempt, and on which build server."""
-
-    build_id: int
-    project: str
-    platform: Canonical
-    epoch: int
-    server: str
-
-
-class News(Protocol):
-    """The database, as what is live in the pages reads it. Every method raises StorageUnavailable."""
-
-    async def concerned(
-        self, builds: Collection[int], requests: Collection[int] = (), artifacts: Collection[int] = ()
-    ) -> Sequence[ConcernedBuild]:
-        """Return the Builds with these ids, those that these Requests wait or waited for, and of these Artifacts."""
-
-    async def since(self, after: int, limit: int) -> Sequence[EventLine]:
-        """Return at most ``limit`` events with a ``seq`` above ``after``, oldest first."""
-
-    async def newest(self) -> tuple[int, float]:
-        """Return the ``seq`` of the newest event (0 for none), and when the metaserver last noted that it was there.
-
-        That is wall time, in seconds; 0 where it never did.
-        """
-
-
 class Pages(Protocol):
     """The database, as the pages read it. Every method raises StorageUnavailable while it cannot be read.
 
@@ -201,8 +172,25 @@ class LogReader(Protocol):
         """Return at most ``size`` bytes from ``start`` on, b"" at the end. Raises NotFound, StorageUnavailable."""
 
 
+@frozen
+class ShownVisitor:
+    """A visitor: who that is, as far as the pages know, and the token or session by which the metaserver knows it."""
+
+    by: Principal
+    secret: str = field(default="", repr=False)
+
+
 class Questions(Protocol):
-    """The pages' questions to the metaserver about what is not in the database, each in the name of a visitor."""
+    """The pages' questions to the metaserver, and acts there, each in the name of a visitor."""
+
+    async def act(self, shown: ShownVisitor, message: AttrsInstance, answer: type[A]) -> A:
+        """Ask for what a visitor asks for, and return the answer of that kind.
+
+        Raises what the metaserver refuses it with, Unavailable where it does not answer.
+        """
+
+    async def tell(self, message: AttrsInstance, answer: type[A]) -> A:
+        """Ask what the pages ask themselves: who a visitor is, to sign them in or out. Raises what ``act`` does."""
 
     async def confirm(self, code: str, network: str) -> str | None:
         """Confirm the mail address that a code was mailed to, for a visitor from a network; return the address.
@@ -210,28 +198,5 @@ class Questions(Protocol):
         None where no answer comes in time. Raises Unauthorised for a code that does not hold, LimitReached.
         """
 
-    async def why(self, build_id: int, visitor: Principal) -> Explanation | None:
+    async def why(self, build_id: int, visitor: ShownVisitor) -> Explanation | None:
         """Return the state of an open Build and why it waits; None when it is not open, or no answer comes in time."""
-
-
-class EventListener(Protocol):
-    """A taker of the metaserver's news: it may be called at any time, and does not fail."""
-
-    def began(self, last: int) -> None:
-        """Take that the metaserver answers, and which event is the newest: those after it will be told."""
-
-    def told(self, batch: EventNotes) -> None:
-        """Take what happened; a batch without events is a sign of life."""
-
-    def lost(self) -> None:
-        """Take that the metaserver does not answer."""
-
-
-class EventFeed(Protocol):
-    """The one subscription of the pages to what happens, however many visitors there are."""
-
-    def start(self, listener: EventListener) -> None:
-        """Start to tell a listener, as soon as and whenever the metaserver is there."""
-
-    async def stop(self) -> None:
-        """Stop telling."""

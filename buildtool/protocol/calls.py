@@ -11,8 +11,8 @@ import attrs
 
 from buildtool.protocol import enrolment as e
 from buildtool.protocol import messages as m
-from buildtool.protocol import news as n
 from buildtool.protocol import operator as o
+from buildtool.protocol import visiting as v
 
 Calls = Mapping[str, type[attrs.AttrsInstance]]
 
@@ -34,6 +34,7 @@ OPERATOR: Calls = {
     "cancel": m.Cancel, "cancelseveral": o.CancelSeveral, "rebuild": o.RebuildBuild, "forget": o.ForgetFailure,
     "purge": o.PurgeArtifact, "purgebuiltby": o.PurgeBuiltBy, "drain": o.Drain,
     "invite": e.InviteOne, "identities": e.AskIdentities, "revoke": e.RevokeOne, "rotate": e.RotateAuthority,
+    "token": v.MakeToken, "tokens": v.AskTokens, "endtoken": v.EndToken,
 }  # fmt: skip
 """What an operator may call at the metaserver, and the owner of build servers about these."""
 
@@ -41,10 +42,9 @@ PERSON: Calls = {**REQUESTER, **OPERATOR}
 """What a person may call at the metaserver, each as far as the table of rights says."""
 
 PAGES: Calls = {
-    "buildfor": m.AskBuildFor, "healthfor": m.AskHealthFor, "showcodefor": e.ShowCodeFor,
-    "followevents": n.FollowEvents,
+    "actfor": v.ActFor, "visitor": v.AskVisitor, "asksignin": v.AskSignIn, "signin": v.SignIn, "signout": v.SignOut,
 }  # fmt: skip
-"""What the pages may call at the metaserver: in the name of their visitors, and once for all of them."""
+"""What the pages may call at the metaserver, in the name of their visitors."""
 
 JOINING: Calls = {"join": e.Join, "askcode": e.AskCode, "showcode": e.ShowCode}
 """What whoever has no key may call at the metaserver."""
@@ -58,12 +58,9 @@ ORDERS: Calls = {"build": m.Order, "abort": m.AbortOrder}
 NEWS: Calls = {"moved": m.RequestStatus}
 """What the metaserver may call at whoever follows a Request."""
 
-EVENTS: Calls = {"happened": n.EventNotes}
-"""What the metaserver may call at pages that follow events."""
-
 CALLED: Mapping[type[attrs.AttrsInstance], str] = {
     message: name
-    for calls in (REQUESTER, BUILD_SERVER, OPERATOR, PAGES, JOINING, RENEWING, ORDERS, NEWS, EVENTS)
+    for calls in (REQUESTER, BUILD_SERVER, OPERATOR, PAGES, JOINING, RENEWING, ORDERS, NEWS)
     for name, message in calls.items()
 }
 """What each message is called as."""

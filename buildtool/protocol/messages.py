@@ -95,32 +95,9 @@ class AskWhy(_OwnRequest):
 
 @frozen
 class AskBuild:
-    """A question of the pages for the state of an open Build, and why it waits."""
+    """A question for the state of an open Build, and why it waits."""
 
     build_id: int
-
-
-@frozen
-class AskBuildFor:
-    """A question of the pages in the name of a visitor: how an open Build stands, as far as they may know.
-
-    ``key`` is the one that the visitor has shown, if any. ``trusted`` says that they are on this machine, and came
-    through no proxy.
-    """
-
-    build_id: int
-    key: str = field(default="", metadata={"most": 64})
-    address: str = field(default="", metadata={"most": 100})
-    trusted: bool = False
-
-
-@frozen
-class AskHealthFor:
-    """A question of the pages in the name of a visitor: whether the metaserver can do its work."""
-
-    key: str = field(default="", metadata={"most": 64})
-    address: str = field(default="", metadata={"most": 100})
-    trusted: bool = False
 
 
 # --- metaserver -> requester ---------------------------------------------------------------------------

@@ -6,7 +6,7 @@ The test is tests/protocol/test_codec.py.
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import accumulate
 
 from attrs import frozen
@@ -30,13 +30,18 @@ Whole = typing.Any
 class Shape:
     """The encoder and the decoder of one annotation. ``accepts`` are the plain types that may stand for it.
 
-    ``most`` is the largest size that is sent for it, as ``size_of`` counts.
+    ``most`` is the largest size that is sent for it, as ``size_of`` counts. ``schema`` is what it understands as JSON
+    Schema, ``parts`` the schemas of all messages in it by the names that ``schema`` refers to, and ``tag`` the ``type``
+    of a message, else empty.
     """
 
     accepts: tuple[type, ...]
     encode: Callable[[Whole], Plain]
     decode: Callable[[Plain], Whole]
     most: int
+    schema: Mapping[str, Plain] = {}
+    parts: Mapping[str, Plain] = {}
+    tag: str = ""
 
 
 class ShapeError(Exception):
@@ -97,7 +102,8 @@ def text_shape(limits: Limits) -> Shape:
     else:
         send, most = _sending(limits.sent), limits.sent
     encoder = send if limits.kept is None else _fitting(send, limits)
-    return Shape((str,), encoder, understand, TEXT_OVERHEAD + most)
+    schema = {"type": "string", "maxLength": limits.most, "pattern": "^[^\\u0000]*$"}
+    return Shape((str,), encoder, understand, TEXT_OVERHEAD + most, schema)
 
 
 def _checking(limit: int) -> Callable[[Plain], str]:

@@ -14,7 +14,7 @@ import enum
 import math
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 
 import attrs
@@ -42,7 +42,22 @@ def shape_of(cls: type) -> Shape:
     shapes = {one.name: _field(hints[one.name], limits_of(one.metadata)) for one in attrs.fields(cls)}
     entries = sum(TEXT_OVERHEAD + len(name) + NUMBER_SIZE + shape.most for name, shape in shapes.items())
     most = LIST_OVERHEAD + NUMBER_SIZE + 2 * TEXT_OVERHEAD + len("type") + len(cls.__name__) + entries
-    return Shape((dict,), _encoder(cls, shapes), _decoder(cls, shapes), most)
+    own = {
+        "type": "object",
+        "properties": {"type": {"const": cls.__name__}, **{name: shape.schema for name, shape in shapes.items()}},
+        "required": [one.name for one in attrs.fields(cls) if one.default is attrs.NOTHING],
+    }
+    parts = {**_parts(shapes.values()), cls.__name__: own}
+    return Shape((dict,), _encoder(cls, shapes), _decoder(cls, shapes), most, _referring(cls), parts, cls.__name__)
+
+
+def _referring(cls: type) -> Plain:
+    return {"$ref": f"#/components/schemas/{cls.__name__}"}
+
+
+def _parts(shapes: Iterable[Shape]) -> dict[str, Plain]:
+    """Return the schemas of all messages in some shapes."""
+    return {name: schema for shape in shapes for name, schema in shape.parts.items()}
 
 
 def _encoder(cls: type, shapes: dict[str, Shape]) -> Callable[[Whole], Plain]:
@@ -145,20 +160,25 @@ def _shape(annotation: Whole, limits: Limits) -> Shape:  # noqa: PLR0911 - one l
     raise TypeError(f"{annotation!r} has no shape on the wire")
 
 
-def _atom(kind: type, words: str, fits: Callable[[Whole], bool]) -> Shape:
+def _atom(kind: type, words: str, schema: Plain, fits: Callable[[Whole], bool]) -> Shape:
     def check(value: Plain) -> Plain:
         if type(value) is not kind or not fits(value):
             raise ShapeError(f"expected {words}, got {shown(value)}")
         return value
 
-    return Shape((kind,), check, check, 2 * NUMBER_SIZE)
+    return Shape((kind,), check, check, 2 * NUMBER_SIZE, schema)
 
 
 _ATOMS: dict[object, Shape] = {
-    bool: _atom(bool, "true or false", lambda _: True),
-    int: _atom(int, "a whole number of at most 63 bits", lambda value: -INT_LIMIT < value < INT_LIMIT),
-    float: _atom(float, "a finite float", math.isfinite),
-    type(None): _atom(type(None), "nothing", lambda _: True),
+    bool: _atom(bool, "true or false", {"type": "boolean"}, lambda _: True),
+    int: _atom(
+        int,
+        "a whole number of at most 63 bits",
+        {"type": "integer", "minimum": 1 - INT_LIMIT, "maximum": INT_LIMIT - 1},
+        lambda value: -INT_LIMIT < value < INT_LIMIT,
+    ),
+    float: _atom(float, "a finite float", {"type": "number"}, math.isfinite),
+    type(None): _atom(type(None), "nothing", {"type": "null"}, lambda _: True),
 }
 
 
@@ -177,7 +197,8 @@ def _enumeration(cls: type[enum.Enum]) -> Shape:
             raise ShapeError(f"expected one of {known}, got {shown(data)}")
         return member
 
-    return Shape((str,), encode_member, decode_member, TEXT_OVERHEAD + max(map(len, members)))
+    most = TEXT_OVERHEAD + max(map(len, members))
+    return Shape((str,), encode_member, decode_member, most, {"type": "string", "enum": list(members)})
 
 
 def _many(member: Shape, limits: Limits) -> Shape:
@@ -195,7 +216,9 @@ def _many(member: Shape, limits: Limits) -> Shape:
             raise ShapeError(f"expected a list, got {shown(data)}")
         return tuple(_each(decode_member, data, limit))
 
-    return Shape((list, tuple), encode_members, decode_members, LIST_OVERHEAD + sent * member.most)
+    schema = {"type": "array", "items": member.schema, "maxItems": limit}
+    most = LIST_OVERHEAD + sent * member.most
+    return Shape((list, tuple), encode_members, decode_members, most, schema, member.parts)
 
 
 def _each(convert: Callable[[Plain], Plain], members: Whole, limit: int) -> list[Plain]:
@@ -224,7 +247,8 @@ def _pair(members: list[Shape]) -> Shape:
         return tuple([shape.decode(member) for shape, member in zip(members, data, strict=True)])
 
     most = LIST_OVERHEAD + sum(shape.most for shape in members)
-    return Shape((list, tuple), encode_members, decode_members, most)
+    schema = {"type": "array", "prefixItems": [one.schema for one in members], "minItems": size, "maxItems": size}
+    return Shape((list, tuple), encode_members, decode_members, most, schema, _parts(members))
 
 
 def _dictionary(member: Shape, limits: Limits) -> Shape:
@@ -252,10 +276,41 @@ def _dictionary(member: Shape, limits: Limits) -> Shape:
         lambda value: convert(member.encode, value),
         lambda data: convert(member.decode, data),
         LIST_OVERHEAD + limit * (NUMBER_SIZE + key_shape.most + member.most),
+        {
+            "type": "object",
+            "propertyNames": key_shape.schema,
+            "additionalProperties": member.schema,
+            "maxProperties": limit,
+        },
+        member.parts,
     )
 
 
+def _tagged(members: dict[str, Shape]) -> Shape:
+    """Return the shape of one of several messages, which are told apart by their ``type``."""
+
+    def encode_member(value: Whole) -> Plain:
+        shape = members.get(type(value).__name__)
+        if shape is None:
+            raise ShapeError(f"expected one of {len(members)} messages, got {shown(value)}")
+        return shape.encode(value)
+
+    def decode_member(data: Plain) -> Whole:
+        tag = data.get("type") if type(data) is dict else None
+        shape = members.get(tag) if type(tag) is str else None
+        if shape is None:
+            raise ShapeError(f"expected one of {len(members)} messages, got {shown(data if tag is None else tag)}")
+        return shape.decode(data)
+
+    shapes = members.values()
+    schema = {"oneOf": [shape.schema for shape in shapes]}
+    return Shape((dict,), encode_member, decode_member, max(one.most for one in shapes), schema, _parts(shapes))
+
+
 def _union(members: list[Shape]) -> Shape:
+    tagged = {shape.tag: shape for shape in members if shape.tag}
+    if len(tagged) == len(members):
+        return _tagged(tagged)
     by_type = {accepted: shape for shape in reversed(members) for accepted in shape.accepts}
     encoders = {accepted: shape.encode for accepted, shape in by_type.items()}
     decoders = {accepted: shape.decode for accepted, shape in by_type.items() if accepted is not tuple}
@@ -273,7 +328,9 @@ def _union(members: list[Shape]) -> Shape:
             raise ShapeError(f"expected one of {words}, got {shown(data)}")
         return decoder(data)
 
-    return Shape(tuple(by_type), encode_member, decode_member, max(shape.most for shape in members))
+    schema = {"anyOf": [shape.schema for shape in members]}
+    most = max(shape.most for shape in members)
+    return Shape(tuple(by_type), encode_member, decode_member, most, schema, _parts(members))
 
 
 _KIND_WORDS: dict[type, str] = {

@@ -7,6 +7,7 @@ import pytest
 
 from buildtool.adapters.control.gateway import BuildServerEndpoint, PersonEndpoint, ServiceEndpoint
 from buildtool.adapters.control.operator_endpoint import OperatorEndpoint
+from buildtool.metaserver.access.tokens import TokenService
 from buildtool.metaserver.accounts import AccountService
 from buildtool.metaserver.build_servers import BuildServerService
 from buildtool.metaserver.operating.machines import MachineService
@@ -46,14 +47,14 @@ def test_each_call_has_a_handler_unless_the_endpoint_answers_it_itself(
 
 
 def test_each_call_of_an_operator_has_a_handler_in_one_service() -> None:
-    services = [handlers_of(one) for one in (OperatorService, MachineService, SeveralService)]
+    services = [handlers_of(one) for one in (OperatorService, MachineService, SeveralService, TokenService)]
     found = [message for one in (*services, object.__new__(AccountService).operating) for message in one]
     assert sorted(map(str, found)) == sorted(map(str, set(OperatorEndpoint.takes.values()) - {Cancel}))
     assert Cancel in handlers_of(RequestService)
 
 
 @pytest.mark.parametrize(
-    "service", [RequestService, BuildServerService, OperatorService, MachineService, SeveralService]
+    "service", [RequestService, BuildServerService, OperatorService, MachineService, SeveralService, TokenService]
 )
 def test_each_handler_takes_who_calls_and_the_message_that_it_stands_for(service: type[Any]) -> None:
     for message, handler in handlers_of(service).items():

@@ -29,7 +29,7 @@ from buildtool.metaserver.demands import body_digest
 from buildtool.metaserver.explanations import Explainer
 from buildtool.metaserver.farm_status import VEILED
 from buildtool.metaserver.request_status import PublicUrls, RequestStatusReader
-from buildtool.metaserver.requests import PROBLEMS_TOLD, WANTED_TOGETHER, LocalQuestions, RequestService
+from buildtool.metaserver.requests import PROBLEMS_TOLD, WANTED_TOGETHER, RequestService
 from buildtool.model.access.rights import RIGHTS
 from buildtool.model.incarnations import Keys
 from buildtool.model.options import canonical, digest_of, text
@@ -370,9 +370,6 @@ class AnswerTests(SynchronousTestCase):
     def test_a_build_is_explained_while_it_is_open(self) -> None:
         assert self.told.build_id is not None
         assert self.ask("build", AskBuild(self.told.build_id)).verdict == "queued"
-        questions = LocalQuestions(self.world.service.handlers)
-        assert self.successResultOf(Deferred.fromCoroutine(questions.why(self.told.build_id, ANN))) is not None
-        assert self.successResultOf(Deferred.fromCoroutine(questions.why(99, ANN))) is None
         assert "not open" in self.refused(NotFound, "build", AskBuild(99))
 
     def test_an_id_that_was_used_for_something_else_and_one_that_is_none_are_refused(self) -> None:

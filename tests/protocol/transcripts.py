@@ -30,7 +30,7 @@ from buildtool.model.servers import (
     ProjectSkill,
     Verdict,
 )
-from buildtool.protocol import codec, hello, news, operator
+from buildtool.protocol import codec, hello, operator, visiting
 from buildtool.protocol import messages as protocol
 from tests import messages
 from tests.adapters.control.wires import Wires
@@ -40,7 +40,7 @@ ROOT = Path(__file__).parent / "transcripts"
 NOW = ROOT / f"{hello.PROTOCOL_VERSION}.{hello.PROTOCOL_MINOR}"
 CLASSES: dict[str, type[attrs.AttrsInstance]] = {
     name: cls
-    for one in (hello, protocol, operator, news)
+    for one in (hello, protocol, operator, visiting)
     for name, cls in vars(one).items()
     if attrs.has(cls) and name[0] != "_"
 }
@@ -118,11 +118,28 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
         _TURNS,
     ),
     operator.ActionResult(("build 17 is aborted; 2 requests told",), build_id=17, count=2),
-    protocol.AskBuildFor(17, "ab" * 32, "192.0.2.7", trusted=True),
-    protocol.AskHealthFor("ab" * 32, "127.0.0.1", trusted=True),
-    news.FollowEvents(),
-    news.EventsFollowed(41),
-    news.EventNotes(41, 44, (news.EventNote(43, "build-queued", "build/17"), news.EventNote(44, "x", "farm")), False),
+    visiting.MakeToken("nightly builds", 86_400.0, ("submit", "cancel")),
+    visiting.TokenMade("bt_" + "t" * 32, "ab" * 8, 1_790_086_400.5),
+    visiting.AskTokens("anna"),
+    visiting.TokenList(
+        (
+            visiting.ListedToken(
+                "ab" * 8, "token", "nightly builds", "anna", "requester", ("submit",), 1_790_000_000.0, 1_790_086_400.5,
+                this=True,
+            ),
+        ),
+        more=True,
+    ),
+    visiting.EndToken("ab" * 8),
+    visiting.ActFor("bt_" + "t" * 32, "192.0.2.7", True, protocol.AskBuild(17)),
+    visiting.AskVisitor("bt_" + "t" * 32, "192.0.2.7", trusted=False),
+    visiting.VisitorStatus(
+        "requester", "anna", "anna@example.org", ("lua",), ("linux-ppc",), ("submit",), 1_790_000_010.0
+    ),
+    visiting.AskSignIn("", "192.0.2.7", False, "anna@example.org", "b" * 32),
+    visiting.SignIn("", "192.0.2.7", False, "aaaa-bbbb-cccc-dddd", "b" * 32, "Firefox"),
+    visiting.SignedIn("bs_" + "s" * 32, "anna", "requester", 1_790_086_400.5),
+    visiting.SignOut("bs_" + "s" * 32, "192.0.2.7", trusted=False),
 )  # fmt: skip
 
 Log = list[tuple[str, bytes]]

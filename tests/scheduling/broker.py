@@ -12,6 +12,7 @@ from attrs import define, evolve, field
 
 from buildtool.model.access.confirmation import MailAddress
 from buildtool.model.access.identities import Identity, Invitation
+from buildtool.model.access.tokens import Token
 from buildtool.model.policy import Policy
 from buildtool.model.records import (
     AnsweredRequest,
@@ -73,6 +74,8 @@ def key_of(row: Row) -> tuple[str, object]:  # noqa: C901, PLR0911 - one line a 
             return "Invitation", row.token
         case MailAddress():
             return "MailAddress", row.email
+        case Token():
+            return "Token", row.digest
 
 
 def write(rows: dict[tuple[str, object], Row], changes: Iterable[Row]) -> None:
@@ -85,7 +88,9 @@ def write(rows: dict[tuple[str, object], Row], changes: Iterable[Row]) -> None:
             elif not shift.failures and isinstance(row, Request) and row.state is RequestState.WAITING:
                 rows[key] = evolve(row, expires_at=row.expires_at + shift.seconds)
     rows.update({key_of(row): row for row in changes if not isinstance(row, ExpiryShift)})
-    for key in [key for key, row in rows.items() if isinstance(row, Server) and row.forgotten]:
+    gone = [key for key, row in rows.items() if isinstance(row, Server) and row.forgotten]
+    gone += [key for key, row in rows.items() if isinstance(row, Token) and row.ended]
+    for key in gone:
         del rows[key]
 
 

@@ -12,6 +12,7 @@ from buildtool.errors import BadUpload, StorageUnavailable, WrongDigest
 from buildtool.model.access.burnt import Burnt
 from buildtool.model.access.confirmation import MailAddress
 from buildtool.model.access.identities import Identity, Invitation
+from buildtool.model.access.tokens import Token
 from buildtool.model.records import (
     AnsweredRequest,
     Artifact,
@@ -75,6 +76,9 @@ class MemoryStore:
 
     async def addresses(self) -> Sequence[MailAddress]:
         return sorted(self.all(MailAddress), key=lambda row: row.mailed_at)
+
+    async def tokens(self) -> Sequence[Token]:
+        return sorted(self.all(Token), key=lambda row: row.made)
 
     async def answered(self, client_ids: Iterable[str]) -> Mapping[str, AnsweredRequest]:
         wanted = set(client_ids)

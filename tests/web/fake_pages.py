@@ -3,14 +3,15 @@
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from attrs import define, evolve, field, frozen
+from attrs import AttrsInstance, define, evolve, field, frozen
 
-from buildtool.errors import NotFound, StorageUnavailable
+from buildtool.errors import NotFound, StorageUnavailable, Unavailable
 from buildtool.model.records import Artifact, Attempt, AttemptState, Build, BuildState, Request, RequestState
 from buildtool.model.servers import Server
 from buildtool.ports.pages import (
     ATTEMPTS_SHOWN,
     REQUESTS_SHOWN,
+    A,
     BuildDetail,
     BuildLine,
     EventLine,
@@ -19,7 +20,9 @@ from buildtool.ports.pages import (
     RequestLine,
     RunningBuild,
     ServerLine,
+    ShownVisitor,
 )
+from buildtool.protocol.messages import Explanation, HealthStatus
 
 NOW = 1_790_000_000.0
 """The wall time of every test."""
@@ -160,3 +163,22 @@ class FakeLogs:
         await self.state(build_id, epoch)
         self.longest_read = max(self.longest_read, size)
         return b"" if start >= self.gone_from else self.logs[build_id, epoch][start : start + size]
+
+
+class NoQuestions:
+    """``ports.Questions`` to a metaserver that does not answer: what a test needs of it, it says itself."""
+
+    async def act(self, shown: ShownVisitor, message: AttrsInstance, answer: type[A]) -> A:
+        raise Unavailable("no metaserver answers")
+
+    async def tell(self, message: AttrsInstance, answer: type[A]) -> A:
+        raise Unavailable("no metaserver answers")
+
+    async def why(self, build_id: int, visitor: ShownVisitor) -> Explanation | None:
+        return None
+
+    async def confirm(self, code: str, network: str) -> str | None:
+        return None
+
+    async def health(self, visitor: ShownVisitor) -> HealthStatus | None:
+        return None

@@ -12,9 +12,10 @@ from buildtool.model.access.rights import RIGHTS, Act, platform_names
 from buildtool.model.options import Canonical
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import BuildState
+from buildtool.ports.pages import ShownVisitor
 from buildtool.protocol.messages import HealthStatus
 from buildtool.web.app import SECTIONS
-from tests.web.fake_pages import FakeLogs, FakePages
+from tests.web.fake_pages import FakeLogs, FakePages, NoQuestions
 from tests.web.farm import farm
 from tests.web.visitor import Seen, Visitor, links
 
@@ -157,16 +158,13 @@ def test_what_runs_is_counted_though_it_is_not_named() -> None:
 def test_the_metaserver_is_asked_in_the_name_of_the_visitor() -> None:
     asked: list[Principal] = []
 
-    class Source:
-        async def health(self, by: Principal) -> HealthStatus:
-            asked.append(by)
+    class Source(NoQuestions):
+        async def health(self, visitor: ShownVisitor) -> HealthStatus:
+            asked.append(visitor.by)
             return HealthStatus(ok=True)
 
-        async def why(self, _build_id: int, by: Principal) -> None:
-            asked.append(by)
-
-        async def confirm(self, code: str, network: str) -> None:
-            """Confirm nothing."""
+        async def why(self, build_id: int, visitor: ShownVisitor) -> None:
+            asked.append(visitor.by)
 
     ben = Principal(PrincipalRole.REQUESTER, "ben")
     source, pages = Source(), farm()

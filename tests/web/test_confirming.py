@@ -3,8 +3,7 @@
 from attrs import define, field
 
 from buildtool.errors import LimitReached, Unauthorised
-from buildtool.model.principal import Principal
-from buildtool.protocol.messages import Explanation
+from tests.web.fake_pages import NoQuestions
 from tests.web.farm import farm
 from tests.web.visitor import Seen, Visitor, check_html, tags
 
@@ -12,15 +11,12 @@ CODE = "abcd-efgh-ijkl-mnop"
 
 
 @define
-class Codes:
+class Codes(NoQuestions):
     """``ports.Questions`` that confirm one code."""
 
     problem: Exception | None = None
     there: bool = True
     shown: list[str] = field(factory=list)
-
-    async def why(self, build_id: int, _visitor: Principal) -> Explanation | None:
-        return None
 
     async def confirm(self, code: str, network: str) -> str | None:
         self.shown.append(code)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from buildtool.errors import StorageUnavailable
-from buildtool.model.principal import Principal
+from buildtool.ports.pages import ShownVisitor
 from buildtool.protocol.messages import HealthStatus, ReactorTurns
 from buildtool.web import health
 from tests.web.fake_pages import FakePages
@@ -19,7 +19,7 @@ class Asked:
     def __init__(self, told: HealthStatus | None) -> None:
         self.told = told
 
-    async def health(self, _visitor: Principal) -> HealthStatus | None:
+    async def health(self, visitor: ShownVisitor) -> HealthStatus | None:
         return self.told
 
 

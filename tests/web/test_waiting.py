@@ -3,25 +3,23 @@
 from attrs import define, field, frozen
 from twisted.trial.unittest import SynchronousTestCase
 
-from buildtool.model.principal import Principal
 from buildtool.model.records import BuildState
+from buildtool.ports.pages import ShownVisitor
 from buildtool.protocol.messages import Explanation, WhyLine
 from tests.messages import explanation
+from tests.web.fake_pages import NoQuestions
 from tests.web.farm import farm
 from tests.web.visitor import Visitor, check_html
 
 
 @frozen
-class Answers:
+class Answers(NoQuestions):
     """``ports.Questions`` with one answer to everything."""
 
     said: Explanation | None
     asked: list[int] = field(factory=list)
 
-    async def confirm(self, code: str, network: str) -> str | None:
-        return None
-
-    async def why(self, build_id: int, _visitor: Principal) -> Explanation | None:
+    async def why(self, build_id: int, visitor: ShownVisitor) -> Explanation | None:
         self.asked.append(build_id)
         return self.said
 

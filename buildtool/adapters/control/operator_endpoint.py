@@ -29,7 +29,6 @@ from zope.interface import implementer
 
 from buildtool.adapters.control.client import Session, greet
 from buildtool.adapters.control.connection import Guarded
-from buildtool.adapters.control.events.followers import EventFollowers
 from buildtool.adapters.control.gateway import NONE, Handshake, Identify, PagesEndpoint, ServiceEndpoint
 from buildtool.adapters.control.limits import PEER, ConnectionLimits
 from buildtool.adapters.control.listener import GuardedFactory
@@ -54,22 +53,14 @@ _CREDENTIALS = struct.Struct("3i")
 
 
 def operator_factory(
-    handlers: Handlers,
-    clock: IReactorTime,
-    pages: Handlers = NONE,
-    identify: Identify | None = None,
-    events: EventFollowers | None = None,
+    handlers: Handlers, clock: IReactorTime, pages: Handlers = NONE, identify: Identify | None = None
 ) -> GuardedFactory:
-    """Return what listens on the operator's socket; the handlers answer operators, and the pages.
-
-    ``events`` are told what is committed.
-    """
-    followed = EventFollowers(clock) if events is None else events
+    """Return what listens on the operator's socket; the handlers answer operators, and the pages."""
 
     def enter(principal: Principal, broker: Guarded) -> ServiceEndpoint:
         broker.admit(PEER)
         if principal.role is PrincipalRole.PAGES:
-            return PagesEndpoint(principal, pages, broker, followed)
+            return PagesEndpoint(principal, pages)
         return OperatorEndpoint(principal, handlers)
 
     return GuardedFactory(lambda broker: Handshake(broker, identify or at_socket, enter), clock, LIMITS)

@@ -34,6 +34,7 @@ from buildtool.adapters.sql.shelf_queries import NEWEST_ID, chunks, shelves_of, 
 from buildtool.concurrency.rates import RateBudget, RateLimiter
 from buildtool.model.access.confirmation import MailAddress
 from buildtool.model.access.identities import Account, Identity, Invitation
+from buildtool.model.access.tokens import Token
 from buildtool.model.records import (
     AnsweredRequest,
     Artifact,
@@ -63,8 +64,8 @@ DAY = 86_400.0
 RECENT = 1_000
 """From how many of the newest artifacts durations are learnt at the start."""
 
-RATED = frozenset({"server-connected", "server-disconnected", "server-fenced", "server-draining"})
-"""Events of which one build server causes as many as it likes: they would push all others out of the table."""
+RATED = frozenset({"server-connected", "server-disconnected", "server-fenced", "server-draining", "signed-in"})
+"""Events of which one build server or visitor causes as many as it likes: they would push all others out."""
 
 OF_SERVER, OF_SERVERS = RateBudget(20, 1 / 60), RateBudget(2_000, 1)
 """How many of each are written down for one build server, and for all of them: at once, and each second after that."""
@@ -89,6 +90,7 @@ _KINDS: tuple[tuple[type, Table, Callable[[Any], rows.Cells]], ...] = (
     (Identity, schema.identities, rows.identity_cells),
     (Invitation, schema.invitations, rows.invitation_cells),
     (MailAddress, schema.addresses, rows.address_cells),
+    (Token, schema.tokens, rows.token_cells),
 )
 """What is written whole by its key, in the order that foreign keys ask for."""
 
@@ -96,12 +98,8 @@ _KINDS: tuple[tuple[type, Table, Callable[[Any], rows.Cells]], ...] = (
 class SqlBrokerStore:
     """The BrokerStore on a Database that is open for writing."""
 
-    def __init__(
-        self, database: Database, committed: Callable[[int, Sequence[AuditEvent]], None] | None = None
-    ) -> None:
-        """``committed`` is called after each commit with its events, and with the number of the last of them."""
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._committed = committed
         self._event_rates = RateLimiter(OF_SERVER, OF_SERVERS)
 
     async def load(self) -> Snapshot:
@@ -120,6 +118,10 @@ class SqlBrokerStore:
     async def addresses(self) -> Sequence[MailAddress]:
         wanted = select(schema.addresses).order_by(schema.addresses.c.mailed_at)
         return await self._database.run(lambda connection: [rows.address_of(row) for row in connection.execute(wanted)])
+
+    async def tokens(self) -> Sequence[Token]:
+        wanted = select(schema.tokens).order_by(schema.tokens.c.made)
+        return await self._database.run(lambda connection: [rows.token_of(row) for row in connection.execute(wanted)])
 
     async def answered(self, client_ids: Iterable[str]) -> Mapping[str, AnsweredRequest]:
         wanted = tuple(dict.fromkeys(client_ids))
@@ -147,10 +149,7 @@ class SqlBrokerStore:
         exist); nothing is written then.
         """
         if rows or happened:
-            told = self._told(happened, now)
-            newest = await self._database.run(partial(_commit, rows, told, now))
-            if told and self._committed is not None:
-                self._committed(newest, told)
+            await self._database.run(partial(_commit, rows, self._told(happened, now), now))
 
     def _told(self, happened: Sequence[AuditEvent], now: float) -> Sequence[AuditEvent]:
         """Return the events that are written down: of those that a peer can cause without end, so many and no more."""
@@ -304,8 +303,7 @@ def _write(connection: Connection, table: Table, written: Sequence[rows.Cells]) 
     _upsert(table, connection.dialect.name, tuple(written[0])).run(connection, *written)
 
 
-def _commit(changed: Sequence[Row], happened: Sequence[AuditEvent], now: float, connection: Connection) -> int:
-    """Write rows and events; return the number of the last event, 0 where there is none."""
+def _commit(changed: Sequence[Row], happened: Sequence[AuditEvent], now: float, connection: Connection) -> None:
     by_kind: defaultdict[type, list[Any]] = defaultdict(list)
     for value in changed:
         by_kind[type(value)].append(value)
@@ -314,6 +312,7 @@ def _commit(changed: Sequence[Row], happened: Sequence[AuditEvent], now: float, 
         until = table.c.until if shift.failures else table.c.expires_at
         connection.execute(update(table).where(condition).values({until: until + shift.seconds}))
     by_kind[Server] = _known(by_kind[Server], connection)
+    by_kind[Token] = _holding(by_kind[Token], connection)
     for kind, table, cells_of in _KINDS:
         if by_kind.get(kind):
             _write(connection, table, [cells_of(value) for value in by_kind[kind]])
@@ -329,8 +328,7 @@ def _commit(changed: Sequence[Row], happened: Sequence[AuditEvent], now: float, 
         _HAPPENED.run(
             connection, *({"at": now, "kind": h.kind, "subject": h.subject, "detail": h.detail} for h in happened)
         )
-        return _tidy(connection, len(happened), now)
-    return 0
+        _tidy(connection, len(happened), now)
 
 
 _BEAT = update(schema.tenure).values(beat=bindparam("at"))
@@ -341,6 +339,13 @@ def _known(servers: Sequence[Server], connection: Connection) -> list[Server]:
     for chunk in chunks(server.name for server in servers if server.forgotten):
         connection.execute(delete(schema.servers).where(schema.servers.c.name.in_(chunk)))
     return [server for server in servers if not server.forgotten]
+
+
+def _holding(tokens: Sequence[Token], connection: Connection) -> list[Token]:
+    """Delete the rows of tokens that have ended, and return the others."""
+    for chunk in chunks(token.digest for token in tokens if token.ended):
+        connection.execute(delete(schema.tokens).where(schema.tokens.c.digest.in_(chunk)))
+    return [token for token in tokens if not token.ended]
 
 
 _HAPPENED = Prepared(insert(schema.events), ("at", "kind", "subject", "detail"))
@@ -365,17 +370,13 @@ def _post(mails: Sequence[Mail], connection: Connection) -> None:
         _write(connection, schema.outbox, list(changed.values()))
 
 
-def _tidy(connection: Connection, added: int, now: float) -> int:
-    """Now and then remove old events, failures that are no longer remembered, and refusals of ended Builds.
-
-    Return the number of the newest event.
-    """
+def _tidy(connection: Connection, added: int, now: float) -> None:
+    """Now and then remove old events, failures that are no longer remembered, and refusals of ended Builds."""
     events, builds, refusals = schema.events, schema.builds, schema.refusals
-    newest: int = _LAST_EVENT.run(connection).scalar_one()
+    newest = _LAST_EVENT.run(connection).scalar_one()
     if newest // TIDY_EVERY == (newest - added) // TIDY_EVERY:
-        return newest
+        return
     connection.execute(delete(events).where(events.c.seq <= newest - EVENTS_KEPT))
     connection.execute(delete(schema.failures).where(schema.failures.c.until <= now))
     open_builds = select(builds.c.id).where(schema.OPEN_BUILD)
     connection.execute(delete(refusals).where(refusals.c.build_id.not_in(open_builds)))
-    return newest

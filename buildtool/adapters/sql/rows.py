@@ -19,6 +19,7 @@ from buildtool.concurrency.bounded_cache import remembering, weight_of_json
 from buildtool.model import records
 from buildtool.model.access.confirmation import MailAddress
 from buildtool.model.access.identities import Identity, Invitation
+from buildtool.model.access.tokens import Token
 from buildtool.model.options import Canonical
 from buildtool.model.principal import Scope
 from buildtool.model.records import Artifact, Attempt, AttemptEnd, Build, Demand, Mail, Refusal, Request
@@ -201,15 +202,18 @@ _MAIL = _Layout(Mail)
 _IDENTITY = _Layout(Identity, {"by": "invited_by"})
 _INVITATION = _Layout(Invitation, {"by": "invited_by"})
 _ADDRESS = _Layout(MailAddress)
+_TOKEN = _Layout(Token, {"ended": ""})
 
 request_cells, build_cells, attempt_cells = _REQUEST.cells, _BUILD.cells, _ATTEMPT.cells
 artifact_cells, failure_cells = _ARTIFACT.cells, _FAILURE.cells
 server_cells, refusal_cells = _SERVER.cells, _REFUSAL.cells
 identity_cells, invitation_cells, address_cells = _IDENTITY.cells, _INVITATION.cells, _ADDRESS.cells
+token_cells = _TOKEN.cells
 
 attempt_of, artifact_of, failure_of = _ATTEMPT.read, _ARTIFACT.read, _FAILURE.read
 server_of, refusal_of, mail_of = _SERVER.read, _REFUSAL.read, _MAIL.read
 identity_of, invitation_of, address_of = _IDENTITY.read, _INVITATION.read, _ADDRESS.read
+token_of = _TOKEN.read
 
 
 def request_of(row: Row[Any], spec: records.BuildSpec | None = None) -> Request:

@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0010"
+REVISION = "0011"
 """The Alembic revision that these tables are; a database that has it is opened without running Alembic."""
 
 metadata = MetaData(
@@ -349,6 +349,18 @@ addresses = Table(
     _time("expires"),
     _text("code"),
     _time("confirmed_at"),
+)
+
+# What people and scripts act with over HTTP, and the sessions of browsers; see model/access/tokens.py.
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("digest", Text, primary_key=True, nullable=False),
+    *map(_text, ("kind", "key", "role", "name", "owner", "label", "acts")),
+    _time("made"),
+    _time("expires"),
+    _text("life"),
+    _text("parent"),
 )
 
 # One row: who may write, and where the directory lay when they began.

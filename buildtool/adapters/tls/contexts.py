@@ -49,20 +49,6 @@ _OPTIONS = SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVE
 """No session is resumed: each connection shows its certificate anew, so that a revoked key is always noticed."""
 
 
-class TlsConnection(SSL.Connection):
-    """A connection as OpenSSL sees it, in whose handshake every failure is an error with a reason.
-
-    One that the peer ends before its end is reported without any, which Twisted cannot read.
-    """
-
-    def do_handshake(self) -> None:
-        """Run the handshake as far as it goes. Raises SSL.Error."""
-        try:
-            super().do_handshake()
-        except SSL.ZeroReturnError as error:
-            raise SSL.Error([("", "", "the peer ended the handshake")]) from error
-
-
 class UnknownProtocol(SSL.Error):
     """A peer names only protocols that are not spoken here."""
 
@@ -133,7 +119,7 @@ class PortTls:
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """Return OpenSSL's part of a new connection."""
-        connection = TlsConnection(self.shown.context(()), None)
+        connection = SSL.Connection(self.shown.context(()), None)
         connection.set_app_data(protocol)  # as Twisted does
         return connection
 
@@ -187,7 +173,7 @@ class ClientTls:
 
 def named_connection(context: SSL.Context, host: str) -> SSL.Connection:
     """Return a client's new connection, which names the host that it is for (SNI) unless that is an address."""
-    connection = TlsConnection(context, None)
+    connection = SSL.Connection(context, None)
     if host and not is_address(host.partition("%")[0]):
         connection.set_tlsext_host_name(host.encode("ascii"))
     return connection

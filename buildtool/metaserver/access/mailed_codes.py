@@ -146,6 +146,17 @@ class MailedCodes:
         if row is not None:
             await self._confirm(row, used=True)
 
+    def address_of(self, by: Principal, code: str) -> tuple[str, str]:
+        """Return the address that a code was mailed to, and the digest of the code. Raises Unauthorised, LimitReached.
+
+        Nothing is confirmed or used by that.
+        """
+        digest = token_digest(read_code(code))
+        row = self.book.shown(digest, self.clock.wall())
+        if row is None:
+            raise self._wrong(by)
+        return row.email, digest
+
     async def _shown(self, by: Principal, code: str) -> MailAddress:
         row = self.book.shown(token_digest(read_code(code)), self.clock.wall())
         if row is None:

@@ -17,7 +17,7 @@ from attrs import evolve, field, frozen
 from buildtool.errors import Unauthorised, UsageError
 from buildtool.model.options import Canonical
 from buildtool.model.platforms import ALIASES, ARCHES, canonical_arch
-from buildtool.model.principal import UNLIMITED, Principal, PrincipalRole
+from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.servers import QuickEnum
 
 E = TypeVar("E")
@@ -56,6 +56,9 @@ class Act(QuickEnum):
     REVOKE = "revoke keys"
     SEE_KEYS = "see who has a key"
     ROTATE = "move the farm to another authority"
+    SIGN_IN = "sign in"
+    HOLD_TOKENS = "hold tokens"
+    SEE_AUDIT = "see what was done"
 
     @property
     def word(self) -> str:
@@ -88,7 +91,8 @@ class Subject:
 NOTHING = Subject()
 
 _LOOKING = dict.fromkeys(
-    (Act.SEE_BUILD, Act.SEE_LOG, Act.SEE_ARTIFACT, Act.SEE_FARM, Act.SEE_STATIC, Act.PING, Act.CONFIRM), Extent.ALL
+    (Act.SEE_BUILD, Act.SEE_LOG, Act.SEE_ARTIFACT, Act.SEE_FARM, Act.SEE_STATIC, Act.PING, Act.CONFIRM, Act.SIGN_IN),
+    Extent.ALL,
 )
 
 _Table = Mapping[PrincipalRole, Mapping[Act, Extent]]
@@ -106,12 +110,18 @@ _TABLE: _Table = {
         Act.CANCEL: Extent.OWN,
         Act.CANCEL_SEVERAL: Extent.OWN,
         Act.SEE_REQUEST: Extent.OWN,
+        Act.HOLD_TOKENS: Extent.OWN,
         # As the owner of build servers.
         Act.PAUSE: Extent.OWN,
         Act.REBUILD: Extent.OWN,
     },
     PrincipalRole.BUILD_SERVER: {Act.SERVE: Extent.OWN},
-    PrincipalRole.OBSERVER: {**_LOOKING, Act.SEE_REQUEST: Extent.ALL, Act.EXPLAIN: Extent.ALL},
+    PrincipalRole.OBSERVER: {
+        **_LOOKING,
+        Act.SEE_REQUEST: Extent.ALL,
+        Act.EXPLAIN: Extent.ALL,
+        Act.HOLD_TOKENS: Extent.OWN,
+    },
     PrincipalRole.OPERATOR: dict.fromkeys(set(Act) - {Act.JOIN, Act.SERVE}, Extent.ALL),
     # Pages ask for their visitors, with whose rights they are checked.
     PrincipalRole.PAGES: {},
@@ -123,7 +133,7 @@ _OF_PROJECTS = frozenset(
 )  # fmt: skip
 """The acts that are about one project and platform, so that a configuration may say who may do them there."""
 
-_HARMLESS = frozenset({Act.RENEW, Act.SERVE, Act.SEE_STATIC, Act.CONFIRM, Act.SEE_FARM, Act.PING})
+_HARMLESS = frozenset({Act.RENEW, Act.SERVE, Act.SEE_STATIC, Act.CONFIRM, Act.SEE_FARM, Act.PING, Act.SIGN_IN})
 """Acts of no one project that a key limited to some may do."""
 
 
@@ -169,13 +179,15 @@ class Rights:
 
     def check_role(self, by: Principal, act: Act) -> None:
         """Raise Unauthorised where a caller may not do an act to anything at all."""
+        _check_token(by, act)
         if self.most(by.role, act) is Extent.NONE:
             raise Unauthorised(f"{_who(by)} may not {act.value}: {self._who_may(act)}{self._owners_may(act)}")
 
     def check(self, by: Principal, act: Act, subject: Subject = NOTHING) -> None:
         """Raise Unauthorised, in one line, where a caller may not do an act to its subject."""
+        _check_token(by, act)
         extent, who = self.extent(by.role, act, subject), _who(by)
-        limited = by.limits != UNLIMITED and act not in _OF_PROJECTS and act not in _HARMLESS
+        limited = not by.limits.everywhere and act not in _OF_PROJECTS and act not in _HARMLESS
         if extent is Extent.NONE:
             others = f"{self._who_may(act, subject)}{self._owners_may(act, subject)}"
             raise Unauthorised(f"{who} may not {act.value}{_there(subject)}: {others}")
@@ -215,6 +227,10 @@ class Rights:
             rule = Rule(role, act, extent, project, platform)
             rules[evolve(rule, extent=Extent.NONE)] = rule
         return Rights(table, tuple(rules.values()))
+
+    def act_named(self, word: str) -> Act:
+        """Return the act that is called by a word. Raises UsageError, which names what is near."""
+        return _found(_NAMED, word, "act")
 
     def lines(self) -> Iterator[str]:
         """Yield the table for people: each act, with who may do it, and the rules."""
@@ -279,6 +295,12 @@ _SYSTEMS = ("linux", "darwin", "windows", "freebsd", "openbsd", "netbsd")
 
 def _who(by: Principal) -> str:
     return f"{by.name} ({by.role.value})" if by.name else f"a {by.role.value or 'stranger'}"
+
+
+def _check_token(by: Principal, act: Act) -> None:
+    """Raise Unauthorised where a caller's token is limited to other acts; signing in and out is always its own."""
+    if by.limits.acts and act.word not in by.limits.acts and act not in {Act.SEE_STATIC, Act.SIGN_IN}:
+        raise Unauthorised(f"{_who(by)} may not {act.value}: this token is limited to {', '.join(by.limits.acts)}")
 
 
 def _there(subject: Subject) -> str:

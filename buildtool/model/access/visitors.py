@@ -55,5 +55,5 @@ def holder_of(identity: Identity, stranger: Principal) -> Principal:
 
 
 def visitor(address: str, *, trusted: bool) -> Principal:
-    """Return the principal of a visitor without a key."""
-    return Principal(PrincipalRole.VISITOR, address=address, trusted=trusted)
+    """Return the principal of a visitor without a key: who is trusted may do what a requester may."""
+    return Principal(PrincipalRole.REQUESTER if trusted else PrincipalRole.VISITOR, address=address, trusted=trusted)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from attrs import define, evolve
+from attrs import define
 from twisted.web.server import Request
 
 from buildtool.adapters.http.routes import IncomingRequest
@@ -21,7 +21,7 @@ from buildtool.model.access.rights import Act, Subject, platform_names
 from buildtool.model.access.visitors import Headers, holder_of, is_of_this_machine, visitor
 from buildtool.model.addresses import network_of
 from buildtool.model.options import Canonical
-from buildtool.model.principal import UNLIMITED, Principal
+from buildtool.model.principal import Principal
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import BrokerStore
 
@@ -52,7 +52,7 @@ class HttpVisitors:
         identity = self.known(shown.key) if shown is not None and shown.expires > self.clock.wall() else None
         if identity is not None and identity.state is KeyState.ACTIVE:
             return holder_of(identity, nobody)
-        return evolve(nobody, trusted=self._trusts(connected, headers))
+        return visitor(nobody.address, trusted=self._trusts(connected, headers))
 
     def visitor(self, request: Request) -> Principal:
         """Return who asks for a page."""
@@ -83,7 +83,7 @@ class HttpVisitors:
     def sees_all(self, by: Principal, act: Act) -> bool:
         """Return whether a visitor may do an act to whatever there is or was, of any project and platform."""
         settings = self.settings()
-        unlimited = by.limits == UNLIMITED and not settings.rights.has_rules(by.role, act)
+        unlimited = by.limits.everywhere and not settings.rights.has_rules(by.role, act)
         return unlimited and settings.sees(by, "") and settings.rights.allows(by, act)
 
     def _trusts(self, address: str, headers: Headers) -> bool:

@@ -1,11 +1,12 @@
-"""How much everybody may have of a running metaserver, and codes by mail.
+"""How much everybody may have of a running metaserver, codes by mail, tokens, and who may ask what.
 
 Tested by tests/e2e/test_limits.py and tests/e2e/test_login.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import secrets
+from collections.abc import Awaitable, Callable
 
 from attrs import define
 from twisted.internet.interfaces import IReactorTime
@@ -13,12 +14,16 @@ from twisted.internet.interfaces import IReactorTime
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.metaserver.access.admittance import Admittance
 from buildtool.metaserver.access.mailed_codes import MailedCodes, open_codes
+from buildtool.metaserver.access.tokens import TokenService, open_tokens, session_secret
+from buildtool.metaserver.access.visiting import VisitorService
+from buildtool.metaserver.authorised import authorised
 from buildtool.metaserver.broker import Broker
 from buildtool.model.access.ceilings import Counted, Most
+from buildtool.model.access.identities import Identity
 from buildtool.model.access.proxies import Proxies
 from buildtool.model.addresses import wide_network_of
 from buildtool.model.incarnations import Keys
-from buildtool.ports.metaserver import Notifier
+from buildtool.ports.metaserver import Handlers, Notifier
 from buildtool.programs.metaserver.identities import FarmIdentities
 from buildtool.scheduling.allowances import Allowances, Counting
 
@@ -64,3 +69,35 @@ async def admit(
         )
     )
     return Admittance(broker, ceilings.allowances, codes)
+
+
+async def tokens_of(
+    configuration: CurrentConfiguration, broker: Broker, keys: Keys, codes: MailedCodes | None,
+    known: Callable[[str], Identity | None],
+) -> TokenService:  # fmt: skip
+    """Return the tokens and sessions of this life of the metaserver. Raises StorageUnavailable."""
+    life = keys.incarnations.current
+    return await open_tokens(
+        TokenService(
+            configuration, broker.store, broker.clock, life, session_secret(keys.codes(life)),
+            lambda: secrets.token_urlsafe(24), known, codes,
+        )
+    )  # fmt: skip
+
+
+async def answering(
+    configuration: CurrentConfiguration,
+    opening: Awaitable[TokenService],
+    accounts: Handlers,
+    people: Handlers,
+    *others: Handlers,
+) -> tuple[tuple[Handlers, ...], VisitorService]:
+    """Return what people, build servers, peers about their keys, and pages may ask, by the table of rights.
+
+    ``accounts`` is what operators ask about keys, the last of ``others`` what peers ask about theirs.
+    """
+    tokens = await opening
+    services = ({**people, **tokens.among(accounts)}, *others)
+    behind = tuple(authorised(one, lambda: configuration.settings.rights) for one in services)
+    visiting = VisitorService(configuration, behind[0], behind[-1], tokens)
+    return (*behind, visiting.handlers), visiting

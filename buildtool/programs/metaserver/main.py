@@ -28,6 +28,7 @@ from buildtool.programs.common.shutdown import last_resort
 from buildtool.programs.common.subcommands import Subcommand, Subcommands, switch
 from buildtool.programs.metaserver import offline_commands, operator_commands
 from buildtool.programs.metaserver.checking import FILE_PATIENCE, apart, within
+from buildtool.programs.operating import token_commands
 from buildtool.project.definition import tools_named
 from buildtool.project.recipe_check import Within
 
@@ -190,7 +191,7 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
             _mail_test, "ADDRESS", options=("--json",),
         ),
         *offline_commands.COMMANDS,
-        *operator_commands.COMMANDS,
+        *operator_commands.commands((*operator_commands.ACTS, *token_commands.ACTS)),
     ),
     {
         "--web": switch("serve the pages too, on web_port"),
@@ -198,6 +199,7 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
         "--accept-new-database": switch("start with an empty database beside files of an earlier one"),
         **offline_commands.OPTIONS,
         **operator_commands.OPTIONS,
+        **token_commands.OPTIONS,
     },
     offline_commands.METASERVER_CODES,
 )  # fmt: skip

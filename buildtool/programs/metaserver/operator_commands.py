@@ -157,7 +157,7 @@ OPTIONS: Mapping[str, How] = {
     "--mail": valued("mail ADDRESS when it is done", "ADDRESS", valid_address),
     "--role": valued("what it is invited as: build-server (default), requester, observer or operator", "ROLE"),
     "--owner": valued("the e-mail address of whoever is responsible", "ADDRESS", valid_address),
-    "--expires": valued("how long the invitation holds, such as 30m, 24h (default) or 7d", "TIME", _lasts),
+    "--expires": valued("how long it holds, such as 30m or 7d (an invitation 24h, a token 90d)", "TIME", _lasts),
     "--replace": switch("a machine that has this name was reinstalled: its new key takes the place of the old one"),
     **CHOOSING,
 }
@@ -390,8 +390,10 @@ ACTS = (
 )  # fmt: skip
 """What the metaserver that runs can be asked for."""
 
-COMMANDS = tuple(
-    Subcommand(one.name, one.words, one.typed, partial(_operate, one), one.argument, one.read, (*one.options, "--json"))
-    for one in ACTS
-)
-"""The same as commands of ``bin/metaserver``."""
+
+def commands(acts: Iterable[Acting]) -> tuple[Subcommand[int], ...]:
+    """Return the same as commands of ``bin/metaserver``."""
+    return tuple(
+        Subcommand(it.name, it.words, it.typed, partial(_operate, it), it.argument, it.read, (*it.options, "--json"))
+        for it in acts
+    )

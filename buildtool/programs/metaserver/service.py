@@ -12,8 +12,6 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from buildtool.adapters.control.events.feed import LocalEvents
-from buildtool.adapters.control.events.followers import EventFollowers
 from buildtool.adapters.control.gateway import Gateway
 from buildtool.adapters.control.limits import ConnectionLimits
 from buildtool.adapters.control.operator_endpoint import listen_control, operator_factory
@@ -30,6 +28,7 @@ from buildtool.adapters.runtime.turn_meter import TurnMeter
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.operator_store import SqlOperatorStore
 from buildtool.adapters.sql.outbox_store import SqlOutboxStore
+from buildtool.adapters.sql.page_queries import SqlPages
 from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.adapters.storage.directory_lock import DATABASE
 from buildtool.adapters.tls.contexts import ANY_HTTP, CONTROL
@@ -38,7 +37,8 @@ from buildtool.configuration.current import CurrentConfiguration
 from buildtool.configuration.port_settings import Part
 from buildtool.configuration.settings import Settings
 from buildtool.metaserver.access.admittance import Admittance
-from buildtool.metaserver.authorised import Permissions, VisitorService, authorised
+from buildtool.metaserver.access.visiting import LocalQuestions, VisitorService
+from buildtool.metaserver.authorised import Permissions
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.build_servers import BuildServerService
 from buildtool.metaserver.effects import EffectPerformer
@@ -48,16 +48,15 @@ from buildtool.metaserver.operating import acting
 from buildtool.metaserver.operations import OperatorService
 from buildtool.metaserver.problems import BuildProblems
 from buildtool.metaserver.request_status import PublicUrls, RequestStatusReader
-from buildtool.metaserver.requests import LocalQuestions, RequestService
+from buildtool.metaserver.requests import RequestService
 from buildtool.metaserver.ticket_office import TicketOffice
-from buildtool.model.access.identities import Identity
 from buildtool.model.policy import Policy
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import BrokerStore, Handlers
 from buildtool.programs.common.farm_tls import Ports, open_tls
 from buildtool.programs.common.shutdown import ShutdownList
 from buildtool.programs.common.visitors import HttpVisitors, transfer_reads
-from buildtool.programs.metaserver.admission import FarmCeilings, admit
+from buildtool.programs.metaserver.admission import FarmCeilings, admit, answering, tokens_of
 from buildtool.programs.metaserver.configured import end_outdated_builds, programs
 from buildtool.programs.metaserver.holding import StateHold
 from buildtool.programs.metaserver.identities import FarmIdentities, authority_of, identify_by, offered, open_identities
@@ -66,7 +65,7 @@ from buildtool.programs.metaserver.maintenance import Housekeeping
 from buildtool.programs.metaserver.reload import ConfigurationReload
 from buildtool.programs.metaserver.sources import open_sources, packed
 from buildtool.programs.metaserver.state_directory import OpenState, StartOptions, open_state
-from buildtool.programs.webserver.site import OwnPages, PagesSite
+from buildtool.programs.webserver.site import PagesSite, web_site
 from buildtool.protocol.messages import ReactorTurns
 from buildtool.scheduling.allowances import Allowances
 from buildtool.scheduling.servers.names import DAY
@@ -76,6 +75,7 @@ log = Logger()
 
 FILE_THREADS = 4
 """Threads that write, sync and hash artifacts and logs."""
+
 
 PACE = MailerLimits(grace=3.0)
 """Deliveries under way have so many seconds when the metaserver stops; what is not sent by then goes after a start."""
@@ -118,12 +118,10 @@ class Metaserver:
     _mailer: Mailer | None = field(default=None, init=False)
     _holding: StateHold | None = field(default=None, init=False)
     _ended: Callable[[str, str], None] = field(default=lambda _key, _why: None, init=False)
-    _events: EventFollowers = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         timers = IReactorTime(self.reactor)
         self._closing, self._refusals = ShutdownList(timers), RefusedConnections(timers.seconds)
-        self._events = EventFollowers(timers)
         self._ceilings = FarmCeilings(
             timers, Allowances(self.configuration.settings.limits), lambda: self._settings().proxies
         )
@@ -167,7 +165,7 @@ class Metaserver:
         settings, timers = configuration.settings, IReactorTime(self.reactor)
         stored = await open_state(configuration, self.beginning, timers, closing, self._pool, self.ask_stop)
         self._holding = stored.holding
-        store, artifacts = SqlBrokerStore(stored.database, self._events.committed), stored.artifacts
+        store, artifacts, logs = SqlBrokerStore(stored.database), stored.artifacts, stored.logs
         resolvers, parts = await open_sources(self._settings, self.reactor, closing)
         identities, addresses = await self._identities(store, stored, clock, timers), PublicUrls(configuration)
         mails = partial(
@@ -177,12 +175,12 @@ class Metaserver:
         closing.add("mail under way", self._mail_ended)
 
         state = _state(settings, stored.keys.incarnations.current)
-        keeping = Housekeeping(settings.state_dir, stored.database, artifacts, stored.logs, stored.threads, timers)
+        keeping = Housekeeping(settings.state_dir, stored.database, artifacts, logs, stored.threads, timers)
         status_reader = RequestStatusReader(state, store, addresses, stored.keys, clock.wall)
         tickets, removal = TicketOffice(configuration, clock, stored.keys), keeping.removal
         gateway = self._gateway(identities, clock, timers)
         effects = EffectPerformer(
-            gateway.connections, gateway.followers, mailer, stored.logs, removal, status_reader, tickets, timers
+            gateway.connections, gateway.followers, mailer, logs, removal, status_reader, tickets, timers
         )
         broker = Broker(state, store, clock, timers, removal, effects)
         closing.add("what decisions asked for", effects.settle)
@@ -213,14 +211,15 @@ class Metaserver:
             admittance.check_storing, admittance.stored, transfer_reads(visitors, store),
         )  # fmt: skip
         site = TransferSite(
-            timers, stored.keys, clock, artifacts, stored.logs, oversight, HttpLimits(most=self._ceilings.connections)
+            timers, stored.keys, clock, artifacts, logs, oversight, HttpLimits(most=self._ceilings.connections)
         )
         closing.add("the connections of the transfer port", site.disconnect)
-        services = self._authorised(
-            known, {**requests.handlers, **operators.handlers, **acting(broker, operators.permissions), **accounts},
+        services, visiting = await answering(
+            configuration, tokens_of(configuration, broker, stored.keys, admittance.codes, known), accounts,
+            {**requests.handlers, **operators.handlers, **acting(broker, operators.permissions)},
             build_servers.handlers, keys,
         )  # fmt: skip
-        pages, show = self._pages(stored, {**services[0], **services[-1]}, visitors)
+        pages, show = self._pages(stored, visiting, visitors)
         take = self._serve(gateway, identities, services, site, keeping, pages)
 
         async def apply(settings: Settings) -> None:
@@ -241,15 +240,10 @@ class Metaserver:
         """Return the settings that hold now."""
         return self.configuration.settings
 
-    def _authorised(self, known: Callable[[str], Identity | None], *services: Handlers) -> tuple[Handlers, ...]:
-        """Return what people, build servers and peers about their keys may ask by the table of rights, and pages."""
-        behind = tuple(authorised(one, lambda: self._settings().rights) for one in services)
-        return (*behind, VisitorService(self.configuration, behind[0], behind[-1], known).handlers)
-
     def _gateway(self, identities: FarmIdentities | None, clock: Clock, timers: IReactorTime) -> Gateway:
         silence, bounds = float(self.configuration.settings.lease), ConnectionLimits(most=self._ceilings.connections)
         who, farm = identify_by(identities, clock), authority_of(identities)
-        return Gateway(timers, silence=silence, identify=who, limits=bounds, authority=farm, events=self._events)
+        return Gateway(timers, silence=silence, identify=who, limits=bounds, authority=farm)
 
     async def _identities(
         self, store: BrokerStore, stored: OpenState, clock: Clock, timers: IReactorTime
@@ -344,20 +338,22 @@ class Metaserver:
         return meter.told
 
     def _pages(
-        self, stored: OpenState, people: Handlers, access: HttpVisitors
+        self, stored: OpenState, visiting: VisitorService, access: HttpVisitors
     ) -> tuple[PagesSite, Callable[[Settings], None]]:
         """Return the pages, and what makes them anew by other settings."""
         reading = SqliteDatabase.reading(stored.directory / DATABASE, self._pool(1, "reading"))
         self._closing.add("the database of the pages", reading.close)
-        shown = OwnPages(reading, stored.logs, LocalQuestions(people), access, IReactorTime(self.reactor))
-        shown.live.start(LocalEvents(self._events))
-        self._closing.add("what is live in the pages", shown.live.stop)
-        site = shown.site(self._settings())
-        return site, lambda settings: site.take(shown.site(settings))
+        pages, questions, clock = SqlPages(reading), LocalQuestions(visiting), WallClock()
+        site = web_site(self.configuration.settings, pages, stored.logs, clock, questions, questions, access)
+
+        def show(settings: Settings) -> None:
+            site.take(web_site(settings, pages, stored.logs, clock, questions, questions, access))
+
+        return site, show
 
     def _operate(self, operators: OperatorService, people: Handlers, pages: Handlers, timers: IReactorTime) -> None:
         """Serve the operator's socket, and ask the program to stop once a drained farm has nothing left that runs."""
-        factory = operator_factory(people, timers, pages, events=self._events)
+        factory = operator_factory(people, timers, pages)
         port = listen_control(self.reactor, self.configuration.settings.state_dir, factory)
         self._closing.add("the operator's connections", lambda: factory.close("the metaserver stops"))
         self._closing.add("the operator's socket", lambda: maybeDeferred(port.stopListening))

@@ -17,6 +17,7 @@ from buildtool.adapters.control.client import Session
 from buildtool.programs.common.program import EXIT_OK
 from buildtool.programs.common.subcommands import Subcommand
 from buildtool.programs.metaserver.operator_commands import ACTS, OPTIONS, Acting
+from buildtool.programs.operating import token_commands
 from buildtool.programs.startcompile.command_line import Arguments
 
 PROGRAM = "startcompile.py"
@@ -24,14 +25,16 @@ PROGRAM = "startcompile.py"
 _HERE_ONLY = frozenset({"invite"})
 """What is limited to projects by an option that means something else in this program."""
 
-REMOTE = tuple(one for one in ACTS if one.name not in _HERE_ONLY)
+REMOTE = tuple(one for one in (*ACTS, *token_commands.ACTS) if one.name not in _HERE_ONLY)
 """What is asked for in the same words over the network."""
 
 EVERYWHERE = frozenset({"--project", "--json"})
 """The options that every command of this program has."""
 
 REMOTE_OPTIONS = {
-    name: how for name, how in OPTIONS.items() if name not in EVERYWHERE and any(name in one.options for one in REMOTE)
+    name: how
+    for name, how in {**OPTIONS, **token_commands.OPTIONS}.items()
+    if name not in EVERYWHERE and any(name in one.options for one in REMOTE)
 }
 
 

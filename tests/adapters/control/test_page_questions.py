@@ -9,15 +9,18 @@ from twisted.logger import capturedLogs, formatEvent
 from buildtool.adapters.control.operator_endpoint import operator_factory
 from buildtool.adapters.control.page_questions import PATIENCE, REST, MetaserverQuestions
 from buildtool.configuration.current import CurrentConfiguration
-from buildtool.metaserver.authorised import VisitorService
+from buildtool.metaserver.access.tokens import TokenService
+from buildtool.metaserver.access.visiting import VisitorService
 from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.ports.pages import ShownVisitor
 from buildtool.protocol.hello import Hello
 from buildtool.protocol.messages import AskHealth, HealthStatus
 from tests.adapters.control.wires import Wires
 from tests.fakes import FakeRequestService
 from tests.metaserver.test_build_servers import settings
+from tests.support.memory import MemoryStore, WallClock
 
-VISITOR = Principal(PrincipalRole.VISITOR, address="192.0.2.7")
+VISITOR = ShownVisitor(Principal(PrincipalRole.VISITOR, address="192.0.2.7"))
 
 
 @define
@@ -47,7 +50,9 @@ class World:
         self.questions = MetaserverQuestions(self.wires, "farm:23432", self.clock)  # type: ignore[arg-type] # it connects
 
     def come(self) -> None:
-        pages = VisitorService(CurrentConfiguration(settings()), Troubled().handlers, {}, lambda _key: None)
+        deployment = CurrentConfiguration(settings())
+        tokens = TokenService(deployment, MemoryStore(), WallClock(), "life", b"", str, lambda _key: None)
+        pages = VisitorService(deployment, Troubled().handlers, {}, tokens)
         self.wires.server = operator_factory({}, self.clock, pages.handlers, identify=itself)
 
     def health(self) -> HealthStatus | None:

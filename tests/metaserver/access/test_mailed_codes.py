@@ -15,11 +15,12 @@ from buildtool.configuration.mail_settings import MailSettings
 from buildtool.errors import LimitReached, StorageUnavailable, Unauthorised, UsageError
 from buildtool.metaserver.access.admittance import Admittance
 from buildtool.metaserver.access.mailed_codes import MailedCodes, open_codes
-from buildtool.metaserver.authorised import VisitorService
+from buildtool.metaserver.access.tokens import TokenService
+from buildtool.metaserver.access.visiting import LocalQuestions, VisitorService
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.explanations import Explainer
 from buildtool.metaserver.request_status import PublicUrls, RequestStatusReader
-from buildtool.metaserver.requests import LocalQuestions, RequestService
+from buildtool.metaserver.requests import RequestService
 from buildtool.model.access.ceilings import NO_CEILINGS, USUAL_CEILINGS, Ceilings, Counted, Most
 from buildtool.model.access.confirmation import DAY, MailDomains, mail_code
 from buildtool.model.access.rights import RIGHTS
@@ -228,8 +229,8 @@ class Tests(SynchronousTestCase):
     def test_a_visitor_of_the_pages_confirms_and_guesses_count_for_their_network(self) -> None:
         world = World(Ceilings(codes_an_hour=Most(None, 2, 5)))
         done(world.submit(1, BEN))
-        local = VisitorService(world.deployment, world.service.handlers, world.codes.handlers, lambda _key: None)
-        pages = LocalQuestions(local.handlers)
+        tokens = TokenService(world.deployment, world.store, world.wall, "life", b"", str, lambda _key: None)
+        pages = LocalQuestions(VisitorService(world.deployment, world.service.handlers, world.codes.handlers, tokens))
         for _ in range(2):
             self.refused(pages.confirm("aaaa-bbbb-cccc-dddd", "203.0.113.5"), Unauthorised)
         self.refused(pages.confirm("aaaa-bbbb-cccc-dddd", "203.0.113.5"), LimitReached)

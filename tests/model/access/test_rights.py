@@ -35,7 +35,10 @@ callers = st.builds(
 subjects = st.builds(
     Subject, st.frozensets(names, max_size=2), st.sampled_from(["", "lua", "zlib"]), platforms, st.booleans()
 )
-WHOLE = {Act.INVITE, Act.ROTATE, Act.REVOKE, Act.SEE_KEYS, Act.DRAIN, Act.PAUSE, Act.FORGET_SERVER, Act.JOIN}
+WHOLE = {
+    Act.INVITE, Act.ROTATE, Act.REVOKE, Act.SEE_KEYS, Act.DRAIN, Act.PAUSE, Act.FORGET_SERVER, Act.JOIN,
+    Act.HOLD_TOKENS, Act.SEE_AUDIT,
+}  # fmt: skip
 
 
 def allowed(rights: Rights, by: Principal, act: Act, subject: Subject) -> bool:
@@ -77,7 +80,12 @@ def test_every_act_is_somebodys() -> None:
 
 
 def test_only_an_operator_acts_on_what_is_not_their_own() -> None:
-    reading = {act for act in Act if act.value.startswith(("see", "fetch", "ask"))} | {Act.FORCE, Act.JOIN, Act.CONFIRM}
+    reading = {act for act in Act if act.value.startswith(("see", "fetch", "ask"))} | {
+        Act.FORCE,
+        Act.JOIN,
+        Act.CONFIRM,
+        Act.SIGN_IN,
+    }
     for role in set(PrincipalRole) - {PrincipalRole.OPERATOR}:
         assert {act for act in Act if RIGHTS.extent(role, act) is Extent.ALL} <= reading, role
 

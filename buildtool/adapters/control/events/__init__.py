@@ -1,1 +1,0 @@
-"""Events over the control port: the metaserver tells pages what was committed, and pages follow that."""

@@ -1,0 +1,169 @@
+"""What the pages and the API ask in the name of a visitor, and what is said about tokens and sessions.
+
+The same rules as for ``messages``. The pages have no rights: the metaserver finds out who a visitor is by the secret
+that they showed, and does what that one may have done. Times are wall time, in seconds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Union
+
+import attrs
+from attrs import field, frozen
+
+from buildtool.protocol import enrolment as e
+from buildtool.protocol import messages as m
+from buildtool.protocol import operator as o
+
+TEXT = 200
+"""Most bytes of a token, or of the text of a session."""
+
+LISTED = 200
+"""Most tokens in one answer."""
+
+
+# --- whoever acts, about their own tokens -> metaserver ---------------------------------------------------------
+
+
+@frozen
+class MakeToken:
+    """An act: make a token that holds for so many seconds, limited to acts, if there are any."""
+
+    label: str = field(metadata={"most": 200})
+    lasts: float
+    acts: tuple[str, ...] = field(default=(), metadata={"most": 40, "members": 60})
+
+
+@frozen
+class TokenMade:
+    """An answer: a token, which is told this once, by what it is named, and until when it holds."""
+
+    token: str = field(metadata={"most": TEXT, "sent": TEXT}, repr=False)
+    id: str = field(metadata={"most": 64, "sent": 64})
+    expires: float
+
+
+@frozen
+class AskTokens:
+    """A question which tokens and sessions the caller has, or, from an operator, the holder of a name or address."""
+
+    name: str = field(default="", metadata={"most": 400})
+
+
+@frozen
+class ListedToken:
+    """A token, or the ``session`` of a browser, as its holder sees it; ``this`` is what they show now."""
+
+    id: str = field(metadata={"most": 64, "sent": 64})
+    kind: str = field(metadata={"most": 40, "sent": 40})
+    label: str = field(metadata={"most": 400, "sent": 400})
+    name: str = field(metadata={"most": 400, "sent": 400})
+    role: str = field(metadata={"most": 40, "sent": 40})
+    acts: tuple[str, ...] = field(metadata={"most": 40, "sent": 40, "members": 60})
+    made: float
+    expires: float
+    this: bool = False
+
+
+@frozen
+class TokenList:
+    """An answer: tokens and sessions, the oldest first; ``more`` says that there are further ones."""
+
+    found: tuple[ListedToken, ...] = field(metadata={"members": LISTED})
+    more: bool = False
+
+
+@frozen
+class EndToken:
+    """An act: revoke a token or end a session, by its id; all of the caller's where that is empty."""
+
+    id: str = field(default="", metadata={"most": 64})
+
+
+_CALLS = (
+    m.Submit, m.SubmitTogether, m.AskExplain, m.Cancel, m.AskStatus, m.AskWhy, m.AskBuild, m.AskHealth,
+    o.AskFarmStatus, o.PauseServer, o.DrainServer, o.ResumeServer, o.ForgetServer, o.AbortBuild, o.AbortSeveral,
+    o.CancelSeveral, o.RebuildBuild, o.ForgetFailure, o.PurgeArtifact, o.PurgeBuiltBy, o.Drain,
+    e.InviteOne, e.AskIdentities, e.RevokeOne, e.RotateAuthority, e.ShowCode, MakeToken, AskTokens, EndToken,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    VisitorAct = attrs.AttrsInstance
+else:
+    VisitorAct = Union[_CALLS]  # noqa: UP007 - of many at once
+"""All that a visitor can ask for: whatever people, owners and operators can, and what needs no key."""
+
+
+# --- the pages -> metaserver ------------------------------------------------------------------------------------
+
+
+@frozen
+class _OfVisitor:
+    """A visitor: the token or session that they showed, or empty, and the network that they come from.
+
+    ``trusted`` says that they are on this machine and came through no proxy, which counts where no key is needed.
+    """
+
+    token: str = field(metadata={"most": TEXT}, repr=False)
+    address: str = field(metadata={"most": 100})
+    trusted: bool
+
+
+@frozen
+class ActFor(_OfVisitor):
+    """An act of a visitor."""
+
+    act: VisitorAct
+
+
+@frozen
+class AskVisitor(_OfVisitor):
+    """A question who a visitor is."""
+
+
+@frozen
+class VisitorStatus:
+    """An answer: who a visitor is, what they are limited to, and until when that may be believed without asking."""
+
+    role: str = field(metadata={"most": 40, "sent": 40})
+    name: str = field(metadata={"most": 400, "sent": 400})
+    owner: str = field(metadata={"most": 400, "sent": 400})
+    projects: tuple[str, ...] = field(metadata={"most": 80, "sent": 80, "members": 100})
+    platforms: tuple[str, ...] = field(metadata={"most": 200, "sent": 200, "members": 100})
+    acts: tuple[str, ...] = field(metadata={"most": 40, "sent": 40, "members": 60})
+    expires: float
+
+
+@frozen
+class AskSignIn(_OfVisitor):
+    """A wish to sign in by a mail: a code is sent there that signs in the browser with the secret ``browser`` only."""
+
+    email: str = field(metadata={"most": 400})
+    browser: str = field(metadata={"most": 100}, repr=False)
+
+
+@frozen
+class SignIn(_OfVisitor):
+    """An act: sign in with the token that is shown, or with a mailed ``code`` in the ``browser`` that asked for it.
+
+    ``label`` is what the session is called in the list.
+    """
+
+    code: str = field(metadata={"most": 100}, repr=False)
+    browser: str = field(metadata={"most": 100}, repr=False)
+    label: str = field(metadata={"most": 200, "kept": "start"})
+
+
+@frozen
+class SignedIn:
+    """An answer: the text of a session, told this once, who has signed in, and until when it holds."""
+
+    session: str = field(metadata={"most": TEXT, "sent": TEXT}, repr=False)
+    name: str = field(metadata={"most": 400, "sent": 400})
+    role: str = field(metadata={"most": 40, "sent": 40})
+    expires: float
+
+
+@frozen
+class SignOut(_OfVisitor):
+    """An act: end the session that is shown."""
