@@ -25,7 +25,7 @@ from buildtool.model.properties import STANDARD, TOOLS
 from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import OfferKind
 from buildtool.programs.buildserver import main as buildserver
-from buildtool.programs.common.program import EXIT_CODES
+from buildtool.programs.common.ending import EXIT_CODES
 from buildtool.programs.common.subcommands import Subcommands
 from buildtool.programs.metaserver import main as metaserver
 from buildtool.programs.metaserver.offline_commands import METASERVER_CODES

@@ -20,7 +20,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from buildtool.model.text import printable
-from buildtool.programs.common.program import EXIT_OK, StopRequest, run
+from buildtool.programs.common.ending import EXIT_OK
+from buildtool.programs.common.program import StopRequest, run
 
 PROGRAM = "mailbox"
 

@@ -28,6 +28,7 @@ from buildtool.model.records import Demand, Request, RequestState
 from buildtool.model.tickets import token_matches
 from buildtool.ports.metaserver import BrokerStore, Conditions, Handlers, SourceResolver
 from buildtool.protocol import messages
+from buildtool.protocol.limits import TOGETHER
 from buildtool.scheduling import answers
 from buildtool.scheduling.allowances import STANDING_AGAIN
 from buildtool.scheduling.events import AskedWhy, CancelRequested, Explain, Submitted, SubmittedTogether
@@ -113,8 +114,8 @@ class RequestService:
         """Accept several Requests at once, of which one mail tells, or none of them. Raises what ``submit`` does."""
         items = message.items
         del message
-        if not 1 <= len(items) <= messages.TOGETHER:
-            raise errors.UsageError(f"1 to {messages.TOGETHER} builds can be asked for at once, not {len(items)}")
+        if not 1 <= len(items) <= TOGETHER:
+            raise errors.UsageError(f"1 to {TOGETHER} builds can be asked for at once, not {len(items)}")
         if len({item.email for item in items}) > 1 or len({item.client_id for item in items}) < len(items):
             raise errors.UsageError(
                 "what is asked for at once is for one address, each with a client request id of its own"

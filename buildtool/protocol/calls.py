@@ -13,14 +13,21 @@ from buildtool.protocol import enrolment as e
 from buildtool.protocol import messages as m
 from buildtool.protocol import operator as o
 from buildtool.protocol import visiting as v
+from buildtool.protocol.messages import NEWS, REQUESTER, Calls
 
-Calls = Mapping[str, type[attrs.AttrsInstance]]
-
-REQUESTER: Calls = {
-    "submit": m.Submit, "cancel": m.Cancel, "status": m.AskStatus, "follow": m.Follow, "together": m.SubmitTogether,
-    "explain": m.AskExplain, "why": m.AskWhy, "build": m.AskBuild, "health": m.AskHealth,
-}  # fmt: skip
-"""What a requester may call at the metaserver."""
+__all__ = [
+    "BUILD_SERVER",
+    "CALLED",
+    "JOINING",
+    "NEWS",
+    "OPERATOR",
+    "ORDERS",
+    "PAGES",
+    "PERSON",
+    "RENEWING",
+    "REQUESTER",
+    "Calls",
+]
 
 BUILD_SERVER: Calls = {
     "register": m.Register, "ended": m.Ended, "done": m.Done, "renew": m.RenewTickets, "goodbye": m.Goodbye,
@@ -54,9 +61,6 @@ RENEWING: Calls = {"renewkey": e.Renew, "leave": e.Leave}
 
 ORDERS: Calls = {"build": m.Order, "abort": m.AbortOrder}
 """What the metaserver may call at a build server."""
-
-NEWS: Calls = {"moved": m.RequestStatus}
-"""What the metaserver may call at whoever follows a Request."""
 
 CALLED: Mapping[type[attrs.AttrsInstance], str] = {
     message: name

@@ -13,6 +13,9 @@ from typing import Any
 from attrs import field, frozen
 from attrs.validators import in_, optional
 
+TOGETHER = 64
+"""Most builds that are asked for at once."""
+
 SIZE_LIMIT = 600_000
 """Most bytes of one message; Perspective Broker's own limit for a string is 655,360."""
 

@@ -6,15 +6,15 @@ metaserver (for requesters and build servers) and by the build server (for order
 
 from __future__ import annotations
 
-from attrs import field, frozen
+from collections.abc import Mapping
+
+from attrs import AttrsInstance, field, frozen
 
 from buildtool.model.options import Canonical
 from buildtool.model.platforms import Value
 from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Capability, Held, HeldVerdict, OfferKind
-
-TOGETHER = 64
-"""Most builds that are asked for at once."""
+from buildtool.protocol.limits import TOGETHER
 
 LOG_TAIL_LIMIT = 16 * 1024
 """Most bytes of a log's end that travel in a message and are kept in the database."""
@@ -371,3 +371,17 @@ class Ok:
     """The answer to a message taken in; ``stale`` when its Attempt is no longer this Session's, and nothing changed."""
 
     stale: bool = False
+
+
+# --- what each is called as -----------------------------------------------------------------------------
+
+Calls = Mapping[str, type[AttrsInstance]]
+
+REQUESTER: Calls = {
+    "submit": Submit, "cancel": Cancel, "status": AskStatus, "follow": Follow, "together": SubmitTogether,
+    "explain": AskExplain, "why": AskWhy, "build": AskBuild, "health": AskHealth,
+}  # fmt: skip
+"""What a requester may call at the metaserver."""
+
+NEWS: Calls = {"moved": RequestStatus}
+"""What the metaserver may call at whoever follows a Request."""

@@ -12,28 +12,8 @@ from buildtool.model.platforms import Value
 from buildtool.ports.requester import MetaserverClient
 from buildtool.protocol.messages import Follow, RequestStatus, Submit
 from buildtool.requester.follow import until_closed
-from buildtool.requester.outcome import ExitCode, RequestResult
+from buildtool.requester.outcome import RequestResult
 from buildtool.requester.text import answered, clean, waits, where_to_look
-
-SEVERITY: tuple[ExitCode, ...] = (
-    ExitCode.OK,
-    ExitCode.CANCELLED,
-    ExitCode.EXPIRED,
-    ExitCode.FAILED,
-    ExitCode.UNBUILDABLE,
-    ExitCode.DOWNLOAD,
-    ExitCode.REFUSED,
-    ExitCode.UNAVAILABLE,
-    ExitCode.USAGE,
-    ExitCode.INTERNAL,
-    ExitCode.INTERRUPTED,
-)
-"""Exit codes, the worst last."""
-
-
-def worst(results: Sequence[RequestResult]) -> ExitCode:
-    """Return the worst exit code of several."""
-    return max((result.exit for result in results), key=SEVERITY.index, default=ExitCode.OK)
 
 
 def differences(submits: Sequence[Submit]) -> list[str]:

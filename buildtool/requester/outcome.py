@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 from attrs import frozen
@@ -14,8 +15,10 @@ from attrs import frozen
 from buildtool import errors
 from buildtool.model.records import RequestState
 from buildtool.model.text import one_line
-from buildtool.protocol.messages import Explanation, FoundArtifact, RequestStatus
 from buildtool.requester.text import request_id_words
+
+if TYPE_CHECKING:
+    from buildtool.protocol.messages import Explanation, FoundArtifact, RequestStatus
 
 
 class ExitCode(enum.IntEnum):
@@ -74,6 +77,27 @@ class RequestResult:
     path: str = ""
     error: errors.BuildToolError | None = None
     explanation: Explanation | None = None
+
+
+SEVERITY: tuple[ExitCode, ...] = (
+    ExitCode.OK,
+    ExitCode.CANCELLED,
+    ExitCode.EXPIRED,
+    ExitCode.FAILED,
+    ExitCode.UNBUILDABLE,
+    ExitCode.DOWNLOAD,
+    ExitCode.REFUSED,
+    ExitCode.UNAVAILABLE,
+    ExitCode.USAGE,
+    ExitCode.INTERNAL,
+    ExitCode.INTERRUPTED,
+)
+"""Exit codes, the worst last."""
+
+
+def worst(results: Sequence[RequestResult]) -> ExitCode:
+    """Return the worst exit code of several."""
+    return max((result.exit for result in results), key=SEVERITY.index, default=ExitCode.OK)
 
 
 def exit_of_state(told: RequestStatus) -> ExitCode:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shlex
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from buildtool.model.options import shown
 from buildtool.model.records import BuildState, RequestState
 from buildtool.model.text import duration_words, one_line
-from buildtool.protocol.messages import Explanation, FoundArtifact, RequestStatus, WhyLine
+
+if TYPE_CHECKING:
+    from buildtool.protocol.messages import Explanation, FoundArtifact, RequestStatus, WhyLine
 
 clean = one_line
 """Makes one harmless line of a text that came over the wire."""

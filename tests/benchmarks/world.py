@@ -22,7 +22,7 @@ from buildtool.demo.local_farm import LocalFarm, Program
 from buildtool.model.matching.requiring import machine_required, platform_required
 from buildtool.model.platforms import Value
 from buildtool.model.records import BuildSpec
-from buildtool.programs.startcompile.main import detected
+from buildtool.programs.startcompile.errands import detected
 from buildtool.project.definition import Project
 from tests.support.origins import Origin
 

@@ -26,7 +26,7 @@ from buildtool.adapters.host.detectors import DETECTORS
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.configuration.settings import load_settings
 from buildtool.demo.local_farm import LocalFarm, free_ports
-from buildtool.programs.startcompile.main import detected
+from buildtool.programs.startcompile.errands import detected
 from tests.chaos import leftovers
 from tests.chaos.farm import DRAINS_WITHIN, STOPS_WITHIN, Misbehaved, Program
 from tests.chaos.keys import SOLD, Office, Person, Revoked, building, machine_joins

@@ -25,9 +25,10 @@ from zope.interface import implementer
 
 from buildtool.adapters.control.gateway import Gateway
 from buildtool.adapters.network.violation_log import ViolationLog
-from buildtool.adapters.tls.contexts import ANY_HTTP, CONTROL, ClientTls, ServerTls
+from buildtool.adapters.tls.contexts import ANY_HTTP, ClientTls, ServerTls
 from buildtool.adapters.tls.one_port import OnePort, listening
 from buildtool.adapters.tls.peers import KeyHolders
+from buildtool.adapters.tls.words import CONTROL
 from buildtool.errors import Unauthorised
 from buildtool.model.access.identities import Identity
 from buildtool.model.principal import Principal

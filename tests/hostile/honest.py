@@ -21,7 +21,8 @@ from urllib.parse import SplitResult, urlsplit
 import attrs
 from attrs import define, field
 
-from buildtool.adapters.tls.contexts import ANY_HTTP, CONTROL
+from buildtool.adapters.tls.contexts import ANY_HTTP
+from buildtool.adapters.tls.words import CONTROL
 from buildtool.errors import BuildToolError
 from buildtool.protocol.codec import decode
 from buildtool.protocol.messages import AskExplain, Submit

@@ -32,8 +32,9 @@ from buildtool.adapters.tls.certificates import (
     read_certificate,
     read_key,
 )
-from buildtool.adapters.tls.contexts import ANY_HTTP, CONTROL
+from buildtool.adapters.tls.contexts import ANY_HTTP
 from buildtool.adapters.tls.signer import request_text
+from buildtool.adapters.tls.words import CONTROL
 from buildtool.protocol.codec import encode, text_of
 from buildtool.protocol.enrolment import Join
 from buildtool.protocol.hello import PROTOCOL_VERSION, Hello

@@ -18,7 +18,7 @@ from buildtool.metaserver.operations import OperatorService
 from buildtool.model.access.rights import RIGHTS
 from buildtool.model.principal import Principal, PrincipalRole, Scope
 from buildtool.model.records import Artifact, Attempt, AttemptEnd, Mail, Request, RequestState
-from buildtool.programs.metaserver.operator_commands import status_lines
+from buildtool.programs.operating.acts import status_lines
 from buildtool.project import Project, Recipe
 from buildtool.protocol.codec import decode, encode
 from buildtool.protocol.operator import (

@@ -41,8 +41,8 @@ from buildtool.model.servers import Capability, Offer, ProjectSkill
 from buildtool.model.tickets import cancel_token
 from buildtool.project.definition import Project
 from buildtool.protocol.codec import decode, encode
+from buildtool.protocol.limits import TOGETHER
 from buildtool.protocol.messages import (
-    TOGETHER,
     AskBuild,
     AskExplain,
     AskHealth,

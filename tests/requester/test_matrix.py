@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred
 
 from buildtool.errors import UsageError
 from buildtool.protocol.messages import RequestStatus
-from buildtool.requester.matrix import SEVERITY, RequestWatch, differences, news, table, worst
-from buildtool.requester.outcome import ExitCode, RequestResult
+from buildtool.requester.matrix import RequestWatch, differences, news, table
+from buildtool.requester.outcome import SEVERITY, ExitCode, RequestResult, worst
 from tests import messages
 from tests.support.inline import run
 

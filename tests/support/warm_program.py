@@ -19,7 +19,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 PROGRAMS = {
-    "startcompile": ("startcompile", "buildtool.programs.startcompile.main"),
+    "startcompile": (
+        "startcompile",
+        "buildtool.programs.startcompile.main",
+        "buildtool.programs.startcompile.errands",
+        "buildtool.configuration.settings",
+    ),
     "buildserver": ("buildserver", "buildtool.programs.buildserver.main"),
     "metaserver": ("metaserver", "buildtool.programs.metaserver.main"),
     "serving": (

@@ -22,15 +22,17 @@ from buildtool.adapters.control.calls import CALL_TIMEOUT, RemoteEndpoint, ask, 
 from buildtool.adapters.control.connection import Guarded
 from buildtool.adapters.network.in_turn import InTurn, Way
 from buildtool.adapters.network.violation_log import ViolationLog
-from buildtool.adapters.tls.contexts import CONTROL
-from buildtool.adapters.tls.words import OTHER_PROTOCOL, TLS_ERRORS, tls_words, way_in
+from buildtool.adapters.tls.words import CONTROL, OTHER_PROTOCOL, tls_errors, tls_words, way_in
 from buildtool.errors import BuildToolError, DecodeError, ProtocolMismatch, Unauthorised, Unavailable
 from buildtool.protocol import codec
-from buildtool.protocol.calls import CALLED, NEWS, OPERATOR, Calls
 from buildtool.protocol.hello import PROTOCOL_VERSION, Hello, hello_of
 from buildtool.protocol.messages import (
+    NEWS,
+    REQUESTER,
     AskExplain,
     AskHealth,
+    Calls,
+    Cancel,
     Follow,
     Ok,
     Refused,
@@ -38,23 +40,22 @@ from buildtool.protocol.messages import (
     Submit,
     SubmitTogether,
 )
-from buildtool.protocol.operator import AskFarmStatus
 
 GREETING_TIMEOUT = 10.0
 """Seconds that each of connecting, agreeing on Perspective Broker and saying hello may take."""
 
 _LONG = 900.0
 PATIENCE: Mapping[type[attrs.AttrsInstance], float] = {
-    **dict.fromkeys((Submit, SubmitTogether, AskExplain), _LONG),
-    **dict.fromkeys(OPERATOR.values(), _LONG),
-    AskFarmStatus: CALL_TIMEOUT,
+    **dict.fromkeys((Submit, SubmitTogether, AskExplain, Cancel), _LONG),
     AskHealth: GREETING_TIMEOUT,
 }
-"""Seconds that an answer may take, where that is not as usual.
+"""Seconds that an answer to a requester may take, where that is not as usual.
 
 The metaserver may have to mirror a large repository before it answers a submission, and to delete many files when an
 operator purges what a build server made in a year.
 """
+
+_REQUESTER = {message: name for name, message in REQUESTER.items()}
 
 _KEY = "or one that serves nobody without a key, by TLS: join it first"
 
@@ -136,8 +137,8 @@ class Session:
         Raises what it refused with, DecodeError, Unavailable.
         """
         asked = type(message)
-        most = PATIENCE.get(asked, CALL_TIMEOUT) if within is None else within
-        return await self.call(CALLED[asked], message, expected, *references, within=most)
+        name, most = _call_of(asked)
+        return await self.call(name, message, expected, *references, within=most if within is None else within)
 
     async def follow(self, message: Follow, moved: Callable[[RequestStatus], None]) -> RequestStatus:
         """Follow a Request: return its status, then send every change as long as the connection holds."""
@@ -155,6 +156,20 @@ class Session:
     def close(self) -> None:
         """End the connection when everything is written."""
         self.broker.leave("this side closed the connection")
+
+
+def _call_of(asked: type[attrs.AttrsInstance]) -> tuple[str, float]:
+    """Return what a message is called as, and how many seconds its answer may take.
+
+    What only an operator or a machine asks is loaded when it is asked first: whoever asks for builds does without it.
+    """
+    if asked in _REQUESTER:
+        return _REQUESTER[asked], PATIENCE.get(asked, CALL_TIMEOUT)
+    from buildtool.protocol.calls import CALLED, OPERATOR  # noqa: PLC0415 - a requester without them starts in half the time
+    from buildtool.protocol.operator import AskFarmStatus  # noqa: PLC0415 - the same
+
+    is_long = asked in OPERATOR.values() and asked is not AskFarmStatus
+    return CALLED[asked], _LONG if is_long else CALL_TIMEOUT
 
 
 async def greet(
@@ -201,7 +216,7 @@ async def _greeted(way: Way, hello: Hello, clock: IReactorTime, within: float) -
     except (Unavailable, DecodeError) as problem:
         why = broker.why or str(problem)
         broker.leave("this side gave up")
-        if isinstance(problem.__cause__, TLS_ERRORS):
+        if isinstance(problem.__cause__, tls_errors()):
             raise Unavailable(f"no connection with the metaserver at {where} by TLS: {problem}") from problem.__cause__
         raise Unavailable(f"what answers at {where} is not a metaserver, or not its control port: {why}") from problem
     except BaseException:
@@ -233,7 +248,7 @@ async def _speaking(broker: Guarded, way: Way, role: str, clock: IReactorTime, w
         await broker.ready.addTimeout(within, clock)
     except defer.TimeoutError as problem:
         raise Unavailable(f"it said nothing within {within:g} s, nor does a metaserver that hangs, {_KEY}") from problem
-    except TLS_ERRORS as problem:
+    except tls_errors() as problem:
         raise Unavailable(tls_words(problem, way.unbelieved)) from problem
     except error.ConnectionClosed as problem:
         if broker.meets_tls:

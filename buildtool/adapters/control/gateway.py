@@ -31,8 +31,8 @@ from buildtool.ports.metaserver import Handlers
 from buildtool.protocol import calls, codec
 from buildtool.protocol.calls import Calls
 from buildtool.protocol.hello import PROTOCOL_VERSION, SOFTWARE, Hello, hello_of
+from buildtool.protocol.limits import TOGETHER
 from buildtool.protocol.messages import (
-    TOGETHER,
     AskStatus,
     Follow,
     Goodbye,

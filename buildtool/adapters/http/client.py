@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
@@ -44,7 +43,8 @@ from zope.interface import implementer
 
 from buildtool.adapters.http.client_bodies import FileBody, SmallBody
 from buildtool.adapters.network.endpoints import machine_at
-from buildtool.adapters.tls.words import TLS_ERRORS, tls_words
+from buildtool.adapters.tls.contexts import OverTls
+from buildtool.adapters.tls.words import tls_errors, tls_words
 from buildtool.concurrency.backpressure import BodyReader, Connection, Source, StallWatch
 from buildtool.errors import (
     BadOffset,
@@ -127,9 +127,9 @@ class SiteEndpoints:
             return endpoint
         own = self._farm(host, uri.port) if self._farm is not None else None
         if own is not None:
-            return wrapClientTLS(own, endpoint)
+            return OverTls(own, endpoint)
         try:
-            return wrapClientTLS(BrowserLikePolicyForHTTPS().creatorForNetloc(uri.host, uri.port), endpoint)
+            return OverTls(BrowserLikePolicyForHTTPS().creatorForNetloc(uri.host, uri.port), endpoint)
         except (UnicodeError, ValueError) as error:
             raise Unavailable(f"there is no certificate for a name like {host}: give it one without _") from error
 
@@ -354,7 +354,7 @@ def _reason(error: BaseException) -> str:
     while reasons:
         error = reasons[0].value
         reasons = getattr(error, "reasons", None)
-    if isinstance(error, TLS_ERRORS):
+    if isinstance(error, tls_errors()):
         return tls_words(error)
     text = " ".join(str(error).split()).rstrip(".")
     return text[:200] or type(error).__name__

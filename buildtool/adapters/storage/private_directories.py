@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
+
+from buildtool.errors import UsageError
 
 OTHERS = 0o077
 """Everything that anybody else may do."""
 
 OTHERS_WRITE = 0o022
+
+
+def people_directory() -> Path:
+    """Return where the keys are that this account has at metaservers, a directory for each. Raises UsageError."""
+    try:
+        top = os.environ.get("XDG_CONFIG_HOME", "") or Path.home() / ".config"
+    except RuntimeError as error:
+        raise UsageError("this account has no home directory to keep a key in: set $XDG_CONFIG_HOME") from error
+    return Path(top) / "buildtool" / "metaservers"
+
+
+def own_keys() -> list[Path]:
+    """Return the directories of the keys that this account has, none where it never joined a farm."""
+    try:
+        return sorted(people_directory().iterdir())
+    except (OSError, UsageError):
+        return []
 
 
 def make_private(directories: Iterable[Path]) -> list[str]:

@@ -28,7 +28,8 @@ from buildtool.adapters.tls.certificates import (
     read_key,
     read_pem,
 )
-from buildtool.adapters.tls.contexts import CONTROL, KNOWS_FARM, KNOWS_NOBODY
+from buildtool.adapters.tls.contexts import KNOWS_FARM, KNOWS_NOBODY
+from buildtool.adapters.tls.words import CONTROL
 from buildtool.errors import ConfigurationError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
 

@@ -9,22 +9,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from attrs import define, field, frozen
 from cryptography import x509
 from OpenSSL import SSL, crypto
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
-from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
+    IProtocol,
+    IProtocolFactory,
+    IStreamClientEndpoint,
+)
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from buildtool.adapters.tls.certificates import Identified, ShownKey, key_id, life_of
-from buildtool.adapters.tls.words import WrongTime, time_words
+from buildtool.adapters.tls.words import CONTROL, time_words
 from buildtool.errors import InternalError
 from buildtool.model.addresses import is_address
-
-CONTROL = b"buildtool/3"
-"""The name of Perspective Broker as we speak it, for ALPN (RFC 7301)."""
 
 ANY_HTTP = b"http/1.1"
 """The name of HTTP; a peer that names nothing speaks it too."""
@@ -47,6 +51,14 @@ NOT_YET_VALID, EXPIRED = 9, 10
 
 _OPTIONS = SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE | SSL.OP_NO_TICKET
 """No session is resumed: each connection shows its certificate anew, so that a revoked key is always noticed."""
+
+
+class WrongTime(SSL.Error):
+    """A certificate's time has not come, or is over, by this machine's clock. The message says so in words."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__([("", "", words)])  # Twisted reads OpenSSL's errors as triples
+        self.words = words
 
 
 class UnknownProtocol(SSL.Error):
@@ -229,3 +241,22 @@ def _show(
     context.use_privatekey(key)
     for one in chain:
         context.add_extra_chain_cert(one)
+
+
+@implementer(IStreamClientEndpoint)
+@frozen
+class OverTls:
+    """An endpoint of which each connection speaks TLS as ``tls`` says.
+
+    Twisted's own wrapper is of no use where its endpoints were loaded without OpenSSL, as by a requester.
+    """
+
+    tls: IOpenSSLClientConnectionCreator
+    endpoint: IStreamClientEndpoint
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Return a Deferred of the protocol that is connected."""
+        over = TLSMemoryBIOFactory(self.tls, True, protocolFactory)
+        connecting: Deferred[Any] = self.endpoint.connect(over)
+        inner: Deferred[IProtocol] = connecting.addCallback(lambda made: made.wrappedProtocol)
+        return inner

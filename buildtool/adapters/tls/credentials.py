@@ -35,7 +35,8 @@ from buildtool.adapters.tls.certificates import (
     read_certificate,
     read_key,
 )
-from buildtool.adapters.tls.contexts import CONTROL, ClientTls
+from buildtool.adapters.tls.contexts import ClientTls
+from buildtool.adapters.tls.words import CONTROL
 from buildtool.errors import ConfigurationError, DecodeError
 from buildtool.protocol import enrolment
 

@@ -16,7 +16,6 @@ from cryptography import x509
 from OpenSSL import SSL, crypto
 from twisted.internet import defer, error
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import (
     IHandshakeListener,
     IOpenSSLClientConnectionCreator,
@@ -29,7 +28,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from buildtool.adapters.tls.certificates import key_id
-from buildtool.adapters.tls.contexts import CONTROL, named_connection
+from buildtool.adapters.tls.contexts import OverTls, named_connection
+from buildtool.adapters.tls.words import CONTROL
 from buildtool.errors import Unauthorised, Unavailable
 
 WITHIN = 10.0
@@ -111,7 +111,7 @@ async def chain_at(
     """
     looks = _Looks()
     try:
-        await wrapClientTLS(_BelievesAnything(host), endpoint).connect(Factory.forProtocol(lambda: looks))
+        await OverTls(_BelievesAnything(host), endpoint).connect(Factory.forProtocol(lambda: looks))
         chain = await looks.shown.addTimeout(WITHIN, clock)
         looks.ended.addTimeout(LEAVING, clock).addErrback(lambda _late: looks.transport.abortConnection())
         await looks.ended

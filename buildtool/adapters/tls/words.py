@@ -5,14 +5,13 @@ Tested by tests/adapters/tls/test_one_port.py.
 
 from __future__ import annotations
 
-from OpenSSL import SSL
-from service_identity import VerificationError
+import sys
 
 from buildtool.model.principal import PrincipalRole
 from buildtool.model.text import duration_words, moment_words
 
-TLS_ERRORS = (SSL.Error, VerificationError)
-"""With which a connection by TLS ends that was not made."""
+CONTROL = b"buildtool/3"
+"""The name of Perspective Broker as we speak it, for ALPN (RFC 7301)."""
 
 ALERT_RECORD = 21
 """The first byte of a record of TLS that says what is wrong (RFC 8446, section 5.1); the version follows, from 3 on."""
@@ -49,19 +48,22 @@ _WORDS = (
 """What is in OpenSSL's reason, and what it means."""
 
 
-class WrongTime(SSL.Error):
-    """A certificate's time has not come, or is over, by this machine's clock. The message says so in words."""
+def tls_errors() -> tuple[type[Exception], ...]:
+    """Return the errors with which a connection by TLS ends that was not made; none before anything has spoken TLS."""
+    if sys.modules.get("OpenSSL") is None:
+        return ()
+    from OpenSSL import SSL  # noqa: PLC0415 - only what speaks TLS pays for loading it
+    from service_identity import VerificationError  # noqa: PLC0415 - the same
 
-    def __init__(self, words: str) -> None:
-        super().__init__([("", "", words)])  # Twisted reads OpenSSL's errors as triples
-        self.words = words
+    return SSL.Error, VerificationError
 
 
 def tls_words(error: Exception, unbelieved: str = "") -> str:
     """Return why a connection by TLS ended; ``unbelieved`` is said of a certificate that is not believed, if it is."""
-    if isinstance(error, WrongTime):
-        return error.words
-    if isinstance(error, VerificationError):
+    said = getattr(error, "words", "")  # of a WrongTime
+    if said:
+        return str(said)
+    if type(error).__module__.startswith("service_identity"):
         return "its certificate is not for the host that was said here"
     reasons = " ".join(str(one[-1]) for one in error.args[0]) if error.args and isinstance(error.args[0], list) else ""
     for part, words in _WORDS:

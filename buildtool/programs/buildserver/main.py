@@ -48,20 +48,12 @@ from buildtool.programs.buildserver.options import OPTIONS
 from buildtool.programs.buildserver.owner_file import load_owner_file, write_samples
 from buildtool.programs.buildserver.show_info import as_json, as_text
 from buildtool.programs.buildserver.starting import Start
+from buildtool.programs.common.ending import EXIT_CODES, EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE, refuse, with_command
 from buildtool.programs.common.joining import FarmEndpoint, join, renewal, said_join_line
 from buildtool.programs.common.output import say
-from buildtool.programs.common.program import (
-    EXIT_CODES,
-    EXIT_OK,
-    EXIT_REFUSED,
-    EXIT_UNAVAILABLE,
-    StopRequest,
-    refuse,
-    run,
-)
+from buildtool.programs.common.program import StopRequest, run
 from buildtool.programs.common.reaching import Reach, joined_addresses, reach
 from buildtool.programs.common.subcommands import Subcommand, Subcommands
-from buildtool.programs.common.updating import with_command
 from buildtool.programs.doctors.buildserver import doctor, install_words
 from buildtool.protocol.messages import Register
 

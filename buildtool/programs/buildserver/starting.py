@@ -23,7 +23,7 @@ from buildtool.programs.buildserver.options import completed
 from buildtool.programs.buildserver.owner_file import FILE, OwnerFile, load_info, load_owner_file
 from buildtool.programs.buildserver.platforms import survey_platforms
 from buildtool.programs.buildserver.secret_files import secret_values
-from buildtool.programs.common.program import software
+from buildtool.programs.common.ending import software
 from buildtool.programs.common.reaching import joined_addresses
 from buildtool.project.definition import tools_named
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from attrs import define, field, frozen
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, DeferredLock
-from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
     IProtocol,
@@ -30,8 +29,9 @@ from zope.interface import implementer
 
 from buildtool.adapters.control.client import Session, greet
 from buildtool.adapters.network.endpoints import machine_at
+from buildtool.adapters.storage.private_directories import own_keys, people_directory
 from buildtool.adapters.tls.certificates import Identified
-from buildtool.adapters.tls.contexts import ANY_HTTP, ClientTls
+from buildtool.adapters.tls.contexts import ANY_HTTP, ClientTls, OverTls
 from buildtool.adapters.tls.credentials import CredentialStore, OwnIdentity
 from buildtool.adapters.tls.pinning import pinned_authority
 from buildtool.adapters.tls.signer import request_text
@@ -90,15 +90,7 @@ def read_line(text: str) -> JoinLine:
 
 def store_for(address: tuple[str, int]) -> CredentialStore:
     """Return where a person's key for a metaserver is kept, below ``$XDG_CONFIG_HOME``. Raises UsageError."""
-    return CredentialStore(_people() / f"{address[0].replace(':', '_').replace('%', '_')}_{address[1]}")
-
-
-def _people() -> Path:
-    try:
-        top = os.environ.get("XDG_CONFIG_HOME", "") or Path.home() / ".config"
-    except RuntimeError as error:
-        raise UsageError("this account has no home directory to keep a key in: set $XDG_CONFIG_HOME") from error
-    return Path(top) / "buildtool" / "metaservers"
+    return CredentialStore(people_directory() / f"{address[0].replace(':', '_').replace('%', '_')}_{address[1]}")
 
 
 async def farm_at(reactor: ReactorBase, addresses: Collection[tuple[str, int]]) -> FarmEndpoint | None:
@@ -107,11 +99,7 @@ async def farm_at(reactor: ReactorBase, addresses: Collection[tuple[str, int]]) 
     None is for a stranger.
     Raises ConfigurationError.
     """
-    try:
-        places = sorted(_people().iterdir())
-    except (OSError, UsageError):
-        return None
-    for place in places:
+    for place in own_keys():
         store = CredentialStore(place)
         own = store.load()
         if own is not None and not set(addresses).isdisjoint(own.addresses):
@@ -178,7 +166,7 @@ async def renew(reactor: ReactorBase, store: CredentialStore, own: OwnIdentity) 
 async def _greeted(
     endpoint: IStreamClientEndpoint, where: str, role: PrincipalRole, tls: ClientTls, timers: IReactorTime
 ) -> Session:
-    return await greet(wrapClientTLS(tls, endpoint), where, role.value, timers)
+    return await greet(OverTls(tls, endpoint), where, role.value, timers)
 
 
 @define(eq=False)
@@ -292,7 +280,7 @@ class FarmEndpoint:
         except Unavailable:
             if self._now() >= self.own.identified.ends():
                 raise
-        connecting: Deferred[IProtocol] = wrapClientTLS(tls(self.own.identified), endpoint).connect(factory)
+        connecting: Deferred[IProtocol] = OverTls(tls(self.own.identified), endpoint).connect(factory)
         made = await connecting
         self._refused = self.logs_in  # until ``let_in``
         return made

@@ -1,4 +1,4 @@
-"""What all programs share: their command line, one line per event on stderr, and running until told to stop."""
+"""What all programs share: one line per event on stderr, and running until told to stop."""
 
 from __future__ import annotations
 
@@ -18,35 +18,12 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from buildtool import __version__
 from buildtool.concurrency.signal import Signal
-from buildtool.errors import (
-    BuildToolError,
-    ConfigurationError,
-    NoContact,
-    NotRunning,
-    OutputUnread,
-    ProtocolMismatch,
-    UsageError,
-)
+from buildtool.errors import BuildToolError
 from buildtool.model.text import one_line
+from buildtool.programs.common.ending import EXIT_FAILED, EXIT_SIGNAL, refuse
 from buildtool.programs.common.log_rates import LineRates
 from buildtool.programs.common.output import complain, put
-
-EXIT_OK = 0
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_UNAVAILABLE = 7
-EXIT_REFUSED = 8
-EXIT_UNREAD = 141
-
-EXIT_CODES = {
-    EXIT_OK: "all went well",
-    EXIT_FAILED: "something failed (such as a port that is taken); the last line says what",
-    EXIT_USAGE: "the command line or the configuration is wrong",
-    EXIT_UNREAD: "nobody read what was printed to its end, as with | head -1",
-}
-"""What ``--help`` of a server says; ``exit_code`` chooses among them. The numbers mean the same in startcompile.py."""
 
 SAME_SIGNAL = 1.0
 """Seconds in which a second signal is the first once more: ``timeout``, terminals and supervisors signal twice."""
@@ -58,30 +35,6 @@ SUM_UP_EVERY = 30.0
 """Seconds between two looks whether lines were left out of the log."""
 
 _FRAMES = 12
-_EXIT_SIGNAL = 128
-
-
-def software() -> str:
-    """Return the name and version of this software."""
-    return f"buildtool {__version__}"
-
-
-def exit_code(error: BuildToolError) -> int:
-    """Return the exit code for an error that ends a program."""
-    if isinstance(error, OutputUnread):
-        return EXIT_UNREAD
-    if isinstance(error, UsageError | ConfigurationError):
-        return EXIT_USAGE
-    if isinstance(error, NoContact | NotRunning):
-        return EXIT_UNAVAILABLE
-    return EXIT_REFUSED if isinstance(error, ProtocolMismatch) else EXIT_FAILED
-
-
-def refuse(program: str, error: BuildToolError) -> int:
-    """Print on stderr, in one line, why a program ends, and return its exit code."""
-    if not isinstance(error, OutputUnread):
-        complain(f"{program}: {one_line(str(error))}")
-    return exit_code(error)
 
 
 # --- logging --------------------------------------------------------------------------------------------
@@ -172,20 +125,6 @@ class StopRequest:
         return self.reason
 
 
-def whole(program: str, act: Callable[[], int]) -> int:
-    """Run what a program does before and besides its life in the reactor, and return the exit code, whatever happens.
-
-    What is wrong is said in one line. Raises SystemExit where argparse does.
-    """
-    try:
-        return act()
-    except BuildToolError as error:
-        return refuse(program, error)
-    except KeyboardInterrupt:
-        complain(f"{program}: broken off")
-        return _EXIT_SIGNAL + signal.SIGINT
-
-
 Main = Callable[[ReactorBase, StopRequest], Coroutine[Any, Any, int]]
 """A program: given the reactor and its StopRequest, it returns its exit code, or raises a BuildToolError."""
 
@@ -238,7 +177,7 @@ class _Program:
             self.code = refuse(self._name, error)
         except CancelledError:
             complain(f"{self._name}: broken off")
-            self.code = _EXIT_SIGNAL + signal.SIGTERM
+            self.code = EXIT_SIGNAL + signal.SIGTERM
         except Exception:  # noqa: BLE001 - a defect: told in one line, with the places to look at
             event = {"log_failure": Failure(), "log_level": LogLevel.critical, "log_time": time.time()}
             complain(event_line({**event, "log_format": f"a defect of {self._name}"}).removesuffix("\n"))

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 from twisted.internet.base import ReactorBase
-from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
 
 from buildtool.adapters.network.endpoints import CONNECTING, machine_at
 from buildtool.adapters.network.in_turn import InTurn, Way
-from buildtool.adapters.tls.by_endpoint import believes_farm, keyed_tls_to, mistrust_words, tls_to
-from buildtool.adapters.tls.contexts import ANY_HTTP
-from buildtool.adapters.tls.credentials import OwnIdentity
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, Speech
-from buildtool.programs.common.joining import FarmEndpoint
+
+if TYPE_CHECKING:
+    from buildtool.adapters.tls.credentials import OwnIdentity
+    from buildtool.programs.common.joining import FarmEndpoint
 
 
 @frozen
@@ -54,6 +54,9 @@ def reach(reactor: ReactorBase, addresses: Sequence[MetaserverAddress], farm: Fa
     for one in addresses:
         ways.append(way_to(reactor, one, farm))
         if one.is_endpoint and one.speech is Speech.TLS and not _joined(one, farm):
+            from buildtool.adapters.tls.by_endpoint import tls_to
+            from buildtool.adapters.tls.contexts import ANY_HTTP
+
             transfers[one.host] = tls_to(one, ANY_HTTP)
     return Reach(InTurn(tuple(ways)), farm, transfers, frozenset(one.host for one in addresses if _joined(one, farm)))
 
@@ -71,13 +74,17 @@ def machine_of(reactor: ReactorBase, address: MetaserverAddress) -> IStreamClien
 def way_to(reactor: ReactorBase, address: MetaserverAddress, farm: FarmEndpoint | None) -> Way:
     """Return the way to one address, by TLS where that was said or joined. Raises ConfigurationError."""
     machine = machine_of(reactor, address)
-    if farm is not None and _joined(address, farm):
+    joined = _joined(address, farm)
+    if not joined and address.speech is not Speech.TLS:
+        return Way(address.where, machine)
+    from buildtool.adapters.tls.by_endpoint import believes_farm, keyed_tls_to, mistrust_words, tls_to
+    from buildtool.adapters.tls.contexts import OverTls
+
+    if farm is not None and joined:
         if not believes_farm(address):  # what it names is for who has not joined, and would say less than the key
             return Way(address.where, farm.with_key(machine, address.host))
         return Way(address.where, farm.with_key(machine, address.host, keyed_tls_to(address)), mistrust_words(address))
-    if address.speech is Speech.TLS:
-        return Way(address.where, wrapClientTLS(tls_to(address), machine), mistrust_words(address))
-    return Way(address.where, machine)
+    return Way(address.where, OverTls(tls_to(address), machine), mistrust_words(address))
 
 
 def _joined(address: MetaserverAddress, farm: FarmEndpoint | None) -> bool:

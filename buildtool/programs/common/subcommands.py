@@ -20,8 +20,8 @@ from buildtool.errors import UsageError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, read_addresses
 from buildtool.model.properties import nearest
 from buildtool.model.text import one_line
+from buildtool.programs.common.ending import software, whole
 from buildtool.programs.common.output import complain, say
-from buildtool.programs.common.program import software, whole
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite

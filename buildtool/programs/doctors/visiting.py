@@ -40,11 +40,10 @@ from buildtool.model.checkup.connection import (
 from buildtool.model.checkup.machine import INSTALLERS, judge_disk
 from buildtool.model.checkup.verdicts import CheckResult, CheckVerdict, as_lines, as_object, is_well, problem
 from buildtool.ports.common import Executor
+from buildtool.programs.common.ending import EXIT_FAILED, EXIT_OK, update_command, with_command
 from buildtool.programs.common.joining import FarmEndpoint
 from buildtool.programs.common.output import say
-from buildtool.programs.common.program import EXIT_FAILED, EXIT_OK
 from buildtool.programs.common.reaching import reach
-from buildtool.programs.common.updating import update_command, with_command
 from buildtool.protocol.hello import PROTOCOL_VERSION
 
 MIB = 1024 * 1024

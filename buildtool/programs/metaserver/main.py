@@ -21,9 +21,10 @@ from buildtool.configuration.description import as_object, describe
 from buildtool.configuration.file import find_config
 from buildtool.configuration.settings import Settings, check_projects, load_settings
 from buildtool.model.properties import TOOLS, nearest
+from buildtool.programs.common.ending import EXIT_FAILED, EXIT_OK
 from buildtool.programs.common.launch import loading
 from buildtool.programs.common.output import say, say_line
-from buildtool.programs.common.program import EXIT_FAILED, EXIT_OK, StopRequest, run
+from buildtool.programs.common.program import StopRequest, run
 from buildtool.programs.common.shutdown import last_resort
 from buildtool.programs.common.subcommands import Subcommand, Subcommands, switch
 from buildtool.programs.metaserver import offline_commands, operator_commands

@@ -20,8 +20,8 @@ from buildtool.adapters.tls.authority import KEYS, copy_authorities
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import StorageUnavailable, UsageError
 from buildtool.model.text import printable, size_words
+from buildtool.programs.common.ending import EXIT_CODES, EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE
 from buildtool.programs.common.output import complain, say
-from buildtool.programs.common.program import EXIT_CODES, EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE
 from buildtool.programs.common.subcommands import How, Subcommand, switch, valued
 
 if TYPE_CHECKING:

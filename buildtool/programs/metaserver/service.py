@@ -31,7 +31,8 @@ from buildtool.adapters.sql.outbox_store import SqlOutboxStore
 from buildtool.adapters.sql.page_queries import SqlPages
 from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.adapters.storage.directory_lock import DATABASE
-from buildtool.adapters.tls.contexts import ANY_HTTP, CONTROL
+from buildtool.adapters.tls.contexts import ANY_HTTP
+from buildtool.adapters.tls.words import CONTROL
 from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.configuration.port_settings import Part

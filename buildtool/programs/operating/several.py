@@ -5,30 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
 from attrs import AttrsInstance, asdict, evolve
 
 from buildtool.errors import UsageError
-from buildtool.model.addresses import valid_address
 from buildtool.model.text import printable
 from buildtool.programs.common.output import say
-from buildtool.programs.common.subcommands import How, Several, switch, valued
 from buildtool.protocol.operator import AbortSeveral, CancelSeveral, SeveralEnded
 
 T = TypeVar("T", bound=AttrsInstance)
-
-CHOOSING: Mapping[str, How] = {
-    "--project": valued("of this project only; may be repeated", "NAME", action=Several),
-    "--platform": valued("of this platform only, such as ppc or linux-ppc; may be repeated", "NAME", action=Several),
-    "--person": valued(
-        "of whoever has this e-mail address only; may be repeated", "ADDRESS", valid_address, action=Several
-    ),
-    "--yes": switch("end them without asking, as where nobody is at a terminal"),
-    "--dry-run": switch("say how many there are, and end nothing"),
-}
-"""The options of what ends many things at once."""
 
 
 class Asks(Protocol):
@@ -56,14 +43,6 @@ def chosen(kind: type[AbortSeveral | CancelSeveral], said: argparse.Namespace, o
             "nobody is at a terminal who could be asked whether to end them: say --yes, or --dry-run to see how many"
         )
     return message
-
-
-def check_alone(said: argparse.Namespace, one: str) -> None:
-    """Raise UsageError where one thing is named, and many as well."""
-    several = isinstance(said.project, tuple)  # else it says whose configuration is meant, as everywhere
-    for flag, value in (("--project", several), ("--platform", said.platform), ("--person", said.person)):
-        if value:
-            raise UsageError(f"{one} names one thing and {flag} many: choose one")
 
 
 async def end_several(

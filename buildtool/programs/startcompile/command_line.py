@@ -14,11 +14,10 @@ import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from attrs import field, frozen
 
-from buildtool.configuration.settings import Settings
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, addresses_meant
 from buildtool.model.addresses import valid_address
@@ -26,11 +25,14 @@ from buildtool.model.matching.requiring import platform_required
 from buildtool.model.options import Kind, Option
 from buildtool.model.platforms import Value
 from buildtool.model.project_options import TOOL_OPTIONS
-from buildtool.programs.common.program import software
+from buildtool.programs.common.ending import software
 from buildtool.programs.common.subcommands import TARGET, CommandParser, Subcommand, Subcommands
 from buildtool.programs.startcompile.flags import EVERYWHERE, project_flags
-from buildtool.project.definition import Project
-from buildtool.protocol.messages import TOGETHER
+from buildtool.protocol.limits import TOGETHER
+
+if TYPE_CHECKING:
+    from buildtool.configuration.settings import Settings
+    from buildtool.project.definition import Project
 
 T = TypeVar("T")
 

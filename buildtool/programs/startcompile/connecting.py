@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from attrs import define
 from twisted.internet import error
-from twisted.internet.base import ReactorBase
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.task import deferLater
 
 from buildtool.adapters.control.client import Session, connect_requester
 from buildtool.adapters.network.in_turn import InTurn
+from buildtool.adapters.storage.private_directories import own_keys
 from buildtool.errors import (
     NOTHING_ACCEPTED,
     BuildToolError,
@@ -24,14 +24,15 @@ from buildtool.errors import (
     UnknownProject,
     UsageError,
 )
-from buildtool.model.access.join_line import JoinLine
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
-from buildtool.model.addresses import at_port
-from buildtool.programs.common.joining import PEOPLE, FarmEndpoint, farm_at, join, store_for
-from buildtool.programs.common.output import complain, say, say_line
+from buildtool.programs.common.output import complain
 from buildtool.programs.common.reaching import joined_addresses
 from buildtool.programs.startcompile.command_line import Arguments
-from buildtool.requester.outcome import ExitCode
+
+if TYPE_CHECKING:
+    from twisted.internet.base import ReactorBase
+
+    from buildtool.programs.common.joining import FarmEndpoint
 
 STARTING = 5.0
 """Seconds for which a metaserver is waited for that does not listen, but may be starting."""
@@ -77,6 +78,10 @@ async def addressed(reactor: ReactorBase, said: Arguments) -> tuple[tuple[Metase
     Raises what ``farm_at`` does.
     """
     addresses = said.addresses
+    if not own_keys():
+        return addresses, None
+    from buildtool.programs.common.joining import farm_at
+
     farm = await farm_at(reactor, {(one.host, one.port) for one in addresses})
     if farm is not None and not said.chosen:
         known = {(one.host, one.port) for one in addresses}
@@ -89,23 +94,6 @@ def check_addressee(said: Arguments, farm: FarmEndpoint | None) -> None:
     has_key = farm is not None or any(one.certificate for one in said.addresses)
     if said.mails and not said.asked[0].email and not has_key:
         raise UsageError("say who is told: an e-mail address (--help shows an example), or join, and your key has one")
-
-
-async def joined(reactor: ReactorBase, line: JoinLine, said: Arguments) -> int:
-    """Join a farm, and print as who, and how to ask there where the configuration names another metaserver.
-
-    Raises what ``join`` does.
-    """
-    store = store_for(line.addresses[0])
-    own = await join(reactor, line, store, PEOPLE)
-    told = {"name": own.name, "role": own.role, "metaserver": line.where, "key": str(store.directory)}
-    words = f"joined {line.where} as {own.name}; your key is in {store.directory}"
-    if {(one.host, one.port) for one in said.addresses}.isdisjoint(line.addresses):
-        place = f"tls:{at_port(*line.addresses[0])}"
-        other = f"{said.settings.path} names another metaserver"
-        words += f"; {other}, so say --host {place}, or set BUILDTOOL_HOST to that"
-    say(json.dumps(told)) if said.json else say_line(words)
-    return int(ExitCode.OK)
 
 
 def as_answered(error: BuildToolError, where: str, checked: Sequence[str] = ()) -> BuildToolError:

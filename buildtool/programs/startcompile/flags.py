@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from buildtool.errors import ConfigurationError
 from buildtool.model.options import Kind, Option, written
 from buildtool.model.project_options import TOOL_OPTIONS
 from buildtool.programs.common.subcommands import COMMON, REACHING, How, switch, valued
-from buildtool.project.definition import Project
+
+if TYPE_CHECKING:
+    from buildtool.project.definition import Project
 
 _METAVAR_LIMIT = 45
 

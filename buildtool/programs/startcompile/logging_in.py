@@ -19,16 +19,15 @@ from typing import TypeVar
 
 from attrs import evolve, field, frozen
 from twisted.internet.base import ReactorBase
-from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import IReactorTime
 
 from buildtool.adapters.control.client import greet
 from buildtool.adapters.network.in_turn import InTurn
 from buildtool.adapters.tls.certificates import key_id
-from buildtool.adapters.tls.contexts import ClientTls
+from buildtool.adapters.tls.contexts import ClientTls, OverTls
 from buildtool.adapters.tls.credentials import CredentialStore, OwnIdentity
 from buildtool.adapters.tls.pinning import chain_at, pinned_authority
-from buildtool.adapters.tls.words import TLS_ERRORS
+from buildtool.adapters.tls.words import tls_errors
 from buildtool.errors import Unauthorised, Unavailable, UsageError
 from buildtool.model.access.confirmation import proof_of, read_code
 from buildtool.model.access.join_line import JoinLine
@@ -41,6 +40,7 @@ from buildtool.programs.common.joining import PEOPLE, farm_at, join, renew, stor
 from buildtool.programs.common.output import complain, say, say_line
 from buildtool.programs.common.reaching import machine_of, way_to
 from buildtool.programs.operating.terminal import typed
+from buildtool.programs.startcompile.command_line import Arguments
 from buildtool.protocol.enrolment import AskCode, CodeMailed, Leave
 from buildtool.protocol.messages import Ok
 from buildtool.requester.outcome import ExitCode
@@ -99,7 +99,7 @@ class Login:
     async def _asked(self, reactor: ReactorBase, pin: str, address: MetaserverAddress) -> CodeMailed:
         machine, timers = machine_of(reactor, address), IReactorTime(reactor)
         authority = await pinned_authority(machine, address.where, pin, timers, address.host)
-        secured = wrapClientTLS(ClientTls([authority], name=address.host), machine)
+        secured = OverTls(ClientTls([authority], name=address.host), machine)
         session = await greet(secured, address.where, PrincipalRole.JOINING.value, timers)
         try:
             return await session.ask(AskCode(self.email), CodeMailed)
@@ -148,7 +148,7 @@ async def believed_authority(reactor: ReactorBase, address: MetaserverAddress) -
         way = way_to(reactor, evolve(address, speech=Speech.TLS), None)
         session = await greet(InTurn((way,)), where, PrincipalRole.JOINING.value, timers)
     except Unavailable as error:
-        if address.trust_roots or not isinstance(error.__cause__, TLS_ERRORS):
+        if address.trust_roots or not isinstance(error.__cause__, tls_errors()):
             raise
     else:
         session.close()
@@ -228,7 +228,7 @@ async def _leave(reactor: ReactorBase, own: OwnIdentity, store: CredentialStore,
     """Revoke the own key. The connection ends with it, so that the answer may be lost: then it is asked for again."""
     timers = IReactorTime(reactor)
     try:
-        secured = wrapClientTLS(own.tls(any_time=True, host=address.host), machine_of(reactor, address))
+        secured = OverTls(own.tls(any_time=True, host=address.host), machine_of(reactor, address))
         session = await greet(secured, address.where, PrincipalRole.RENEWING.value, timers)
         try:
             await session.ask(Leave(), Ok)
@@ -239,3 +239,20 @@ async def _leave(reactor: ReactorBase, own: OwnIdentity, store: CredentialStore,
             session.close()
     except Unauthorised:
         return  # it is revoked already
+
+
+async def joined(reactor: ReactorBase, line: JoinLine, said: Arguments) -> int:
+    """Join a farm, and print as who, and how to ask there where the configuration names another metaserver.
+
+    Raises what ``join`` does.
+    """
+    store = store_for(line.addresses[0])
+    own = await join(reactor, line, store, PEOPLE)
+    told = {"name": own.name, "role": own.role, "metaserver": line.where, "key": str(store.directory)}
+    words = f"joined {line.where} as {own.name}; your key is in {store.directory}"
+    if {(one.host, one.port) for one in said.addresses}.isdisjoint(line.addresses):
+        place = f"tls:{at_port(*line.addresses[0])}"
+        other = f"{said.settings.path} names another metaserver"
+        words += f"; {other}, so say --host {place}, or set BUILDTOOL_HOST to that"
+    say(json.dumps(told)) if said.json else say_line(words)
+    return int(ExitCode.OK)

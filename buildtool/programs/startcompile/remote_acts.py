@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from attrs import AttrsInstance, frozen
-from twisted.internet.base import ReactorBase
+from attrs import frozen
 
-from buildtool.adapters.control.client import Session
-from buildtool.programs.common.program import EXIT_OK
+from buildtool.programs.common.ending import EXIT_OK
 from buildtool.programs.common.subcommands import Subcommand
-from buildtool.programs.metaserver.operator_commands import ACTS, OPTIONS, Acting
+from buildtool.programs.metaserver.operator_commands import ACTS, OPTIONS
 from buildtool.programs.operating import token_commands
 from buildtool.programs.startcompile.command_line import Arguments
+
+if TYPE_CHECKING:
+    from twisted.internet.base import ReactorBase
+
+    from buildtool.adapters.control.client import Session
+    from buildtool.programs.operating.acts import OperatorAct
 
 PROGRAM = "startcompile.py"
 
@@ -42,14 +46,13 @@ REMOTE_OPTIONS = {
 class RemoteAct:
     """One act that is asked for, and answered in lines or as JSON."""
 
-    acting: Acting
-    message: AttrsInstance
+    act: OperatorAct
 
     async def done(self, connect: Callable[[], Awaitable[Session]], said: Arguments, reactor: ReactorBase) -> int:
         """Ask for it, print the answer, and return the exit code. Raises BuildToolError for what was refused."""
         there = await connect()
         try:
-            await self.acting.done(there, self.message, said.flags, reactor)
+            await self.act.done(there, said.flags, reactor)
         finally:
             there.close()
         return EXIT_OK
@@ -57,9 +60,10 @@ class RemoteAct:
 
 def act(name: str, said: Arguments) -> RemoteAct:
     """Return the act of this name that a command line says. Raises UsageError."""
-    acting = next(one for one in REMOTE if one.name == name)
+    from buildtool.programs.operating.acts import OperatorAct
+
     said.flags.target = said.target
-    return RemoteAct(acting, acting.make(said.flags))
+    return RemoteAct(OperatorAct.of(name, said.flags))
 
 
 def options_of(name: str) -> tuple[str, ...]:

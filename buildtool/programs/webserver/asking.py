@@ -18,9 +18,9 @@ from buildtool.errors import Unauthorised, UsageError
 from buildtool.model.access.join_line import JoinLine
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, addresses_meant
 from buildtool.model.principal import PrincipalRole
+from buildtool.programs.common.ending import EXIT_OK
 from buildtool.programs.common.joining import FarmEndpoint, farm_at, join, store_for
 from buildtool.programs.common.output import say, say_line
-from buildtool.programs.common.program import EXIT_OK
 from buildtool.programs.common.reaching import reach
 
 PAGES = PrincipalRole.PAGES.value

@@ -21,11 +21,12 @@ from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import UsageError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, read_addresses
 from buildtool.model.addresses import at_port
+from buildtool.programs.common.ending import EXIT_CODES, EXIT_OK
 from buildtool.programs.common.farm_tls import LOOK_EVERY, FarmTls, kept_certificates
 from buildtool.programs.common.joining import renewal, said_join_line
 from buildtool.programs.common.listening import listen
 from buildtool.programs.common.output import say
-from buildtool.programs.common.program import EXIT_CODES, EXIT_OK, StopRequest, run
+from buildtool.programs.common.program import StopRequest, run
 from buildtool.programs.common.subcommands import REACHING, Several, Subcommand, Subcommands, number, valued
 from buildtool.programs.common.visitors import HttpVisitors
 from buildtool.programs.webserver.asking import addresses_said, joined, questions_to

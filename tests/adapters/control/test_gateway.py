@@ -53,8 +53,8 @@ from buildtool.ports.metaserver import ConnectionEnded
 from buildtool.protocol import codec
 from buildtool.protocol.calls import REQUESTER
 from buildtool.protocol.hello import PROTOCOL_VERSION, Hello
+from buildtool.protocol.limits import TOGETHER
 from buildtool.protocol.messages import (
-    TOGETHER,
     AbortOrder,
     Accepted,
     AskStatus,

@@ -30,12 +30,13 @@ from buildtool.adapters.tls.certificates import (
     new_key,
     read_certificate,
 )
-from buildtool.adapters.tls.contexts import CONTROL, ClientTls, ServerTls
+from buildtool.adapters.tls.contexts import ClientTls, ServerTls
 from buildtool.adapters.tls.credentials import CredentialStore, OwnIdentity
 from buildtool.adapters.tls.one_port import OnePort, listening
 from buildtool.adapters.tls.peers import KeyHolders
 from buildtool.adapters.tls.pinning import pinned_authority
 from buildtool.adapters.tls.signer import FarmSigner, request_text
+from buildtool.adapters.tls.words import CONTROL
 from buildtool.errors import NotFound, StorageUnavailable, Unauthorised, Unavailable, UsageError
 from buildtool.metaserver.accounts import AccountService, open_accounts
 from buildtool.model.access.join_line import JoinLine, read_join_line

@@ -27,10 +27,10 @@ from buildtool.adapters.tls.certificates import (
     new_key,
     server_certificate,
 )
-from buildtool.adapters.tls.contexts import ANY_HTTP, CONTROL, ServerTls
+from buildtool.adapters.tls.contexts import ANY_HTTP, ServerTls
 from buildtool.adapters.tls.one_port import OnePort, listening
 from buildtool.adapters.tls.own_certificate import OwnCertificate
-from buildtool.adapters.tls.words import TLS_ERRORS, tls_words
+from buildtool.adapters.tls.words import CONTROL, tls_errors, tls_words
 from buildtool.errors import ConfigurationError
 from buildtool.model.access.metaserver_addresses import read_addresses
 from tests.adapters.tls.test_one_port import Listens, Speaking
@@ -40,7 +40,7 @@ class Hears(Listens):
     """One that is told of every end that TLS makes."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if reason.check(*TLS_ERRORS):
+        if reason.check(*tls_errors()):
             self.ended.errback(reason)
         else:
             self.ended.callback(self.heard)
@@ -102,7 +102,7 @@ class EndpointTests(TestCase):
         (self.directory / "farm").mkdir()
         (self.directory / "authority-1.pem").rename(self.directory / "farm" / "a.pem")
         self.assertEqual(await self._ask("127.0.0.1", farms, ("127.0.0.1",)), b"control nobody")
-        with pytest.raises(TLS_ERRORS) as caught:
+        with pytest.raises(tls_errors()) as caught:
             await self._ask("127.0.0.1", "", ("127.0.0.1",))
         self.assertIn("is not for the host that was said", tls_words(caught.value))
 
@@ -114,12 +114,12 @@ class EndpointTests(TestCase):
         (self.directory / "company").mkdir()
         (self.directory / "company" / "a.pem").write_bytes(certificate_text([company.certificate]))
         roots = f":trustRoots={self.directory}/company"
-        with pytest.raises(TLS_ERRORS) as caught:
+        with pytest.raises(tls_errors()) as caught:
             await self._ask("localhost", roots, ("localhost",))
         self.assertIn("of no authority in trustRoots=", tls_words(caught.value, "of no authority in trustRoots="))
         self.own = OwnCertificate(key, server_certificate(company, key.public_key(), ["localhost"], time.time()), ())
         self.assertEqual(await self._ask("localhost", roots, ("127.0.0.1",)), b"control nobody")
-        with pytest.raises(TLS_ERRORS):
+        with pytest.raises(tls_errors()):
             await self._ask("127.0.0.1", roots, ("127.0.0.1",))
         shutil.copy(self.directory / "authority-1.pem", self.directory / "company")
         self.assertEqual(await self._ask("127.0.0.1", roots, ("127.0.0.1",)), b"control nobody")
@@ -133,7 +133,7 @@ class EndpointTests(TestCase):
             (f":trustRoots={self.directory}/other", f"of no authority in trustRoots={self.directory}/other (put"),
             ("", "of no authority that this machine's system believes (join the farm with a line"),
         ):
-            with pytest.raises(TLS_ERRORS) as caught:
+            with pytest.raises(tls_errors()) as caught:
                 await self._ask("127.0.0.1", more, ("farm.example.org",))
             (address,) = read_addresses(f"tls:127.0.0.1:1{more}", "--host")
             self.assertIn(words, tls_words(caught.value, mistrust_words(address)))

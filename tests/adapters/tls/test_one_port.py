@@ -30,8 +30,9 @@ from buildtool.adapters.tls.certificates import (
     new_key,
     server_certificate,
 )
-from buildtool.adapters.tls.contexts import ANY_HTTP, CONTROL, ClientTls, ServerTls
+from buildtool.adapters.tls.contexts import ANY_HTTP, ClientTls, ServerTls
 from buildtool.adapters.tls.one_port import ALERT, CAME_TO_NOTHING, PAUSE, OnePort, listening
+from buildtool.adapters.tls.words import CONTROL
 from buildtool.concurrency.asker import Asker
 from buildtool.errors import LimitReached
 from tests.adapters.control.wires import turn

@@ -21,8 +21,9 @@ from buildtool.adapters.http.routes import HttpLimits
 from buildtool.adapters.http.server import StreamingSite
 from buildtool.adapters.network.violation_log import ViolationLog
 from buildtool.adapters.tls.certificates import Identified, new_authority, new_key, server_certificate
-from buildtool.adapters.tls.contexts import ANY_HTTP, CONTROL, ClientTls, ServerTls, named_connection
+from buildtool.adapters.tls.contexts import ANY_HTTP, ClientTls, ServerTls, named_connection
 from buildtool.adapters.tls.one_port import OnePort, listening
+from buildtool.adapters.tls.words import CONTROL
 from buildtool.errors import Unavailable
 from buildtool.programs.webserver.site import PagesSite
 

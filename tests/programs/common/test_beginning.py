@@ -121,7 +121,7 @@ sys.path.insert(0, sys.argv[1])
 from buildtool.programs.common.launch import startcompile
 class Impatient(MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if name == "buildtool.requester.requester":
+        if name == "buildtool.requester.outcome":
             signal.raise_signal(signal.SIGINT)
 sys.meta_path.insert(0, Impatient())
 sys.exit(startcompile())

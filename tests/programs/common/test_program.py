@@ -30,7 +30,8 @@ from buildtool.errors import (
     UsageError,
     by_code,
 )
-from buildtool.programs.common.program import EXIT_FAILED, StopRequest, _Lines, _Program, event_line, exit_code, refuse
+from buildtool.programs.common.ending import EXIT_FAILED, exit_code, refuse
+from buildtool.programs.common.program import StopRequest, _Lines, _Program, event_line
 from buildtool.programs.webserver.site import _Channel
 from buildtool.requester.outcome import exit_of_error
 

@@ -28,9 +28,10 @@ from buildtool.adapters.tls.certificates import (
     new_key,
     server_certificate,
 )
-from buildtool.adapters.tls.contexts import ANY_HTTP, CONTROL, ServerTls
+from buildtool.adapters.tls.contexts import ANY_HTTP, ServerTls
 from buildtool.adapters.tls.credentials import CredentialStore
 from buildtool.adapters.tls.one_port import OnePort, listening
+from buildtool.adapters.tls.words import CONTROL
 from buildtool.configuration.settings import ENVIRONMENT
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, Speech
 from buildtool.model.checkup.verdicts import CheckResult, CheckVerdict

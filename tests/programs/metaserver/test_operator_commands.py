@@ -21,7 +21,8 @@ from buildtool.adapters.storage.directory_lock import DirectoryLock
 from buildtool.configuration.settings import load_settings
 from buildtool.errors import NotRunning
 from buildtool.programs.metaserver.main import COMMAND_LINE, main
-from buildtool.programs.metaserver.operator_commands import ACTS, Acting, _asked, status_lines
+from buildtool.programs.metaserver.operator_commands import ACTS
+from buildtool.programs.operating.acts import OperatorAct, _asked, status_lines
 from buildtool.protocol.messages import Cancel, ReactorTurns
 from buildtool.protocol.operator import (
     AbortBuild,
@@ -46,7 +47,7 @@ def made(*words: str) -> object:
     """Return the act that a command asks for."""
     command, said = COMMAND_LINE.parse(words)
     acting = cast("partial[int]", command.run).args[0]
-    return acting.make(said)
+    return OperatorAct.of(acting.name, said).message
 
 
 def test_each_command_becomes_its_act() -> None:
@@ -223,9 +224,10 @@ def filled(kind: Any, text: str) -> Any:
     return next(iter(kind)) if isinstance(kind, type) and issubclass(kind, Enum) else kind(1)
 
 
-@pytest.mark.parametrize("acting", ACTS, ids=lambda acting: acting.name)
-def test_no_text_in_an_answer_reaches_a_terminal_or_begins_a_line_of_its_own(acting: Acting) -> None:
+@pytest.mark.parametrize("name", [one.name for one in ACTS])
+def test_no_text_in_an_answer_reaches_a_terminal_or_begins_a_line_of_its_own(name: str) -> None:
     """Names, owners and reasons are what peers chose."""
+    acting = OperatorAct(name, Drain(on=True))
     told = acting.told(filled(acting.answer.kind, HOSTILE), as_json=False)
     plain = acting.told(filled(acting.answer.kind, "plain"), as_json=False)
     assert told.count("\n") == plain.count("\n")

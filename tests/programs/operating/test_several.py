@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 
 from buildtool.errors import UsageError
 from buildtool.programs.metaserver.main import COMMAND_LINE
+from buildtool.programs.operating.acts import OperatorAct
 from buildtool.programs.operating.draining import LOOK, drain_server
 from buildtool.programs.operating.several import end_several
 from buildtool.protocol.operator import (
@@ -44,7 +45,7 @@ ENDED = SeveralEnded(("2 builds are aborted",), 2, 1, 17)
 
 def made(*words: str) -> tuple[Any, argparse.Namespace]:
     command, said = COMMAND_LINE.parse(words)
-    return command.run.args[0].make(said), said  # type: ignore[attr-defined] # a partial
+    return OperatorAct.of(command.name, said).message, said
 
 
 def talk(

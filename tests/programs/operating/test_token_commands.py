@@ -4,16 +4,18 @@ from argparse import Namespace
 
 import pytest
 
-from buildtool.programs.operating.token_commands import ACTS, LIFE, token_lines
+from buildtool.programs.operating.acts import OperatorAct
+from buildtool.programs.operating.token_acts import LIFE, MAKERS, token_lines
+from buildtool.programs.operating.token_commands import ACTS
 from buildtool.protocol.visiting import AskTokens, EndToken, ListedToken, MakeToken, TokenList, TokenMade
 from tests.programs.metaserver.test_operator_commands import HOSTILE, filled
 
-MADE, LISTED, ENDED = ACTS
+MADE, LISTED, ENDED = (OperatorAct(one.name, AskTokens()) for one in ACTS)
 
 
-@pytest.mark.parametrize("acting", ACTS, ids=lambda acting: acting.name)
-def test_no_text_in_an_answer_reaches_a_terminal_or_begins_a_line_of_its_own(acting: object) -> None:
-    told = acting.told(filled(acting.answer.kind, HOSTILE), as_json=False)  # type: ignore[attr-defined]
+@pytest.mark.parametrize("acting", [MADE, LISTED, ENDED], ids=lambda acting: acting.name)
+def test_no_text_in_an_answer_reaches_a_terminal_or_begins_a_line_of_its_own(acting: OperatorAct) -> None:
+    told = acting.told(filled(acting.answer.kind, HOSTILE), as_json=False)
     assert all(line.isprintable() for line in told.split("\n")), ascii(told)
 
 
@@ -34,7 +36,7 @@ def test_tokens_are_listed_in_columns_and_none_says_how_to_make_one() -> None:
 
 def test_what_is_typed_is_what_is_asked_for() -> None:
     typed = Namespace(target="nightly", expires=7 * 86_400.0, may=["submit", "cancel"])
-    assert MADE.make(typed) == MakeToken("nightly", 7 * 86_400.0, ("submit", "cancel"))
+    assert MAKERS[MADE.name](typed) == MakeToken("nightly", 7 * 86_400.0, ("submit", "cancel"))
     bare = Namespace(target="nightly", expires=None, may=None)
-    assert MADE.make(bare) == MakeToken("nightly", LIFE)
-    assert (LISTED.make(bare), ENDED.make(bare)) == (AskTokens(), EndToken("nightly"))
+    assert MAKERS[MADE.name](bare) == MakeToken("nightly", LIFE)
+    assert (MAKERS[LISTED.name](bare), MAKERS[ENDED.name](bare)) == (AskTokens(), EndToken("nightly"))

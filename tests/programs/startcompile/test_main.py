@@ -16,7 +16,9 @@ from twisted.internet.task import Clock
 from buildtool.errors import OutputUnread, UsageError
 from buildtool.programs.startcompile.consoles import LINE_LIMIT, LogText, PlainConsole
 from buildtool.programs.startcompile.destination import FilePlace, OutputPlace
-from buildtool.programs.startcompile.main import _report, detected, main
+from buildtool.programs.startcompile.errands import detected
+from buildtool.programs.startcompile.main import main
+from buildtool.programs.startcompile.reporting import report
 from buildtool.programs.startcompile.terminal import TerminalConsole
 from buildtool.project import ProjectOptions, choice, standard
 from buildtool.requester.outcome import ExitCode, RequestResult
@@ -249,7 +251,7 @@ def test_a_request_whose_answer_could_not_be_printed_can_still_be_taken_back(
         console = PlainConsole()
         if not wants_json:
             console.say("cancel with: ...")
-        code = _report([RequestResult(ExitCode.OK, messages.waiting())], console.lost, wants_json=wants_json)
+        code = report([RequestResult(ExitCode.OK, messages.waiting())], console.lost, wants_json=wants_json)
     said = capsys.readouterr().err
     assert code == ExitCode.INTERNAL
     assert "standard output cannot be written, and not everything was printed: No space left on device" in said
@@ -258,6 +260,6 @@ def test_a_request_whose_answer_could_not_be_printed_can_still_be_taken_back(
 
 def test_what_nobody_reads_to_its_end_is_not_worth_a_word(capsys: pytest.CaptureFixture[str]) -> None:
     unread = OutputUnread("nobody reads it")
-    assert _report([RequestResult(ExitCode.OK, messages.waiting())], unread, wants_json=False) == ExitCode.UNREAD
-    assert _report([RequestResult(ExitCode.FAILED, messages.waiting())], unread, wants_json=False) == ExitCode.FAILED
+    assert report([RequestResult(ExitCode.OK, messages.waiting())], unread, wants_json=False) == ExitCode.UNREAD
+    assert report([RequestResult(ExitCode.FAILED, messages.waiting())], unread, wants_json=False) == ExitCode.FAILED
     assert capsys.readouterr().err == ""

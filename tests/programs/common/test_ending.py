@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from buildtool.adapters.control.client import greet
 from buildtool.adapters.control.gateway import Gateway
 from buildtool.errors import BuildToolError, ProtocolMismatch, Unavailable
-from buildtool.programs.common.updating import update_command, with_command
+from buildtool.programs.common.ending import update_command, with_command
 from tests.adapters.control.wires import Wires
 from tests.fakes import FakeBuildServerService, FakeRequestService
 from tests.programs.startcompile.test_connecting import outcome

@@ -1,0 +1,286 @@
+"""What startcompile.py does once its command line is read: asks, follows, fetches, and says how it ended.
+
+Only what is needed for an answer is loaded at the start; what fetches, or speaks TLS, when it has to.
+Tested by tests/programs/startcompile/test_main.py.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field, fields, frozen
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from buildtool.adapters.host.detectors import DETECTORS, Detected, Machine
+from buildtool.adapters.runtime.threads import Threads
+from buildtool.errors import BuildToolError, OutputLost, UsageError
+from buildtool.model.platforms import Value
+from buildtool.model.properties import Role
+from buildtool.programs.common.ending import with_command
+from buildtool.programs.common.output import complain
+from buildtool.programs.common.program import StopRequest, monotonic_reactor, run
+from buildtool.programs.common.reaching import reach
+from buildtool.programs.operating.choosing import check_alone
+from buildtool.programs.startcompile.command_line import Arguments, BuildArguments, check_platform
+from buildtool.programs.startcompile.connecting import MetaserverConnector, addressed, as_answered, check_addressee
+from buildtool.programs.startcompile.consoles import PlainConsole, SilentConsole
+from buildtool.programs.startcompile.destination import FilePlace, OutputPlace
+from buildtool.programs.startcompile.remote_acts import RemoteAct, act
+from buildtool.programs.startcompile.reporting import refused, report
+from buildtool.protocol.messages import AskExplain, AskWhy, Cancel, Submit
+from buildtool.requester.outcome import ExitCode, RequestResult, exit_of_error
+from buildtool.requester.requester import Requester, RequestPlan
+from buildtool.requester.text import how_to_go_on, waits
+
+if TYPE_CHECKING:
+    from twisted.internet.base import ReactorBase
+
+    from buildtool.adapters.http.transfer_client import TransferClient
+    from buildtool.project.definition import Project
+
+__all__ = ["Errand", "monotonic_reactor", "run"]
+
+PROGRAM = "startcompile.py"
+
+
+Work = Callable[[Requester], Coroutine[Any, Any, RequestResult | list[RequestResult]]]
+"""What a command does once there is somebody to ask."""
+
+
+@frozen
+class Alone:
+    """A command that needs no requester: it is run with the reactor and what was said, and returns the exit code."""
+
+    run: Callable[[ReactorBase, Arguments], Awaitable[int]]
+
+
+@define
+class _LateDownloads:
+    """The ``Downloads`` of a requester, loaded and made at the first that is fetched: most answers need none."""
+
+    make: Callable[[], TransferClient]
+    _made: TransferClient | None = field(default=None, init=False)
+
+    def _there(self) -> TransferClient:
+        if self._made is None:
+            self._made = self.make()
+        return self._made
+
+    async def fetch(self, url: str, path: str, size: int, digest: str, progress: Callable[[int], None]) -> None:
+        await self._there().fetch(url, path, size, digest, progress)
+
+    async def log(self, url: str, offset: int, wait: float) -> tuple[bytes, bool]:
+        return await self._there().log(url, offset, wait)
+
+    async def close(self) -> None:
+        """End its connections."""
+        if self._made is not None:
+            await self._made.close()
+
+
+@frozen
+class Errand:
+    """A command that is to be done, checked as far as that goes without the metaserver."""
+
+    said: Arguments
+    work: Work | Alone | RemoteAct
+
+    async def run(self, reactor: ReactorBase, stop: StopRequest) -> int:
+        """Run the command to its end, or until the program is asked to stop, and return the exit code."""
+        try:
+            return await self._done(reactor, stop)
+        except OutputLost:
+            raise
+        except BuildToolError as error:
+            return refused(error, wants_json=self.said.json)
+
+    async def _done(self, reactor: ReactorBase, stop: StopRequest) -> int:
+        said, timers = self.said, IReactorTime(reactor)
+        work = self.work
+        if isinstance(work, Alone):
+            return await work.run(reactor, said)
+        there = reach(reactor, *await addressed(reactor, said))
+        role = "requester" if there.farm is None else there.farm.own.role
+        check_addressee(said, there.farm)
+        connect = MetaserverConnector(there.ways, there.where, timers, role)
+        if isinstance(work, RemoteAct):
+            return await work.done(connect, said, reactor)
+        files = Threads(reactor, 1, "files")
+
+        def transfer_client() -> TransferClient:
+            from buildtool.adapters.http.transfer_client import TransferClient
+
+            return TransferClient(timers, files, farm=there.transfers)
+
+        downloads = _LateDownloads(transfer_client)
+        console = _console(said, timers)
+        place = FilePlace(OutputPlace(said.output), files)
+        owner = "" if there.farm is None else there.farm.own.owner
+        requester = Requester(connect, downloads, console, place, timers, sys.argv[0] or PROGRAM, owner)
+        working = Deferred.fromCoroutine(work(requester))
+        stopping = Deferred.fromCoroutine(stop.asked())
+        stopping.addCallback(lambda _: working.cancel())
+        try:
+            result = await working
+        except CancelledError:
+            console.close()
+            result = _interrupted(requester, said)
+        except BuildToolError as error:
+            result = RequestResult(exit_of_error(error), requester.told, error=self._told_by(connect.where, error))
+        finally:
+            console.close()
+            await downloads.close()
+            files.stop()
+        results = result if isinstance(result, list) else [result]
+        return report(results, console.lost, wants_json=said.json, together=isinstance(result, list))
+
+    def _told_by(self, where: str, error: BuildToolError) -> BuildToolError:
+        """Return an error in words that say whose it is; the values of compile options were checked here before."""
+        asked = self.said.asked
+        return as_answered(
+            with_command(error), where, [one.flag for one in asked[0].project.options.compile] if asked else ()
+        )
+
+
+# --- commands ---------------------------------------------------------------------------------------------
+
+
+def ask(said: Arguments) -> Work:
+    """Return what asks for builds. Raises UsageError for what cannot be, before anybody is asked."""
+    plans = [RequestPlan(submit, said.foreground, said.download) for submit in _submits(said)]
+    place = OutputPlace(said.output)
+    if said.download:
+        place.check()
+    if len(plans) == 1:
+        return lambda requester: requester.ask(plans[0])
+    if said.output and said.download and not place.is_directory():
+        raise UsageError(f"--output: several artifacts need a directory, and {said.output} is none")
+    return lambda requester: requester.ask_together(plans)
+
+
+def explain(said: Arguments) -> Work:
+    """Return what asks for nothing, and says what would be answered. Raises UsageError."""
+    submits = _submits(said)
+    if len(submits) > 1:
+        raise UsageError("explain is about one combination: say each option once")
+    question = AskExplain(**{one.name: getattr(submits[0], one.name) for one in fields(AskExplain)})
+    return lambda requester: requester.explain(question)
+
+
+def cancel(said: Arguments) -> Work | RemoteAct:
+    """Return what ends one request, or several. Raises UsageError."""
+    if said.target is None:
+        return act("cancel", said)
+    check_alone(said.flags, f"request {said.target[0]}")
+    return lambda requester: requester.cancel(Cancel(*said.target))
+
+
+def join(said: Arguments) -> Alone:
+    """Return what joins a farm by the line of an invitation, for which no key is needed. Raises UsageError."""
+    from buildtool.programs.common.joining import said_join_line
+    from buildtool.programs.startcompile.logging_in import joined
+
+    line = said_join_line(said.target)
+    if line is None:
+        raise UsageError("join needs the line of an invitation: itself, a file with it, - or $BUILDTOOL_JOIN")
+    return Alone(lambda reactor, said: joined(reactor, line, said))
+
+
+def login(said: Arguments) -> Alone:
+    """Return what logs in with a code that is mailed. Raises UsageError."""
+    from buildtool.programs.startcompile.logging_in import Login
+
+    wish = Login.of(said.target, said.code, said.fingerprint, wants_json=said.json)
+    return Alone(lambda reactor, said: wish.run(reactor, said.addresses))
+
+
+def logout(_said: Arguments) -> Alone:
+    """Return what gives up the own key."""
+    from buildtool.programs.startcompile.logging_in import Logout
+
+    return Alone(lambda reactor, said: Logout(said.json).run(reactor, said.addresses))
+
+
+def look_around(_said: Arguments) -> Alone:
+    """Return what looks at all that keeps one from asking."""
+    from buildtool.programs.doctors.startcompile import examined
+
+    return Alone(examined)
+
+
+def why(said: Arguments) -> Work:
+    """Return what asks why a request waits."""
+    return lambda requester: requester.why(AskWhy(*said.target))
+
+
+def _submits(said: Arguments) -> list[Submit]:
+    """Return what is asked for as messages. Raises UsageError for options that contradict each other."""
+    local = detected(said.asked[0].project, DETECTORS)
+    for one in said.asked:
+        check_platform(one, local)
+    return [_submit(one, local) for one in said.asked]
+
+
+def _submit(asked: BuildArguments, local: dict[str, Value]) -> Submit:
+    return Submit(
+        client_id=os.urandom(16).hex(),
+        project=asked.project.name,
+        email=asked.email,
+        source=asked.tool.get("source", ""),
+        revision=asked.tool.get("revision", ""),
+        revrange=asked.tool.get("revrange", ""),
+        compile=asked.compile,
+        system=asked.system,
+        local=local,
+        force=asked.force,
+        native=asked.native,
+    )
+
+
+def detected(project: Project, detectors: Mapping[str, object]) -> dict[str, Value]:
+    """Return the artifact properties of this machine that the project looks at and that can be known here.
+
+    A value that the project's own description does not accept is left out. Raises UsageError without a current
+    directory, beside which nothing of this machine can be looked at.
+    """
+    try:
+        machine = Machine(Path.cwd())
+    except OSError as error:
+        raise UsageError("the current directory is not there any more: cd to another one") from error
+    found: dict[str, Value] = {}
+    for item in project.options.system:
+        detector = detectors.get(item.detector)
+        if item.role is not Role.ARTIFACT or not callable(detector):
+            continue
+        value: Detected = detector(machine)
+        if value is not None:
+            try:
+                found[item.name] = item.option.check(value)
+            except UsageError:
+                continue  # such as an architecture that the project does not list: it has to be asked for
+    return found
+
+
+def _console(said: Arguments, timers: IReactorTime) -> SilentConsole:
+    if said.json or not sys.stdout.isatty():
+        return SilentConsole() if said.json else PlainConsole()
+    from buildtool.programs.startcompile.terminal import TerminalConsole
+
+    return TerminalConsole(timers)
+
+
+def _interrupted(requester: Requester, said: Arguments) -> RequestResult:
+    """Print how to go on after an interruption, and return the result."""
+    told = requester.told
+    if told is not None and said.asked and waits(told) and not said.json:
+        complain("interrupted; the request goes on")
+        for line in how_to_go_on(told, said.asked[0].email or requester.owner, requester.program):
+            complain(line)
+    elif not said.json:
+        complain("interrupted")
+    return RequestResult(ExitCode.INTERRUPTED, told)
