@@ -14,21 +14,22 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request
 
 from buildtool.ports.common import Clock
-from buildtool.ports.pages import LogReader, Pages, Questions
+from buildtool.ports.pages import LogReader, Pages
 
 from .access import Access, EverythingSeen
 from .answers import HTML, answer, problem, shown_path
 from .assets import load_assets
 from .guard import RootResource
-from .health import HealthSource
+from .live.hub import Answering, LastMoment
 from .pages.views import ErrorPage
 from .rendering import templates
-from .section import Parts, Section
+from .section import Parts, Section, Upstream
 from .sections.build import BuildSection
 from .sections.builds import BuildsSection
 from .sections.confirm import ConfirmSection
 from .sections.files import FilesSection
 from .sections.health import HealthSection
+from .sections.live import LiveSection
 from .sections.logs import LogsSection
 from .sections.machines import MachinesSection
 from .sections.now import NowSection
@@ -42,9 +43,13 @@ SECTIONS: tuple[type[Section], ...] = (
     MachinesSection,
     ConfirmSection,
     HealthSection,
+    LiveSection,
     FilesSection,
 )
 """Every section that the pages have."""
+
+NO_UPSTREAM = Upstream()
+"""Pages that stand alone."""
 
 _log = Logger()
 
@@ -55,11 +60,7 @@ def make_urls(public: str, transfer: str) -> Urls:
 
 
 class WebApp:
-    """The pages. ``urls`` comes from ``make_urls``.
-
-    ``questions`` asks the metaserver why a build waits, ``condition`` for its health; without them pages leave that
-    out. ``access`` says who visitors are and what they may see.
-    """
+    """The pages. ``urls`` comes from ``make_urls``; ``access`` says who visitors are and what they may see."""
 
     def __init__(
         self,
@@ -67,15 +68,15 @@ class WebApp:
         logs: LogReader,
         urls: Urls,
         clock: Clock,
-        questions: Questions | None = None,
-        condition: HealthSource | None = None,
+        upstream: Upstream = NO_UPSTREAM,
         access: Access | None = None,
     ) -> None:
         self.access = EverythingSeen() if access is None else access
-        self._clock = clock
-        self._templates = templates(urls)
+        silence = Answering() if upstream.live is None else upstream.live
+        self._clock = LastMoment(clock, silence)
+        self._templates = templates(urls, silence)
         self._errors = 0
-        parts = Parts(pages, logs, urls, clock, self.access, self._templates, questions, condition)
+        parts = Parts(pages, logs, urls, self._clock, self.access, self._templates, upstream)
         self._app = Klein()
         self._app.url_map.merge_slashes = False  # "//builds" is no page, and nothing answers with a redirect
         for section in SECTIONS:

@@ -14,6 +14,8 @@ from buildtool import __version__
 from buildtool.concurrency.bounded_cache import remembering, size_of_text
 from buildtool.model.text import block
 
+from .live.hub import Silence
+from .pages.common import moment
 from .pages.views import BuildRow
 from .urls import Urls
 
@@ -54,8 +56,8 @@ class _CompiledTemplates(BytecodeCache):
 _COMPILED = _CompiledTemplates()
 
 
-def templates(urls: Urls) -> dict[str, Template]:
-    """Return every page's template by name, compiled."""
+def templates(urls: Urls, silence: Silence) -> dict[str, Template]:
+    """Return every page's template by name, compiled; ``silence`` is told on each page."""
     environment = Environment(
         loader=PackageLoader(__package__),
         autoescape=True,
@@ -66,7 +68,7 @@ def templates(urls: Urls) -> dict[str, Template]:
         trim_blocks=False,
         keep_trailing_newline=True,
     )
-    environment.globals.update(urls=urls, version=__version__)
+    environment.globals.update(urls=urls, version=__version__, silence=silence, moment_at=moment)
 
     @remembering(ROWS_KEPT, lambda text, row: size_of_text(text) + row.weight)
     def text_of(row: BuildRow) -> str:

@@ -19,6 +19,7 @@ from buildtool.ports.pages import BuildDetail, LogReader, Overview, Pages, Quest
 from .access import Access, may_see, visitor_of
 from .answers import HTML, answer, number
 from .health import HealthSource
+from .live.hub import LiveHub
 from .pages.common import moment
 from .urls import Urls
 
@@ -35,11 +36,22 @@ class Route:
 
 
 @frozen(eq=False)
+class Upstream:
+    """The ways of the pages to the metaserver itself: ``questions`` and ``condition`` ask it, ``live`` hears of it.
+
+    What is None pages leave out; without ``live`` it is never told that the metaserver does not answer.
+    """
+
+    questions: Questions | None = None
+    condition: HealthSource | None = None
+    live: LiveHub | None = None
+
+
+@frozen(eq=False)
 class Parts:
     """The parts that sections work with.
 
-    ``questions`` and ``condition`` ask the metaserver; without them pages leave that out. ``access`` says who visitors
-    are and what they may see.
+    ``access`` says who visitors are and what they may see; ``clock`` stands still while the metaserver does not answer.
     """
 
     pages: Pages
@@ -48,8 +60,7 @@ class Parts:
     clock: Clock
     access: Access
     templates: Mapping[str, Template]
-    questions: Questions | None = None
-    condition: HealthSource | None = None
+    upstream: Upstream
 
 
 def page(act: Act, *paths: str, method: str = "GET") -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -7,10 +7,12 @@ from typing import Protocol, TypeVar
 
 from attrs import AttrsInstance, field, frozen
 
+from buildtool.model.options import Canonical
 from buildtool.model.principal import Principal
 from buildtool.model.records import Artifact, Attempt, Build, BuildState, Request
 from buildtool.model.servers import Server
 from buildtool.protocol.messages import Explanation
+from buildtool.protocol.news import EventNotes
 
 A = TypeVar("A", bound=AttrsInstance)
 
@@ -112,6 +114,35 @@ class Health:
     revision: str
 
 
+@frozen
+class ConcernedBuild:
+    """A Build that something happened to: what says who may see it, its newest Attempt, and on which build server."""
+
+    build_id: int
+    project: str
+    platform: Canonical
+    epoch: int
+    server: str
+
+
+class News(Protocol):
+    """The database, as what is live in the pages reads it. Every method raises StorageUnavailable."""
+
+    async def concerned(
+        self, builds: Collection[int], requests: Collection[int] = (), artifacts: Collection[int] = ()
+    ) -> Sequence[ConcernedBuild]:
+        """Return the Builds with these ids, those that these Requests wait or waited for, and of these Artifacts."""
+
+    async def since(self, after: int, limit: int) -> Sequence[EventLine]:
+        """Return at most ``limit`` events with a ``seq`` above ``after``, oldest first."""
+
+    async def newest(self) -> tuple[int, float]:
+        """Return the ``seq`` of the newest event (0 for none), and when the metaserver last noted that it was there.
+
+        That is wall time, in seconds; 0 where it never did.
+        """
+
+
 class Pages(Protocol):
     """The database, as the pages read it. Every method raises StorageUnavailable while it cannot be read.
 
@@ -200,3 +231,26 @@ class Questions(Protocol):
 
     async def why(self, build_id: int, visitor: ShownVisitor) -> Explanation | None:
         """Return the state of an open Build and why it waits; None when it is not open, or no answer comes in time."""
+
+
+class EventListener(Protocol):
+    """A taker of the metaserver's news: it may be called at any time, and does not fail."""
+
+    def began(self, last: int) -> None:
+        """Take that the metaserver answers, and which event is the newest: those after it will be told."""
+
+    def told(self, batch: EventNotes) -> None:
+        """Take what happened; a batch without events is a sign of life."""
+
+    def lost(self) -> None:
+        """Take that the metaserver does not answer."""
+
+
+class EventFeed(Protocol):
+    """The one subscription of the pages to what happens, however many visitors there are."""
+
+    def start(self, listener: EventListener) -> None:
+        """Start to tell a listener, as soon as and whenever the metaserver is there."""
+
+    async def stop(self) -> None:
+        """Stop telling."""

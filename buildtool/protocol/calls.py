@@ -11,13 +11,15 @@ import attrs
 
 from buildtool.protocol import enrolment as e
 from buildtool.protocol import messages as m
+from buildtool.protocol import news as n
 from buildtool.protocol import operator as o
-from buildtool.protocol import visiting as v
 from buildtool.protocol.messages import NEWS, REQUESTER, Calls
+from buildtool.protocol.pages import visiting as v
 
 __all__ = [
     "BUILD_SERVER",
     "CALLED",
+    "EVENTS",
     "JOINING",
     "NEWS",
     "OPERATOR",
@@ -50,8 +52,10 @@ PERSON: Calls = {**REQUESTER, **OPERATOR}
 
 PAGES: Calls = {
     "actfor": v.ActFor, "visitor": v.AskVisitor, "asksignin": v.AskSignIn, "signin": v.SignIn, "signout": v.SignOut,
+    "followevents": n.FollowEvents,
+    "buildfor": v.AskBuildFor, "healthfor": v.AskHealthFor, "showcodefor": e.ShowCodeFor,  # what 3.0 has
 }  # fmt: skip
-"""What the pages may call at the metaserver, in the name of their visitors."""
+"""What the pages may call at the metaserver: in the name of their visitors, and once for all of them."""
 
 JOINING: Calls = {"join": e.Join, "askcode": e.AskCode, "showcode": e.ShowCode}
 """What whoever has no key may call at the metaserver."""
@@ -62,9 +66,12 @@ RENEWING: Calls = {"renewkey": e.Renew, "leave": e.Leave}
 ORDERS: Calls = {"build": m.Order, "abort": m.AbortOrder}
 """What the metaserver may call at a build server."""
 
+EVENTS: Calls = {"happened": n.EventNotes}
+"""What the metaserver may call at pages that follow events."""
+
 CALLED: Mapping[type[attrs.AttrsInstance], str] = {
     message: name
-    for calls in (REQUESTER, BUILD_SERVER, OPERATOR, PAGES, JOINING, RENEWING, ORDERS, NEWS)
+    for calls in (REQUESTER, BUILD_SERVER, OPERATOR, PAGES, JOINING, RENEWING, ORDERS, NEWS, EVENTS)
     for name, message in calls.items()
 }
 """What each message is called as."""

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
+from buildtool.protocol.news import EVENTS
+
 PROTOCOL_VERSION = 3
 """The major version, compared in the first message. It is not raised any more: see ``CAPABILITIES``."""
 
-PROTOCOL_MINOR = 0
+PROTOCOL_MINOR = 1
 """Raised with each release that adds a field or a message. Who does not know a field ignores it, and gives one that is
 absent its default, so it needs one; ``tests/protocol/transcripts`` keeps the texts of each minor version."""
 
-CAPABILITIES: tuple[str, ...] = ()
+CAPABILITIES: tuple[str, ...] = (EVENTS,)
 """What this program understands beyond 3.0 that a peer may not be sent unless it names it in its Hello: whatever would
 be misunderstood if it were ignored."""
 

@@ -27,42 +27,19 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 from buildtool.adapters.runtime.clock import WallClock
-from buildtool.adapters.runtime.threads import Inline
-from buildtool.adapters.sql.broker_store import SqlBrokerStore
-from buildtool.adapters.sql.sqlite import SqliteDatabase
-from buildtool.adapters.storage.logs import LogStore
 from buildtool.configuration.description import describe
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.programs.common.listening import listen
 from buildtool.programs.webserver.site import BODY_LIMIT, PagesSite, StateReader, web_site
+from buildtool.web.section import Upstream
 from tests.support.inline import run
-from tests.web.fake_pages import NOW, FakeLogs, NoQuestions
-from tests.web.farm import LOG, farm
+from tests.web.fake_pages import FakeLogs, NoQuestions
+from tests.web.farm import LOG
+from tests.web.seeded import configure, fill
 
 ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.world
-
-
-def configure(directory: Path) -> Path:
-    """Return a configuration that keeps its state in `directory` and takes any free port."""
-    path = directory / "config.py"
-    path.write_text('state_dir = "state"\ntrusted = "loopback"\n')
-    (directory / "state").mkdir()
-    return path
-
-
-async def fill(state: Path) -> None:
-    """Write a farm into a new database, and the log of one attempt, as a metaserver does."""
-    database = await SqliteDatabase.open(state / "buildtool.sqlite", Inline())
-    rows = farm()
-    await SqlBrokerStore(database).commit(
-        [*rows.requests, *rows.builds_made, *rows.attempts, *rows.artifacts, *rows.servers], [], NOW
-    )
-    await database.close()
-    logs = LogStore(state, Inline())
-    await logs.start()
-    await logs.append(3, 2, 0, LOG.encode(), 10_000)
 
 
 NOBODY = NoQuestions()
@@ -105,7 +82,7 @@ class OverSockets(TestCase):
         run(fill(self.settings.state_dir))
         self.reader = StateReader(reactor, self.settings.state_dir)  # type: ignore[arg-type]
         self.addCleanup(lambda: Deferred.fromCoroutine(self.reader.close()))
-        site = web_site(self.settings, self.reader.pages, self.reader.logs, WallClock(), NOBODY)
+        site = web_site(self.settings, self.reader.pages, self.reader.logs, WallClock(), Upstream(NOBODY))
         self.site = site
         port: Any = listen(reactor, site, "127.0.0.1", 0, "web_port")  # type: ignore[arg-type]
         self.addCleanup(lambda: maybeDeferred(port.stopListening))
@@ -140,7 +117,7 @@ class OverSockets(TestCase):
     async def test_half_a_log_does_not_look_like_a_whole_one(self) -> None:
         """A log that is cleared away while it is read breaks the connection off."""
         store = FakeLogs({(3, 2): b"x" * 10_000_000}, gone_from=1)
-        site = web_site(self.settings, self.reader.pages, store, WallClock(), NOBODY)
+        site = web_site(self.settings, self.reader.pages, store, WallClock(), Upstream(NOBODY))
         port: Any = listen(reactor, site, "127.0.0.1", 0, "web_port")  # type: ignore[arg-type]
         self.addCleanup(lambda: maybeDeferred(port.stopListening))
         self.number = port.getHost().port

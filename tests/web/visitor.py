@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from html.parser import HTMLParser
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urldefrag
 
 import html5lib
@@ -14,9 +14,12 @@ from buildtool.ports.pages import Questions
 from buildtool.web.access import Access, EverythingSeen
 from buildtool.web.app import WebApp, make_urls
 from buildtool.web.health import HealthSource
+from buildtool.web.live.hub import LiveHub
+from buildtool.web.section import Upstream
 from buildtool.web.urls import Urls
 from tests.support.memory import WallClock
 from tests.web.fake_pages import NOW, FakeLogs, FakePages
+from tests.web.farm import farm, logs
 
 PUBLIC = "http://farm.example:8080"
 TRANSFER = "http://farm.example:23433"
@@ -46,11 +49,21 @@ class Visitor:
         questions: Questions | None = None,
         condition: HealthSource | None = None,
         access: Access | None = None,
+        *,
+        live: LiveHub | None = None,
+        clock: WallClock | None = None,
     ) -> None:
         access = access or EverythingSeen(["testproject", "lua"])
         self.urls = urls or make_urls(PUBLIC, TRANSFER)
-        app = WebApp(pages, logs or FakeLogs(), self.urls, WallClock(NOW), questions, condition, access)
+        app = WebApp(
+            pages, logs or FakeLogs(), self.urls, clock or WallClock(NOW), Upstream(questions, condition, live), access
+        )
         self._treq: Any = StubTreq(app.resource())
+
+    @classmethod
+    def at(cls, live: LiveHub | None, clock: WallClock | None = None) -> Self:
+        """Return a visitor of the farm whose pages hear of what happens by ``live``."""
+        return cls(farm(), logs(), live=live, clock=clock)
 
     def visit(self, path: str | bytes, method: str = "GET", headers: Mapping[str, str] | None = None) -> Seen:
         """Return the answer to one request."""

@@ -21,7 +21,9 @@ class BuildSection(Section):
         detail, by = await self.detail(request, build_id, Act.SEE_BUILD), shown_by(request)
         waits = detail.build.state is BuildState.QUEUED
         why = (
-            await self.parts.questions.why(detail.build.id, by) if self.parts.questions is not None and waits else None
+            await self.parts.upstream.questions.why(detail.build.id, by)
+            if self.parts.upstream.questions is not None and waits
+            else None
         )
         shown = build_page(detail, self.parts.urls, self.parts.clock.wall(), why)
         return self.shown(request, "build", shown, "builds")

@@ -27,7 +27,7 @@ class ConfirmSection(Section):
         """Confirm the mail address that a code was mailed to."""
         shown = ConfirmPage("Not now", "The metaserver does not answer: try again later, or log in with the code.")
         try:
-            address, asked = visitor_of(request).address, self.parts.questions
+            address, asked = visitor_of(request).address, self.parts.upstream.questions
             email = await asked.confirm(code, address) if asked is not None else None
         except (Unauthorised, LimitReached) as error:
             request.setResponseCode(429 if isinstance(error, LimitReached) else 403)

@@ -31,7 +31,13 @@ class HealthSection(Section):
         except (StorageUnavailable, NewerDatabase) as error:
             _log.warn("not healthy: {reason}", reason=str(error))
             trouble = error.code
-        told = await self.parts.condition.health(shown_by(request)) if self.parts.condition is not None else None
-        said = health.health_answer(__version__, revision, trouble, told, asked=self.parts.condition is not None)
+        told = (
+            await self.parts.upstream.condition.health(shown_by(request))
+            if self.parts.upstream.condition is not None
+            else None
+        )
+        said = health.health_answer(
+            __version__, revision, trouble, told, asked=self.parts.upstream.condition is not None
+        )
         request.setResponseCode(said.status)
         return answer(request, json.dumps(said.body).encode() + b"\n", "application/json", "no-store")

@@ -19,8 +19,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.spread import pb
 
 from buildtool.adapters.control.build_server_connections import SILENCE, BuildServerConnection, BuildServerConnections
-from buildtool.adapters.control.calls import RemoteEndpoint
+from buildtool.adapters.control.calls import RemoteEndpoint, call
 from buildtool.adapters.control.connection import Guarded
+from buildtool.adapters.control.events.followers import EventFollowers
 from buildtool.adapters.control.followers import Follower, FollowerRegistry
 from buildtool.adapters.control.limits import JOINER, PEER, REQUESTER, ConnectionLimits
 from buildtool.adapters.control.listener import GuardedFactory
@@ -44,6 +45,7 @@ from buildtool.protocol.messages import (
     RequestStatus,
     Welcome,
 )
+from buildtool.protocol.news import EventNotes, EventsFollowed, FollowEvents
 
 NONE: Handlers = {}
 
@@ -86,11 +88,13 @@ class Gateway:
         limits: ConnectionLimits | None = None,
         silence: float = SILENCE,
         authority: Callable[[], str] = _no_authority,
+        events: EventFollowers | None = None,
     ) -> None:
         """``silence`` is after how many seconds a build server that was not heard of is taken to be gone.
 
-        ``authority`` returns the fingerprint of the farm's authority.
+        ``authority`` returns the fingerprint of the farm's authority; ``events`` are told what is committed.
         """
+        self.events = EventFollowers(clock) if events is None else events
         self.connections = BuildServerConnections(clock, silence)
         self.followers = FollowerRegistry(clock)
         self._clock = clock
@@ -115,7 +119,7 @@ class Gateway:
                     return PersonEndpoint(principal, people, broker, self.followers)
                 case PrincipalRole.PAGES:
                     broker.admit(PEER)
-                    return PagesEndpoint(principal, pages)
+                    return PagesEndpoint(principal, pages, broker, self.events)
                 case PrincipalRole.JOINING:
                     broker.admit(JOINER)
                     return JoiningEndpoint(principal, keys)
@@ -214,10 +218,34 @@ class ServiceEndpoint(RemoteEndpoint):
         return partial(handler, self.principal)
 
 
+@define(eq=False)
 class PagesEndpoint(ServiceEndpoint):
-    """The calls of the pages, in the name of their visitors."""
+    """The calls of the pages: in the name of their visitors, and to be told of events for all of them."""
 
     takes: ClassVar[Calls] = calls.PAGES
+    references: ClassVar[Mapping[str, int]] = {"followevents": 1}
+
+    _broker: Guarded
+    _events: EventFollowers
+    _follows: bool = field(default=False, init=False)
+
+    async def remote_followevents(self, _message: FollowEvents, reference: pb.RemoteReference) -> EventsFollowed:
+        """Return which event is the newest, and send ``reference`` all from then on. Raises UsageError for a second."""
+        if self._follows:
+            raise UsageError("this connection follows events already")
+        self._follows = True
+        self._broker.patient += 1
+
+        async def hear(batch: EventNotes) -> None:
+            await call(reference, "happened", batch, Ok, clock=self._broker.clock)
+
+        follower = self._events.join(hear, self._left)
+        reference.notifyOnDisconnect(lambda _: follower.leave())
+        return EventsFollowed(follower.told)
+
+    def _left(self) -> None:
+        self._broker.patient -= 1
+        self._broker.drop("it takes no more events")
 
 
 class JoiningEndpoint(ServiceEndpoint):

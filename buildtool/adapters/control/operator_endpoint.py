@@ -29,6 +29,7 @@ from zope.interface import implementer
 
 from buildtool.adapters.control.client import Session, greet
 from buildtool.adapters.control.connection import Guarded
+from buildtool.adapters.control.events.followers import EventFollowers
 from buildtool.adapters.control.gateway import NONE, Handshake, Identify, PagesEndpoint, ServiceEndpoint
 from buildtool.adapters.control.limits import PEER, ConnectionLimits
 from buildtool.adapters.control.listener import GuardedFactory
@@ -53,14 +54,22 @@ _CREDENTIALS = struct.Struct("3i")
 
 
 def operator_factory(
-    handlers: Handlers, clock: IReactorTime, pages: Handlers = NONE, identify: Identify | None = None
+    handlers: Handlers,
+    clock: IReactorTime,
+    pages: Handlers = NONE,
+    identify: Identify | None = None,
+    events: EventFollowers | None = None,
 ) -> GuardedFactory:
-    """Return what listens on the operator's socket; the handlers answer operators, and the pages."""
+    """Return what listens on the operator's socket; the handlers answer operators, and the pages.
+
+    ``events`` are told what is committed.
+    """
+    followed = EventFollowers(clock) if events is None else events
 
     def enter(principal: Principal, broker: Guarded) -> ServiceEndpoint:
         broker.admit(PEER)
         if principal.role is PrincipalRole.PAGES:
-            return PagesEndpoint(principal, pages)
+            return PagesEndpoint(principal, pages, broker, followed)
         return OperatorEndpoint(principal, handlers)
 
     return GuardedFactory(lambda broker: Handshake(broker, identify or at_socket, enter), clock, LIMITS)

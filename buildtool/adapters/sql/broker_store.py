@@ -98,8 +98,12 @@ _KINDS: tuple[tuple[type, Table, Callable[[Any], rows.Cells]], ...] = (
 class SqlBrokerStore:
     """The BrokerStore on a Database that is open for writing."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self, database: Database, committed: Callable[[int, Sequence[AuditEvent]], None] | None = None
+    ) -> None:
+        """``committed`` is called after each commit with its events, and with the number of the last of them."""
         self._database = database
+        self._committed = committed
         self._event_rates = RateLimiter(OF_SERVER, OF_SERVERS)
 
     async def load(self) -> Snapshot:
@@ -149,7 +153,10 @@ class SqlBrokerStore:
         exist); nothing is written then.
         """
         if rows or happened:
-            await self._database.run(partial(_commit, rows, self._told(happened, now), now))
+            told = self._told(happened, now)
+            newest = await self._database.run(partial(_commit, rows, told, now))
+            if told and self._committed is not None:
+                self._committed(newest, told)
 
     def _told(self, happened: Sequence[AuditEvent], now: float) -> Sequence[AuditEvent]:
         """Return the events that are written down: of those that a peer can cause without end, so many and no more."""
@@ -303,7 +310,8 @@ def _write(connection: Connection, table: Table, written: Sequence[rows.Cells]) 
     _upsert(table, connection.dialect.name, tuple(written[0])).run(connection, *written)
 
 
-def _commit(changed: Sequence[Row], happened: Sequence[AuditEvent], now: float, connection: Connection) -> None:
+def _commit(changed: Sequence[Row], happened: Sequence[AuditEvent], now: float, connection: Connection) -> int:
+    """Write rows and events; return the number of the last event, 0 where there is none."""
     by_kind: defaultdict[type, list[Any]] = defaultdict(list)
     for value in changed:
         by_kind[type(value)].append(value)
@@ -328,7 +336,8 @@ def _commit(changed: Sequence[Row], happened: Sequence[AuditEvent], now: float, 
         _HAPPENED.run(
             connection, *({"at": now, "kind": h.kind, "subject": h.subject, "detail": h.detail} for h in happened)
         )
-        _tidy(connection, len(happened), now)
+        return _tidy(connection, len(happened), now)
+    return 0
 
 
 _BEAT = update(schema.tenure).values(beat=bindparam("at"))
@@ -370,13 +379,17 @@ def _post(mails: Sequence[Mail], connection: Connection) -> None:
         _write(connection, schema.outbox, list(changed.values()))
 
 
-def _tidy(connection: Connection, added: int, now: float) -> None:
-    """Now and then remove old events, failures that are no longer remembered, and refusals of ended Builds."""
+def _tidy(connection: Connection, added: int, now: float) -> int:
+    """Now and then remove old events, failures that are no longer remembered, and refusals of ended Builds.
+
+    Return the number of the newest event.
+    """
     events, builds, refusals = schema.events, schema.builds, schema.refusals
-    newest = _LAST_EVENT.run(connection).scalar_one()
+    newest: int = _LAST_EVENT.run(connection).scalar_one()
     if newest // TIDY_EVERY == (newest - added) // TIDY_EVERY:
-        return
+        return newest
     connection.execute(delete(events).where(events.c.seq <= newest - EVENTS_KEPT))
     connection.execute(delete(schema.failures).where(schema.failures.c.until <= now))
     open_builds = select(builds.c.id).where(schema.OPEN_BUILD)
     connection.execute(delete(refusals).where(refusals.c.build_id.not_in(open_builds)))
+    return newest

@@ -61,6 +61,20 @@ class WrongTime(SSL.Error):
         self.words = words
 
 
+class TlsConnection(SSL.Connection):
+    """A connection as OpenSSL sees it, in whose handshake every failure is an error with a reason.
+
+    One that the peer ends before its end is reported without any, which Twisted cannot read.
+    """
+
+    def do_handshake(self) -> None:
+        """Run the handshake as far as it goes. Raises SSL.Error."""
+        try:
+            super().do_handshake()
+        except SSL.ZeroReturnError as error:
+            raise SSL.Error([("", "", "the peer ended the handshake")]) from error
+
+
 class UnknownProtocol(SSL.Error):
     """A peer names only protocols that are not spoken here."""
 
@@ -131,7 +145,7 @@ class PortTls:
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """Return OpenSSL's part of a new connection."""
-        connection = SSL.Connection(self.shown.context(()), None)
+        connection = TlsConnection(self.shown.context(()), None)
         connection.set_app_data(protocol)  # as Twisted does
         return connection
 
@@ -185,7 +199,7 @@ class ClientTls:
 
 def named_connection(context: SSL.Context, host: str) -> SSL.Connection:
     """Return a client's new connection, which names the host that it is for (SNI) unless that is an address."""
-    connection = SSL.Connection(context, None)
+    connection = TlsConnection(context, None)
     if host and not is_address(host.partition("%")[0]):
         connection.set_tlsext_host_name(host.encode("ascii"))
     return connection

@@ -12,6 +12,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from buildtool.adapters.control.events.feed import LocalEvents
+from buildtool.adapters.control.events.followers import EventFollowers
 from buildtool.adapters.control.gateway import Gateway
 from buildtool.adapters.control.limits import ConnectionLimits
 from buildtool.adapters.control.operator_endpoint import listen_control, operator_factory
@@ -28,7 +30,6 @@ from buildtool.adapters.runtime.turn_meter import TurnMeter
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.operator_store import SqlOperatorStore
 from buildtool.adapters.sql.outbox_store import SqlOutboxStore
-from buildtool.adapters.sql.page_queries import SqlPages
 from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.adapters.storage.directory_lock import DATABASE
 from buildtool.adapters.tls.contexts import ANY_HTTP
@@ -66,7 +67,7 @@ from buildtool.programs.metaserver.maintenance import Housekeeping
 from buildtool.programs.metaserver.reload import ConfigurationReload
 from buildtool.programs.metaserver.sources import open_sources, packed
 from buildtool.programs.metaserver.state_directory import OpenState, StartOptions, open_state
-from buildtool.programs.webserver.site import PagesSite, web_site
+from buildtool.programs.webserver.site import OwnPages, PagesSite
 from buildtool.protocol.messages import ReactorTurns
 from buildtool.scheduling.allowances import Allowances
 from buildtool.scheduling.servers.names import DAY
@@ -76,7 +77,6 @@ log = Logger()
 
 FILE_THREADS = 4
 """Threads that write, sync and hash artifacts and logs."""
-
 
 PACE = MailerLimits(grace=3.0)
 """Deliveries under way have so many seconds when the metaserver stops; what is not sent by then goes after a start."""
@@ -119,10 +119,12 @@ class Metaserver:
     _mailer: Mailer | None = field(default=None, init=False)
     _holding: StateHold | None = field(default=None, init=False)
     _ended: Callable[[str, str], None] = field(default=lambda _key, _why: None, init=False)
+    _events: EventFollowers = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         timers = IReactorTime(self.reactor)
         self._closing, self._refusals = ShutdownList(timers), RefusedConnections(timers.seconds)
+        self._events = EventFollowers(timers)
         self._ceilings = FarmCeilings(
             timers, Allowances(self.configuration.settings.limits), lambda: self._settings().proxies
         )
@@ -166,7 +168,7 @@ class Metaserver:
         settings, timers = configuration.settings, IReactorTime(self.reactor)
         stored = await open_state(configuration, self.beginning, timers, closing, self._pool, self.ask_stop)
         self._holding = stored.holding
-        store, artifacts, logs = SqlBrokerStore(stored.database), stored.artifacts, stored.logs
+        store, artifacts = SqlBrokerStore(stored.database, self._events.committed), stored.artifacts
         resolvers, parts = await open_sources(self._settings, self.reactor, closing)
         identities, addresses = await self._identities(store, stored, clock, timers), PublicUrls(configuration)
         mails = partial(
@@ -176,12 +178,12 @@ class Metaserver:
         closing.add("mail under way", self._mail_ended)
 
         state = _state(settings, stored.keys.incarnations.current)
-        keeping = Housekeeping(settings.state_dir, stored.database, artifacts, logs, stored.threads, timers)
+        keeping = Housekeeping(settings.state_dir, stored.database, artifacts, stored.logs, stored.threads, timers)
         status_reader = RequestStatusReader(state, store, addresses, stored.keys, clock.wall)
         tickets, removal = TicketOffice(configuration, clock, stored.keys), keeping.removal
         gateway = self._gateway(identities, clock, timers)
         effects = EffectPerformer(
-            gateway.connections, gateway.followers, mailer, logs, removal, status_reader, tickets, timers
+            gateway.connections, gateway.followers, mailer, stored.logs, removal, status_reader, tickets, timers
         )
         broker = Broker(state, store, clock, timers, removal, effects)
         closing.add("what decisions asked for", effects.settle)
@@ -212,7 +214,7 @@ class Metaserver:
             admittance.check_storing, admittance.stored, transfer_reads(visitors, store),
         )  # fmt: skip
         site = TransferSite(
-            timers, stored.keys, clock, artifacts, logs, oversight, HttpLimits(most=self._ceilings.connections)
+            timers, stored.keys, clock, artifacts, stored.logs, oversight, HttpLimits(most=self._ceilings.connections)
         )
         closing.add("the connections of the transfer port", site.disconnect)
         services, visiting = await answering(
@@ -244,7 +246,7 @@ class Metaserver:
     def _gateway(self, identities: FarmIdentities | None, clock: Clock, timers: IReactorTime) -> Gateway:
         silence, bounds = float(self.configuration.settings.lease), ConnectionLimits(most=self._ceilings.connections)
         who, farm = identify_by(identities, clock), authority_of(identities)
-        return Gateway(timers, silence=silence, identify=who, limits=bounds, authority=farm)
+        return Gateway(timers, silence=silence, identify=who, limits=bounds, authority=farm, events=self._events)
 
     async def _identities(
         self, store: BrokerStore, stored: OpenState, clock: Clock, timers: IReactorTime
@@ -344,17 +346,15 @@ class Metaserver:
         """Return the pages, and what makes them anew by other settings."""
         reading = SqliteDatabase.reading(stored.directory / DATABASE, self._pool(1, "reading"))
         self._closing.add("the database of the pages", reading.close)
-        pages, questions, clock = SqlPages(reading), LocalQuestions(visiting), WallClock()
-        site = web_site(self.configuration.settings, pages, stored.logs, clock, questions, questions, access)
-
-        def show(settings: Settings) -> None:
-            site.take(web_site(settings, pages, stored.logs, clock, questions, questions, access))
-
-        return site, show
+        shown = OwnPages(reading, stored.logs, LocalQuestions(visiting), access, IReactorTime(self.reactor))
+        shown.live.start(LocalEvents(self._events))
+        self._closing.add("what is live in the pages", shown.live.stop)
+        site = shown.site(self._settings())
+        return site, lambda settings: site.take(shown.site(settings))
 
     def _operate(self, operators: OperatorService, people: Handlers, pages: Handlers, timers: IReactorTime) -> None:
         """Serve the operator's socket, and ask the program to stop once a drained farm has nothing left that runs."""
-        factory = operator_factory(people, timers, pages)
+        factory = operator_factory(people, timers, pages, events=self._events)
         port = listen_control(self.reactor, self.configuration.settings.state_dir, factory)
         self._closing.add("the operator's connections", lambda: factory.close("the metaserver stops"))
         self._closing.add("the operator's socket", lambda: maybeDeferred(port.stopListening))

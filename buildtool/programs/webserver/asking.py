@@ -11,6 +11,7 @@ import json
 from twisted.internet.base import ReactorBase
 from twisted.internet.interfaces import IReactorTime, IReactorUNIX
 
+from buildtool.adapters.control.events.feed import MetaserverEvents
 from buildtool.adapters.control.operator_endpoint import ControlSocket
 from buildtool.adapters.control.page_questions import MetaserverQuestions
 from buildtool.configuration.settings import Settings
@@ -38,8 +39,8 @@ def addresses_said(said: argparse.Namespace, settings: Settings) -> tuple[Metase
 
 async def questions_to(
     reactor: ReactorBase, settings: Settings, addresses: tuple[MetaserverAddress, ...]
-) -> tuple[MetaserverQuestions, FarmEndpoint | None]:
-    """Return what asks the metaserver, and the key that it does so with, if it does.
+) -> tuple[MetaserverQuestions, MetaserverEvents, FarmEndpoint | None]:
+    """Return what asks the metaserver, what hears of events there, and the key that they do so with, if they do.
 
     That is at ``addresses``, else at those of the configuration where this account joined as pages, else over the
     socket. Raises UsageError where this account has no key to ask with, ConfigurationError.
@@ -54,10 +55,11 @@ async def questions_to(
         if addresses:
             where = " or ".join(one.where for one in addresses)
             raise UsageError(f"--host: this account has no key to ask the metaserver at {where} with: {_how()}")
-        socket = ControlSocket(IReactorUNIX(reactor), settings.state_dir)
-        return MetaserverQuestions(socket, str(settings.state_dir), timers), None
+        socket, where = ControlSocket(IReactorUNIX(reactor), settings.state_dir), str(settings.state_dir)
+        return MetaserverQuestions(socket, where, timers), MetaserverEvents(socket, where, timers), None
     there = reach(reactor, wanted, farm)
-    return MetaserverQuestions(there.ways, there.where, timers), farm
+    events = MetaserverEvents(reach(reactor, wanted, farm).ways, there.where, timers)
+    return MetaserverQuestions(there.ways, there.where, timers), events, farm
 
 
 def _how() -> str:

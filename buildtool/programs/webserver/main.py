@@ -12,6 +12,7 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 from twisted.logger import Logger
 
+from buildtool.adapters.network.open_files import allow_open
 from buildtool.adapters.runtime.clock import WallClock
 from buildtool.adapters.tls.contexts import ANY_HTTP, ServerTls
 from buildtool.concurrency.periodic import PeriodicTask
@@ -31,8 +32,17 @@ from buildtool.programs.common.subcommands import REACHING, Several, Subcommand,
 from buildtool.programs.common.visitors import HttpVisitors
 from buildtool.programs.webserver.asking import addresses_said, joined, questions_to
 from buildtool.programs.webserver.site import StateReader, web_site
+from buildtool.web.live.hub import LiveHub
+from buildtool.web.live.places import StreamPlaces
+from buildtool.web.section import Upstream
 
 PROGRAM = "webserver"
+
+STREAMS = 1_200
+"""How many browsers hear at once what changes: for each there is a connection."""
+
+OPEN_FILES = 2_048
+"""Files and connections at once, where the system allows it."""
 
 _log = Logger()
 
@@ -84,16 +94,18 @@ async def serve(
 
     Raises StorageUnavailable, NewerDatabase, PortTaken, UsageError.
     """
-    questions, farm = await questions_to(reactor, settings, addresses)
+    questions, feed, farm = await questions_to(reactor, settings, addresses)
+    allow_open(OPEN_FILES)
     reader = StateReader(reactor, settings.state_dir)
     timers, looking = IReactorTime(reactor), list[PeriodicTask]()
     clock = WallClock()
     access = HttpVisitors(lambda: settings, clock)
+    live = LiveHub(reader.news, clock, timers, StreamPlaces(STREAMS))
     if farm is not None:
         looking.append(renewal(farm, timers))
     try:
         await reader.pages.health()
-        site = web_site(settings, reader.pages, reader.logs, clock, questions, questions, access)
+        site = web_site(settings, reader.pages, reader.logs, clock, Upstream(questions, questions, live), access)
         place, flag = settings.place(Part.WEB), "" if port is None else "--port"
         factory: IProtocolFactory = site
         if settings.speaks_tls(Part.WEB):
@@ -105,12 +117,14 @@ async def serve(
             factory = tls.listener({ANY_HTTP: site})
         listening = listen(reactor, factory, place.bind, place.port if port is None else port, "web_port", flag)
         _log.info("pages on {at}", at=_told(settings, listening.getHost()))
+        live.start(feed)
         _log.info("{reason}", reason=await stop.asked())
         await maybeDeferred(listening.stopListening)
     finally:
         for task in looking:
             await task.stop()
         questions.close()
+        await live.stop()
         await reader.close()
     return EXIT_OK
 

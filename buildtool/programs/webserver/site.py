@@ -6,12 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from twisted.internet.base import ReactorBase
-from twisted.internet.interfaces import IAddress, ITCPTransport
+from twisted.internet.interfaces import IAddress, IReactorTime, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from twisted.web import http
+from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
@@ -19,22 +20,27 @@ from buildtool.adapters.http.server import TLS_RECORD
 from buildtool.adapters.network.connection_shares import CeilingReached, ConnectionShares, ConnectionState, NoRoom
 from buildtool.adapters.network.endpoints import network_at
 from buildtool.adapters.network.open_files import room_for
+from buildtool.adapters.runtime.clock import WallClock
 from buildtool.adapters.runtime.threads import Threads
+from buildtool.adapters.sql.page_news import SqlNews
 from buildtool.adapters.sql.page_queries import SqlPages
 from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.adapters.storage.directory_lock import DATABASE
 from buildtool.adapters.storage.logs import LogStore
 from buildtool.configuration.settings import Settings
 from buildtool.errors import LimitReached
+from buildtool.metaserver.access.visiting import LocalQuestions
 from buildtool.model.access.ceilings import NO_CEILINGS, Ceilings
 from buildtool.model.access.proxies import FORWARDED_FOR, NO_PROXIES, Proxies
 from buildtool.model.addresses import network_of
 from buildtool.ports.common import Clock
-from buildtool.ports.pages import LogReader, Pages, Questions
+from buildtool.ports.pages import LogReader, Pages
 from buildtool.programs.webserver.ceilings import Refusing, VisitorCeilings, refuse
 from buildtool.web.access import Access
-from buildtool.web.app import WebApp, make_urls
-from buildtool.web.health import HealthSource
+from buildtool.web.app import NO_UPSTREAM, WebApp, make_urls
+from buildtool.web.live.hub import STREAMS, LiveHub
+from buildtool.web.live.places import StreamPlaces
+from buildtool.web.section import Upstream
 
 BODY_LIMIT = 64 * 1024
 """Bytes that a visitor may send with a request before the connection is cut: no page takes any."""
@@ -46,8 +52,11 @@ STRANGER = 20
 """Seconds that the headers of a connection's first request may take."""
 
 CONNECTIONS = 400
-"""Most connections at once: visitors may not take the descriptors that the control and transfer ports need. Of these
-each network has a share, see ``ConnectionShares``."""
+"""Most connections at once besides those over which browsers hear what changes: visitors may not take the descriptors
+that the control and transfer ports need. Of these each network has a share, see ``ConnectionShares``."""
+
+EVENT_STREAM = b"text/event-stream"
+"""What begins the content type of an answer that has no end: whoever gets it is right to be silent."""
 
 UNREAD = 128 * 1024
 """Bytes of answers that a visitor may leave unread and still be answered one more request on the same connection."""
@@ -128,6 +137,12 @@ class _Channel(http.HTTPChannel):
         self.setTimeout(IDLE)  # type: ignore[no-untyped-call]
         self.site.stands(self, ConnectionState.BUSY)
         super().allHeadersReceived()  # type: ignore[no-untyped-call]
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
+        """Send the headers of an answer."""
+        if any(one.startswith(EVENT_STREAM) for one in headers.getRawHeaders(b"content-type", [])):
+            self.site.stands(self, ConnectionState.WAITS)
+        super().writeHeaders(version, code, reason, headers)  # type: ignore[no-untyped-call]
 
     def requestDone(self, request: http.Request) -> None:
         """Be idle until the next request; take none from a visitor who does not read what was answered."""
@@ -227,14 +242,14 @@ def web_site(
     pages: Pages,
     logs: LogReader,
     clock: Clock,
-    questions: Questions,
-    condition: HealthSource | None = None,
+    upstream: Upstream = NO_UPSTREAM,
     access: Access | None = None,
 ) -> PagesSite:
-    """Return the pages of this deployment as a site to listen with."""
+    """Return the pages of this deployment as a site to listen with: it has room for all that may be live, too."""
     urls = make_urls(settings.public_url, settings.transfer_url)
-    app = WebApp(pages, logs, urls, clock, questions, condition, access)
-    return PagesSite(app.resource(), ceilings=settings.limits, proxies=settings.proxies)
+    app = WebApp(pages, logs, urls, clock, upstream, access)
+    most = CONNECTIONS + (upstream.live.places.most if upstream.live is not None else 0)
+    return PagesSite(app.resource(), most, settings.limits, settings.proxies)
 
 
 class StateReader:
@@ -244,6 +259,7 @@ class StateReader:
         self._threads = Threads(reactor, 1, "pages"), Threads(reactor, LOG_READERS, "logs")
         self._database = SqliteDatabase.reading(state_dir / DATABASE, self._threads[0])
         self.pages = SqlPages(self._database)
+        self.news = SqlNews(self._database)
         self.logs = LogStore(state_dir, self._threads[1])  # never started: that would write
 
     async def close(self) -> None:
@@ -253,3 +269,20 @@ class StateReader:
         finally:
             for threads in self._threads:
                 threads.stop()
+
+
+class OwnPages:
+    """The pages of a metaserver itself. ``reading`` is the database, which only they read."""
+
+    def __init__(
+        self, reading: SqliteDatabase, logs: LogReader, questions: LocalQuestions, access: Access, timers: IReactorTime
+    ) -> None:
+        self._clock = WallClock()
+        self._pages = SqlPages(reading)
+        self._logs, self._questions, self._access = logs, questions, access
+        self.live = LiveHub(SqlNews(reading), self._clock, timers, StreamPlaces(STREAMS))
+
+    def site(self, settings: Settings) -> PagesSite:
+        """Return the pages by these settings as a site to listen with."""
+        upstream = Upstream(self._questions, self._questions, self.live)
+        return web_site(settings, self._pages, self._logs, self._clock, upstream, self._access)

@@ -6,10 +6,12 @@ import time
 from typing import Any
 
 from OpenSSL import SSL
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ServerEndpoint, wrapClientTLS
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP4ServerEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
 from zope.interface import implementer
@@ -29,6 +31,38 @@ from buildtool.programs.webserver.site import PagesSite
 
 SOON = 5.0
 """Seconds within which the line has to be there, on a machine that does much else."""
+
+
+CLOSES = b"\x15\x03\x03\x00\x02\x01\x00"
+"""The alert with which TLS ends, as a record."""
+
+
+class SaysGoodbye(Protocol):
+    """One that ends TLS in the middle of the handshake, as soon as it hears anything."""
+
+    def dataReceived(self, _data: bytes) -> None:
+        assert self.transport is not None
+        self.transport.write(CLOSES)
+
+
+class Ends(Protocol):
+    """One that says hello, and with the first answer that it ends TLS; ``said`` fires with all that came."""
+
+    def __init__(self, hello: bytes, said: Deferred[bytes]) -> None:
+        self.hello, self.said, self.came = hello, said, b""
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.write(self.hello)
+
+    def dataReceived(self, data: bytes) -> None:
+        assert self.transport is not None
+        if not self.came:
+            self.transport.write(CLOSES)
+        self.came += data
+
+    def connectionLost(self, _reason: Failure = connectionDone) -> None:
+        self.said.callback(self.came)
 
 
 class Silent(Protocol):
@@ -109,6 +143,23 @@ class WrongEnds(TestCase):
         port = OnePort({ANY_HTTP: Factory.forProtocol(Silent)}, self.clock, ViolationLog(self.clock))
         number = await self._port(listening(ServerTls(self.shown, [self.root]), port))
         self.assertIn("it speaks another protocol there", await self._refused(self._control(number)))
+
+    async def test_our_tls_at_a_peer_that_ends_it_in_the_handshake(self) -> None:
+        number = await self._port(Factory.forProtocol(SaysGoodbye))
+        self.assertIn("the peer ended the handshake", await self._refused(self._control(number)))
+
+    async def test_a_client_that_ends_tls_in_the_handshake_is_no_defect(self) -> None:
+        port = OnePort({ANY_HTTP: Factory.forProtocol(Silent)}, self.clock, ViolationLog(self.clock))
+        number = await self._port(listening(ServerTls(self.shown, [self.root]), port))
+        client = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
+        client.set_connect_state()
+        with self.assertRaises(SSL.WantReadError):
+            client.do_handshake()
+        said: Deferred[bytes] = Deferred()
+        await TCP4ClientEndpoint(self.reactor, "127.0.0.1", number).connect(
+            Factory.forProtocol(lambda: Ends(client.bio_read(65_536), said))
+        )
+        self.assertTrue((await said).startswith(b"\x16\x03\x03"))  # its ServerHello, and then it went
 
     async def test_our_transfers_by_tls_at_a_port_without_it(self) -> None:
         number = await self._port(self._sites()[0])

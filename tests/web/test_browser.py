@@ -1,0 +1,81 @@
+"""Every page in a real browser: both themes, on a desk, on a phone and at 320 px; axe finds nothing, nothing is said.
+
+The farm is seeded, see ``tests/web/seeded.py``; what a page shows while things happen is in tests/e2e/test_front.py.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.support.browser import DESK, NARROW, PHONE, Window, chromium
+from tests.support.inline import run
+from tests.web.farm import farm
+from tests.web.seeded import configure, fill, pages
+
+pytestmark = [pytest.mark.world, pytest.mark.xdist_group("browser")]
+
+PATHS = (
+    "/",
+    "/builds",
+    "/builds?state=failed",
+    "/builds?project=none",
+    "/buildservers",
+    "/nothing-here",
+    *(f"/build/{build.id}" for build in farm().builds_made),
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    directory = tmp_path_factory.mktemp("seeded")
+    path = configure(directory)
+    run(fill(directory / "state"))
+    with pages(path) as address:
+        yield address
+
+
+@pytest.mark.parametrize(
+    ("size", "dark"),
+    [(DESK, False), (DESK, True), (PHONE, True), (NARROW, False)],
+    ids=["desk", "dark", "phone", "narrow"],
+)
+def test_every_page_is_accessible_says_nothing_and_asks_nobody_else(
+    browser: Browser, site: str, size: tuple[int, int], dark: bool
+) -> None:
+    window = Window(browser, site, size, dark)
+    found = {}
+    for path in PATHS:
+        answer = window.page.goto(path)
+        assert answer is not None
+        assert answer.status == (404 if path == "/nothing-here" else 200)
+        found[path] = window.faults()
+    window.said = [line for line in window.said if "404" not in line]  # the browser's own words about the one page
+    window.close()
+    assert {path: faults for path, faults in found.items() if faults} == {}
+
+
+def test_the_link_to_the_zip_is_there_on_a_phone_and_each_state_has_its_own_icon(browser: Browser, site: str) -> None:
+    window = Window(browser, site, PHONE)
+    window.page.goto("/builds")
+    assert window.page.get_by_role("link", name="zip").first.is_visible()
+    icons = window.page.locator("td .state use").evaluate_all("all => all.map(one => one.getAttribute('href'))")
+    words = window.page.locator("td .state").all_inner_texts()
+    assert len({(icon, word) for icon, word in zip(icons, words, strict=True)}) == len(set(words))
+    window.close()
+
+
+def test_printed_states_keep_their_colour(browser: Browser, site: str, tmp_path: Path) -> None:
+    window = Window(browser, site)
+    window.page.goto("/builds")
+    window.page.emulate_media(media="print")
+    kept = window.page.locator("td .state").first.evaluate("one => getComputedStyle(one).printColorAdjust")
+    assert kept == "exact"
+    window.close()
