@@ -1,4 +1,0 @@
-"""What the pages and the API ask the metaserver in the name of their visitors.
-
-The test is tests/protocol/test_transcripts.py.
-"""
