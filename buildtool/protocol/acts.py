@@ -14,7 +14,7 @@ from buildtool.protocol import enrolment as e
 from buildtool.protocol import messages as m
 from buildtool.protocol import news as n
 from buildtool.protocol import operator as o
-from buildtool.protocol import visiting as v
+from buildtool.protocol.pages import visiting as v
 
 __all__ = ["ACT_OF"]
 
@@ -22,7 +22,8 @@ ACT_OF: Mapping[type[attrs.AttrsInstance], Act] = {
     m.Submit: Act.SUBMIT, m.SubmitTogether: Act.SUBMIT, m.AskExplain: Act.EXPLAIN,
     m.Cancel: Act.CANCEL, o.CancelSeveral: Act.CANCEL_SEVERAL,
     m.AskStatus: Act.SEE_REQUEST, m.Follow: Act.SEE_REQUEST, m.AskWhy: Act.SEE_REQUEST,
-    m.AskBuild: Act.SEE_BUILD, m.AskHealth: Act.PING, o.AskFarmStatus: Act.SEE_FARM,
+    m.AskBuild: Act.SEE_BUILD, v.AskBuildFor: Act.SEE_BUILD,
+    m.AskHealth: Act.PING, v.AskHealthFor: Act.PING, o.AskFarmStatus: Act.SEE_FARM,
     n.FollowEvents: Act.SEE_FARM,
     m.Register: Act.SERVE, m.Ended: Act.SERVE, m.Done: Act.SERVE, m.RenewTickets: Act.SERVE, m.Goodbye: Act.SERVE,
     m.Heartbeat: Act.SERVE, m.Draining: Act.SERVE, m.Accepted: Act.SERVE,
@@ -33,7 +34,7 @@ ACT_OF: Mapping[type[attrs.AttrsInstance], Act] = {
     o.ForgetFailure: Act.FORGET_FAILURE,
     o.PurgeArtifact: Act.PURGE, o.PurgeBuiltBy: Act.PURGE,
     o.Drain: Act.DRAIN,
-    e.Join: Act.JOIN, e.AskCode: Act.JOIN, e.ShowCode: Act.JOIN,
+    e.Join: Act.JOIN, e.AskCode: Act.JOIN, e.ShowCode: Act.JOIN, e.ShowCodeFor: Act.CONFIRM,
     e.Renew: Act.RENEW, e.Leave: Act.RENEW,
     e.InviteOne: Act.INVITE, e.RevokeOne: Act.REVOKE, e.AskIdentities: Act.SEE_KEYS,
     e.RotateAuthority: Act.ROTATE,

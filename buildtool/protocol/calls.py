@@ -13,8 +13,8 @@ from buildtool.protocol import enrolment as e
 from buildtool.protocol import messages as m
 from buildtool.protocol import news as n
 from buildtool.protocol import operator as o
-from buildtool.protocol import visiting as v
 from buildtool.protocol.messages import NEWS, REQUESTER, Calls
+from buildtool.protocol.pages import visiting as v
 
 __all__ = [
     "BUILD_SERVER",
@@ -53,6 +53,7 @@ PERSON: Calls = {**REQUESTER, **OPERATOR}
 PAGES: Calls = {
     "actfor": v.ActFor, "visitor": v.AskVisitor, "asksignin": v.AskSignIn, "signin": v.SignIn, "signout": v.SignOut,
     "followevents": n.FollowEvents,
+    "buildfor": v.AskBuildFor, "healthfor": v.AskHealthFor, "showcodefor": e.ShowCodeFor,  # what 3.0 has
 }  # fmt: skip
 """What the pages may call at the metaserver: in the name of their visitors, and once for all of them."""
 

@@ -52,6 +52,14 @@ class CodeMailed:
 
 
 @frozen
+class ShowCodeFor:
+    """A code that a visitor of the pages shows, who comes from a network: it confirms the address that it went to."""
+
+    code: str = field(metadata={"most": 100}, repr=False)
+    address: str = field(default="", metadata={"most": 100})
+
+
+@frozen
 class ShowCode:
     """An act: confirm the address that this code was mailed to."""
 

@@ -95,7 +95,7 @@ class AskWhy(_OwnRequest):
 
 @frozen
 class AskBuild:
-    """A question for the state of an open Build, and why it waits."""
+    """A question of the pages for the state of an open Build, and why it waits."""
 
     build_id: int
 

@@ -30,8 +30,9 @@ from buildtool.model.servers import (
     ProjectSkill,
     Verdict,
 )
-from buildtool.protocol import codec, hello, news, operator, visiting
+from buildtool.protocol import codec, hello, news, operator
 from buildtool.protocol import messages as protocol
+from buildtool.protocol.pages import visiting
 from tests import messages
 from tests.adapters.control.wires import Wires
 from tests.fakes import FakeBuildServerService, FakeOrders, FakeRequestService
@@ -40,7 +41,7 @@ ROOT = Path(__file__).parent / "transcripts"
 NOW = ROOT / f"{hello.PROTOCOL_VERSION}.{hello.PROTOCOL_MINOR}"
 CLASSES: dict[str, type[attrs.AttrsInstance]] = {
     name: cls
-    for one in (hello, protocol, operator, news, visiting)
+    for one in (hello, protocol, operator, visiting, news)
     for name, cls in vars(one).items()
     if attrs.has(cls) and name[0] != "_"
 }
@@ -118,6 +119,8 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
         _TURNS,
     ),
     operator.ActionResult(("build 17 is aborted; 2 requests told",), build_id=17, count=2),
+    visiting.AskBuildFor(17, "ab" * 32, "192.0.2.7", trusted=True),
+    visiting.AskHealthFor("ab" * 32, "127.0.0.1", trusted=True),
     news.FollowEvents(),
     news.EventsFollowed(41),
     news.EventNotes(41, 44, (news.EventNote(43, "build-queued", "build/17"), news.EventNote(44, "x", "farm")), False),

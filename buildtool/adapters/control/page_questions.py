@@ -22,7 +22,7 @@ from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.ports.pages import A, ShownVisitor
 from buildtool.protocol.enrolment import AddressShown, ShowCode
 from buildtool.protocol.messages import AskBuild, AskHealth, Explanation, HealthStatus
-from buildtool.protocol.visiting import ActFor
+from buildtool.protocol.pages.visiting import ActFor
 
 PATIENCE = 2.0
 """Seconds after which a page is shown without the metaserver's answer."""

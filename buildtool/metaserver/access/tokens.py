@@ -28,10 +28,10 @@ from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import AuditEvent
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import BrokerStore, Handlers
-from buildtool.protocol import visiting as messages
 from buildtool.protocol.enrolment import CodeMailed, RevokeOne
 from buildtool.protocol.messages import Ok
 from buildtool.protocol.operator import ActionResult
+from buildtool.protocol.pages import visiting as messages
 
 log = Logger()
 

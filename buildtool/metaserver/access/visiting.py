@@ -18,9 +18,9 @@ from buildtool.model.access.visitors import visitor
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.ports.metaserver import Handlers
 from buildtool.ports.pages import A, ShownVisitor
-from buildtool.protocol import visiting as messages
-from buildtool.protocol.enrolment import AddressShown, CodeMailed, ShowCode
+from buildtool.protocol.enrolment import AddressShown, CodeMailed, ShowCode, ShowCodeFor
 from buildtool.protocol.messages import AskBuild, AskHealth, Explanation, HealthStatus, Ok
+from buildtool.protocol.pages import visiting as messages
 
 __all__ = ["LocalQuestions", "VisitorService"]
 
@@ -52,6 +52,9 @@ class VisitorService:
             messages.AskSignIn: self.ask_sign_in,
             messages.SignIn: self.sign_in,
             messages.SignOut: self.sign_out,
+            messages.AskBuildFor: self.build_for,
+            messages.AskHealthFor: self.health_for,
+            ShowCodeFor: self.confirm_for,
         }
 
     async def act(self, _by: Principal, message: messages.ActFor) -> Any:  # noqa: ANN401 - any message
@@ -78,6 +81,25 @@ class VisitorService:
         if handler is None:
             raise UsageError("this metaserver does not do that: it knows nobody by a key (see the setting trusted)")
         return await handler(by, act)
+
+    # --- what pages of protocol 3.0 ask, and ``AskHealthFor`` where nobody in particular asks -----------------
+
+    async def build_for(self, _by: Principal, message: messages.AskBuildFor) -> Explanation:
+        """Return how an open Build stands. Raises NotFound, Unauthorised."""
+        told: Explanation = await self.done(self.stranger(message), AskBuild(message.build_id))
+        return told
+
+    async def health_for(self, _by: Principal, message: messages.AskHealthFor) -> HealthStatus:
+        """Return whether the metaserver can do its work. Raises Unauthorised."""
+        told: HealthStatus = await self.done(self.stranger(message), AskHealth())
+        return told
+
+    async def confirm_for(self, _by: Principal, message: ShowCodeFor) -> AddressShown:
+        """Confirm the mail address that a code was mailed to. Raises Unauthorised, LimitReached."""
+        told: AddressShown = await self.done(visitor(message.address, trusted=False), ShowCode(message.code))
+        return told
+
+    # --- who a visitor is -----------------------------------------------------------------------------------
 
     async def who(self, _by: Principal, message: messages.AskVisitor) -> messages.VisitorStatus:
         """Return who a visitor is. Raises Unauthorised."""

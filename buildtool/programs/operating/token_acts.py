@@ -13,7 +13,7 @@ from attrs import AttrsInstance
 
 from buildtool.model.text import moment_words
 from buildtool.programs.operating.answers import Answer
-from buildtool.protocol.visiting import AskTokens, EndToken, MakeToken, TokenList, TokenMade
+from buildtool.protocol.pages.visiting import AskTokens, EndToken, MakeToken, TokenList, TokenMade
 
 LIFE = 90 * 86_400.0
 """Seconds for which a token holds, unless it is said."""

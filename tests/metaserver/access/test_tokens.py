@@ -14,7 +14,7 @@ from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.ports.metaserver import Handler
 from buildtool.protocol.enrolment import RevokeOne
 from buildtool.protocol.operator import ActionResult
-from buildtool.protocol.visiting import (
+from buildtool.protocol.pages.visiting import (
     AskSignIn,
     AskTokens,
     EndToken,

@@ -17,7 +17,7 @@ from buildtool.protocol.acts import ACT_OF
 from buildtool.protocol.enrolment import ShowCode
 from buildtool.protocol.messages import AskBuild, AskHealth, Explanation, HealthStatus
 from buildtool.protocol.operator import Drain
-from buildtool.protocol.visiting import _CALLS, ActFor, AskVisitor
+from buildtool.protocol.pages.visiting import _CALLS, ActFor, AskVisitor
 from tests.fakes import FakeRequestService
 from tests.metaserver.access.test_tokens import KEYED, NOBODY, ROOT, Farm
 from tests.support.inline import run as done

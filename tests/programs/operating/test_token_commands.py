@@ -7,7 +7,7 @@ import pytest
 from buildtool.programs.operating.acts import OperatorAct
 from buildtool.programs.operating.token_acts import LIFE, MAKERS, token_lines
 from buildtool.programs.operating.token_commands import ACTS
-from buildtool.protocol.visiting import AskTokens, EndToken, ListedToken, MakeToken, TokenList, TokenMade
+from buildtool.protocol.pages.visiting import AskTokens, EndToken, ListedToken, MakeToken, TokenList, TokenMade
 from tests.programs.metaserver.test_operator_commands import HOSTILE, filled
 
 MADE, LISTED, ENDED = (OperatorAct(one.name, AskTokens()) for one in ACTS)

@@ -22,10 +22,10 @@ from buildtool.errors import BuildToolError
 from buildtool.model.principal import PrincipalRole
 from buildtool.ports.pages import EventListener
 from buildtool.protocol.calls import EVENTS, Calls
-from buildtool.protocol.messages import AskHealth, HealthStatus, Ok
+from buildtool.protocol.messages import HealthStatus, Ok
 from buildtool.protocol.news import EVENTS as TOLD
 from buildtool.protocol.news import EventNotes, EventsFollowed, FollowEvents
-from buildtool.protocol.visiting import ActFor
+from buildtool.protocol.pages.visiting import AskHealthFor
 
 WITHIN = 3.0
 """Seconds that each step of connecting, and each answer, may take."""
@@ -117,7 +117,7 @@ class MetaserverEvents:
         session.closed().addCallback(lambda _: self._woken.notify())
         while not (self._stopped or session.broker.disconnected):
             if not tells:
-                await session.ask(ActFor("", "", trusted=False, act=AskHealth()), HealthStatus, within=WITHIN)
+                await session.ask(AskHealthFor(), HealthStatus, within=WITHIN)
                 self._heard_at = self.clock.seconds()
                 listener.began(0)
             if self.clock.seconds() - self._heard_at >= SILENCE:

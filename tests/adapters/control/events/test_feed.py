@@ -18,7 +18,7 @@ from buildtool.model.records import AuditEvent
 from buildtool.protocol.hello import Hello
 from buildtool.protocol.messages import HealthStatus
 from buildtool.protocol.news import EventNote, EventNotes, EventsFollowed, FollowEvents
-from buildtool.protocol.visiting import ActFor
+from buildtool.protocol.pages.visiting import AskHealthFor
 from tests.adapters.control.wires import Wires
 
 
@@ -26,7 +26,7 @@ async def itself(stranger: Principal, _transport: object, hello: Hello) -> Princ
     return evolve(stranger, role=PrincipalRole(hello.role))
 
 
-async def healthy(_by: Principal, _message: ActFor) -> HealthStatus:
+async def healthy(_by: Principal, _message: AskHealthFor) -> HealthStatus:
     return HealthStatus(ok=True)
 
 
@@ -63,7 +63,7 @@ class World:
         self.feed = MetaserverEvents(self.wires, "farm", self.clock)  # type: ignore[arg-type] # it connects
 
     def come(self) -> None:
-        pages: Any = {ActFor: healthy}
+        pages: Any = {AskHealthFor: healthy}
         self.wires.server = operator_factory({}, self.clock, pages, identify=itself, events=self.events)
 
     def commit(self, subject: str) -> None:

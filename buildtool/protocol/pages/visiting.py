@@ -167,3 +167,29 @@ class SignedIn:
 @frozen
 class SignOut(_OfVisitor):
     """An act: end the session that is shown."""
+
+
+# --- what protocol 3.0 has; the last also asks for nobody in particular -----------------------------------------
+
+
+@frozen
+class AskBuildFor:
+    """A question of the pages in the name of a visitor: how an open Build stands, as far as they may know.
+
+    ``key`` is the one that the visitor has shown, if any. ``trusted`` says that they are on this machine, and came
+    through no proxy.
+    """
+
+    build_id: int
+    key: str = field(default="", metadata={"most": 64})
+    address: str = field(default="", metadata={"most": 100})
+    trusted: bool = False
+
+
+@frozen
+class AskHealthFor:
+    """A question of the pages in the name of a visitor: whether the metaserver can do its work."""
+
+    key: str = field(default="", metadata={"most": 64})
+    address: str = field(default="", metadata={"most": 100})
+    trusted: bool = False
