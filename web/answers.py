@@ -11,8 +11,15 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from buildtool.errors import NewerDatabase, NotFound, StorageUnavailable, Unauthorised
 
+from .delivery import delivered
+
 HTML = "text/html; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
+
+NOT_KEPT = "no-store"
+"""Of an answer that is kept nowhere."""
+
+OK = 200
 
 ALLOWED = "GET, HEAD"
 """The methods of every page."""
@@ -44,9 +51,9 @@ def headers(request: Request, content_type: str, length: int, caching: str) -> N
 
 
 def answer(request: Request, body: bytes, content_type: str, caching: str) -> bytes:
-    """Return ``body``, announced by its headers."""
+    """Return ``body`` as it goes out, announced by its headers; what may be kept nowhere goes out as it is."""
     headers(request, content_type, len(body), caching)
-    return body
+    return body if caching == NOT_KEPT or request.code != OK else delivered(request, body)
 
 
 def plain(request: Request, text: str) -> bytes:

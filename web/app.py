@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from typing import Any, cast
+from urllib.parse import quote
 
 from klein import Klein
 from twisted.internet.defer import CancelledError
@@ -76,9 +77,10 @@ class WebApp:
         self._clock = LastMoment(clock, silence)
         self._templates = templates(urls, silence)
         self._errors = 0
+        self._prefix = urls.prefix
         parts = Parts(pages, logs, urls, self._clock, self.access, self._templates, upstream)
         self._app = Klein()
-        self._app.url_map.merge_slashes = False  # "//builds" is no page, and nothing answers with a redirect
+        self._app.url_map.merge_slashes = False  # "//builds" is no page, and is not taken for one
         for section in SECTIONS:
             made = section(parts)
             for route, name in section.routes():
@@ -88,7 +90,12 @@ class WebApp:
 
     def resource(self) -> IResource:
         """Return the root of a site."""
-        return RootResource(self._app.resource(), self.access)
+        return RootResource(self._app.resource(), self.access, self._page_at)
+
+    def _page_at(self, path: str) -> str:
+        """Return the URL of the page at a path, "" where there is none, or its path has anything odd in it."""
+        plain = quote(path) == path and not path.startswith("//")
+        return self._prefix + path if plain and self._app.url_map.bind("localhost").test(path, "GET") else ""
 
     def _failed(self, asked: IRequest, failure: Failure) -> bytes | None:
         """Answer an error with its status and one line; log it when it is ours."""

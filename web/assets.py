@@ -8,16 +8,24 @@ from collections.abc import Mapping
 
 from attrs import frozen
 
-_TYPES: Mapping[str, str] = {"style.css": "text/css; charset=utf-8", "favicon.svg": "image/svg+xml"}
+from .delivery import packed
+
+_TYPES: Mapping[str, str] = {
+    "style.css": "text/css; charset=utf-8",
+    "live.js": "text/javascript; charset=utf-8",
+    "favicon.svg": "image/svg+xml",
+}
 
 
 @frozen
 class Asset:
-    """One static file: the name under which it is served, its content type and its bytes."""
+    """One static file: the name under which it is served, its content type, its bytes, and the same packed."""
 
     served: str
     content_type: str
     body: bytes
+    digest: str
+    packed: bytes
 
 
 def load_assets() -> dict[str, Asset]:
@@ -30,4 +38,5 @@ def _load(name: str, content_type: str) -> Asset:
     if body is None:
         raise FileNotFoundError(f"{__package__} has no static/{name}: install buildtool again")
     stem, _, suffix = name.rpartition(".")
-    return Asset(f"{stem}.{hashlib.sha256(body).hexdigest()[:12]}.{suffix}", content_type, body)
+    digest = hashlib.sha256(body).hexdigest()[:12]
+    return Asset(f"{stem}.{digest}.{suffix}", content_type, body, digest, packed(body, 9))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from urllib.parse import quote
+
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request
 
@@ -10,7 +13,8 @@ from .access import Access, remember_visitor
 SECURITY_HEADERS = {
     "Server": "buildtool",
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
+        "form-action 'self'; "
         "base-uri 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
@@ -19,6 +23,9 @@ SECURITY_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 """On every answer, errors included."""
+
+_IN_QUERY = "%=&+/:;,?@!$'()*~"
+"""What stands in a query as it is, besides letters and digits."""
 
 
 class RootResource(Resource):
@@ -31,10 +38,12 @@ class RootResource(Resource):
 
     isLeaf = True
 
-    def __init__(self, routes: IResource, access: Access) -> None:
+    def __init__(self, routes: IResource, access: Access, page_at: Callable[[str], str]) -> None:
+        """``page_at`` returns where the page of a path is, "" where there is none."""
         super().__init__()  # type: ignore[no-untyped-call]
         self._routes = routes
         self._access = access
+        self._page_at = page_at
 
     def render(self, request: Request) -> bytes | int:
         """Return what the routes say."""
@@ -49,8 +58,21 @@ class RootResource(Resource):
             request.method = b"PUT"
         if not _is_text(b"/".join(request.postpath or ())):
             request.postpath = [b"\xef\xbf\xbd"]
+        if place := self._without_slash(request):
+            request.setResponseCode(308)
+            request.setHeader("Location", place)
+            return b""
         said: bytes | int = self._routes.render(request)
         return said
+
+    def _without_slash(self, request: Request) -> str:
+        """Return where the page is that is asked for with a slash too many at its end, "" for any other request."""
+        path: bytes = request.path
+        if len(path) < 2 or not path.endswith(b"/") or request.method == b"PUT" or not _is_text(path):  # noqa: PLR2004 - "/"
+            return ""
+        place = self._page_at(path.rstrip(b"/").decode())
+        query = request.uri.partition(b"?")[2]
+        return place and place + (f"?{quote(query, safe=_IN_QUERY)}" if query else "")
 
 
 def _is_text(said: bytes) -> bool:

@@ -17,7 +17,8 @@ from buildtool.ports.common import Clock
 from buildtool.ports.pages import BuildDetail, LogReader, Overview, Pages, Questions
 
 from .access import Access, may_see, visitor_of
-from .answers import HTML, answer, number
+from .answers import HTML, answer, number, query_value
+from .delivery import part_of
 from .health import HealthSource
 from .live.hub import LiveHub
 from .pages.common import moment
@@ -70,6 +71,8 @@ def page(act: Act, *paths: str, method: str = "GET") -> Callable[[Callable[..., 
         @wraps(view)
         def checked(self: Section, request: Request, **values: str) -> Any:  # noqa: ANN401 - what a page is
             self.parts.access.check_role(visitor_of(request), act)
+            live = self.parts.upstream.live
+            request.setComponent(LiveHub, live.last if live is not None else 0)  # before anything is read
             return view(self, request, **values)
 
         setattr(checked, _ROUTES, tuple(Route(path, method, act) for path in paths))
@@ -92,10 +95,16 @@ class Section:
                 yield route, name
 
     def shown(self, request: Request, template: str, page: object, section: str = "") -> bytes:
-        """Return a page by its template; ``section`` is the entry of the header that leads to it."""
+        """Return a page by its template, or the part of it that is asked for; ``section`` is its entry of the header.
+
+        Raises NotFound.
+        """
         now = self.parts.clock.wall()
-        text = self.parts.templates[template].render(page=page, section=section or template, now=moment(now, now))
-        return answer(request, text.encode(), HTML, "no-cache")
+        text = self.parts.templates[template].render(
+            page=page, section=section or template, now=moment(now, now), seq=request.getComponent(LiveHub, 0)
+        )
+        part = query_value(request, "part")
+        return answer(request, (part_of(text, part) if part else text).encode(), HTML, "no-cache")
 
     async def detail(self, request: Request, build_id: str, act: Act) -> BuildDetail:
         """Return all about the build that a path names. Raises NotFound, also where the visitor may not see it."""

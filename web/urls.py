@@ -68,6 +68,10 @@ class Urls:
         """Return where monitoring asks."""
         return f"{self.prefix}/health"
 
+    def events(self) -> str:
+        """Return the stream of what changes."""
+        return f"{self.prefix}/events"
+
     def static(self, name: str) -> str:
         """Return a static file by its name in ``static/``. Raises KeyError when there is no such file."""
         return f"{self.prefix}/static/{self.assets[name]}"

@@ -105,8 +105,7 @@ def submit(context: DecisionContext, event: Submitted, group: tuple[int, int] | 
     context.state.remember_answer(
         event.client_id, AnsweredRequest(request.id, event.body_digest, answer.request.answer)
     )
-    saved = answer.artifact.seconds if isinstance(answer, answers.Hit) else 0.0
-    context.happened("request-" + answer.request.answer, f"request/{request.id}", by=event.by, seconds=saved)
+    context.happened("request-" + answer.request.answer, f"request/{request.id}", by=event.by)
     return answer
 
 

@@ -23,13 +23,14 @@ from tests.benchmarks import (
     herd,
     hits,
     limits,
+    live,
     siege,
     transfers,
 )
 from tests.benchmarks.figures import BY_NAME, Board, Figure, chosen
 from tests.benchmarks.world import ROOT, progress, world
 
-GROUPS = (limits, decisions, builds, checkouts, cancelling, transfers, footprint, herd, hits, attacks, siege)
+GROUPS = (limits, decisions, builds, checkouts, cancelling, transfers, footprint, herd, hits, live, attacks, siege)
 """What takes the figures, in this order: the limits first, since the others are said beside them."""
 
 

@@ -56,6 +56,7 @@ from buildtool.protocol.messages import (
     Submit,
     Welcome,
 )
+from tests.benchmarks.browsers import browsers
 from tests.benchmarks.world import CONFIG
 
 Asked = dict[str, Any]
@@ -369,7 +370,7 @@ async def _pages(asked: Asked) -> Asked:
 # --- the program ----------------------------------------------------------------------------------------
 
 KINDS: dict[str, Callable[[ReactorBase, Asked], Coroutine[Deferred[Any], Any, Asked]]] = {
-    act.__name__: act for act in (builds, starts, hits, steady, round_trips, upload, download, stream)
+    act.__name__: act for act in (builds, starts, hits, steady, round_trips, upload, download, stream, browsers)
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from buildtool.adapters.control.events.followers import EventFollowers
 from buildtool.adapters.control.gateway import Gateway, Identify, anybody
 from buildtool.adapters.http.handling import Oversight
 from buildtool.adapters.http.transfer_site import TransferSite
@@ -100,7 +101,7 @@ class Metaserver:
         clock, keys, disk = world.wall, Keys(world.key), self.machine.executor(life)
         database = SimulatedDatabase(world.rows, life, world.faults, world.committed)
         database.take_term()
-        store = SqlBrokerStore(database)
+        store = SqlBrokerStore(database, (events := world.front.events(life)).committed)
         artifacts = ArtifactStore(self.machine.directory, disk, self.machine.disk)
         logs = LogStore(self.machine.directory, disk, self.machine.disk)
         await logs.start()
@@ -110,7 +111,7 @@ class Metaserver:
         status_reader = RequestStatusReader(state, store, PublicUrls(configuration), keys, clock.wall)
         tickets = TicketOffice(configuration, clock, keys)
         identify = await self._identify(store)
-        gateway = Gateway(life, identify=identify, silence=world.lease)
+        gateway = Gateway(life, identify=identify, silence=world.lease, events=events)
         self.ended = gateway.end_key
         removal = ArtifactRemoval(self.machine.directory, artifacts, disk, self.machine.disk)
         effects = EffectPerformer(
@@ -155,9 +156,14 @@ class Metaserver:
         enrolling: Handlers = {} if self.accounts is None else {**self.accounts.joining, **self.accounts.keeping}
         people = {**requests.handlers, **self._operators(configuration, store, removal, database)}
         services = (self._guarded(one) for one in (people, build_servers.handlers, enrolling))
-        world.network.listen("meta", life, gateway.factory(*services))
+        self._listen(gateway, services, events)
         mailer.startService()
         self.serving = True
+
+    def _listen(self, gateway: Gateway, services: Iterable[Handlers], events: EventFollowers) -> None:
+        world, life = self.world, self.life
+        world.network.listen("meta", life, gateway.factory(*services))
+        world.front.network.listen("meta", life, world.front.door(life, events))
 
     # --- who is there -------------------------------------------------------------------------------------
 

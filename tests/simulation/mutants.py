@@ -16,10 +16,11 @@ from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
 
 from buildtool.adapters.control.build_server_connections import BuildServerConnections
+from buildtool.adapters.control.events.followers import EventFollower
 from buildtool.adapters.control.gateway import Gateway
 from buildtool.adapters.http.handling import TicketReader
 from buildtool.adapters.mail.mailer import Mailer
-from buildtool.adapters.sql import outbox_store
+from buildtool.adapters.sql import broker_store, outbox_store
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.storage import artifacts, spool
@@ -108,6 +109,34 @@ def _mutant(
 
 
 # --- the broker and its database ------------------------------------------------------------------------
+
+
+@_mutant("pages are told of an event after its commit")
+def event_told_too_early() -> Sequence[Change]:
+    original = SqlBrokerStore.commit
+
+    async def commit(self: SqlBrokerStore, rows: Any, happened: Any, now: float) -> None:
+        told, self._committed = self._committed, None
+        if happened and told is not None:
+            newest = await self._database.run(lambda connection: broker_store._LAST_EVENT.run(connection).scalar() or 0)
+            told(newest + len(happened), happened)
+        try:
+            await original(self, rows, happened, now)
+        finally:
+            self._committed = told
+
+    return [(SqlBrokerStore, "commit", commit)]
+
+
+@_mutant("pages are told that there is something that they are not told")
+def gap_not_told() -> Sequence[Change]:
+    original = EventFollower.take
+
+    def take(self: EventFollower, first: int, events: Any) -> None:
+        self.last = first - 1
+        original(self, first, events)
+
+    return [(EventFollower, "take", take)]
 
 
 @_mutant("a decision is committed before anybody is told")

@@ -22,6 +22,7 @@ from tests.simulation.configuring import Configuring
 from tests.simulation.database import Rows
 from tests.simulation.decisions import watched
 from tests.simulation.faults import Faults
+from tests.simulation.front import Front
 from tests.simulation.hostile import Liar
 from tests.simulation.intruders import Intruder
 from tests.simulation.invariants import Watch
@@ -110,6 +111,7 @@ class World:
         self.mail = MailServer(self.faults, self.trace, self._mail_arrived)
         self.resolver = Resolver(lambda: self.time.pause(0.05), lambda: self.faults.on and rng.random() < 0.02)
         self.metaserver: Metaserver | None = None
+        self.front = Front(self)
         self.blows = Blows(self)
         self._identities(seed)
         self.builders = [self._builder(number) for number in range(rng.randint(1, 4))]
@@ -209,6 +211,7 @@ class World:
         """Take a transaction that took effect; the metaserver is ``told`` so, or that it failed."""
         self.watch.committed(transaction)
         if transaction[0] == "_commit":
+            self.front.commits(transaction[2])
             self.trust.committed(transaction[1], transaction[3])
             self.shares.committed(transaction[1], self.time.now, told=told)
         if transaction[0] == "_commit" and self.rng.random() < 0.1:
@@ -264,6 +267,7 @@ class World:
         if not first.life.ended:
             first.life.ended = True
             self.network.machine_gone(first.life, silently=False)
+            self.front.network.machine_gone(first.life, silently=False)
 
     def crash_metaserver(self, *, silently: bool = False) -> None:
         """End the metaserver at once, in the middle of whatever it is."""
@@ -279,6 +283,7 @@ class World:
         else:
             self.machine.killed()
         self.network.machine_gone(metaserver.life, silently=silently)
+        self.front.network.machine_gone(metaserver.life, silently=silently)
         self.time.call(self.rng.choice((0.5, 20.0, 300.0)) * (0.5 + self.rng.random()), self.start_metaserver)
 
     # --- crashes and starts ---------------------------------------------------------------------------------
@@ -335,6 +340,7 @@ class World:
         self.blows.plan()
         self.configuring.plan()
         self.start_metaserver()
+        self.front.start()
         for builder in self.builders:
             self.time.call(self.rng.uniform(0.0, 30.0), partial(self.start_builder, builder))
         for liar in self.liars:
@@ -381,6 +387,7 @@ class World:
         self.faults.stop()
         self.configuring.widen()
         self.network.heal()
+        self.front.network.heal()
         self.armed.clear()
         for machine in (self.machine, *(builder.machine for builder in self.builders)):
             machine.fails_soon = False
@@ -418,6 +425,7 @@ class World:
         self.watch.check_told(self._unsent(), refused)
         if self.metaserver is not None:
             self.watch.compare(self.rows.ask, self.metaserver.state)
+        self.front.check_rest()
         for builder in self.builders:
             if self._connections(builder) != 1:
                 self.watch.wrong(f"at rest {builder.name} has {self._connections(builder)} connections")

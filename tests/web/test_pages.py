@@ -28,7 +28,7 @@ HTML_PAGES = (
 OTHER_PAGES = ("/logs/3", "/logs/3?attempt=1", "/health", "/favicon.ico", "/robots.txt")
 NOWHERE = (
     "/nothing", "/build", "/build/", "/build/0", "/build/99", "/build/-1", "/build/1x", "/build/01", "/build/%31%00",
-    "/build/" + "9" * 18, "/build/" + "9" * 19, "/build/" + "9" * 5_000, "/build/%D9%A1", "/build/1/2", "/builds/1/",
+    "/build/" + "9" * 18, "/build/" + "9" * 19, "/build/" + "9" * 5_000, "/build/%D9%A1", "/build/1/2", "/nothing/",
     "/builds//1", "/builds?before=x", "/builds?before=0", "/builds?before=" + "9" * 30, "/builds?state=unknown",
     "/builds?project=" + "x" * 41, "/builds?project=%ff", "/logs/99", "/logs/6", "/logs/3?attempt=9",
     "/logs/3?attempt=x", "/static/style.css", "/static/..%2fapp.py", "/static/%2e%2e/app.py", "/%ff%fe", "/build/%ff",

@@ -59,11 +59,21 @@ class Silence(Protocol):
     def away_since(self) -> float | None:
         """The last moment of which anything is known, in wall time, or None while the metaserver answers."""
 
+    @property
+    def follows(self) -> bool:
+        """Whether what happens is followed, so that pages can be live."""
+
+    @property
+    def last(self) -> int:
+        """The number of the newest event that is known, 0 for none."""
+
 
 class Answering:
     """The ``Silence`` of pages that have no metaserver to ask: ``away_since`` is no time."""
 
     away_since: float | None = None
+    follows: bool = False
+    last: int = 0
 
 
 @define
@@ -90,6 +100,7 @@ class LiveHub:
     clock: Clock
     timers: IReactorTime
     places: StreamPlaces = field(factory=lambda: StreamPlaces(STREAMS))
+    follows: bool = field(default=True, init=False)
     last: int = field(default=0, init=False)
     away_since: float | None = field(default=None, init=False)
     listeners: dict[Listener, None] = field(factory=dict, init=False)

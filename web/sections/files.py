@@ -7,8 +7,9 @@ from twisted.web.server import Request
 from buildtool.errors import NotFound
 from buildtool.model.access.rights import Act
 
-from ..answers import TEXT, answer
+from ..answers import TEXT, answer, headers
 from ..assets import load_assets
+from ..delivery import delivered
 from ..section import Parts, Section, page
 
 _FOR_EVER = "public, max-age=31536000, immutable"
@@ -29,7 +30,8 @@ class FilesSection(Section):
         asset = self._assets.get(name)
         if asset is None:
             raise NotFound("there is no such file")
-        return answer(request, asset.body, asset.content_type, _FOR_EVER)
+        headers(request, asset.content_type, len(asset.body), _FOR_EVER)
+        return delivered(request, asset.body, asset.digest, asset.packed)
 
     @page(Act.SEE_STATIC, "/favicon.ico")
     def favicon(self, request: Request) -> bytes:

@@ -30,8 +30,8 @@ from buildtool.protocol.pages.visiting import AskHealthFor
 WITHIN = 3.0
 """Seconds that each step of connecting, and each answer, may take."""
 
-SILENCE = 2 * SIGN_OF_LIFE
-"""Seconds without a sign of life after which the metaserver is taken to be away."""
+SILENCE = 2
+"""So many signs of life that do not come, one after the other, are taken for the metaserver's absence."""
 
 AGAIN = Backoff(0.25, 4.0)
 """The delays between two tries to connect."""
@@ -57,12 +57,14 @@ class NewsEndpoint(RemoteEndpoint):
 class MetaserverEvents:
     """The ``ports.EventFeed`` over a connection of its own, made anew whenever it is lost.
 
-    A metaserver that does not tell of events yet is asked again and again whether it is there.
+    ``quiet`` is the time in seconds between two signs of life. A metaserver that does not tell of events yet is asked
+    again and again whether it is there.
     """
 
     endpoint: IStreamClientEndpoint | InTurn
     where: str
     clock: IReactorTime
+    quiet: float = SIGN_OF_LIFE
     _listener: EventListener | None = field(default=None, init=False)
     _living: Deferred[None] | None = field(default=None, init=False)
     _woken: Signal = field(factory=Signal, init=False)
@@ -120,10 +122,10 @@ class MetaserverEvents:
                 await session.ask(AskHealthFor(), HealthStatus, within=WITHIN)
                 self._heard_at = self.clock.seconds()
                 listener.began(0)
-            if self.clock.seconds() - self._heard_at >= SILENCE:
-                self._note(f"the metaserver at {self.where} says nothing for {SILENCE:g} s")
+            if self.clock.seconds() - self._heard_at >= SILENCE * self.quiet:
+                self._note(f"the metaserver at {self.where} says nothing for {SILENCE * self.quiet:g} s")
                 return
-            await self._woken.wait_at_most(SIGN_OF_LIFE / 3, self.clock)
+            await self._woken.wait_at_most(self.quiet / 3, self.clock)
 
     def _note(self, trouble: str) -> None:
         """Log what is wrong, once, and that it is over."""

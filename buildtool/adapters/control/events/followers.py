@@ -32,12 +32,16 @@ log = Logger()
 
 @define(eq=False)
 class EventFollower:
-    """One that is told of events by ``hear``, from those after ``told`` on. ``left`` is called when it no longer is."""
+    """One that is told of events by ``hear``, from those after ``told`` on.
+
+    ``left`` is called when it no longer is. ``quiet`` is after how many seconds without an event it is sent that.
+    """
 
     clock: IReactorTime
     hear: Hear
     told: int
     left: Callable[[], None]
+    quiet: float = SIGN_OF_LIFE
     last: int = field(init=False)
     _kept: dict[str, EventNote] = field(factory=dict, init=False)
     _whole: bool = field(default=True, init=False)
@@ -48,7 +52,7 @@ class EventFollower:
 
     def __attrs_post_init__(self) -> None:
         self.last = self.told
-        self._wake(SIGN_OF_LIFE)
+        self._wake(self.quiet)
 
     def take(self, first: int, events: Sequence[AuditEvent]) -> None:
         """Keep what was committed: events with the numbers from ``first`` on."""
@@ -94,7 +98,7 @@ class EventFollower:
     async def _hand(self, batch: EventNotes) -> None:
         await self.hear(batch)
         self._sending, self._sent_at = False, self.clock.seconds()
-        self._wake(GATHER if self.last > self.told else SIGN_OF_LIFE)
+        self._wake(GATHER if self.last > self.told else self.quiet)
 
     def _failed(self, failure: Failure) -> None:
         if failure.check(BuildToolError):
@@ -107,8 +111,10 @@ class EventFollower:
 class EventFollowers:
     """All that follow events. ``last`` is the number of the newest event that is committed, as far as it is known."""
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, quiet: float = SIGN_OF_LIFE) -> None:
+        """``quiet`` is after how many seconds without an event it is sent that there was none."""
         self._clock = clock
+        self._quiet = quiet
         self._followers: list[EventFollower] = []
         self.last = 0
 
@@ -128,6 +134,6 @@ class EventFollowers:
             self._followers.remove(follower)
             left()
 
-        follower = EventFollower(self._clock, hear, self.last, gone)
+        follower = EventFollower(self._clock, hear, self.last, gone, self._quiet)
         self._followers.append(follower)
         return follower

@@ -106,7 +106,7 @@ def test_one_that_hangs_is_lost_after_a_silence(world: World) -> None:
     world.run(1.0)
     del world.ear.heard[:]
     world.wires.pumps.clear()  # nothing flows any more
-    world.run(SILENCE + SIGN_OF_LIFE)
+    world.run((SILENCE + 1) * SIGN_OF_LIFE)
     assert world.ear.heard[0] == "lost"
 
 
