@@ -17,6 +17,7 @@ from buildtool.buildserver.delivery import DeliveryQueue, SpoolLimits
 from buildtool.buildserver.order_check import ServerOffer
 from buildtool.buildserver.server import BuildServer
 from buildtool.errors import BadOffset, BuildFailed, BuildToolError, Fenced, TooLong, Unavailable
+from buildtool.model.logs.marks import LogMark
 from buildtool.model.options import canonical, choice
 from buildtool.model.platforms import Value
 from buildtool.model.project_options import ProjectOptions
@@ -215,6 +216,7 @@ class FakeUploads:
 
     logs: dict[str, bytearray] = field(factory=dict)
     appended: list[tuple[int, int]] = field(factory=list)
+    marks: list[LogMark] = field(factory=list)
     uploaded: list[tuple[str, str, str]] = field(factory=list)
     fetched: list[tuple[str, str, Path]] = field(factory=list)
     errors: list[BuildToolError] = field(factory=list)
@@ -229,7 +231,7 @@ class FakeUploads:
         """All logs, one after another."""
         return b"".join(self.logs.values())
 
-    async def append_log(self, url: str, ticket: str, offset: int, data: bytes) -> int:
+    async def append_log(self, url: str, ticket: str, offset: int, data: bytes, marks: Sequence[LogMark] = ()) -> int:
         if self.held is not None:
             await self.held
         self.log_tickets.append(ticket)
@@ -243,6 +245,9 @@ class FakeUploads:
             raise TooLong(f"the log would have more than {self.log_limit} bytes")
         log += fresh
         self.appended.append((offset, len(data)))
+        assert all(mark.offset <= len(log) for mark in marks)
+        known = self.marks[-1].number if self.marks else -1
+        self.marks += (mark for mark in marks if mark.number > known)
         return len(log)
 
     async def upload(self, url: str, ticket: str, path: str, digest: str, size: int) -> None:

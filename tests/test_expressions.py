@@ -60,7 +60,24 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
     r"/logs/([1-9][0-9]{0,17})/([0-9]{1,9})": ("/logs/", "/logs/1", "1/"),
     r"/artifacts/([0-9a-f]{64})/([^/]*)": ("/artifacts/", "a", "/"),
     r"/sources/([1-9][0-9]{0,17})/([0-9]{1,9})(?:/(commit|tags))?": ("/sources/", "/sources/1", "1/", "/tags"),
-    rb"/(?:uploads|sources|artifacts)(?:/.*)?|/logs/[^/]*/.*": ("/logs/", "/artifacts", "/"),
+    rb"/(?:uploads|sources|artifacts)(?:/.*)?|/logs/[^/]*/(?!(?:index|search)\Z).*": ("/logs/", "/artifacts", "/"),
+    r"/logs/([1-9][0-9]{0,17})/([0-9]{1,9})/(index|search)": ("/logs/", "/logs/1", "1/", "/index"),
+    # Logs, whose lines are whatever a build writes.
+    rb"\x1b\[[0-9;:]{0,40}[A-Za-z]": ("\x1b", "\x1b[", "0", "\x1b[0;", "\x1b[" + 40 * "0"),
+    r"\x1b\[([0-9;:]{0,60})m": ("\x1b", "\x1b[", "0", "\x1b[0;", "\x1b[" + 60 * "0"),
+    r"[;:]": (";", ":", "0"),
+    rb"(?:^|[^A-Za-z0-9_-])(?:[Ee]rror|ERROR)(?:\[[A-Za-z0-9_:-]{1,40}\]| [A-Z]{1,4}[0-9]{1,5})?:"
+    rb"|^[A-Za-z_][A-Za-z0-9_.]{0,200}(?:Error|Exception):"
+    rb"|(?<![0-9] )\bFAILED\b(?!: 0\b)|--- FAIL:|\*\*\*Failed|^FAIL[:\t]|^ERROR "
+    rb"|make(?:\[[0-9]{1,5}\])?: \*\*\* |^CMake Error|^npm ERR!|^fatal: |^panic: |panicked at "
+    rb"|^Traceback \(most recent call last\):|: command not found$"
+    rb"|undefined reference to |[Uu]ndefined symbol|multiple definition of |unresolved external "
+    rb"|cannot find -l|ld returned [0-9]"
+    rb"|Segmentation fault|\(core dumped\)|Assertion [`'(]|Assertion failed": (
+        *("error", " error[", " error[a", "Error", "FAILED", "0 FAILED", "a", "make[1", ": ***", " error A1"),
+    ),
+    rb"(?:^|[^A-Za-z0-9_-])(?:[Ww]arning|WARNING)(?:\[[A-Za-z0-9_:-]{1,40}\]| [A-Z]{1,4}[0-9]{1,5})?:"
+    rb"|[a-z]Warning: |^CMake Warning|^npm WARN": ("warning", " warning[", " warning[a", "aWarning", " warning A1"),
     r"(artifact|log|source)((?:\.(?:0|[1-9][0-9]{0,17})){4})\Z": ("log", ".0", ".10", "log.0"),
     # Keys and invitations.
     r"authority-([1-9][0-9]{0,5})\.pem": ("authority-", "1", ".pem"),

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
@@ -30,6 +31,7 @@ from buildtool.buildserver.order_check import ServerOffer
 from buildtool.buildserver.server import BuildServer
 from buildtool.configuration.settings import load_settings
 from buildtool.errors import UsageError
+from buildtool.model.logs.marks import LogMark
 from buildtool.model.options import canonical
 from buildtool.model.platforms import Value
 from buildtool.model.records import AttemptEnd
@@ -293,8 +295,8 @@ class RealBuilds(TestCase):
         started: Deferred[None] = Deferred()
         append = self.uploads.append_log
 
-        async def appended(url: str, ticket: str, offset: int, data: bytes) -> int:
-            length = await append(url, ticket, offset, data)
+        async def appended(url: str, ticket: str, offset: int, data: bytes, marks: Sequence[LogMark] = ()) -> int:
+            length = await append(url, ticket, offset, data, marks)
             if b"\nstarted\n" in self.uploads.log and not started.called:
                 started.callback(None)
             return length

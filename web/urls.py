@@ -60,6 +60,20 @@ class Urls:
         """Return the log of the deciding Attempt, or of the one with this epoch."""
         return f"{self.prefix}/logs/{build_id}" + ("" if epoch is None else f"?attempt={epoch}")
 
+    def log_page(self, build_id: int, epoch: int | None = None, line: int = 0) -> str:
+        """Return the page on which a log is read, from a line on where one is said."""
+        asked = [f"attempt={epoch}"] if epoch is not None else []
+        asked += [f"from={line}"] if line else []
+        return f"{self.build(build_id)}/log" + (f"?{'&'.join(asked)}" if asked else "")
+
+    def log_index(self, build_id: int, epoch: int) -> str:
+        """Return the index of a log; the number of the byte from which on it is wanted has to follow."""
+        return f"{self.prefix}/logs/{build_id}/index?attempt={epoch}&from="
+
+    def log_search(self, build_id: int, epoch: int) -> str:
+        """Return where a log is searched; the text, quoted, has to follow."""
+        return f"{self.prefix}/logs/{build_id}/search?attempt={epoch}&q="
+
     def artifact(self, digest: str, name: str) -> str:
         """Return where an artifact's zip is, on the transfer port."""
         return f"{self.transfer.rstrip('/')}/artifacts/{_quoted(digest)}/{_quoted(name)}"

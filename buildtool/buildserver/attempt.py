@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -24,6 +24,7 @@ from buildtool.buildserver.log_upload import PATIENCE, LogPipe
 from buildtool.buildserver.masking import Masker
 from buildtool.buildserver.ticket_holder import TicketHolder
 from buildtool.concurrency.asker import Asker, working_for
+from buildtool.model.logs.marks import LogMark
 from buildtool.model.names import ARTIFACT_NAME_LIMIT
 from buildtool.model.options import digest_of, shown
 from buildtool.model.platforms import Value
@@ -153,7 +154,7 @@ class AttemptRun:
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - the metaserver must hear of an end
             stopped = self._end_of(error)
             stopped = Stopped(stopped.end, self._masker.whole(stopped.reason))
-            self.log.note(f"[{stopped.end.value}: {stopped.reason}]")
+            self.log.end(f"[{stopped.end.value}: {stopped.reason}]", stopped.end.value, failed=True)
             ended = Ended(order.build_id, order.epoch, stopped.end, stopped.reason, self.log.last())
             return FinishedBuild(ended, None, self.log, tickets, STOP_PATIENCE if self._stopped else PATIENCE)
         return FinishedBuild(done, artifact, self.log, tickets)
@@ -188,7 +189,8 @@ class AttemptRun:
 
     async def _build(self) -> tuple[Done, Path]:
         order, began = self._work.order, self._tools.clock.seconds()
-        self.log.note(f"{order.project} {order.revision} on {self._tools.server}, recipe {order.recipe_version}")
+        about = f"{order.project} {order.revision} on {self._tools.server}, recipe {order.recipe_version}"
+        self.log.begin("sources", about)
         self.log.note(f"for {shown(order.platform)} ({order.kind.value})")
         self.log.note(f"with {shown(order.options) or 'no options'}")
         if self._work.mistake is not None:
@@ -202,14 +204,15 @@ class AttemptRun:
         finally:
             place = await preparing  # or the slot would be emptied while it is still being made
         self._check()
-        self.log.note(f"[source: checked out after {self._tools.clock.seconds() - began:.1f} s]")
+        self.log.end(f"[source: checked out after {self._tools.clock.seconds() - began:.1f} s]", "checked out")
         plan = await self._plan(tree)
         for command in plan.commands:
             await self._run(command, plan, tree, place)
+        self.log.begin("artifact")
         packed, output, name = await self._pack(plan, tree, place)
         seconds = self._tools.clock.seconds() - began
         self.log.note(f"[artifact: {name}, {packed.size} bytes, SHA-256 {packed.digest}]")
-        self.log.note(f"[{AttemptEnd.SUCCEEDED.value} after {seconds:.1f} s]")
+        self.log.end(f"[{AttemptEnd.SUCCEEDED.value} after {seconds:.1f} s]", AttemptEnd.SUCCEEDED.value)
         last = self.log.last()
         done = Done(order.build_id, order.epoch, packed.digest, packed.content_digest, packed.size, name, seconds, last)
         return done, output
@@ -249,7 +252,7 @@ class AttemptRun:
     async def _run(self, command: Command, plan: Plan, tree: Path, place: ports.SlotPlace) -> None:
         self._check()
         limit = self._limit()
-        self.log.note(f"[{command.words()}: {shlex.join(command.argv)}]")
+        self.log.begin(command.words(), f"[{command.words()}: {shlex.join(command.argv)}]")
         self._command = self._tools.commands.start(
             command.argv,
             tree / command.cwd,
@@ -264,7 +267,8 @@ class AttemptRun:
             self._command = None
         self._spent += ended.seconds
         detail = limit.words() if ended.cause == "time limit" else ended.detail
-        self.log.note(f"[{command.words()}: {detail} after {ended.seconds:.1f} s]")
+        told = f"[{command.words()}: {detail} after {ended.seconds:.1f} s]"
+        self.log.end(told, detail, failed=not ended.succeeded)
         self._check()
         judge_start(command, ended, tree)
         judge(command, ended, plan.machine_faults, self.log.last(_FAULT_TAIL), limit)
@@ -326,9 +330,9 @@ class AttemptRun:
 
     # --- to the metaserver ------------------------------------------------------------------------------
 
-    async def _append(self, offset: int, data: bytes) -> int:
+    async def _append(self, offset: int, data: bytes, marks: Sequence[LogMark]) -> int:
         url, uploads = self._work.order.log_url, self._tools.uploads
-        return await self._work.tickets.using(lambda own: uploads.append_log(url, own.log_ticket, offset, data))
+        return await self._work.tickets.using(lambda own: uploads.append_log(url, own.log_ticket, offset, data, marks))
 
 
 def artifact_name(order: Order) -> str:

@@ -1,14 +1,15 @@
 """A build's output on its way to the metaserver: in order, by offset, in bounded memory whatever the output's size.
 
 The first part of a long log (the head) is sent as it comes. What comes after it is kept in a ring and sent at the end,
-below a line that says how much is missing. While the metaserver is slow the command waits; while it is away the command
-goes on, and what does not fit is left out of the middle.
+below a line that says how much is missing. Beside the bytes go marks: where phases begin and end. While the metaserver
+is slow the command waits; while it is away the command goes on, and what does not fit is left out of the middle.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
+from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -18,7 +19,10 @@ from buildtool.buildserver.masking import Masker
 from buildtool.concurrency.backoff import Backoff
 from buildtool.concurrency.signal import Signal
 from buildtool.errors import BadOffset, BadTicket, BuildToolError, StorageUnavailable, Unavailable
+from buildtool.model.logs.error_lines import end_of
+from buildtool.model.logs.marks import MARKS_LIMIT, LogMark, MarkKind
 from buildtool.model.text import block
+from buildtool.protocol.logs.marks import AT_ONCE
 from buildtool.protocol.messages import LOG_TAIL_LIMIT
 
 BATCH = 64 * 1024
@@ -38,8 +42,8 @@ PATIENCE = 30.0
 
 _RETRY = Backoff(0.25, 5.0)
 
-Send = Callable[[int, bytes], Awaitable[int]]
-"""Appends bytes at an offset and returns the log's length there. Raises BuildToolError."""
+Send = Callable[[int, bytes, Sequence[LogMark]], Awaitable[int]]
+"""Appends bytes at an offset, with marks, and returns the log's length there. Raises BuildToolError."""
 
 
 class Ring:
@@ -54,6 +58,11 @@ class Ring:
         self._kept += data
         if len(self._kept) > 2 * self._size:
             self._trim()
+
+    @property
+    def added(self) -> int:
+        """How many bytes were added."""
+        return self.dropped + len(self._kept)
 
     def kept(self) -> bytes:
         self._trim()
@@ -81,6 +90,11 @@ class LogPipe:
         self._ring = Ring(tail)
         self._last = Ring(LOG_TAIL_LIMIT)
         self._pending = bytearray()
+        self._began = clock.seconds()
+        self._marks: list[LogMark] = []
+        self._ring_marks: list[LogMark] = []
+        self._marked = 0
+        self._sent_marks = 0
         self._offset = 0
         self._patience = PATIENCE
         self._away = False
@@ -117,6 +131,30 @@ class LogPipe:
             self._ring.add(rest)
         self._pump()
 
+    def begin(self, phase: str, line: str | None = None) -> None:
+        """Mark that a phase begins, which ends the one before it, at a line of the build server's own if there is one.
+
+        What a command writes can be no such mark.
+        """
+        self._take(self._masker.end())
+        self._mark(MarkKind.BEGIN, phase)
+        if line is not None:
+            self.note(line)
+
+    def end(self, line: str, how: str, *, failed: bool = False) -> None:
+        """Write a line of the build server's own and mark that a phase ended there, and how."""
+        self.note(line)
+        self._mark(MarkKind.FAILED if failed else MarkKind.END, how)
+
+    def _mark(self, kind: MarkKind, words: str) -> None:
+        if self._marked >= MARKS_LIMIT - 1 or self._over:  # one more says what is missing
+            return
+        self._marked += 1
+        head = self._head_left > 0 or not self._ring.added
+        place = self._offset + len(self._pending) if head else self._ring.added
+        mark = LogMark(0, place, kind, self._clock.seconds() - self._began, self._masker.whole(words))
+        (self._marks if head else self._ring_marks).append(mark)
+
     def note(self, line: str) -> None:
         """Write a line of the build server's own; it waits for nothing."""
         self._take(self._masker.end())
@@ -134,7 +172,10 @@ class LogPipe:
 
     def last(self, limit: int = LOG_TAIL_LIMIT) -> str:
         """Return the end of the log as clean text of at most ``limit`` bytes of UTF-8."""
-        return clean(self._last.kept())[-limit:].encode()[-limit:].decode(errors="ignore")
+        kept = self._last.kept()
+        if self._last.dropped:  # with half a line
+            kept = kept[kept.find(b"\n") + 1 :] or kept
+        return end_of(clean(kept), limit)
 
     async def flush(self, patience: float = PATIENCE) -> bool:
         """Send what is left of a log that is complete; return whether all of it arrived.
@@ -148,11 +189,7 @@ class LogPipe:
         if not self._flushing:
             self._take(self._masker.end())
             self._flushing = True
-            tail = self._ring.kept()
-            if self._ring.dropped:
-                self._pending += f"\n[... {self._ring.dropped} bytes omitted ...]\n".encode()
-            self._pending += tail
-            self._ring = Ring(0)
+            self._end()
         self._away = False
         self._moved_on()
         if self._pending:
@@ -162,6 +199,18 @@ class LogPipe:
         while self._pending and not (self._away or self._over):
             await self._progressed.wait()
         return not self._pending and not self._over
+
+    def _end(self) -> None:
+        """Put what was kept of the end behind what waits, and a line that says how much is missing between them."""
+        tail, dropped = self._ring.kept(), self._ring.dropped
+        if dropped:
+            place, seconds = self._offset + len(self._pending), self._clock.seconds() - self._began
+            self._marks.append(LogMark(0, place, MarkKind.CUT, seconds, str(dropped)))
+            self._pending += f"\n[... {dropped} bytes omitted ...]\n".encode()
+        start = self._offset + len(self._pending) - dropped
+        self._marks += (evolve(mark, offset=start + max(mark.offset, dropped)) for mark in self._ring_marks)
+        self._pending += tail
+        self._ring, self._ring_marks = Ring(0), []
 
     def abandon(self) -> None:
         """Stop sending; those that wait go on."""
@@ -186,9 +235,9 @@ class LogPipe:
         while self._pending and not self._over:
             await self._batch()
             self._watch()
-            piece = bytes(self._pending[:WINDOW])
+            piece, marks = self._next()
             try:
-                length = await self._send(self._offset, piece)
+                length = await self._send(self._offset, piece, marks)
             except (Unavailable, BadTicket, StorageUnavailable):
                 # Unless somebody waits for it.
                 await self._nap.wait_at_most(tries.next_delay(), self._clock)
@@ -198,10 +247,22 @@ class LogPipe:
             if not 0 < taken <= len(self._pending):
                 raise BadOffset(f"the log is {length} bytes long there, {self._offset} were sent", length)
             del self._pending[:taken]
+            sent = sum(mark.offset <= length for mark in marks)
+            del self._marks[:sent]
+            self._sent_marks += sent
             self._offset = length
             self._away = False
             self._moved_on()
         self._sending = False
+
+    def _next(self) -> tuple[bytes, tuple[LogMark, ...]]:
+        """Return what is sent next, with all marks that stand in it."""
+        size = min(len(self._pending), WINDOW)
+        if len(self._marks) > AT_ONCE:  # what follows the last of these goes with the next ones
+            size = max(1, min(size, self._marks[AT_ONCE].offset - self._offset - 1))
+        marks = [mark for mark in self._marks[:AT_ONCE] if mark.offset <= self._offset + size]
+        numbered = (evolve(mark, number=self._sent_marks + number) for number, mark in enumerate(marks))
+        return bytes(self._pending[:size]), tuple(numbered)
 
     async def _batch(self) -> None:
         """Wait until a piece is worth sending."""

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 import attrs
 from attrs import frozen
 
+from buildtool.model.logs.marks import LogMark
 from buildtool.model.platforms import Value
 from buildtool.model.servers import Held, HeldVerdict
 from buildtool.protocol.messages import AbortOrder, Accepted, Done, Ended, Ok, Order, Welcome
@@ -51,8 +52,11 @@ class MetaserverLink(Protocol):
 class Uploads(Protocol):
     """A build server's way to send bytes to the transfer port."""
 
-    async def append_log(self, url: str, ticket: str, offset: int, data: bytes) -> int:
-        """Append ``data`` at byte ``offset``; return the log's new length. Raises Unavailable, BadTicket, BadUpload."""
+    async def append_log(self, url: str, ticket: str, offset: int, data: bytes, marks: Sequence[LogMark] = ()) -> int:
+        """Append ``data`` at byte ``offset``, with marks; return the log's new length.
+
+        Raises Unavailable, BadTicket, BadUpload.
+        """
 
     async def upload(self, url: str, ticket: str, path: str, digest: str, size: int) -> None:
         """Send a file of ``size`` bytes, resuming an earlier try. Raises Unavailable, BadTicket, BadUpload."""

@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 
 from attrs import AttrsInstance, field, frozen
 
+from buildtool.model.logs.index import FoundInLog, LogIndex
 from buildtool.model.options import Canonical
 from buildtool.model.principal import Principal
 from buildtool.model.records import Artifact, Attempt, Build, BuildState, Request
@@ -193,14 +194,39 @@ class LogExtent(Protocol):
     def finished(self) -> bool: ...
 
 
+LINE_LIMIT = 4_000
+"""Most bytes of one line that are read for a page."""
+
+LINES_LIMIT = 2_000
+"""Most lines that are read at once."""
+
+SEARCHED_LIMIT = 200
+"""Most bytes of a text that is searched for."""
+
+
 class LogReader(Protocol):
-    """The bytes of logs by Build and epoch, for the pages."""
+    """The bytes of logs by Build and epoch, for the pages, and what is known of them."""
 
     async def state(self, build_id: int, epoch: int) -> LogExtent:
         """Return the extent of a log. Raises NotFound when nothing of it has arrived, StorageUnavailable."""
 
     async def read(self, build_id: int, epoch: int, start: int, size: int) -> bytes:
         """Return at most ``size`` bytes from ``start`` on, b"" at the end. Raises NotFound, StorageUnavailable."""
+
+    async def index(self, build_id: int, epoch: int) -> LogIndex:
+        """Return the index of what there is of a log. Raises NotFound, StorageUnavailable."""
+
+    async def lines(self, build_id: int, epoch: int, first: int, count: int) -> Sequence[bytes]:
+        """Return at most ``count`` lines from the ``first`` (1) on, without line ends; of a long one its beginning.
+
+        Raises NotFound, StorageUnavailable.
+        """
+
+    async def search(self, build_id: int, epoch: int, text: bytes, *, fold: bool) -> FoundInLog:
+        """Return which lines have a text, in capitals or not if ``fold``. It ends when it is cancelled.
+
+        Raises NotFound, StorageUnavailable, and LimitReached when too many search.
+        """
 
 
 @frozen

@@ -1,6 +1,7 @@
 """A build's log on its way: in order and whole, or with a hole in the middle that says how big it is."""
 
 import re
+from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +10,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.buildserver.log_upload import BATCH, PATIENCE, TAIL, WINDOW, LogPipe, Ring, clean
+from buildtool.buildserver.masking import Masker
 from buildtool.errors import BadUpload, Unavailable
+from buildtool.model.logs.marks import LogMark, MarkKind
 from buildtool.protocol.messages import LOG_TAIL_LIMIT
 from tests.fakes_build import FakeUploads
 
@@ -21,8 +24,8 @@ class Pipes(SynchronousTestCase):
     def pipe(self, limit: int = 16 * 1024 * 1024) -> LogPipe:
         return LogPipe(self.clock, self.append, limit)
 
-    async def append(self, offset: int, data: bytes) -> int:
-        return await self.receiver.append_log("", "", offset, data)
+    async def append(self, offset: int, data: bytes, marks: Sequence[LogMark] = ()) -> int:
+        return await self.receiver.append_log("", "", offset, data, marks)
 
     @property
     def pieces(self) -> list[int]:
@@ -108,11 +111,68 @@ class Pipes(SynchronousTestCase):
         pipe.abandon()
         assert self.successResultOf(Deferred.fromCoroutine(pipe.flush())) is False
 
+    def test_marks_say_where_phases_begin_and_end_and_what_is_missing(self) -> None:
+        pipe = self.pipe(4 * 1024)
+        pipe.begin("sources", "of lua")
+        self.clock.advance(1.5)
+        pipe.end("[checked out]", "checked out")
+        pipe.begin("build", "[build: make]")
+        Deferred.fromCoroutine(pipe.write(b"x\n" * 5_000))
+        pipe.end("[build: exited with code 2]", "exited with code 2", failed=True)
+        assert self.closed(pipe)
+        log, marks = self.receiver.log, self.receiver.marks
+        assert [mark.number for mark in marks] == list(range(5))
+        cut = log.index(b"\n[... ")
+        assert [(mark.kind, mark.offset, mark.words) for mark in marks] == [
+            (MarkKind.BEGIN, 0, "sources"),
+            (MarkKind.END, log.index(b"[build: make]"), "checked out"),
+            (MarkKind.BEGIN, log.index(b"[build: make]"), "build"),
+            (MarkKind.CUT, cut, log[cut:].split()[1].decode()),
+            (MarkKind.FAILED, len(log), "exited with code 2"),
+        ]
+        assert [mark.seconds for mark in marks[:3]] == [0.0, 1.5, 1.5]
+
+    def test_what_a_command_writes_is_no_mark_and_a_secret_is_in_none(self) -> None:
+        pipe = LogPipe(self.clock, self.append, 10_000, Masker([b"hunter22"]))
+        pipe.begin("login hunter22", "[login]")
+        Deferred.fromCoroutine(pipe.write(b"[build: make]\n[build: exited with code 0 after 1 s]\n"))
+        assert self.closed(pipe)
+        assert [(mark.kind, mark.words) for mark in self.receiver.marks] == [(MarkKind.BEGIN, "login ***")]
+
+    @given(st.lists(st.integers(0, 300), min_size=1, max_size=40), st.integers(0, 3), st.integers(500, 20_000))
+    def test_every_mark_comes_once_with_the_bytes_that_it_stands_in(
+        self, sizes: list[int], lost: int, limit: int
+    ) -> None:
+        self.clock, self.receiver = Clock(), FakeUploads(log_limit=16 * 1024 * 1024)
+        losing = [Unavailable("the answer was lost")] * lost
+
+        async def append(offset: int, data: bytes, marks: Sequence[LogMark]) -> int:
+            length = await self.append(offset, data, marks)
+            if losing:
+                raise losing.pop()
+            return length
+
+        pipe = LogPipe(self.clock, append, limit)
+        for number, size in enumerate(sizes):
+            pipe.begin(f"step {number}", f"[{number}]")
+            Deferred.fromCoroutine(pipe.write(b"x" * size))
+            pipe.end(f"[/{number}]", "done")
+        assert self.closed(pipe)
+        marks, log = self.receiver.marks, self.receiver.log
+        assert [mark.number for mark in marks] == list(range(len(marks)))
+        assert [mark.offset for mark in marks] == sorted(mark.offset for mark in marks)
+        cut = [mark for mark in marks if mark.kind is MarkKind.CUT]
+        assert len(marks) == 2 * len(sizes) + len(cut)
+        assert bool(cut) == (b" bytes omitted ..." in log)
+        if not cut:
+            begins = [mark for mark in marks if mark.kind is MarkKind.BEGIN]
+            assert [log[mark.offset :].startswith(b"[%d]\n" % number) for number, mark in enumerate(begins)]
+
     def test_a_lost_answer_does_not_repeat_bytes(self) -> None:
         lost: list[int] = []
 
-        async def append(offset: int, data: bytes) -> int:
-            length = await self.append(offset, data)
+        async def append(offset: int, data: bytes, marks: Sequence[LogMark]) -> int:
+            length = await self.append(offset, data, marks)
             if not lost:
                 lost.append(length)
                 raise Unavailable("the connection was lost before it answered")
@@ -172,10 +232,12 @@ def test_a_ring_keeps_the_end_and_counts_the_rest(parts: list[bytes], size: int)
 @given(st.binary(max_size=40_000))
 def test_the_end_of_a_log_is_clean_text_of_bounded_size(data: bytes) -> None:
     """Any bytes at all make text that can be mailed, shown, and sent in a message."""
-    pipe = LogPipe(Clock(), lambda offset, data: FakeUploads().append_log("", "", offset, data), 10**6)
+    pipe = LogPipe(Clock(), lambda offset, data, _marks: FakeUploads().append_log("", "", offset, data), 10**6)
     pipe._last.add(data)
     text = pipe.last()
     assert len(text.encode()) <= LOG_TAIL_LIMIT
+    if len(data) > LOG_TAIL_LIMIT and b"\n" in data[-LOG_TAIL_LIMIT:-1]:
+        assert clean(data).endswith(text)
     assert all(char.isprintable() or char in "\n\t" or ord(char) > 0x9F for char in text)
 
 

@@ -28,6 +28,10 @@ _TLS = (
     b"\x17\x03\x03", b"\x01\x00", b"\x00\x10", b"\x0bbuildtool/3", b"\x08http/1.1", b"\x02h2", b"\xff\xff",
 )  # fmt: skip
 _PEM = (b"-----BEGIN CERTIFICATE REQUEST-----\n", b"-----END CERTIFICATE REQUEST-----\n", b"\n", b"=", b"MII")
+_LOGS = (
+    b"\n", b"\r", b"\x1b[", b"m", b"\x1b[31m", b"error: ", b"warning: ", b"FAILED", b"make: *** ", b"\nERROR ",
+    b"\x1b]0;", b"\x07", b"38;5;", b"\x00", b"\xff", b"ror: ", b"Traceback (most recent call last):",
+)  # fmt: skip
 _MAIL = (
     b"\x00", b"\r\n", b"\r\nBcc: victim@example.org\r\n", b"=?utf-8?q?", b"?=", b"@", b"\n\n", b"\n.\n",
     b"\xe2\x80\xae", b"anna@example.org", b",", b"<>", b'"', b"\x85", b"\xe2\x80\xa8",
@@ -37,6 +41,8 @@ _ALL = (
     Target("pb_decoder", texts.pb_decoder, words=_PB, longest=8_000),
     Target("wire_codec", texts.wire_codec, texts.ALLOWED["wire_codec"], _JSON),
     Target("tickets", texts.tickets, texts.ALLOWED["tickets"], (b"artifact.", b"log.", b".", b"0"), 600),
+    Target("log_marks", texts.log_marks, texts.ALLOWED["log_marks"], (*_JSON, b"begin", b"failed", b"[["), 4_000),
+    Target("log_lines", texts.log_lines, words=_LOGS, longest=8_000),
     Target("ranges", texts.ranges, words=(b"bytes=", b"-", b",", b'"', b"W/", b"*", b"0" * 64), longest=4_000),
     Target(
         "join_lines", texts.join_lines, texts.ALLOWED["join_lines"], (b"/sha256:", b"[", b"]", b":", b",", b"a" * 64)

@@ -20,12 +20,16 @@ from buildtool.adapters.tls.signer import FarmSigner
 from buildtool.errors import BadTicket, DecodeError, EncodeError, UsageError
 from buildtool.model.access.join_line import read_join_line
 from buildtool.model.addresses import valid_address
+from buildtool.model.logs.error_lines import shown_line
+from buildtool.model.logs.index import LogIndex
+from buildtool.model.logs.marks import MARKS_LIMIT, WORDS_LIMIT
 from buildtool.model.tickets import read, sign
 from buildtool.protocol import calls, codec
 from buildtool.protocol import enrolment as enrolment_messages
 from buildtool.protocol.hello import Hello
 from buildtool.protocol.http_headers import asked_span, has_copy, is_unchanged
 from buildtool.protocol.json_text import TextBounds, parsed
+from buildtool.protocol.logs.marks import marks_text, read_marks
 from tests.fuzz.keys import NOW, authority
 from tests.fuzz.target import expect
 
@@ -79,6 +83,26 @@ def tickets(data: bytes) -> None:
     """Read a ticket: one that holds is one that this key signed, to the letter."""
     text = data.decode("latin-1")
     expect(sign(read(text, KEY, NOW), KEY) == text, "a ticket that nobody signed holds")
+
+
+def log_marks(data: bytes) -> None:
+    """Read the marks of a log: what is understood reads back the same, and is bounded."""
+    marks = read_marks(data.decode("latin-1"))
+    expect(read_marks(marks_text(marks)) == marks, "marks that were understood read back as others")
+    expect(all(0 <= mark.number < MARKS_LIMIT and len(mark.words) <= WORDS_LIMIT for mark in marks), "out of bounds")
+
+
+def log_lines(data: bytes) -> None:
+    """Index a log, in pieces and at once: both ways the same, and each line is shown as harmless text."""
+    step, log = 1 + data[0] if data else 1, data[1:]
+    whole, pieces = LogIndex(), LogIndex()
+    whole.grow(log)
+    for at in range(0, len(log), step):
+        pieces.grow(log[at : at + step])
+    expect(whole == pieces, "the same log in other pieces has another index")
+    for line in log.split(b"\n")[:50]:
+        shown = shown_line(line)
+        expect(shown.isprintable() or not shown, "a line is shown with what a terminal acts on")
 
 
 def ranges(data: bytes) -> None:
@@ -142,5 +166,6 @@ ALLOWED: Mapping[str, tuple[type[Exception], ...]] = {
     "join_lines": (UsageError,),
     "join_door": (UsageError, DecodeError),
     "mails": (UsageError, ValueError),
+    "log_marks": (DecodeError,),
 }
 """What each may raise."""

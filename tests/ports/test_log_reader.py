@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.storage.logs import LogStore
 from buildtool.errors import NotFound
+from buildtool.model.logs.error_lines import judge
 from buildtool.ports.pages import LogReader
 from tests.support.inline import run
 from tests.support.lanes import examples
@@ -44,6 +45,27 @@ def test_what_has_arrived_is_read_from_anywhere(make: Make, data: bytes, finishe
     read = run(logs.read(3, 2, start, size))
     assert data[start : start + size].startswith(read)
     assert bool(read) == (start < len(data))
+
+
+@settings(max_examples=examples(20), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.sampled_from([b"ok", b"\n", b"error: x\n", b"Error: y", b"warning: z\n"]), min_size=1, max_size=20),
+    st.integers(1, 9),
+    st.booleans(),
+)
+def test_lines_errors_and_what_is_found_are_those_of_the_whole(
+    make: Make, parts: list[bytes], first: int, fold: bool
+) -> None:
+    data = b"".join(parts)
+    logs, lines = make(data, True), data.split(b"\n")
+    index = run(logs.index(3, 2))
+    assert (index.length, index.line_ends) == (len(data), data.count(b"\n"))
+    assert [it.line for it in index.errors.lines] == [number for number, line in enumerate(lines, 1) if judge(line)]
+    assert list(run(logs.lines(3, 2, first, 3))) == lines[: index.lines][first - 1 : first + 2]
+    found = run(logs.search(3, 2, b"error", fold=fold))
+    assert list(found.lines) == [
+        number for number, line in enumerate(lines, 1) if b"error" in (line.lower() if fold else line)
+    ]
 
 
 def test_a_log_that_never_came_is_not_found(make: Make) -> None:

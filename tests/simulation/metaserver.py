@@ -103,7 +103,7 @@ class Metaserver:
         database.take_term()
         store = SqlBrokerStore(database, (events := world.front.events(life)).committed)
         artifacts = ArtifactStore(self.machine.directory, disk, self.machine.disk)
-        logs = LogStore(self.machine.directory, disk, self.machine.disk)
+        logs = LogStore(self.machine.directory, disk, self.machine.disk, clock.wall)
         await logs.start()
         mailer = self._mailer(SqlOutboxStore(database))
         state = self.state = State(world.configuring.policies(), world.lease)

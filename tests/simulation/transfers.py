@@ -7,7 +7,7 @@ it does not answer, and asks again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import evolve, frozen
@@ -17,6 +17,8 @@ from buildtool.adapters.http.client import _ERRORS
 from buildtool.adapters.http.routes import Content, HttpRefusal, HttpResponse
 from buildtool.concurrency.backpressure import BodyReader
 from buildtool.errors import BadOffset, BadUpload, BuildToolError, Unavailable
+from buildtool.model.logs.marks import LogMark
+from buildtool.protocol.logs.marks import LOG_MARKS, marks_text
 from tests.simulation.clock import Life
 from tests.simulation.network import CONNECT_TIMEOUT, Host, Network
 
@@ -183,8 +185,10 @@ class SimulatedUploads(Transfers):
         super().__init__(network, life, here)
         self._read = read
 
-    async def append_log(self, url: str, ticket: str, offset: int, data: bytes) -> int:
+    async def append_log(self, url: str, ticket: str, offset: int, data: bytes, marks: Sequence[LogMark] = ()) -> int:
         headers = {"Authorization": f"Ticket {ticket}", "Upload-Offset": str(offset), "Content-Length": str(len(data))}
+        if marks:
+            headers[LOG_MARKS] = marks_text(marks)
         answer = await self._asked("POST", url, headers, data)
         return int(_header(answer, "Log-Length"))
 

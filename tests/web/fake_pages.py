@@ -4,12 +4,17 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from attrs import AttrsInstance, define, evolve, field, frozen
+from twisted.internet.defer import Deferred
 
 from buildtool.errors import NotFound, StorageUnavailable, Unavailable
+from buildtool.model.logs.index import FOUND_LIMIT, FoundInLog, LogIndex
+from buildtool.model.logs.marks import LogMark
 from buildtool.model.records import Artifact, Attempt, AttemptState, Build, BuildState, Request, RequestState
 from buildtool.model.servers import Server
 from buildtool.ports.pages import (
     ATTEMPTS_SHOWN,
+    LINE_LIMIT,
+    LINES_LIMIT,
     REQUESTS_SHOWN,
     A,
     BuildDetail,
@@ -152,6 +157,8 @@ class FakeLogs:
     growing: set[tuple[int, int]] = field(factory=set)
     gone_from: float = float("inf")
     longest_read: int = 0
+    marks: dict[tuple[int, int], list[LogMark]] = field(factory=dict)
+    searching: Deferred[None] | None = None
 
     async def state(self, build_id: int, epoch: int) -> FakeExtent:
         key = (build_id, epoch)
@@ -163,6 +170,29 @@ class FakeLogs:
         await self.state(build_id, epoch)
         self.longest_read = max(self.longest_read, size)
         return b"" if start >= self.gone_from else self.logs[build_id, epoch][start : start + size]
+
+    async def index(self, build_id: int, epoch: int) -> LogIndex:
+        extent, index = await self.state(build_id, epoch), LogIndex()
+        index.grow(self.logs[build_id, epoch])
+        if extent.finished:
+            index.close()
+        for mark in self.marks.get((build_id, epoch), ()):
+            index.mark(mark, self.logs[build_id, epoch].count(b"\n", 0, mark.offset) + 1)
+        return index
+
+    async def lines(self, build_id: int, epoch: int, first: int, count: int) -> Sequence[bytes]:
+        index = await self.index(build_id, epoch)
+        lines = self.logs[build_id, epoch].split(b"\n")[: index.lines]
+        return [line[:LINE_LIMIT] for line in lines[first - 1 : first - 1 + min(count, LINES_LIMIT)]]
+
+    async def search(self, build_id: int, epoch: int, text: bytes, *, fold: bool) -> FoundInLog:
+        await self.state(build_id, epoch)
+        if self.searching is not None:
+            await self.searching
+        whole = self.logs[build_id, epoch]
+        data, wanted = (whole.lower(), text.lower()) if fold else (whole, text)
+        found = [number for number, line in enumerate(data.split(b"\n"), 1) if wanted in line]
+        return FoundInLog(tuple(found[:FOUND_LIMIT]), len(found), data.count(b"\n"), complete=True)
 
 
 class NoQuestions:

@@ -104,7 +104,10 @@ class OverSockets(TestCase):
     async def test_a_log_comes_from_its_file(self) -> None:
         self.assertEqual(await self.get("/logs/3"), (200, LOG.encode()))
         status, body = await self.get("/logs/3?attempt=1")
-        self.assertEqual((status, body), (200, b"No log of build 3, attempt 1, has arrived.\n"))
+        self.assertEqual(
+            (status, body),
+            (410, b"The log of build 3, attempt 1, is not kept any more: it has expired, or was damaged.\n"),
+        )
 
     async def test_a_long_log_survives_a_slow_way(self) -> None:
         """Longer than what sockets hold, so that the sender has to wait for the visitor."""

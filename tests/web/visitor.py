@@ -104,6 +104,14 @@ class Visitor:
         named.setdefault("content-length", str(response.length if isinstance(response.length, int) else "packed"))
         return Seen(response.code, named, body[0])
 
+    def leave(self, path: str) -> None:
+        """Ask for a page and hang up before the answer."""
+        asked = self._treq.request("GET", PUBLIC + path)
+        self._treq.flush()
+        asked.addErrback(lambda _: None)
+        asked.cancel()
+        self._treq.flush()
+
 
 class _Tags(HTMLParser):
     def __init__(self) -> None:

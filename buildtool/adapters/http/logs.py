@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from urllib.parse import parse_qs
 
@@ -17,8 +17,10 @@ from buildtool.adapters.http.handling import LIVE, NUMBER, Oversight, TicketRead
 from buildtool.adapters.http.routes import Admission, Headers, HttpRefusal, HttpResponse, IncomingRequest
 from buildtool.adapters.storage.logs import LogStore
 from buildtool.concurrency.backpressure import BodyReader
-from buildtool.errors import BadOffset, NotFound, TooLong
+from buildtool.errors import BadOffset, DecodeError, NotFound, TooLong
+from buildtool.model.logs.marks import LogMark
 from buildtool.model.tickets import TicketKind
+from buildtool.protocol.logs.marks import LOG_MARKS, read_marks
 
 LOG_WAIT = 30.0
 """The longest that a follower of a log waits for an answer, in seconds."""
@@ -44,7 +46,10 @@ class LogHandler:
             length_needed(request)
             if offset > ticket.max_bytes:
                 raise TooLong(f"the log may have {ticket.max_bytes} bytes: nothing can be put at byte {offset}")
-            append = partial(self._append, build_id=build_id, epoch=epoch, offset=offset, limit=ticket.max_bytes)
+            marks = _marks(request)
+            append = partial(
+                self._append, build_id=build_id, epoch=epoch, offset=offset, limit=ticket.max_bytes, marks=marks
+            )
             return Admission(append, ticket.max_bytes - offset)
         asked = _query(request)
         if "offset" not in asked and "wait" not in asked:
@@ -53,7 +58,14 @@ class LogHandler:
         return Admission(partial(self._follow, build_id=build_id, epoch=epoch, offset=offset, wait=wait))
 
     async def _append(
-        self, _request: IncomingRequest, body: BodyReader, build_id: int, epoch: int, offset: int, limit: int
+        self,
+        _request: IncomingRequest,
+        body: BodyReader,
+        build_id: int,
+        epoch: int,
+        offset: int,
+        limit: int,
+        marks: Sequence[LogMark],
     ) -> HttpResponse:
         length = None
         async for pieces in body:
@@ -61,8 +73,8 @@ class LogHandler:
             length = await self._logs.append(build_id, epoch, offset, data, limit)
             offset += len(data)
             self._stored(build_id, epoch, len(data))
-        if length is None:
-            length = await self._logs.append(build_id, epoch, offset, b"", limit)
+        if length is None or marks:  # they may stand anywhere in what has come
+            length = await self._logs.append(build_id, epoch, offset, b"", limit, marks)
         return HttpResponse(http.OK, f"the log has {length} bytes", (*LIVE, ("Log-Length", str(length))))
 
     async def _whole(self, request: IncomingRequest, _body: BodyReader, build_id: int, epoch: int) -> HttpResponse:
@@ -135,6 +147,15 @@ class _LogPart:
 
 def _log_headers(length: int, *, finished: bool) -> Headers:
     return (("Log-Length", str(length)), ("Log-Finished", "yes" if finished else "no"))
+
+
+def _marks(request: IncomingRequest) -> tuple[LogMark, ...]:
+    """Return the marks that come with a part of a log. Raises HttpRefusal."""
+    text = request.header(LOG_MARKS)
+    try:
+        return () if text is None else read_marks(text)
+    except DecodeError as error:
+        raise HttpRefusal(http.BAD_REQUEST, f"the header {LOG_MARKS} has {error}") from error
 
 
 def _query(request: IncomingRequest) -> dict[str, int]:

@@ -7,7 +7,7 @@ in which nothing at all flows. One call is one try; who calls decides whether an
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -21,7 +21,9 @@ from buildtool.adapters.http.client_bodies import FileBody, SmallBody
 from buildtool.adapters.storage.filesystem import storage_unavailable
 from buildtool.adapters.storage.partial_download import PartialDownload
 from buildtool.errors import BadOffset, BadUpload, StorageUnavailable, TooLong, Unavailable, WrongDigest
+from buildtool.model.logs.marks import LogMark
 from buildtool.ports.common import Executor
+from buildtool.protocol.logs.marks import LOG_MARKS, marks_text
 
 T = TypeVar("T")
 
@@ -64,10 +66,12 @@ class TransferClient:
 
     # --- ports.Uploads ---------------------------------------------------------------------------------
 
-    async def append_log(self, url: str, ticket: str, offset: int, data: bytes) -> int:
+    async def append_log(self, url: str, ticket: str, offset: int, data: bytes, marks: Sequence[LogMark] = ()) -> int:
         """Append to a log as the port says; BadOffset has in ``length`` how many bytes the other end has."""
         body = SmallBody(data)
         headers = {**_ticket(ticket), "Upload-Offset": str(offset)}
+        if marks:
+            headers[LOG_MARKS] = marks_text(marks)
         async with self._asker.asked("POST", url, headers, body) as response:
             await response.expect(HTTPStatus.OK)
             await response.body(TEXT_LIMIT)

@@ -5,6 +5,8 @@ PUT, HEAD    /uploads/<build>/<epoch>      one artifact, with a ticket; resumabl
                                            with If-None-Match: * only when nothing of it is there
 POST         /logs/<build>/<epoch>         bytes of a log at Upload-Offset, with a ticket; sending again is harmless
 GET, HEAD    /logs/<build>/<epoch>         the log; Range, or ``?offset=N&wait=S`` to follow it
+GET, HEAD    /logs/<build>/<epoch>/index   what is known of it (phases, errors, lines), as JSON; ``?from=N``
+GET, HEAD    /logs/<build>/<epoch>/search  the lines that have the text ``?q=``, as JSON; ``&case=1``
 GET, HEAD    /artifacts/<digest>/<name>    an artifact that was compared with its digest; Range, immutable
 GET, HEAD    /sources/<build>/<epoch>      with a ticket: the commit of a build as a git bundle, for build servers whose
                                            origin does not give it out; Range. 202 while it is being made.
@@ -26,6 +28,7 @@ from twisted.web import http
 
 from buildtool.adapters.http.downloads import DownloadHandler, SourceHandler
 from buildtool.adapters.http.handling import LIVE, Oversight, TicketReader, allow
+from buildtool.adapters.http.log_looks import LogLooks
 from buildtool.adapters.http.logs import LogHandler
 from buildtool.adapters.http.routes import Admission, Headers, HttpLimits, HttpRefusal, HttpResponse, IncomingRequest
 from buildtool.adapters.http.server import StreamingSite
@@ -51,6 +54,7 @@ from buildtool.ports.common import Clock
 
 _UPLOADS = re.compile(r"/uploads/([1-9][0-9]{0,17})/([0-9]{1,9})")
 _LOGS = re.compile(r"/logs/([1-9][0-9]{0,17})/([0-9]{1,9})")
+_LOG_LOOKS = re.compile(r"/logs/([1-9][0-9]{0,17})/([0-9]{1,9})/(index|search)")
 _SOURCES = re.compile(r"/sources/([1-9][0-9]{0,17})/([0-9]{1,9})(?:/(commit|tags))?")
 _ARTIFACTS = re.compile(r"/artifacts/([0-9a-f]{64})/([^/]*)")
 
@@ -68,12 +72,13 @@ class TransferRoute:
 
 UPLOADS = TransferRoute(_UPLOADS, {"PUT": Act.SERVE, "HEAD": Act.SERVE})
 LOGS = TransferRoute(_LOGS, {"GET": Act.SEE_LOG, "HEAD": Act.SEE_LOG, "POST": Act.SERVE})
+LOG_LOOKS = TransferRoute(_LOG_LOOKS, {"GET": Act.SEE_LOG, "HEAD": Act.SEE_LOG})
 ARTIFACTS = TransferRoute(_ARTIFACTS, {"GET": Act.SEE_ARTIFACT, "HEAD": Act.SEE_ARTIFACT})
 SOURCES = TransferRoute(_SOURCES, {"GET": Act.SERVE, "HEAD": Act.SERVE})
-ROUTES = (UPLOADS, LOGS, ARTIFACTS, SOURCES)
+ROUTES = (UPLOADS, LOGS, LOG_LOOKS, ARTIFACTS, SOURCES)
 """All routes: what is none of them is answered as not found."""
 
-_TRANSFER = re.compile(rb"/(?:uploads|sources|artifacts)(?:/.*)?|/logs/[^/]*/.*", re.DOTALL)
+_TRANSFER = re.compile(rb"/(?:uploads|sources|artifacts)(?:/.*)?|/logs/[^/]*/(?!(?:index|search)\Z).*", re.DOTALL)
 
 _STATUS: tuple[tuple[type[BuildToolError], int], ...] = (
     (BadTicket, http.UNAUTHORIZED),
@@ -95,7 +100,10 @@ _COMMON: Headers = (
 
 
 def is_transfer(path: bytes) -> bool:
-    """Return whether a path is one of transfers, whether or not there is anything; ``/logs/17`` is a page's."""
+    """Return whether a path is one of transfers, whether or not there is anything.
+
+    ``/logs/17`` is a page's, and so is what is asked about it.
+    """
     return _TRANSFER.fullmatch(path) is not None
 
 
@@ -115,10 +123,12 @@ class TransferSite(StreamingSite):
         tickets = TicketReader(keys, clock)
         uploads, downloads = UploadHandler(tickets, artifacts, oversight), DownloadHandler(artifacts, oversight)
         of_log = LogHandler(tickets, logs, reactor, oversight)
+        looks = LogLooks(logs, oversight)
         sources = SourceHandler(tickets, oversight, artifacts.uploads.executor)
         self._handlers: dict[re.Pattern[str], Callable[..., Admission]] = {
             UPLOADS.pattern: lambda request, *key: uploads.admit(request, *map(int, key)),
             LOGS.pattern: lambda request, *key: of_log.admit(request, *map(int, key)),
+            LOG_LOOKS.pattern: lambda request, *of: looks.admit(request, int(of[0]), int(of[1]), of[2]),
             ARTIFACTS.pattern: lambda _request, *of: Admission(partial(downloads.send, digest=of[0], name=of[1])),
             SOURCES.pattern: lambda request, *of: sources.admit(request, int(of[0]), int(of[1]), of[2] or ""),
         }

@@ -28,6 +28,7 @@ from buildtool.adapters.sql.sqlite import SqliteDatabase, copy_database, older_r
 from buildtool.adapters.storage.artifacts import DIGEST, stored_path
 from buildtool.adapters.storage.directory_lock import DATABASE
 from buildtool.adapters.storage.filesystem import storage_unavailable, sync_directory
+from buildtool.adapters.storage.log_index.file import index_of
 from buildtool.errors import StorageUnavailable, UsageError
 
 Link = Callable[[Path, Path], None]
@@ -182,8 +183,16 @@ class Backup:
                     continue
                 if not self._linked_to(packed, target / packed.name):
                     self._copy_file(packed, target / packed.name)
+            self._log_index(source, target)
             count += 1
         return count
+
+    def _log_index(self, log: Path, target: Path) -> None:
+        """Take along the index of a log, if it has one. It says no more than is believed of the log that was taken."""
+        index = index_of(log)
+        if index.is_file() and not index.is_symlink() and not (target / index.name).exists():
+            with suppress(FileNotFoundError):
+                self._copy_file(index, target / index.name)
 
     def _linked_to(self, source: Path, target: Path) -> bool:
         """Link a file that never changes; return whether that was possible. Raises FileNotFoundError."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from buildtool.adapters.maintenance.tenure import SIGN
 from buildtool.adapters.sql.sqlite import driver
 from buildtool.adapters.storage.directory_lock import DATABASE
+from buildtool.adapters.storage.log_index.file import INDEX_SUFFIX
 from buildtool.errors import DatabaseLost
 
 KEPT = {"artifacts": ("artifact", "artifacts"), "logs": ("log", "logs"), "incoming": ("upload", "uploads")}
@@ -61,7 +62,7 @@ def _files(directory: Path) -> int:
     """Return how many files there are, at most ``COUNTED``."""
     count = 0
     for _, _, names in os.walk(directory):
-        count += len(names)
+        count += sum(not name.endswith(INDEX_SUFFIX) for name in names)
         if count >= COUNTED:
             break
     return count

@@ -21,6 +21,7 @@ from buildtool.adapters.maintenance.finding import Finding, Repair
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql import schema
 from buildtool.adapters.storage.artifacts import DIGEST, stored_path
+from buildtool.adapters.storage.log_index.file import INDEX_SUFFIX, index_of
 from buildtool.adapters.storage.logs import READ_LIMIT, LogStore
 from buildtool.adapters.storage.quarantine import move
 from buildtool.errors import Damaged, StorageUnavailable
@@ -263,8 +264,11 @@ class StateFiles:
         for number, path in enumerate(entries):
             self.progress("logs", number, len(entries))
             name = _LOG.fullmatch(path.name)
+            if _is_index(path):
+                continue
             if name is None or (name[3] is None and path.with_name(f"{path.name}.zst").exists()):
-                found.append(self._left_log(path, made_here=name is not None or path.name.endswith(".new")))
+                made_here = name is not None or path.name.endswith((".new", f".log{INDEX_SUFFIX}"))
+                found.append(self._left_log(path, made_here=made_here))
                 continue
             key = int(name[1]), int(name[2])
             self.seen.logs += 1
@@ -291,7 +295,7 @@ class StateFiles:
             f"there is no attempt {key[1]} of build {key[0]}",
             "no page shows it; it takes room",
             "--repair moves it to quarantine/",
-            self._quarantining(path),
+            self._quarantining_log(path),
         )
 
     def _damaged_log(self, path: Path, key: tuple[int, int], problem: str) -> Finding:
@@ -301,11 +305,25 @@ class StateFiles:
             problem,
             f"the page of build {key[0]} cannot show it; its end is in the database, and artifacts are whole",
             "--repair moves it to quarantine/, after which the page says that there is none",
-            self._quarantining(path),
+            self._quarantining_log(path),
         )
+
+    def _quarantining_log(self, path: Path) -> Repair:
+        def act(_connection: Connection) -> None:
+            move(self.directory, path)
+            index_of(path).unlink(missing_ok=True)
+
+        return act
 
     def _quarantining(self, path: Path) -> Repair:
         return lambda _connection: (move(self.directory, path), None)[1]
+
+
+def _is_index(path: Path) -> bool:
+    """Return whether a file is the index of a log that is there."""
+    log = path.with_suffix("")
+    packed = log.with_name(f"{log.name}.zst")
+    return path.suffix == INDEX_SUFFIX and _LOG.fullmatch(log.name) is not None and (log.exists() or packed.exists())
 
 
 def _sound(path: Path, digest: str) -> bool:

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from buildtool.adapters.maintenance.scrub_artifacts import OVERHEAD, PIECE, REST, rate
 from buildtool.adapters.storage.filesystem import on_disk
+from buildtool.adapters.storage.log_index.file import index_of
 from buildtool.adapters.storage.quarantine import move
 from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.errors import Damaged, NotFound, StorageUnavailable
@@ -72,7 +73,9 @@ class LogScrub:
     async def _quarantine(self, name: str) -> None:
         def act() -> None:
             with suppress(FileNotFoundError):
-                move(self.directory, self.directory / "logs" / name)
+                log = self.directory / "logs" / name
+                move(self.directory, log)
+                index_of(log).unlink(missing_ok=True)
 
         await on_disk(self.executor, "move a damaged log away", act)
 

@@ -2,14 +2,18 @@
 
 ``logs/<build>-<epoch>.log`` grows; ``finish`` turns it into ``<build>-<epoch>.log.zst``: Zstandard frames of FRAME
 bytes each with a seek table behind them (the "seekable format" of the Zstandard project, which ``zstd -d`` reads like
-any other file), so that any range is read without decompressing what lies before it. A log may hold any bytes.
+any other file), so that any range is read without decompressing what lies before it. A log may hold any bytes. Beside
+each is its index (``buildtool/adapters/storage/log_index``).
 """
 
 from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable
+import threading
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -29,11 +33,16 @@ from buildtool.adapters.storage.filesystem import (
     opened,
     remove,
 )
+from buildtool.adapters.storage.log_index.keeping import LogIndexes
+from buildtool.adapters.storage.log_index.looking import LogSearch, read_lines
 from buildtool.adapters.storage.uploads import Key
 from buildtool.concurrency.backpressure import PIECE
 from buildtool.concurrency.keyed_lock import KeyedLocks
-from buildtool.errors import BadOffset, BadUpload, Damaged, NotFound, TooLong
+from buildtool.errors import BadOffset, BadUpload, Damaged, LimitReached, NotFound, TooLong
+from buildtool.model.logs.index import FoundInLog, LogIndex
+from buildtool.model.logs.marks import LogMark
 from buildtool.ports.common import Executor
+from buildtool.ports.pages import LINES_LIMIT
 
 T = TypeVar("T")
 
@@ -44,6 +53,9 @@ READ_LIMIT = 4 * 1024 * 1024
 """Most bytes that one ``read`` returns."""
 
 LEVEL = 3
+
+SEARCHES = 8
+"""Searches that run or wait at once."""
 
 _HALF = ".new"
 _GROWING = re.compile(r"([1-9][0-9]{0,17})-([0-9]{1,9})\.log")
@@ -65,11 +77,23 @@ class LogState:
 class LogStore:
     """The ``ports.LogFiles``, and what the transfer service and the pages need."""
 
-    def __init__(self, directory: Path, executor: Executor, disk: Disk | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        executor: Executor,
+        disk: Disk | None = None,
+        now: Callable[[], float] = time.time,
+        searchers: Executor | None = None,
+    ) -> None:
+        """``now`` is the wall time; ``searchers`` run searches, so that nothing else waits for them."""
         self._directory = directory / "logs"
         self._executor = executor
+        self._searchers = searchers or executor
+        self._searching = 0
         self._disk = disk or RealDisk()
+        self._indexes = LogIndexes(self._disk, now)
         self._locks = KeyedLocks()
+        self._looks = KeyedLocks()
         self._watchers: dict[Key, list[Deferred[None]]] = {}
 
     async def start(self) -> None:
@@ -80,16 +104,25 @@ class LogStore:
         """Return whose logs are not finished: at the start also those that a crash kept from being so."""
         return await self._do("look at the logs", partial(_unfinished, self._disk, self._directory))
 
-    async def append(self, build_id: int, epoch: int, offset: int, data: bytes, limit: int) -> int:
+    async def append(
+        self, build_id: int, epoch: int, offset: int, data: bytes, limit: int, marks: Sequence[LogMark] = ()
+    ) -> int:
         """Write ``data`` at ``offset`` of a log and return its length; what is already there is skipped.
 
         Sending the same bytes again changes nothing. Survives a crash of this process at once, one of the machine
-        from ``finish`` on. Raises BadOffset (a gap; tells the length), TooLong (``limit`` bytes at most), BadUpload
-        (finished already) and StorageUnavailable; then nothing of ``data`` is kept.
+        from ``finish`` on. ``marks`` go into the index. Raises BadOffset (a gap; tells the length), TooLong (``limit``
+        bytes at most), BadUpload (finished already) and StorageUnavailable; then nothing of ``data`` is kept.
         """
         key = (build_id, epoch)
         async with self._locks.held(key):
-            appended = partial(_append, self._disk, *self._paths(key), offset, data, limit)
+            plain, packed = self._paths(key)
+
+            def appended() -> tuple[int, int]:
+                before, after = _append(self._disk, plain, packed, offset, data, limit)
+                if before != after or marks:
+                    self._indexes.appended(plain, before, data[len(data) - (after - before) :], marks)
+                return before, after
+
             before, after = await self._do("keep the log", appended)
         if before != after:
             self._changed(key)
@@ -98,7 +131,13 @@ class LogStore:
     async def finish(self, build_id: int, epoch: int) -> None:
         key = (build_id, epoch)
         async with self._locks.held(key):
-            await self._do("compress a log", partial(_compress, self._disk, *self._paths(key)))
+            plain, packed = self._paths(key)
+
+            def finished() -> None:
+                self._indexes.complete(plain)
+                _compress(self._disk, plain, packed)
+
+            await self._do("compress a log", finished)
         self._changed(key)
 
     async def state(self, build_id: int, epoch: int) -> LogState:
@@ -115,6 +154,39 @@ class LogStore:
             return log.read(start, min(size, READ_LIMIT))
 
         return await self._do("read a log", partial(_read, self._disk, *self._paths((build_id, epoch)), take))
+
+    async def index(self, build_id: int, epoch: int) -> LogIndex:
+        """Return the index of a log, as the port says."""
+        return await self._look(build_id, epoch, lambda _log, index: index)
+
+    async def lines(self, build_id: int, epoch: int, first: int, count: int) -> Sequence[bytes]:
+        """Return lines of a log, as the port says."""
+        most = min(count, LINES_LIMIT)
+        return await self._look(build_id, epoch, lambda log, index: read_lines(log, index, first, most))
+
+    async def search(self, build_id: int, epoch: int, text: bytes, *, fold: bool) -> FoundInLog:
+        """Return what is found in a log, as the port says. Raises LimitReached."""
+        if self._searching >= SEARCHES:
+            raise LimitReached("too many logs are searched right now: try again in a moment", 1.0)
+        stop = threading.Event()
+        search = LogSearch(text, fold, stop.is_set)
+        paths = self._paths((build_id, epoch))
+        self._searching += 1
+        try:
+            return await on_disk(self._searchers, "search a log", partial(_read, self._disk, *paths, search.run))
+        finally:
+            stop.set()
+            self._searching -= 1
+
+    async def _look(self, build_id: int, epoch: int, use: Callable[[_Plain | _Compressed, LogIndex], T]) -> T:
+        key = (build_id, epoch)
+        plain, packed = self._paths(key)
+
+        def look(log: _Plain | _Compressed) -> T:
+            return use(log, self._indexes.of(plain, log))
+
+        async with self._looks.held(key):
+            return await self._do("read a log", partial(_read, self._disk, plain, packed, look))
 
     def changed(self, build_id: int, epoch: int) -> Deferred[None]:
         """Return a Deferred that fires when the log grows or ends. Cancel it to stop waiting.
@@ -177,18 +249,23 @@ class _Compressed:
         start = end - _FOOT.size - count * _ENTRY.size
         if magic != _SEEKABLE or start < 0:
             raise _damaged()
-        self._frames = list(_ENTRY.iter_unpack(disk.pread(file, count * _ENTRY.size, start)))
-        self.length = sum(size for _, size in self._frames)
+        self._frames: list[tuple[int, int, int, int]] = []  # place and size packed, size, position
+        self._starts: list[int] = []
+        place = self.length = 0
+        for frame in _ENTRY.iter_unpack(disk.pread(file, count * _ENTRY.size, start)):
+            self._frames.append((place, *frame, self.length))
+            self._starts.append(self.length)
+            place += frame[0]
+            self.length += frame[1]
 
     def read(self, start: int, size: int) -> bytes:
-        stop, position, place = start + size, 0, 0
-        found = []
-        for packed, length in self._frames:
-            if position + length > start and position < stop:
+        stop, found = start + size, []
+        for place, packed, length, position in self._frames[max(bisect_right(self._starts, start) - 1, 0) :]:
+            if position >= stop:
+                break
+            if position + length > start:
                 piece = self._frame(place, packed, length)
                 found.append(piece[max(start - position, 0) : stop - position])
-            position += length
-            place += packed
         return b"".join(found)
 
     def _frame(self, place: int, packed: int, length: int) -> bytes:

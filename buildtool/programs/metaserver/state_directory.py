@@ -85,7 +85,7 @@ async def open_state(
     closing.add("the database", database.close)
     holding = StateHold(database, timers, ask_stop)
     keys = await _take_hold(holding, directory, secret, closing, restored=beginning.restored)
-    logs = LogStore(directory, threads)
+    logs = LogStore(directory, threads, searchers=pool(1, "searches"))
     await logs.start()
 
     def check(read: Callable[[int, int], bytes], size: int) -> None:

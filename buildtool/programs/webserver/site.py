@@ -256,11 +256,13 @@ class StateReader:
     """The metaserver's state directory, opened by another process: only read."""
 
     def __init__(self, reactor: ReactorBase, state_dir: Path) -> None:
-        self._threads = Threads(reactor, 1, "pages"), Threads(reactor, LOG_READERS, "logs")
+        names = {"pages": 1, "logs": LOG_READERS, "searches": 1}
+        self._threads = tuple(Threads(reactor, size, name) for name, size in names.items())
         self._database = SqliteDatabase.reading(state_dir / DATABASE, self._threads[0])
         self.pages = SqlPages(self._database)
         self.news = SqlNews(self._database)
-        self.logs = LogStore(state_dir, self._threads[1])  # never started: that would write
+        # Never started: that would write.
+        self.logs = LogStore(state_dir, self._threads[1], searchers=self._threads[2])
 
     async def close(self) -> None:
         """Close the database and end the threads."""

@@ -1,5 +1,6 @@
 """The transfer port over real sockets: what is taken, what is refused and how, and what is given out."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -14,11 +15,13 @@ from buildtool.adapters.http.routes import HttpLimits
 from buildtool.adapters.http.transfer_site import ROUTES
 from buildtool.adapters.storage.logs import FRAME
 from buildtool.model.access.rights import RIGHTS, Act, Extent
+from buildtool.model.logs.marks import LogMark, MarkKind
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import Artifact, Build
 from buildtool.model.servers import OfferKind
 from buildtool.model.tickets import TicketKind
 from buildtool.programs.common.visitors import HttpVisitors, transfer_reads
+from buildtool.protocol.logs.marks import LOG_MARKS, marks_text
 from tests.adapters.http.transfers import KEY, NOW, TransferCase, digest_of, head, parsed, promise, reactor, ticket
 from tests.programs.common.test_visitors import settings
 from tests.scheduling.worlds import spec
@@ -63,7 +66,7 @@ class ActTests(TransferCase):
         assert set(self.site._handlers) == {route.pattern for route in ROUTES}
 
     async def test_every_role_reaches_exactly_the_routes_whose_act_it_may_do(self) -> None:
-        paths = ("/uploads/7/1", "/logs/7/1", f"/artifacts/{DIGEST}/x.zip", "/sources/7/1")
+        paths = ("/uploads/7/1", "/logs/7/1", "/logs/7/1/index", f"/artifacts/{DIGEST}/x.zip", "/sources/7/1")
         for route, path in zip(ROUTES, paths, strict=True):
             assert route.pattern.fullmatch(path)
             for method, act in route.acts.items():
@@ -391,6 +394,38 @@ class LogTests(TransferCase):
         await self.logs.finish(7, 1)
         _, headers, body = await self.ask("GET", "/logs/7/1")
         assert (body, headers["Log-Finished"]) == (b"hello \xff\x00 there", "yes")
+
+    async def test_marks_and_errors_are_in_its_index_which_is_sent_once(self) -> None:
+        log = b"make\nx.c:1: error: no\n"
+        marks = marks_text(
+            [LogMark(0, 0, MarkKind.BEGIN, 0.0, "build"), LogMark(1, len(log), MarkKind.FAILED, 1.5, "code 2")]
+        )
+        for _ in range(2):  # the answer to the first was lost
+            assert (await self.append(0, log, **{LOG_MARKS: marks}))[0] == 200
+        code, headers, body = await self.ask("GET", "/logs/7/1/index")
+        told = json.loads(body)
+        assert (code, headers["Content-Type"], told["errors"]) == (200, "application/json", [[2, 5]])
+        assert [(phase["name"], phase["end"], phase["failed"]) for phase in told["phases"]] == [
+            ("build", len(log), True)
+        ]
+        code, _, body = await self.ask("GET", "/logs/7/1/index", {"If-None-Match": headers["ETag"]})
+        assert (code, body) == (304, b"")
+        assert (await self.ask("GET", "/logs/7/1/index?from=x"))[0] == 400
+        assert (await self.ask("GET", "/logs/8/1/index"))[0] == 404
+
+    async def test_marks_that_are_none_are_refused_before_their_log_is_taken(self) -> None:
+        code, _, text = await self.append(0, b"x", **{LOG_MARKS: "[[0,0]]"})
+        assert (code, one_line(text)) == (400, True)
+        assert (await self.ask("GET", "/logs/7/1"))[0] == 404
+
+    async def test_a_log_is_searched(self) -> None:
+        await self.append(0, b"one\nTwo\ntwo\n")
+        code, headers, body = await self.ask("GET", "/logs/7/1/search?q=two")
+        assert (code, headers["Content-Type"]) == (200, "application/json")
+        assert json.loads(body) == {"lines": [2, 3], "count": 2, "complete": True, "upto": 3}
+        assert json.loads((await self.ask("GET", "/logs/7/1/search?q=two&case=1"))[2])["lines"] == [3]
+        for query in ("", "?q=", "?q=a%0Ab", "?q=" + "x" * 201, "?" + "&".join(["q=x"] * 11)):
+            assert (await self.ask("GET", f"/logs/7/1/search{query}"))[0] == 400
 
     async def test_a_gap_and_too_much_are_refused_with_the_length(self) -> None:
         await self.append(0, b"abc")

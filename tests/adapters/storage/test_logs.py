@@ -48,6 +48,9 @@ class LogCase(SynchronousTestCase):
     def read(self, start: int, size: int, build_id: int = 7) -> bytes:
         return self.do(self.store.read(build_id, 1, start, size))
 
+    def names(self) -> list[str]:
+        return sorted(path.name for path in (self.state / "logs").iterdir())
+
     @property
     def packed(self) -> Path:
         return self.state / "logs" / "7-1.log.zst"
@@ -96,7 +99,7 @@ class FinishTests(LogCase):
         assert self.append(4, b"there") == 12
         self.fails(BadUpload, self.store.append(7, 1, 12, b"!", LIMIT))
         assert self.do(self.store.state(7, 1)) == LogState(12, finished=True)
-        assert [path.name for path in (self.state / "logs").iterdir()] == ["7-1.log.zst"]
+        assert self.names() == ["7-1.log.idx", "7-1.log.zst"]
 
     @given(st.data())
     def test_every_range_of_a_compressed_log_is_the_range_of_the_log(self, data: st.DataObject) -> None:
@@ -137,7 +140,7 @@ class FinishTests(LogCase):
         self.do(self.store.finish(7, 1))
         (self.state / "logs" / "7-1.log").write_bytes(b"kept")
         self.do(self.store.start())
-        assert [path.name for path in (self.state / "logs").iterdir()] == ["7-1.log.zst"]
+        assert self.names() == ["7-1.log.idx", "7-1.log.zst"]
         assert self.read(0, 9) == b"kept"
 
     def test_those_that_still_grow_are_known_by_their_files(self) -> None:
