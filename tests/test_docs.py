@@ -470,9 +470,26 @@ def test_the_pages_that_the_operator_is_told_of_are_routes_of_the_pages() -> Non
     from buildtool.web.app import SECTIONS
 
     routes = {re.sub(r"<\w+>", "<id>", route.path) for one in SECTIONS for route, _ in one.routes()}
+    routes = {path for path in routes if not path.startswith("/api/v1/")}  # docs/api.rst has these
     told = {text for text in literals(tree("docs/operator.rst")) if re.match(r"/(?!etc|backup)[a-z/<>]*$", text)}
     assert told <= routes
     assert routes - told <= {"/builds/<id>", "/static/<id>", "/favicon.ico", "/robots.txt"}
+
+
+def test_the_page_of_the_api_has_every_route_with_its_message_answer_and_act() -> None:
+    from buildtool.web.api.calls import CALLS
+
+    table = rows(section("docs/api.rst", "Routes"))
+    assert [tuple(row[:3]) for row in table[1:]] == [
+        (f"{one.method} {one.path}", one.words, one.act.word) for one in CALLS
+    ]
+
+
+def test_the_page_of_the_api_has_every_code_with_its_status() -> None:
+    from buildtool.web.api.problems import STATUSES
+
+    documented = {(row[0], row[1]) for row in rows(section("docs/api.rst", "Problems"))[1:]}
+    assert {(kind.code, str(status)) for kind, status in STATUSES.items()} <= documented
 
 
 # --- the integrator's example -----------------------------------------------------------------------------------

@@ -19,12 +19,14 @@ from buildtool.ports.pages import LogReader, Pages
 
 from .access import Access, EverythingSeen
 from .answers import HTML, answer, problem, shown_path
+from .api.calls import PREFIX
+from .api.section import ApiSection, problem_answer
 from .assets import load_assets
-from .guard import RootResource
+from .guard import Gatekeeper, RootResource
 from .live.hub import Answering, LastMoment
 from .pages.views import ErrorPage
 from .rendering import templates
-from .section import Parts, Section, Upstream
+from .section import Parts, Section, Tools, Upstream
 from .sections.build import BuildSection
 from .sections.builds import BuildsSection
 from .sections.confirm import ConfirmSection
@@ -34,6 +36,7 @@ from .sections.live import LiveSection
 from .sections.logs import LogsSection
 from .sections.machines import MachinesSection
 from .sections.now import NowSection
+from .sessions import CookieJar, SessionReader
 from .urls import Urls
 
 SECTIONS: tuple[type[Section], ...] = (
@@ -46,11 +49,16 @@ SECTIONS: tuple[type[Section], ...] = (
     HealthSection,
     LiveSection,
     FilesSection,
+    ApiSection,
 )
 """Every section that the pages have."""
 
 NO_UPSTREAM = Upstream()
 """Pages that stand alone."""
+
+NO_TOOLS = Tools()
+
+API = f"{PREFIX}/".encode()
 
 _log = Logger()
 
@@ -71,6 +79,7 @@ class WebApp:
         clock: Clock,
         upstream: Upstream = NO_UPSTREAM,
         access: Access | None = None,
+        tools: Tools = NO_TOOLS,
     ) -> None:
         self.access = EverythingSeen() if access is None else access
         silence = Answering() if upstream.live is None else upstream.live
@@ -78,7 +87,10 @@ class WebApp:
         self._templates = templates(urls, silence)
         self._errors = 0
         self._prefix = urls.prefix
-        parts = Parts(pages, logs, urls, self._clock, self.access, self._templates, upstream)
+        jar = CookieJar(urls)
+        self._parts = parts = Parts(pages, logs, urls, self._clock, self.access, self._templates, upstream, tools, jar)
+        sessions = SessionReader(upstream.questions, clock)
+        self._gate = Gatekeeper(self.access, jar, sessions, self._refused)
         self._app = Klein()
         self._app.url_map.merge_slashes = False  # "//builds" is no page, and is not taken for one
         for section in SECTIONS:
@@ -90,18 +102,24 @@ class WebApp:
 
     def resource(self) -> IResource:
         """Return the root of a site."""
-        return RootResource(self._app.resource(), self.access, self._page_at)
+        return RootResource(self._app.resource(), self._gate, self._page_at)
 
     def _page_at(self, path: str) -> str:
         """Return the URL of the page at a path, "" where there is none, or its path has anything odd in it."""
         plain = quote(path) == path and not path.startswith("//")
         return self._prefix + path if plain and self._app.url_map.bind("localhost").test(path, "GET") else ""
 
+    def _refused(self, request: Request, error: BaseException) -> bytes:
+        """Answer a request that no route sees."""
+        return self._failed(cast(IRequest, request), Failure(error)) or b""
+
     def _failed(self, asked: IRequest, failure: Failure) -> bytes | None:
         """Answer an error with its status and one line; log it when it is ours."""
         if failure.check(CancelledError):
             return None  # the visitor left
         request = cast(Request, asked)
+        if request.path.startswith(API) and not request.startedWriting:
+            return problem_answer(request, cast(BaseException, failure.value), self._parts, failure)
         self._errors += 1
         reference = hashlib.sha256(f"{self._clock.wall()} {self._errors}".encode()).hexdigest()[:8]
         said = problem(cast(BaseException, failure.value), reference)

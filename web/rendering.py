@@ -23,7 +23,7 @@ ROWS_KEPT = 4 * 1024 * 1024
 """In how many bytes rows of lists of builds are kept as they were rendered: from one visit to the next, most look the
 same."""
 
-PAGES = ("status", "builds", "servers", "build", "log", "confirm", "error")
+PAGES = ("status", "builds", "servers", "build", "log", "confirm", "error", "api")
 
 
 def showable(value: object) -> object:

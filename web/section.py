@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import Any, Final
 
 from attrs import evolve, frozen
 from jinja2 import Template
+from twisted.internet.defer import Deferred, succeed
 from twisted.web.server import Request
 
-from buildtool.errors import NotFound
+from buildtool.errors import NotFound, Unavailable
 from buildtool.model.access.rights import Act
 from buildtool.model.principal import Principal
 from buildtool.ports.common import Clock
@@ -22,6 +23,7 @@ from .delivery import part_of
 from .health import HealthSource
 from .live.hub import LiveHub
 from .pages.common import moment
+from .sessions import CookieJar
 from .urls import Urls
 
 _ROUTES: Final = "routes"
@@ -48,6 +50,27 @@ class Upstream:
     live: LiveHub | None = None
 
 
+def _no_secret() -> str:
+    raise Unavailable("these pages sign nobody in")
+
+
+def _at_once(_seconds: float) -> Deferred[None]:
+    return succeed(None)
+
+
+@frozen(eq=False)
+class Tools:
+    """The tools that pages need from outside: secrets, time that passes, and what is said of the limits.
+
+    ``new_secret`` returns a text that cannot be guessed, ``later`` a Deferred that fires in so many seconds, and
+    ``policies`` what the header RateLimit-Policy says.
+    """
+
+    new_secret: Callable[[], str] = _no_secret
+    later: Callable[[float], Deferred[None]] = _at_once
+    policies: Callable[[], Sequence[str]] = tuple
+
+
 @frozen(eq=False)
 class Parts:
     """The parts that sections work with.
@@ -62,6 +85,8 @@ class Parts:
     access: Access
     templates: Mapping[str, Template]
     upstream: Upstream
+    tools: Tools
+    jar: CookieJar
 
 
 def page(act: Act, *paths: str, method: str = "GET") -> Callable[[Callable[..., Any]], Callable[..., Any]]:

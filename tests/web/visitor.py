@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from html.parser import HTMLParser
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any, Self
 from urllib.parse import urldefrag
 
@@ -17,7 +17,7 @@ from buildtool.web.access import Access, EverythingSeen
 from buildtool.web.app import WebApp, make_urls
 from buildtool.web.health import HealthSource
 from buildtool.web.live.hub import LiveHub
-from buildtool.web.section import Upstream
+from buildtool.web.section import Tools, Upstream
 from buildtool.web.urls import Urls
 from tests.support.memory import WallClock
 from tests.web.fake_pages import NOW, FakeLogs, FakePages
@@ -71,12 +71,13 @@ class Visitor:
         *,
         live: LiveHub | None = None,
         clock: WallClock | None = None,
+        tools: Tools | None = None,
     ) -> None:
         access = access or EverythingSeen(["testproject", "lua"])
         self.urls = urls or make_urls(PUBLIC, TRANSFER)
-        app = WebApp(
-            pages, logs or FakeLogs(), self.urls, clock or WallClock(NOW), Upstream(questions, condition, live), access
-        )
+        upstream, made = Upstream(questions, condition, live), count(1)
+        tools = tools or Tools(lambda: f"{next(made):032x}")
+        app = WebApp(pages, logs or FakeLogs(), self.urls, clock or WallClock(NOW), upstream, access, tools)
         self._treq: Any = StubTreq(_AsSent(app.resource()))
 
     @classmethod
@@ -84,11 +85,13 @@ class Visitor:
         """Return a visitor of the farm whose pages hear of what happens by ``live``."""
         return cls(farm(), logs(), live=live, clock=clock)
 
-    def visit(self, path: str | bytes, method: str = "GET", headers: Mapping[str, str] | None = None) -> Seen:
+    def visit(
+        self, path: str | bytes, method: str = "GET", headers: Mapping[str, str] | None = None, sent: bytes = b""
+    ) -> Seen:
         """Return the answer to one request."""
         url = PUBLIC.encode() + (path.encode() if isinstance(path, str) else path)
         seen: list[Any] = []
-        answered = self._treq.request(method, url, headers=dict(headers or {}), allow_redirects=False)
+        answered = self._treq.request(method, url, headers=dict(headers or {}), data=sent, allow_redirects=False)
         answered.addBoth(seen.append)
         self._treq.flush()
         (response,) = seen

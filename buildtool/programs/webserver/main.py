@@ -31,7 +31,7 @@ from buildtool.programs.common.program import StopRequest, run
 from buildtool.programs.common.subcommands import REACHING, Several, Subcommand, Subcommands, number, valued
 from buildtool.programs.common.visitors import HttpVisitors
 from buildtool.programs.webserver.asking import addresses_said, joined, questions_to
-from buildtool.programs.webserver.site import StateReader, web_site
+from buildtool.programs.webserver.site import StateReader, tools_for, web_site
 from buildtool.web.live.hub import LiveHub
 from buildtool.web.live.places import StreamPlaces
 from buildtool.web.section import Upstream
@@ -105,7 +105,8 @@ async def serve(
         looking.append(renewal(farm, timers))
     try:
         await reader.pages.health()
-        site = web_site(settings, reader.pages, reader.logs, clock, Upstream(questions, questions, live), access)
+        upstream, tools = Upstream(questions, questions, live), tools_for(timers, lambda: settings)
+        site = web_site(settings, reader.pages, reader.logs, clock, upstream, access, tools)
         place, flag = settings.place(Part.WEB), "" if port is None else "--port"
         factory: IProtocolFactory = site
         if settings.speaks_tls(Part.WEB):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from twisted.internet.base import ReactorBase
 from twisted.internet.interfaces import IAddress, IReactorTime, ITCPTransport
 from twisted.internet.protocol import connectionDone
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
@@ -30,17 +33,17 @@ from buildtool.adapters.storage.logs import LogStore
 from buildtool.configuration.settings import Settings
 from buildtool.errors import LimitReached
 from buildtool.metaserver.access.visiting import LocalQuestions
-from buildtool.model.access.ceilings import NO_CEILINGS, Ceilings
+from buildtool.model.access.ceilings import NO_CEILINGS, SECONDS, Ceilings, Counted
 from buildtool.model.access.proxies import FORWARDED_FOR, NO_PROXIES, Proxies
 from buildtool.model.addresses import network_of
 from buildtool.ports.common import Clock
 from buildtool.ports.pages import LogReader, Pages
 from buildtool.programs.webserver.ceilings import Refusing, VisitorCeilings, refuse
 from buildtool.web.access import Access
-from buildtool.web.app import NO_UPSTREAM, WebApp, make_urls
+from buildtool.web.app import NO_TOOLS, NO_UPSTREAM, WebApp, make_urls
 from buildtool.web.live.hub import STREAMS, LiveHub
 from buildtool.web.live.places import StreamPlaces
-from buildtool.web.section import Upstream
+from buildtool.web.section import Tools, Upstream
 
 BODY_LIMIT = 64 * 1024
 """Bytes that a visitor may send with a request before the connection is cut: no page takes any."""
@@ -244,12 +247,25 @@ def web_site(
     clock: Clock,
     upstream: Upstream = NO_UPSTREAM,
     access: Access | None = None,
+    tools: Tools = NO_TOOLS,
 ) -> PagesSite:
     """Return the pages of this deployment as a site to listen with: it has room for all that may be live, too."""
     urls = make_urls(settings.public_url, settings.transfer_url)
-    app = WebApp(pages, logs, urls, clock, upstream, access)
+    app = WebApp(pages, logs, urls, clock, upstream, access, tools)
     most = CONNECTIONS + (upstream.live.places.most if upstream.live is not None else 0)
     return PagesSite(app.resource(), most, settings.limits, settings.proxies)
+
+
+def tools_for(timers: IReactorTime, settings: Callable[[], Settings]) -> Tools:
+    """Return what pages need from outside; ``settings`` returns those that hold now."""
+
+    def policies() -> list[str]:
+        limits = settings().limits
+        counted = {"requests": Counted.REQUESTS, "explanations": Counted.EXPLANATIONS, "codes": Counted.CODES}
+        most = {name: limits.of(what).somebody for name, what in counted.items()}
+        return [f'"{name}";q={most[name]};w={SECONDS[what]:.0f}' for name, what in counted.items() if most[name]]
+
+    return Tools(lambda: secrets.token_urlsafe(24), partial(deferLater, timers), policies)
 
 
 class StateReader:
@@ -279,7 +295,7 @@ class OwnPages:
     def __init__(
         self, reading: SqliteDatabase, logs: LogReader, questions: LocalQuestions, access: Access, timers: IReactorTime
     ) -> None:
-        self._clock = WallClock()
+        self._clock, self._timers = WallClock(), timers
         self._pages = SqlPages(reading)
         self._logs, self._questions, self._access = logs, questions, access
         self.live = LiveHub(SqlNews(reading), self._clock, timers, StreamPlaces(STREAMS))
@@ -287,4 +303,5 @@ class OwnPages:
     def site(self, settings: Settings) -> PagesSite:
         """Return the pages by these settings as a site to listen with."""
         upstream = Upstream(self._questions, self._questions, self.live)
-        return web_site(settings, self._pages, self._logs, self._clock, upstream, self._access)
+        tools = tools_for(self._timers, lambda: settings)
+        return web_site(settings, self._pages, self._logs, self._clock, upstream, self._access, tools)

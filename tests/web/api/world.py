@@ -1,0 +1,73 @@
+"""The API over a farm in memory: real tokens and rights, services that answer what is asked of them."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import define, field
+
+from buildtool.metaserver.access.visiting import LocalQuestions, VisitorService
+from buildtool.metaserver.authorised import authorised
+from buildtool.model.access.rights import RIGHTS
+from buildtool.model.principal import Principal
+from buildtool.ports.metaserver import Handlers
+from buildtool.protocol.operator import ActionResult, DrainServer, PauseServer
+from buildtool.web.section import Tools
+from tests.fakes import FakeRequestService
+from tests.messages import waiting
+from tests.metaserver.access.test_tokens import KEYED, ROOT, Farm
+from tests.web import farm
+from tests.web.test_access import Some
+from tests.web.visitor import PUBLIC, Seen, Visitor
+
+NOBODY = Principal(KEYED.role.VISITOR, address="192.0.2.7")
+
+
+@define
+class ApiWorld:
+    """A visitor of the API. ``asked`` are the messages of operators that reached a service, with who asked."""
+
+    by: Principal = NOBODY
+    asked: list[tuple[Principal, object]] = field(factory=list)
+    tokens: Farm = field(factory=Farm)
+    people: FakeRequestService = field(factory=lambda: FakeRequestService({12: waiting()}))
+    visitor: Visitor = field(init=False)
+    service: VisitorService = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        async def act(by: Principal, message: object) -> ActionResult:
+            self.asked.append((by, message))
+            return ActionResult(("it is done",))
+
+        handlers: Handlers = {
+            **self.people.handlers, **self.tokens.service.handlers, PauseServer: act, DrainServer: act,
+        }  # fmt: skip
+        people = authorised(handlers, lambda: RIGHTS)
+        self.service = VisitorService(self.tokens.world.deployment, people, {}, self.tokens.service)
+        self.visitor = Visitor(
+            farm.farm(), farm.logs(), questions=LocalQuestions(self.service), access=Some(self.by),
+            clock=self.tokens.world.wall, tools=Tools(self.tokens.secret, policies=lambda: ['"requests";q=10;w=3600']),
+        )  # fmt: skip
+
+    def token(self, by: Principal = KEYED) -> dict[str, str]:
+        """Return the header of a token of somebody's."""
+        return {"Authorization": f"Bearer {self.tokens.make(by).token}"}
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> Seen:
+        """Return the answer to a question."""
+        return self.visitor.visit(f"/api/v1{path}", headers=headers)
+
+    def post(self, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Seen:
+        """Return the answer to an act, whose body is JSON, or bytes."""
+        data = body if isinstance(body, bytes) else json.dumps({} if body is None else body).encode()
+        return self.visitor.visit(
+            f"/api/v1{path}", "POST", {"Content-Type": "application/json", **(headers or {})}, data
+        )
+
+
+def said(seen: Seen) -> Any:
+    """Return what an answer says."""
+    return json.loads(seen.text)
+
+
+__all__ = ["KEYED", "NOBODY", "PUBLIC", "ROOT", "ApiWorld", "said"]

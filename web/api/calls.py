@@ -1,0 +1,180 @@
+"""The table of the API: every route, the act that it is, what is asked of the metaserver or read, and what is answered.
+
+Handlers and the description in OpenAPI are both made of it, and of the shapes that check every message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, get_type_hints
+
+import attrs
+from attrs import AttrsInstance, field, frozen
+
+from buildtool.model.access.rights import Act
+from buildtool.protocol import enrolment as e
+from buildtool.protocol import messages as m
+from buildtool.protocol import operator as o
+from buildtool.protocol.acts import ACT_OF
+from buildtool.protocol.pages import visiting as v
+
+from . import shown
+
+PREFIX = "/api/v1"
+
+KEY_HEADER, TOKEN_HEADER = "Idempotency-Key", "Request-Token"
+
+REPORT = {"source": "", "revision": "", "revrange": "", "compile": {}, "system": {}, "local": {}}
+"""What a wish need not say."""
+
+
+@frozen
+class QueryName:
+    """A name of a query: whether its value is a whole number from ``least`` to ``most``, and what it is for.
+
+    A text has at most ``length`` characters.
+    """
+
+    words: str
+    numeric: bool = False
+    least: int = 1
+    most: int = 10**18 - 1
+    length: int = 400
+
+
+@frozen
+class ApiCall:
+    """A route of the API.
+
+    ``path`` has the names of what it is about in braces. ``message`` is what is asked of the metaserver, of whose
+    fields those that neither path, header nor query say are the body, where ``absent`` stands for what is left out;
+    without it ``read`` names what reads the answer. With ``keyed`` the header ``Idempotency-Key`` is its ``client_id``,
+    and with ``proven`` the header ``Request-Token`` its ``token``. What is ``secret`` is kept nowhere.
+    """
+
+    method: str
+    path: str
+    words: str
+    answer: type[AttrsInstance]
+    message: type[AttrsInstance] | None = None
+    read: str = ""
+    act: Act = field()
+    query: Mapping[str, QueryName] = field(factory=dict)
+    absent: Mapping[str, Any] = field(factory=dict)
+    keyed: bool = False
+    proven: bool = False
+    secret: bool = False
+
+    @act.default
+    def _act(self) -> Act:
+        return ACT_OF[self.message] if self.message is not None else Act.SEE_BUILD
+
+    @property
+    def url(self) -> str:
+        """The whole path."""
+        return PREFIX + self.path
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the path names."""
+        return tuple(part[1:-1] for part in self.path.split("/") if part.startswith("{"))
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of the message that stand in the body."""
+        if self.message is None or self.method == "GET":
+            return ()
+        elsewhere = {*self.names, *self.query, *(("client_id",) if self.keyed else ())}
+        elsewhere |= {"token"} if self.proven else set()
+        return tuple(one.name for one in attrs.fields(self.message) if one.name not in elsewhere)
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The fields that the body cannot leave out."""
+        if self.message is None:
+            return ()
+        without = {one.name for one in attrs.fields(self.message) if one.default is attrs.NOTHING}
+        return tuple(name for name in self.fields if name in without and name not in self.absent)
+
+    def numeric(self, name: str) -> bool:
+        """Return whether what the path names so is a number."""
+        return name in {"build_id", "request_id"} or (
+            self.message is not None and get_type_hints(self.message).get(name) is int
+        )
+
+
+BEFORE = QueryName("only what is older than this id", numeric=True)
+LIMIT = QueryName("how many at most", numeric=True, most=shown.PER_PAGE)
+PROJECT = QueryName("only of this project", length=80)
+STATE = QueryName("only in this state", length=40)
+WAIT = QueryName("seconds to wait for a change from the entity tag of If-None-Match", numeric=True, least=0, most=60)
+AFTER = QueryName("what came after this number", numeric=True, least=0)
+WHY = {"reason": ""}
+
+
+def _get(path: str, words: str, answer: type[AttrsInstance], **more: Any) -> ApiCall:  # noqa: ANN401 - as ApiCall
+    return ApiCall("GET", path, words, answer, **more)
+
+
+def _post(path: str, words: str, message: type[AttrsInstance], answer: type[AttrsInstance], **more: Any) -> ApiCall:  # noqa: ANN401 - as ApiCall
+    return ApiCall("POST", path, words, answer, message, **more)
+
+
+CALLS: Sequence[ApiCall] = (
+    _post(
+        "/requests", "Ask for a build", m.Submit, m.RequestStatus, keyed=True, absent={**REPORT, "email": ""},
+        secret=True,
+    ),
+    _post("/requests/together", "Ask for several builds, of which one mail tells", m.SubmitTogether, m.RequestStatuses,
+          secret=True),
+    _get("/requests/{request_id}", "Show a request, or wait for it to change", m.RequestStatus, message=m.AskStatus,
+         proven=True, query={"wait": WAIT}, secret=True),
+    _get("/requests/{request_id}/why", "Say why a request waits", m.Explanation, message=m.AskWhy, proven=True),
+    _post("/requests/{request_id}/cancel", "End a request", m.Cancel, m.RequestStatus, proven=True, secret=True),
+    _post("/requests/cancel", "End all requests of a project, platform or person", o.CancelSeveral, o.SeveralEnded),
+    _post("/explain", "Say what would be answered, without asking", m.AskExplain, m.Explanation, absent=REPORT),
+    _get("/builds", "List builds, the newest first", shown.BuildList, read="builds",
+         query={"before": BEFORE, "limit": LIMIT, "project": PROJECT, "state": STATE}),
+    _get("/builds/{build_id}", "Show a build", shown.BuildReport, read="build"),
+    _get("/builds/{build_id}/why", "Say why an open build waits", m.Explanation, message=m.AskBuild),
+    _post("/builds/{build_id}/abort", "End an open build", o.AbortBuild, o.ActionResult, absent=WHY),
+    _post("/builds/{build_id}/rebuild", "Build again what a build built", o.RebuildBuild, o.ActionResult, keyed=True,
+          absent={"email": ""}),
+    _post("/builds/{build_id}/forget-failure", "Have a failed build tried when asked for", o.ForgetFailure,
+          o.ActionResult),
+    _post("/builds/abort", "End all open builds of a project, platform or person", o.AbortSeveral, o.SeveralEnded),
+    _post("/artifacts/{artifact}/purge", "Give out an artifact (id or SHA-256) no more", o.PurgeArtifact,
+          o.ActionResult, absent=WHY),
+    _get("/queue", "List what waits, in the order of its places", shown.BuildList, read="queue",
+         query={"limit": LIMIT}),
+    _get("/matrix/{project}", "Show the newest builds of a project by revision and platform", shown.Matrix,
+         read="matrix"),
+    _get("/projects", "List the projects", shown.ProjectList, read="projects", act=Act.SEE_FARM),
+    _get("/farm", "Show how the farm stands", o.FarmStatus, message=o.AskFarmStatus),
+    _post("/farm/drain", "Start no more builds and end, or go on as usual", o.Drain, o.ActionResult),
+    _get("/health", "Say whether the metaserver can do its work", m.HealthStatus, message=m.AskHealth),
+    _get("/machines", "List the build servers", shown.MachineList, read="machines", act=Act.SEE_FARM,
+         query={"page": QueryName("the number of the page", numeric=True, most=1_000_000)}),
+    _get("/machines/{server}", "Show a build server", shown.MachineSummary, read="machine", act=Act.SEE_FARM),
+    _post("/machines/{server}/pause", "Give a build server nothing more until it is resumed", o.PauseServer,
+          o.ActionResult, absent=WHY),
+    _post("/machines/{server}/drain", "Do so, and say what runs there", o.DrainServer, o.ActionResult),
+    _post("/machines/{server}/resume", "Give a build server builds again", o.ResumeServer, o.ActionResult),
+    _post("/machines/{server}/forget", "Forget a build server that does not come back", o.ForgetServer,
+          o.ActionResult),
+    _post("/machines/{server}/purge", "Give out no more what a build server made", o.PurgeBuiltBy, o.ActionResult,
+          absent=WHY),
+    _get("/me", "Say who you are here", v.VisitorStatus, read="me", act=Act.SIGN_IN, secret=True),
+    _get("/tokens", "List your tokens and sessions", v.TokenList, message=v.AskTokens, secret=True,
+         query={"name": QueryName("whose, for operators")}),
+    _post("/tokens", "Make a token", v.MakeToken, v.TokenMade, secret=True),
+    _post("/tokens/{id}/revoke", "Revoke a token, or end a session", v.EndToken, o.ActionResult),
+    _get("/identities", "List who has a key and who is invited", e.Identities, message=e.AskIdentities, secret=True,
+         query={"after": QueryName("only names after this one", length=100)}),
+    _post("/invitations", "Invite a machine or a person", e.InviteOne, e.InvitationLine, secret=True),
+    _post("/identities/{name}/revoke", "Revoke every key and token of a name", e.RevokeOne, o.ActionResult),
+    _post("/authority/rotate", "Move the farm to another authority", e.RotateAuthority, o.ActionResult),
+    _get("/audit", "Show what happened, the oldest first", shown.AuditLines, read="audit", act=Act.SEE_AUDIT,
+         query={"after": AFTER}, secret=True),
+)  # fmt: skip
+"""Every route of the API."""

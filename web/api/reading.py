@@ -1,0 +1,109 @@
+"""What the API reads itself, as the pages do: from the database, as far as who asks may see it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from attrs import AttrsInstance, define
+from twisted.web.server import Request
+
+from buildtool.errors import NotFound, UsageError
+from buildtool.model.access.rights import Act
+from buildtool.model.properties import nearest
+from buildtool.model.records import BuildState
+from buildtool.protocol.pages.visiting import VisitorStatus
+
+from ..access import may_see, seen_line, visitor_of
+from ..section import Parts
+from . import shown
+
+IN_MATRIX = 500
+"""Of how many of a project's newest builds its matrix is made."""
+
+EVENTS = 200
+
+_STATES = {state.value: state for state in BuildState}
+
+Values = Mapping[str, Any]
+
+
+@define
+class ApiReader:
+    """The reader of the API. Every method takes who asks by the request, and what path and query say."""
+
+    parts: Parts
+
+    def of(self, name: str) -> Callable[[Request, Values], Awaitable[AttrsInstance]]:
+        """Return the reading of a name in the table."""
+        found: Callable[[Request, Values], Awaitable[AttrsInstance]] = getattr(self, name)
+        return found
+
+    async def builds(self, request: Request, values: Values) -> shown.BuildList:
+        """Return a page of builds. Raises UsageError for a state that there is not."""
+        state, most = values.get("state", ""), values.get("limit", shown.PER_PAGE)
+        if state and state not in _STATES:
+            raise UsageError(f"there is no state {state!r:.60} of a build{nearest(state, list(_STATES))}")
+        lines = await self.parts.pages.builds(
+            before=values.get("before"), limit=most + 1, project=values.get("project") or None,
+            state=_STATES.get(state), among=self.parts.access.projects(visitor_of(request)),
+        )  # fmt: skip
+        return shown.builds_of(lines, most, self.parts.urls)
+
+    async def build(self, request: Request, values: Values) -> shown.BuildReport:
+        """Return all about a build. Raises NotFound, also where who asks may not see it."""
+        found = await self.parts.pages.build(values["build_id"])
+        if found is None or not may_see(self.parts.access, visitor_of(request), found.build.spec):
+            raise NotFound(f"there is no build {values['build_id']}")
+        return shown.report_of(found, self.parts.urls)
+
+    async def queue(self, request: Request, values: Values) -> shown.BuildList:
+        """Return what waits, in the order of its places."""
+        most = values.get("limit", shown.PER_PAGE)
+        among = self.parts.access.projects(visitor_of(request))
+        lines = await self.parts.pages.builds(limit=IN_MATRIX, state=BuildState.QUEUED, among=among)
+        first = sorted(lines, key=lambda one: (one.build.place, one.build.id))[:most]
+        return shown.builds_of(first, most, self.parts.urls)
+
+    async def matrix(self, request: Request, values: Values) -> shown.Matrix:
+        """Return the matrix of a project. Raises NotFound for one that who asks does not see."""
+        name = values["project"]
+        if name not in self.parts.access.offered(visitor_of(request)):
+            raise NotFound(f"there is no project {name!r:.60}")
+        lines = await self.parts.pages.builds(limit=IN_MATRIX, project=name, among=[name])
+        return shown.matrix_of(name, lines)
+
+    async def projects(self, request: Request, _values: Values) -> shown.ProjectList:
+        """Return the names of the projects that who asks sees."""
+        return shown.ProjectList(tuple(sorted(self.parts.access.offered(visitor_of(request)))))
+
+    async def machines(self, request: Request, values: Values) -> shown.MachineList:
+        """Return a page of build servers."""
+        at, by = values.get("page", 1), visitor_of(request)
+        lines = await self.parts.pages.build_servers(skip=(at - 1) * shown.PER_PAGE, limit=shown.PER_PAGE + 1)
+        seen = [seen_line(line, self.parts.access, by) for line in lines[: shown.PER_PAGE]]
+        now = self.parts.clock.wall()
+        found = tuple(shown.machine_of(line, self.parts.urls, now) for line in seen)
+        return shown.MachineList(found, at + 1 if len(lines) > shown.PER_PAGE else None)
+
+    async def machine(self, request: Request, values: Values) -> shown.MachineSummary:
+        """Return a build server. Raises NotFound."""
+        lines = await self.parts.pages.build_servers(limit=1, name=values["server"])
+        if not lines:
+            raise NotFound("there is no build server of that name")
+        seen = seen_line(lines[0], self.parts.access, visitor_of(request))
+        return shown.machine_of(seen, self.parts.urls, self.parts.clock.wall())
+
+    async def me(self, request: Request, _values: Values) -> VisitorStatus:
+        """Return who asks."""
+        by = visitor_of(request)
+        limits = by.limits
+        return VisitorStatus(
+            by.role.value, by.name, by.owner, limits.projects, limits.platforms, limits.acts, self.parts.clock.wall()
+        )
+
+    async def audit(self, request: Request, values: Values) -> shown.AuditLines:
+        """Return what happened after an event. Raises Unauthorised where who asks may see some of it only."""
+        after = values.get("after", 0)
+        self.parts.access.check_role(visitor_of(request), Act.SEE_AUDIT)
+        return shown.audit_of(await self.parts.pages.events(after, EVENTS), after)
