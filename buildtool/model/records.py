@@ -352,11 +352,12 @@ class ExpiryShift:
 
 @frozen
 class AuditEvent:
-    """One row of the events table: what happened to whom, for live pages, audit and resuming."""
+    """One row of the events table: what happened to whom, and the seconds that it took or saved, which are added up."""
 
     kind: str
     subject: str
     detail: str = ""
+    seconds: float = 0.0
 
 
 @frozen

@@ -98,6 +98,16 @@ class BuildDetail:
 
 
 @frozen
+class HourCount:
+    """A count of what happened of a kind in an hour (numbered since 1970), and the seconds that it took or saved."""
+
+    hour: int
+    kind: str
+    times: int
+    seconds: float
+
+
+@frozen
 class EventLine:
     """One row of the events table. ``seq`` rises; ``at`` is wall time; rows are pruned from the oldest on."""
 
@@ -179,6 +189,9 @@ class Pages(Protocol):
 
     async def events(self, after: int, limit: int = 200) -> Sequence[EventLine]:
         """Return at most ``limit`` events with a ``seq`` above ``after``, oldest first."""
+
+    async def hours(self, first: int) -> Sequence[HourCount]:
+        """Return what happened in each hour from the one numbered ``first`` on, oldest first."""
 
     async def health(self) -> Health:
         """Return the schema revision of the database, if it answers."""

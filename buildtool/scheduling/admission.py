@@ -105,7 +105,8 @@ def submit(context: DecisionContext, event: Submitted, group: tuple[int, int] | 
     context.state.remember_answer(
         event.client_id, AnsweredRequest(request.id, event.body_digest, answer.request.answer)
     )
-    context.happened("request-" + answer.request.answer, f"request/{request.id}", by=event.by)
+    saved = answer.artifact.seconds if isinstance(answer, answers.Hit) else 0.0
+    context.happened("request-" + answer.request.answer, f"request/{request.id}", by=event.by, seconds=saved)
     return answer
 
 

@@ -55,11 +55,11 @@ class DecisionContext:
         """Add an Effect, to be performed after the commit."""
         self.effects.append(effect)
 
-    def happened(self, kind: str, subject: str, detail: str = "", by: str = "") -> None:
-        """Add a row to the events table; ``by`` says which operator did it, if one did."""
+    def happened(self, kind: str, subject: str, detail: str = "", by: str = "", seconds: float = 0.0) -> None:
+        """Add a row to the events table; ``by`` says which operator did it, ``seconds`` how long it took or saved."""
         if by:
             detail = f"{detail}; by {by}" if detail else f"by {by}"
-        self.effects.append(AuditEvent(kind, subject, one_line(detail, DETAIL_LIMIT)))
+        self.effects.append(AuditEvent(kind, subject, one_line(detail, DETAIL_LIMIT), seconds))
 
     def mail_key(self, about: str) -> str:
         """Return the key of a mail: what it is about, and in which life of the state directory (``incarnations``)."""
@@ -133,7 +133,8 @@ def close_build(context: DecisionContext, build: Build, state: BuildState, reaso
     if attempt is not None and attempt.state is not AttemptState.ABORTING:
         context.state.put(evolve(attempt, state=AttemptState.ABORTING, reason=reason))
         context.tell(Abort(attempt.server, attempt.session, attempt.build_id, attempt.epoch, reason))
-    context.happened(f"build-{state.value}", f"build/{build.id}", reason)
+    took = context.now - build.started_at if build.started_at is not None else 0.0
+    context.happened(f"build-{state.value}", f"build/{build.id}", reason, seconds=max(0.0, took))
     return ended
 
 

@@ -21,6 +21,7 @@ from buildtool.ports.pages import (
     BuildLine,
     EventLine,
     Health,
+    HourCount,
     Overview,
     RequestLine,
     RunningBuild,
@@ -45,6 +46,7 @@ class FakePages:
     requests: list[Request] = field(factory=list)
     servers: list[Server] = field(factory=list)
     mail_errors: dict[int, str] = field(factory=dict)
+    hour_counts: list[HourCount] = field(factory=list)
     broken: Exception | None = None
 
     def _check(self) -> None:
@@ -134,6 +136,10 @@ class FakePages:
     async def events(self, after: int, limit: int = 200) -> Sequence[EventLine]:
         self._check()
         return []
+
+    async def hours(self, first: int) -> Sequence[HourCount]:
+        self._check()
+        return [one for one in self.hour_counts if one.hour >= first]
 
     async def health(self) -> Health:
         if self.broken is not None:

@@ -25,11 +25,10 @@ from sqlalchemy import (
 from sqlalchemy import (
     Row as SqlRow,
 )
-from sqlalchemy.dialects import sqlite
 
-from buildtool.adapters.sql import rows, schema
+from buildtool.adapters.sql import hours, rows, schema
 from buildtool.adapters.sql.database import Database
-from buildtool.adapters.sql.prepared import Prepared
+from buildtool.adapters.sql.prepared import Prepared, insertion_into
 from buildtool.adapters.sql.shelf_queries import NEWEST_ID, chunks, shelves_of, similar
 from buildtool.concurrency.rates import RateBudget, RateLimiter
 from buildtool.model.access.confirmation import MailAddress
@@ -55,7 +54,7 @@ from buildtool.model.servers import Server
 from buildtool.ports.metaserver import Snapshot
 
 if TYPE_CHECKING:
-    from sqlalchemy.dialects import postgresql
+    pass
 
 V = TypeVar("V")
 
@@ -283,21 +282,13 @@ def _answered(client_ids: Sequence[str], connection: Connection) -> dict[str, An
 # --- writing --------------------------------------------------------------------------------------------
 
 
-def _insertion(table: Table, dialect: str) -> sqlite.Insert | postgresql.Insert:
-    if dialect == "postgresql":
-        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - slow to import, and mostly it is SQLite
-
-        return postgresql.insert(table)
-    return sqlite.insert(table)
-
-
 @cache
 def _upsert(table: Table, dialect: str, columns: tuple[str, ...]) -> Prepared:
     """Return the statement that writes whole rows by their key, whether they are there or not.
 
     Columns that a value does not have (what the mailer notes) are left as they are.
     """
-    statement = _insertion(table, dialect)
+    statement = insertion_into(table, dialect)
     kept = {column.name for column in table.primary_key} | {"mail_error"}
     written = statement.on_conflict_do_update(
         index_elements=list(table.primary_key),
@@ -336,6 +327,7 @@ def _commit(changed: Sequence[Row], happened: Sequence[AuditEvent], now: float, 
         _HAPPENED.run(
             connection, *({"at": now, "kind": h.kind, "subject": h.subject, "detail": h.detail} for h in happened)
         )
+        hours.add(happened, now, connection)
         return _tidy(connection, len(happened), now)
     return 0
 
@@ -358,6 +350,8 @@ def _holding(tokens: Sequence[Token], connection: Connection) -> list[Token]:
 
 
 _HAPPENED = Prepared(insert(schema.events), ("at", "kind", "subject", "detail"))
+
+
 _LAST_EVENT = Prepared(select(func.max(schema.events.c.seq)))
 _POSTED = select(schema.outbox).where(schema.outbox.c.key.in_(bindparam("keys", expanding=True)))
 
@@ -389,6 +383,7 @@ def _tidy(connection: Connection, added: int, now: float) -> int:
     if newest // TIDY_EVERY == (newest - added) // TIDY_EVERY:
         return newest
     connection.execute(delete(events).where(events.c.seq <= newest - EVENTS_KEPT))
+    hours.tidy(now, connection)
     connection.execute(delete(schema.failures).where(schema.failures.c.until <= now))
     open_builds = select(builds.c.id).where(schema.OPEN_BUILD)
     connection.execute(delete(refusals).where(refusals.c.build_id.not_in(open_builds)))

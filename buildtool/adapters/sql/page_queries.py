@@ -29,7 +29,7 @@ from sqlalchemy import (
 from buildtool.adapters.sql import rows, schema
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.prepared import Prepared
-from buildtool.adapters.sql.schema import artifacts, attempts, builds, events, outbox, requests, servers
+from buildtool.adapters.sql.schema import artifacts, attempts, builds, events, hours, outbox, requests, servers
 from buildtool.concurrency.bounded_cache import remembering, weight
 from buildtool.model.records import AttemptState, BuildState
 from buildtool.ports.pages import (
@@ -39,6 +39,7 @@ from buildtool.ports.pages import (
     BuildLine,
     EventLine,
     Health,
+    HourCount,
     Overview,
     RequestLine,
     RunningBuild,
@@ -123,6 +124,11 @@ class SqlPages:
             lambda connection: [
                 EventLine(*row) for row in connection.execute(_EVENTS, {"after": _id(after), "most": _bounded(limit)})
             ]
+        )
+
+    async def hours(self, first: int) -> Sequence[HourCount]:
+        return await self._database.run(
+            lambda connection: [HourCount(*row) for row in connection.execute(_HOURS, {"first": _id(first)})]
         )
 
     async def health(self) -> Health:
@@ -335,6 +341,7 @@ def _request_line(row: Row[Any]) -> RequestLine:
     return RequestLine(rows.request_of(row), row.mail_error)
 
 
+_HOURS = select(hours).where(hours.c.hour >= bindparam("first")).order_by(hours.c.hour, hours.c.kind)
 _EVENTS = (
     select(events.c.seq, events.c.at, events.c.kind, events.c.subject, events.c.detail)
     .where(events.c.seq > bindparam("after"))

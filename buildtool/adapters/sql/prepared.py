@@ -13,10 +13,14 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, CursorResult, Dialect
+from sqlalchemy import Connection, CursorResult, Dialect, Table
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql import ClauseElement
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 
 class Prepared:
@@ -61,3 +65,12 @@ class Prepared:
         names: Sequence[str] | None = getattr(compiled, "positiontup", None)
         found = self._texts[dialect.name] = (str(compiled), names, constants)
         return found
+
+
+def insertion_into(table: Table, dialect: str) -> sqlite.Insert | postgresql.Insert:
+    """Return an insertion for the dialect of a database, which may say what happens to rows that are there."""
+    if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - slow to import, and mostly it is SQLite
+
+        return postgresql.insert(table)
+    return sqlite.insert(table)

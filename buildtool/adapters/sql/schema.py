@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0011"
+REVISION = "0012"
 """The Alembic revision that these tables are; a database that has it is opened without running Alembic."""
 
 metadata = MetaData(
@@ -292,6 +292,18 @@ events = Table(
     _text("detail"),
     # A number that was pruned is never given again, so that a reader can resume by it.
     sqlite_autoincrement=True,
+)
+
+# What happened in each hour (numbered since 1970) of those kinds that charts are drawn of: how often, and how many
+# seconds it took or saved in all. Rows of history may be deleted; what is added up here stays.
+hours = Table(
+    "hours",
+    metadata,
+    _number("hour"),
+    _text("kind"),
+    _number("times"),
+    _time("seconds"),
+    PrimaryKeyConstraint("hour", "kind"),
 )
 
 incarnations = Table(

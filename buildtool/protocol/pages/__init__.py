@@ -1,4 +1,4 @@
-"""What the pages and the API ask the metaserver in the name of their visitors.
+"""What the pages and the API ask the metaserver, mostly in the name of their visitors.
 
 The test is tests/protocol/test_transcripts.py.
 """

@@ -1,5 +1,6 @@
 """The broker's store gives back what it was given, all of it or nothing; the outbox lives through every end."""
 
+import importlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import HealthCheck, Phase, assume, find, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, func, select
 
-from buildtool.adapters.sql import broker_store
+from buildtool.adapters.sql import broker_store, hours
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.outbox_store import SqlOutboxStore
 from buildtool.adapters.sql.page_queries import SqlPages
@@ -282,6 +283,46 @@ def test_a_build_server_that_comes_and_goes_without_end_does_not_push_other_even
     assert 40 <= logins <= 42
     (left,) = [one for one in found if one.kind == "events-left-out"]
     assert (left.subject, left.detail.split()[:3]) == ("servers", [str(300 - logins), "more", "server-connected"])
+
+
+def test_what_happens_is_added_up_by_the_hour_and_kind_and_kept_for_so_long(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hit, ended = AuditEvent("request-hit", "request/1", "", 60.0), AuditEvent("build-failed", "build/1")
+    other = AuditEvent("kind", "x")
+    run(files.broker.commit([], [hit, hit, ended, other], 7_199.0))
+    run(files.broker.commit([], [hit, evolve(ended, seconds=5.0)], 7_100.0))
+    run(files.broker.commit([], [hit], 7_200.0))
+    counted = [(one.hour, one.kind, one.times, one.seconds) for one in run(files.pages.hours(0))]
+    assert counted == [(1, "build-failed", 2, 5.0), (1, "request-hit", 3, 180.0), (2, "request-hit", 1, 60.0)]
+    assert [one.hour for one in run(files.pages.hours(2))] == [2]
+    monkeypatch.setattr(broker_store, "TIDY_EVERY", 1)
+    run(files.broker.commit([], [hit], 7_200.0 + hours.KEPT))
+    assert [one.hour for one in run(files.pages.hours(0))] == [2, 2 + hours.KEPT // 3_600]
+
+
+def test_the_hours_of_an_older_database_are_counted_from_its_history(files: Files) -> None:
+    """As if they had been added up at the time."""
+    made = evolve(BUILD, created_at=10.0, state=BuildState.FAILED, started_at=4_000.0, ended_at=5_500.0)
+    hit = evolve(REQUEST, admitted_at=3_601.0, answer="hit", artifact_id=1)
+    files.commit(
+        made, evolve(BUILD, id=2, created_at=3_599.9, state=BuildState.RUNNING, started_at=4.0, ended_at=None),
+        evolve(ARTIFACT, seconds=62.0), hit,
+        evolve(REQUEST, id=2, client_id="c2", admitted_at=7_199.0, answer="queued"),
+    )  # fmt: skip
+    migration = importlib.import_module("buildtool.adapters.sql.migrations.versions.0012_hours")
+
+    def count(connection: Connection) -> None:
+        for statement in migration.counting(connection.dialect.name):
+            connection.exec_driver_sql(statement)
+
+    run(files.database.run(count))
+    assert [(one.hour, one.kind, one.times, one.seconds) for one in run(files.pages.hours(0))] == [
+        (0, "build-queued", 2, 0.0),
+        (1, "build-failed", 1, 1_500.0),
+        (1, "request-hit", 1, 62.0),
+        (1, "request-queued", 1, 0.0),
+    ]
 
 
 def test_a_commit_of_nothing_writes_nothing(files: Files) -> None:
