@@ -47,7 +47,15 @@ def texts(version: Path) -> list[str]:
 
 def test_every_message_has_a_sample() -> None:
     own = {name for name, cls in CLASSES.items() if cls.__module__.startswith("buildtool.protocol")}
-    inside = {"ServerStatus", "RunningBuildStatus", "WaitingBuildStatus", "ListedToken", "EventNote"}
+    inside = {
+        "ServerStatus",
+        "RunningBuildStatus",
+        "WaitingBuildStatus",
+        "ListedToken",
+        "EventNote",
+        "RunningView",
+        "WaitView",
+    }
     assert own == {type(sample).__name__ for sample in SAMPLES} | inside
 
 

@@ -32,7 +32,7 @@ from buildtool.model.servers import (
 )
 from buildtool.protocol import codec, hello, news, operator
 from buildtool.protocol import messages as protocol
-from buildtool.protocol.pages import visiting
+from buildtool.protocol.pages import farm_view, visiting
 from tests import messages
 from tests.adapters.control.wires import Wires
 from tests.fakes import FakeBuildServerService, FakeOrders, FakeRequestService
@@ -41,7 +41,7 @@ ROOT = Path(__file__).parent / "transcripts"
 NOW = ROOT / f"{hello.PROTOCOL_VERSION}.{hello.PROTOCOL_MINOR}"
 CLASSES: dict[str, type[attrs.AttrsInstance]] = {
     name: cls
-    for one in (hello, protocol, operator, visiting, news)
+    for one in (hello, protocol, operator, visiting, news, farm_view)
     for name, cls in vars(one).items()
     if attrs.has(cls) and name[0] != "_"
 }
@@ -146,6 +146,13 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
     visiting.SignIn("", "192.0.2.7", False, "aaaa-bbbb-cccc-dddd", "b" * 32, "Firefox"),
     visiting.SignedIn("bs_" + "s" * 32, "anna", "requester", 1_790_086_400.5),
     visiting.SignOut("bs_" + "s" * 32, "192.0.2.7", trusted=False),
+    farm_view.AskFarm(),
+    farm_view.FarmView(
+        (farm_view.RunningView(17, 84.5, 130.0, "5 earlier builds of lua on elm"),),
+        (farm_view.WaitView("busy", "a slot to be free", ("elm",), 1, (18, 19), 6, 46.0, "6 ahead, one slot", ""),),
+        2,
+        draining=False,
+    ),
 )  # fmt: skip
 
 Log = list[tuple[str, bytes]]

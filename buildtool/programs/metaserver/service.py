@@ -51,6 +51,7 @@ from buildtool.metaserver.operations import OperatorService
 from buildtool.metaserver.problems import BuildProblems
 from buildtool.metaserver.request_status import PublicUrls, RequestStatusReader
 from buildtool.metaserver.requests import RequestService
+from buildtool.metaserver.showing.farm_views import FarmViewService
 from buildtool.metaserver.ticket_office import TicketOffice
 from buildtool.model.policy import Policy
 from buildtool.ports.common import Clock
@@ -219,7 +220,8 @@ class Metaserver:
         closing.add("the connections of the transfer port", site.disconnect)
         services, visiting = await answering(
             configuration, tokens_of(configuration, broker, stored.keys, admittance.codes, known), accounts,
-            {**requests.handlers, **operators.handlers, **acting(broker, operators.permissions)},
+            {**requests.handlers, **operators.handlers, **acting(broker, operators.permissions),
+             **FarmViewService(broker, operators.permissions, clock).handlers},
             build_servers.handlers, keys,
         )  # fmt: skip
         pages, show = self._pages(stored, visiting, visitors)
