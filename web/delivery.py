@@ -25,7 +25,6 @@ LEVEL = 1
 PACKED_KEPT = 2 * 1024 * 1024
 """In how many bytes packed answers are kept by their tag: in one second many ask for the same."""
 
-_TAG = 24
 _PACKED = "-gz"
 _PART_MOST = 80
 
@@ -44,21 +43,22 @@ def delivered(request: Request, body: bytes, tag: str = "", ready: bytes = b"") 
     ``tag`` is what identifies the content, where that is known; ``ready`` is the body, packed, where it is so already.
     The headers of type and caching are set by then.
     """
-    tag = tag or hashlib.sha256(body).hexdigest()[:_TAG]
-    packs = len(body) >= LEAST and (bool(ready) or request.getHeader("cookie") is None)
-    if packs:
-        request.responseHeaders.addRawHeader("Vary", "Accept-Encoding")
-        if _unpacks(request.getHeader("accept-encoding")):
-            request.setHeader("Content-Encoding", "gzip")
+    tag = tag or hashlib.blake2b(body, digest_size=12).hexdigest()
+    if len(body) >= LEAST:
+        request.responseHeaders.addRawHeader(b"Vary", b"Accept-Encoding")
+        accepted = request.getHeader(b"accept-encoding")
+        if accepted and _unpacks(accepted.decode()) and (ready or request.getHeader(b"cookie") is None):
+            request.setHeader(b"Content-Encoding", b"gzip")
             body = ready or _packed(tag, body)
             tag += _PACKED
-    request.setHeader("ETag", f'"{tag}"')
-    if request.method in (b"GET", b"HEAD") and has_copy(request.getHeader("if-none-match"), tag):
+    request.setHeader(b"ETag", f'"{tag}"'.encode())
+    known = request.getHeader(b"if-none-match")
+    if known and request.method in (b"GET", b"HEAD") and has_copy(known.decode(), tag):
         request.setResponseCode(304)
         for name in ("Content-Type", "Content-Length", "Content-Encoding"):
             request.responseHeaders.removeHeader(name)
         return b""
-    request.setHeader("Content-Length", str(len(body)))
+    request.setHeader(b"Content-Length", str(len(body)).encode())
     return body
 
 
@@ -70,9 +70,9 @@ def _packed(tag: str, body: bytes) -> bytes:
     return found
 
 
-def _unpacks(accepted: str | None) -> bool:
-    """Return whether who sends an Accept-Encoding header takes gzip."""
-    return bool(accepted) and parse_accept_header(accepted).quality("gzip") > 0
+def _unpacks(accepted: str) -> bool:
+    """Return whether who sends this Accept-Encoding header takes gzip."""
+    return parse_accept_header(accepted).quality("gzip") > 0
 
 
 def part_of(text: str, name: str) -> str:

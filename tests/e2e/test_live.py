@@ -42,11 +42,11 @@ def test_ten_tabs_share_one_stream_that_leaves_readers_alone_and_says_when_the_m
         window = Window(browser, site)
         streams: list[str] = []
         window.context.on("request", lambda asked: streams.append(asked.url) if "/events" in asked.url else None)
-        window.page.goto("/builds")
+        window.page.goto("/builds", wait_until="commit")
         tabs = [window.page, *(window.tab() for _ in range(TABS - 1))]
         tabs[-1].clock.install()
         for tab in tabs[1:]:
-            tab.goto("/")
+            tab.goto("/", wait_until="commit")
         for tab in tabs:
             indicator(tab, "^live$")
         assert len(streams) == 1
@@ -68,7 +68,7 @@ def test_ten_tabs_share_one_stream_that_leaves_readers_alone_and_says_when_the_m
         says(tabs[0], "has not answered since")
         assert time.monotonic() - killed < 10
         frozen = tabs[0].inner_text("main")
-        tabs[0].wait_for_timeout(1_500)
+        tabs[0].wait_for_timeout(1_200)
         assert tabs[0].inner_text("main") == frozen
         without = Window(browser, site, scripts=False)
         without.page.goto("/")

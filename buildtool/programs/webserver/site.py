@@ -143,7 +143,7 @@ class _Channel(http.HTTPChannel):
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
         """Send the headers of an answer."""
-        if any(one.startswith(EVENT_STREAM) for one in headers.getRawHeaders(b"content-type", [])):
+        if headers.getRawHeaders(b"content-type", [b""])[0].startswith(EVENT_STREAM):
             self.site.stands(self, ConnectionState.WAITS)
         super().writeHeaders(version, code, reason, headers)  # type: ignore[no-untyped-call]
 
