@@ -20,7 +20,7 @@ _DIGITS = 18
 class LiveSection(Section):
     """The stream of what changes."""
 
-    @page(Act.SEE_FARM, "/events")
+    @page(Act.SEE_FARM, "/events", "/api/v1/events")
     def events(self, request: Request) -> Deferred[None] | bytes:
         """Send what changes, after the event that ``Last-Event-ID`` or ``?last=`` names. Raises NotFound."""
         hub, by = self.parts.upstream.live, visitor_of(request)

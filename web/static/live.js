@@ -32,7 +32,7 @@
       if (old.data !== now.data) old.data = now.data;
       return;
     }
-    if (old.isEqualNode(now)) return;
+    if (old.isEqualNode(now) || old.matches("[data-log]")) return;  // a log is kept by its own script
     for (const { name } of [...old.attributes])
       if (!now.hasAttribute(name) && !(name === "open" && old.tagName === "DETAILS")) old.removeAttribute(name);
     for (const { name, value } of now.attributes)
