@@ -5,7 +5,7 @@ Each route names the act of the table of rights that it is. Tested by tests/web/
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from attrs import evolve
@@ -15,7 +15,7 @@ from buildtool.model.access.rights import Act
 from buildtool.model.options import Canonical
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import BuildSpec
-from buildtool.ports.pages import ServerLine, ShownVisitor
+from buildtool.ports.pages import Sees, ServerLine, ShownVisitor
 
 
 class Access(Protocol):
@@ -35,6 +35,9 @@ class Access(Protocol):
 
     def projects(self, by: Principal) -> Collection[str] | None:
         """Return the names of the projects whose builds a visitor may see; None for all that there are or were."""
+
+    def defaults(self) -> Mapping[str, Canonical]:
+        """Return the default options of each project that is configured."""
 
 
 class EverythingSeen:
@@ -61,6 +64,10 @@ class EverythingSeen:
     def projects(self, _by: Principal) -> None:
         """Return that all are."""
 
+    def defaults(self) -> Mapping[str, Canonical]:
+        """Return that none are known."""
+        return {}
+
 
 def remember_visitor(request: Request, by: Principal, secret: str = "") -> None:
     """Keep who sends a request with it, and the token or session that was shown."""
@@ -76,6 +83,13 @@ def shown_by(request: Request) -> ShownVisitor:
 def visitor_of(request: Request) -> Principal:
     """Return who sends a request; a stranger where that was not found out."""
     return shown_by(request).by
+
+
+def sees_for(access: Access, by: Principal) -> Sees | None:
+    """Return of which projects and platforms a visitor may see builds; None for all that there are or were."""
+    if access.projects(by) is None:
+        return None
+    return lambda project, platform: access.sees(by, project, Act.SEE_BUILD, platform)
 
 
 def seen_line(line: ServerLine, access: Access, by: Principal) -> ServerLine:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from attrs import field, frozen
 from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from buildtool.errors import NewerDatabase, NotFound, StorageUnavailable, Unauthorised
+from buildtool.errors import NewerDatabase, NotFound, StorageUnavailable, Unauthorised, UsageError
+from buildtool.model.text import quoted
 
 from .delivery import delivered
 
@@ -34,6 +35,14 @@ def query_value(request: Request, name: str) -> str:
         return values[-1].decode()
     except UnicodeDecodeError as error:
         raise NotFound(f"{name} is no text") from error
+
+
+def check_names(request: Request, known: Collection[str]) -> None:
+    """Raise UsageError where a query has a name that is not ``known``: to leave it out silently would mislead."""
+    unknown = [name for name in request.args or {} if name.decode("utf-8", "replace") not in known]
+    if unknown:
+        said = quoted(unknown[0].decode("utf-8", "replace"), 40)
+        raise UsageError(f"{said} means nothing here: there are {', '.join(known)}")
 
 
 def number(text: str, what: str) -> int:
@@ -84,9 +93,10 @@ def problem(error: BaseException, number: str) -> Problem:
         case NotFound():
             said = str(error)
             return Problem(404, "Not found", f"{said[:1].upper()}{said[1:]}.")
-        case Unauthorised():
+        case UsageError() | Unauthorised():
             said = str(error)
-            return Problem(403, "Not allowed", f"{said[:1].upper()}{said[1:]}.")
+            status, title = (403, "Not allowed") if isinstance(error, Unauthorised) else (400, "Not understood")
+            return Problem(status, title, f"{said[:1].upper()}{said[1:]}.")
         case MethodNotAllowed():
             text = f"This page can be read, with {ALLOWED}; it takes nothing else."
             return Problem(405, "Method not allowed", text, {"Allow": ALLOWED})

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import CodeType
-from typing import Any
 
 from jinja2 import BytecodeCache, Environment, PackageLoader, StrictUndefined, Template
 from jinja2.bccache import Bucket
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from buildtool import __version__
-from buildtool.concurrency.bounded_cache import remembering, size_of_text
 from buildtool.model.text import block
 
 from .live.hub import Silence
 from .pages.common import moment
 from .pages.views import BuildRow
 from .urls import Urls
-
-ROWS_KEPT = 4 * 1024 * 1024
-"""In how many bytes rows of lists of builds are kept as they were rendered: from one visit to the next, most look the
-same."""
 
 PAGES = ("status", "builds", "servers", "build", "log", "confirm", "error", "api")
 
@@ -35,6 +29,40 @@ def showable(value: object) -> object:
     if type(value) is str and not value.isprintable():
         return block(value, len(value))
     return value
+
+
+def rows_of(rows: Iterable[BuildRow]) -> Markup:
+    """Return the rows of a list of builds.
+
+    Not a template: fifty rows with twenty texts each are most of a page, and it would take four times as long.
+    """
+    return Markup("".join(map(_row, rows)))  # noqa: S704 - each text in it was escaped
+
+
+_ROW = (
+    '<tr><th scope="row" class="tight"><a href="%s">#%d</a></th>'
+    '<td class="tight corner"><span class="state %s"><svg class="icon" aria-hidden="true"><use href="#i-%s"/></svg>%s'
+    '</span></td><td>%s<span class="under"><code>%s</code></span></td>'
+    '<td>%s<span class="under"><code title="%s">%s</code> %s</span></td>'
+    '<td>%s<span class="under">%s</span></td>'
+    '<td class="num">%s<span class="under"><time datetime="%s">%s</time> (%s)</span></td>'
+    '<td data-name="Asked by">%s</td><td class="tight">%s</td></tr>\n'
+)
+_ZIP = '<a href="%s" title="%s">zip</a> <span class="soft small">%s</span>'
+
+
+def _row(row: BuildRow) -> str:
+    badge, when, zipped = row.badge, row.when, row.zip
+    return _ROW % (
+        escape(row.url), row.id, badge.tone, badge.icon, badge.text,
+        _text(row.project), _text(row.options), _text(row.subject), _text(row.revision), _text(row.short),
+        _text(row.ref), _text(row.platform), _text(row.under), row.took, when.iso, when.full, when.words,
+        _text(row.who), _ZIP % (escape(zipped.url), _text(zipped.title), zipped.size) if zipped is not None else "",
+    )  # fmt: skip
+
+
+def _text(text: str) -> Markup:
+    return escape(showable(text))
 
 
 class _CompiledTemplates(BytecodeCache):
@@ -69,14 +97,6 @@ def templates(urls: Urls, silence: Silence) -> dict[str, Template]:
         keep_trailing_newline=True,
     )
     environment.globals.update(urls=urls, version=__version__, silence=silence, moment_at=moment)
-
-    @remembering(ROWS_KEPT, lambda text, row: size_of_text(text) + row.weight)
-    def text_of(row: BuildRow) -> str:
-        parts: Any = environment.get_template("parts.html").module
-        return str(parts.build_row(row))
-
-    def rows_of(rows: Iterable[BuildRow]) -> Markup:
-        return Markup("".join(map(text_of, rows)))  # noqa: S704 - the template has escaped what is in it
 
     environment.globals["rows_of"] = rows_of
     return {name: environment.get_template(f"{name}.html") for name in PAGES}

@@ -46,11 +46,22 @@ class Urls:
         """Return a build server's own entry of the list."""
         return f"{self.servers()}?{urlencode({'name': name}, errors='replace')}#{quote(server_anchor(name), safe='')}"
 
-    def builds(self, *, before: int | None = None, project: str = "", state: str = "") -> str:
-        """Return the list of builds: those older than ``before``, of one project, in one state."""
-        asked = {"project": project, "state": state, "before": "" if before is None else str(before)}
-        query = urlencode({name: value for name, value in asked.items() if value})
-        return f"{self.prefix}/builds" + (f"?{query}" if query else "")
+    def builds(
+        self, query: str = "", *, before: int | None = None, after: int | None = None, form: str = "", state: str = ""
+    ) -> str:
+        """Return the list of what a search finds, below ``before`` or above ``after``, in a form for programs."""
+        line = f"{query} state:{state}".strip() if state else query
+        asked = {"q": line, "before": before, "after": after}
+        words = urlencode({name: str(value) for name, value in asked.items() if value not in {"", None}})
+        return f"{self.prefix}/builds" + (f".{form}" if form else "") + (f"?{words}" if words else "")
+
+    def go(self) -> str:
+        """Return where the field leads that goes anywhere."""
+        return f"{self.prefix}/go"
+
+    def badge(self, project: str) -> str:
+        """Return the badge of a project."""
+        return f"{self.prefix}/badge/{_quoted(project)}.svg"
 
     def build(self, build_id: int) -> str:
         """Return the page of a Build."""

@@ -248,6 +248,11 @@ def words(
     return Option(name, Kind.SET, help, tuple(sorted(set(default))), tuple(choices), requires=_pairs(requires))
 
 
+def is_option_name(text: str) -> bool:
+    """Return whether an option may be called so."""
+    return _NAME.match(text) is not None
+
+
 def written(value: Value) -> str:
     """Return a value as it is written on a command line: ``yes``, ``1024``, ``io,net``."""
     if isinstance(value, bool):

@@ -91,6 +91,12 @@ class ProjectOptions:
             self._check_requires(option, values, by_name)
         return tuple(sorted(values.items()))
 
+    @cached_property
+    def defaults(self) -> Canonical:
+        """The default of every compile option that has one."""
+        there = {option.name: option.default for option in self.compile}
+        return tuple(sorted((name, value) for name, value in there.items() if value is not None))
+
     def system_values(self, given: Mapping[str, object]) -> dict[str, Value]:
         """Return the properties ``given``, canonical and validated. Raises UsageError, naming the option."""
         properties = self._properties

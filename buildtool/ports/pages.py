@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple, Protocol, TypeVar
 
 from attrs import AttrsInstance, field, frozen
 
@@ -11,7 +11,8 @@ from buildtool.model.logs.index import FoundInLog, LogIndex
 from buildtool.model.options import Canonical
 from buildtool.model.principal import Principal
 from buildtool.model.records import Artifact, Attempt, Build, BuildState, Request
-from buildtool.model.servers import Server
+from buildtool.model.search.build_query import EVERYTHING, BuildQuery
+from buildtool.model.servers import OfferKind, Server
 from buildtool.protocol.messages import Explanation
 from buildtool.protocol.news import EventNotes
 
@@ -65,17 +66,94 @@ class ServerLine:
     hidden: int = 0
 
 
-@frozen
-class BuildLine:
-    """A Build for a list: the Attempt that decided it (or else the newest), its Artifact, and how many asked.
+class BuildLine(NamedTuple):
+    """A Build for a list, with what a list shows of its Attempt, its Artifact, its Requests and its revision.
 
-    ``attempt.log_tail`` is always empty here.
+    A tuple of plain values, since a page has fifty of them. The Attempt is the one that decided it, or else the newest;
+    ``server`` is empty where there is none. The Artifact's ``digest`` is empty where there is none, or it is not given
+    out any more; ``maker`` is the server that made it, which another Attempt may have been on. ``ref``, ``revrange`` and ``email`` are those of the first of its ``requests``; ``person`` is a number
+    that is the same for one address, -1 where it is not known. ``subject`` is that of the revision, where it is known.
     """
 
-    build: Build
-    attempt: Attempt | None
-    artifact: Artifact | None
+    id: int
+    state: BuildState
+    project: str
+    source: str
+    revision: str
+    options: Canonical
+    platform: Canonical
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    not_before: float
+    reason: str
+    place: int
+    epoch: int
+    attempt: int | None
+    server: str
+    kind: OfferKind | None
+    offered_at: float | None
+    accepted_at: float | None
+    attempt_ended_at: float | None
+    attempt_reason: str
+    digest: str
+    content_digest: str
+    name: str
+    size: int
+    runs_on: Canonical
+    maker: str
+    built_at: float
     requests: int
+    ref: str
+    revrange: str
+    email: str
+    person: int
+    subject: str
+
+
+class StateCount(NamedTuple):
+    """The number of builds of a state that fit: all if ``exact``, else at least so many. It is counted to 1,001."""
+
+    number: int
+    exact: bool
+
+
+Sees = Callable[[str, Canonical], bool]
+"""Whether builds of a project for a platform may be seen; of the platform only system and architecture are said."""
+
+
+@frozen
+class BuildsAsked:
+    """A search of builds: what fits ``query``, with numbers below ``before`` or above ``after`` if that is said.
+
+    ``sees`` is None where all may be seen, ``mine`` are the addresses of who asks, ``now`` is wall time in seconds.
+    ``counted`` asks for the counts as well.
+    """
+
+    query: BuildQuery = EVERYTHING
+    before: int | None = None
+    after: int | None = None
+    limit: int = 50
+    sees: Sees | None = None
+    mine: tuple[str, ...] = ()
+    now: float = 0.0
+    counted: bool = False
+
+
+@frozen
+class BuildsFound:
+    """The builds that a search found, newest first.
+
+    ``more`` says that further ones fit in the direction that was asked for. ``stopped`` is the number at which the
+    search ended before it had found enough: what lies beyond was not looked at. ``counts`` are those of all builds that
+    fit but for their state and the page; ``platforms`` are the names of those that there are builds for.
+    """
+
+    lines: tuple[BuildLine, ...]
+    more: bool = False
+    stopped: int | None = None
+    counts: Mapping[BuildState, StateCount] = field(factory=dict)
+    platforms: tuple[str, ...] = ()
 
 
 @frozen
@@ -167,19 +245,8 @@ class Pages(Protocol):
     async def build_servers(self, *, skip: int = 0, limit: int = 50, name: str = "") -> Sequence[ServerLine]:
         """Return build servers, the connected ones first, by name; only the one called ``name`` if that is said."""
 
-    async def builds(
-        self,
-        *,
-        before: int | None = None,
-        limit: int = 50,
-        project: str | None = None,
-        state: BuildState | None = None,
-        among: Collection[str] | None = None,
-    ) -> Sequence[BuildLine]:
-        """Return at most ``limit`` Builds with ids below ``before``, newest first; of a project or state if named.
-
-        Where it is said, only builds of the projects ``among`` these.
-        """
+    async def builds(self, asked: BuildsAsked) -> BuildsFound:
+        """Return at most ``asked.limit`` builds that fit, newest first. Raises UsageError for what is too much."""
 
     async def build(self, build_id: int) -> BuildDetail | None:
         """Return all about one Build, or None when there is none of this id."""

@@ -23,6 +23,7 @@ from tests.benchmarks import (
     herd,
     hits,
     limits,
+    lists,
     live,
     siege,
     transfers,
@@ -30,7 +31,9 @@ from tests.benchmarks import (
 from tests.benchmarks.figures import BY_NAME, Board, Figure, chosen
 from tests.benchmarks.world import ROOT, progress, world
 
-GROUPS = (limits, decisions, builds, checkouts, cancelling, transfers, footprint, herd, hits, live, attacks, siege)
+GROUPS = (
+    limits, decisions, builds, checkouts, cancelling, transfers, footprint, herd, hits, lists, live, attacks, siege,
+)  # fmt: skip
 """What takes the figures, in this order: the limits first, since the others are said beside them."""
 
 

@@ -56,6 +56,7 @@ from buildtool.protocol.messages import (
     Submit,
     Welcome,
 )
+from tests.benchmarks import pasts
 from tests.benchmarks.browsers import browsers
 from tests.benchmarks.world import CONFIG
 
@@ -367,18 +368,51 @@ async def _pages(asked: Asked) -> Asked:
     return {"per_s": len(took) / (time.monotonic() - begin), "p99_ms": took[int(len(took) * 0.99)] * 1000}
 
 
+def lists(asked: Asked) -> Asked:
+    """Get lists of builds at random, over ``lanes`` connections that stay open."""
+    return asyncio.run(_lists(asked))
+
+
+async def _lists(asked: Asked) -> Asked:
+    begin = time.monotonic() + asked.get("warm_up", WARM_UP)
+    end = begin + asked["seconds"]
+    took: list[float] = []
+
+    async def lane(number: int) -> None:
+        paths = pasts.paths(asked["builds"], asked["seed"] * 100 + number)
+        reader, writer = await asyncio.open_connection("127.0.0.1", asked["port"], limit=MIB)
+        while (started := time.monotonic()) < end:
+            path = next(paths)
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+            await reader.readexactly(length)
+            if not head.startswith(b"HTTP/1.1 200"):
+                raise RuntimeError(f"{path} is not as it should be: {head!r}")
+            if started >= begin:
+                took.append(time.monotonic() - started)
+        writer.close()
+
+    await asyncio.gather(*map(lane, range(asked["lanes"])))
+    took.sort()
+    return {"per_s": len(took) / (time.monotonic() - begin), "p99_ms": took[int(len(took) * 0.99)] * 1000}
+
+
 # --- the program ----------------------------------------------------------------------------------------
 
 KINDS: dict[str, Callable[[ReactorBase, Asked], Coroutine[Deferred[Any], Any, Asked]]] = {
     act.__name__: act for act in (builds, starts, hits, steady, round_trips, upload, download, stream, browsers)
 }
 
+PLAIN = {act.__name__: act for act in (pages, lists)}
+"""Those that need no reactor."""
+
 
 def main() -> int:
     """Measure what stdin asks for and print it."""
     kind, asked = sys.argv[1], json.loads(sys.stdin.read())
-    if kind == "pages":
-        print(json.dumps(pages(asked)))
+    if kind in PLAIN:
+        print(json.dumps(PLAIN[kind](asked)))
         return 0
     reactor = monotonic_reactor()
     outcome: list[Any] = []

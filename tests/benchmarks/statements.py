@@ -25,6 +25,7 @@ from buildtool.adapters.sql.page_queries import SqlPages
 from buildtool.adapters.sql.prepared import Prepared
 from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.model.records import AuditEvent
+from buildtool.ports.pages import BuildsAsked
 from tests.adapters.sql.test_broker_store import ARTIFACT, BUILD, REQUEST
 from tests.support.inline import run
 
@@ -77,7 +78,7 @@ def main() -> None:
         event = [AuditEvent("request-hit", "request/1")]
         compare("what a hit looks up", lambda: run(store.known(wanted, ["c"], 1.0)), plain_statements, TIMES)
         compare("what a hit writes", lambda: run(store.commit([asked], event, 1.0)), plain_statements, TIMES)
-        compare("a page of 50 builds", lambda: run(pages.builds()), plain_statements, TIMES)
+        compare("a page of 50 builds", lambda: run(pages.builds(BuildsAsked())), plain_statements, TIMES)
         run(database.close())
 
 

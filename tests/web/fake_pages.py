@@ -1,15 +1,18 @@
 """What the pages read, in memory: the fakes that stand in for the database and the log store."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from attrs import AttrsInstance, define, evolve, field, frozen
 from twisted.internet.defer import Deferred
 
 from buildtool.errors import NotFound, StorageUnavailable, Unavailable
+from buildtool.model.access.rights import platform_names
 from buildtool.model.logs.index import FOUND_LIMIT, FoundInLog, LogIndex
 from buildtool.model.logs.marks import LogMark
 from buildtool.model.records import Artifact, Attempt, AttemptState, Build, BuildState, Request, RequestState
+from buildtool.model.search.commits import Commit
+from buildtool.model.search.terms import Term, asked_terms, found, query_groups, server_term, spec_terms
 from buildtool.model.servers import Server
 from buildtool.ports.pages import (
     ATTEMPTS_SHOWN,
@@ -19,6 +22,8 @@ from buildtool.ports.pages import (
     A,
     BuildDetail,
     BuildLine,
+    BuildsAsked,
+    BuildsFound,
     EventLine,
     Health,
     HourCount,
@@ -27,6 +32,7 @@ from buildtool.ports.pages import (
     RunningBuild,
     ServerLine,
     ShownVisitor,
+    StateCount,
 )
 from buildtool.protocol.messages import Explanation, HealthStatus
 
@@ -47,6 +53,7 @@ class FakePages:
     servers: list[Server] = field(factory=list)
     mail_errors: dict[int, str] = field(factory=dict)
     hour_counts: list[HourCount] = field(factory=list)
+    commits: dict[tuple[str, str], Commit] = field(factory=dict)
     broken: Exception | None = None
 
     def _check(self) -> None:
@@ -65,9 +72,37 @@ class FakePages:
 
     def _line(self, build: Build) -> BuildLine:
         epoch = build.epoch if build.deciding_epoch is None else build.deciding_epoch
-        chosen = [evolve(it, log_tail="") for it in self.attempts if (it.build_id, it.epoch) == (build.id, epoch)]
-        asked = sum(it.build_id == build.id for it in self.requests)
-        return BuildLine(build, chosen[-1] if chosen else None, self._artifact(build), asked)
+        chosen = [it for it in self.attempts if (it.build_id, it.epoch) == (build.id, epoch)]
+        tried = chosen[-1] if chosen else None
+        made = self._artifact(build)
+        made = made if made is not None and not made.withdrawn else None
+        asked = sorted((it for it in self.requests if it.build_id == build.id), key=lambda it: it.id)
+        first = asked[0] if asked else None
+        spec, commit = build.spec, self.commits.get((build.spec.source, build.spec.revision))
+        people = list(dict.fromkeys(it.email.lower() for it in sorted(self.requests, key=lambda it: it.id)))
+        return BuildLine(
+            build.id, build.state, spec.project, spec.source, spec.revision, spec.options, spec.platform,
+            build.created_at, build.started_at, build.ended_at, build.not_before, build.reason, build.place,
+            build.epoch, tried.epoch if tried else None, tried.server if tried else "", tried.kind if tried else None,
+            tried.offered_at if tried else None, tried.accepted_at if tried else None,
+            tried.ended_at if tried else None, tried.reason if tried else "",
+            made.digest if made else "", made.content_digest if made else "", made.name if made else "",
+            made.size if made else 0, made.platform if made else (), made.server if made else "",
+            made.built_at if made else 0.0,
+            len(asked), first.demand.ref if first else "", first.demand.revrange if first else "",
+            first.email if first else "", 1 + people.index(first.email.lower()) if first else -1,
+            commit.subject if commit else "",
+        )  # fmt: skip
+
+    def terms(self, build: Build) -> set[Term]:
+        """Return what a build is found by."""
+        spec = build.spec
+        own = set(spec_terms(spec.project, spec.revision, spec.options, spec.platform))
+        own |= {server_term(it.server) for it in self.attempts if it.build_id == build.id}
+        for it in self.requests:
+            if it.build_id == build.id:
+                own |= set(asked_terms(it.email, it.demand.ref, it.demand.spec.revision))
+        return own
 
     async def overview(self, now: float) -> Overview:
         self._check()
@@ -97,25 +132,37 @@ class FakePages:
         running = self._running()
         return [ServerLine(it, tuple(one for one in running if one.attempt.server == it.name)) for it in shown]
 
-    async def builds(
-        self,
-        *,
-        before: int | None = None,
-        limit: int = 50,
-        project: str | None = None,
-        state: BuildState | None = None,
-        among: Collection[str] | None = None,
-    ) -> Sequence[BuildLine]:
+    async def builds(self, asked: BuildsAsked) -> BuildsFound:
         self._check()
-        wanted = [
-            build
-            for build in sorted(self.builds_made, key=lambda build: -build.id)
-            if (before is None or build.id < before)
-            and project in (None, build.spec.project)
-            and state in (None, build.state)
-            and (among is None or build.spec.project in among)
+        query, since = asked.query, asked.query.since_at(asked.now)
+        groups = list(query_groups(query, asked.mine))
+        seen = [it for it in self.builds_made if asked.sees is None or asked.sees(it.spec.project, it.spec.platform)]
+        fitting = [
+            it
+            for it in sorted(seen, key=lambda build: -build.id)
+            if all(found(self.terms(it), group) for group in groups)
+            and (not query.number or it.id in query.number)
+            and (since is None or it.created_at >= since)
         ]
-        return [self._line(build) for build in wanted[: max(limit, 0)]]
+        counts = Counter(it.state for it in fitting)
+        platforms = {max(platform_names(it.spec.platform), key=len, default="") for it in seen} - {""}
+        chosen = [
+            it
+            for it in fitting
+            if (not query.state or it.state in query.state)
+            and (asked.before is None or it.id < asked.before)
+            and (asked.after is None or it.id > asked.after)
+        ]
+        limit = max(asked.limit, 0)
+        backwards = asked.after is not None and asked.before is None
+        shown = chosen[-limit:] if backwards and limit else chosen[:limit]
+        return BuildsFound(
+            tuple(map(self._line, shown)),
+            bool(limit) and len(chosen) > limit,
+            None,
+            {state: StateCount(counts[state], exact=True) for state in BuildState} if asked.counted else {},
+            tuple(sorted(platforms)) if asked.counted else (),
+        )
 
     async def build(self, build_id: int) -> BuildDetail | None:
         self._check()

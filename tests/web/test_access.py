@@ -1,7 +1,7 @@
 """Every route reaches only those who may do it, and never names a project to who may not know of it."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 import pytest
 from attrs import evolve, frozen
@@ -48,6 +48,9 @@ class Some:
     def projects(self, by: Principal) -> Collection[str] | None:
         return self.offered(by)
 
+    def defaults(self) -> Mapping[str, Canonical]:
+        return {}
+
 
 def visitor(role: PrincipalRole) -> Visitor:
     pages = farm()
@@ -66,8 +69,10 @@ def addresses(pages: FakePages) -> Iterator[str]:
         "project=testproject",
         "project=luu",
         *(f"state={state.value}" for state in BuildState),
-    ):
-        yield f"/builds?{query}"
+        "q=platform:ppc", "q=server:elm", "q=option:checks=yes", "q=since:1970-01-01", "q=4+8",
+    ):  # fmt: skip
+        for form in ("", ".csv", ".json", ".atom"):
+            yield f"/builds{form}?{query}"
     for number in numbers:
         yield f"/builds?before={number}"
         yield f"/logs/{number}?attempt=1"
@@ -91,7 +96,7 @@ def test_every_role_reaches_exactly_the_routes_whose_act_it_may_do(role: Princip
         except Unauthorised:
             assert said in ((401, 403) if route.path.startswith("/api/v1/") else (403,)), route
         else:
-            assert said in (200, 400, 404, 415, 503), route
+            assert said in (200, 303, 400, 404, 415, 503), route
 
 
 def test_no_route_names_a_secret_project_to_a_stranger_and_what_is_of_it_is_as_if_it_was_not_there() -> None:
@@ -124,6 +129,34 @@ def test_who_may_not_see_the_builds_that_are_counted_is_told_so() -> None:
     empty = Visitor(FakePages(), access=Some(Principal(PrincipalRole.VISITOR)))
     assert "also those that are not shown" not in empty.visit("/").text
     assert "Nothing has been built yet" in empty.visit("/").text
+
+
+def test_what_may_not_be_seen_is_in_no_count_and_no_choice() -> None:
+    """Also where it is a platform of a project."""
+    asked = Visitor(farm(), access=Some(Principal(PrincipalRole.VISITOR), "ppc"))
+    text = asked.visit("/builds?q=state:failed+state:succeeded").text
+    open_to_all = Visitor(farm()).visit("/builds?q=state:failed+state:succeeded").text
+    assert ("all 8" in open_to_all, "succeeded 2" in open_to_all, "failed 1" in open_to_all) == (True, True, True)
+    assert ("all 4" in text, "succeeded 2" in text, "failed 1" in text) == (True, True, False)
+    assert "linux-ppc" in open_to_all
+    assert "linux-ppc" not in text
+
+
+def test_nobody_finds_out_who_asked_by_trying_addresses() -> None:
+    """Whether there is such a person or not, and for whomever else's address."""
+    stranger = Visitor(farm())
+    answers = {
+        stranger.visit(f"/builds?q=by:{email}").text.replace(email, "")
+        for email in ("ada@example.org", "eve@example.org")
+    }
+    assert len(answers) == 1
+    assert "is not searched for" in answers.pop()
+    ada = Visitor(farm(), access=Some(Principal(PrincipalRole.REQUESTER, "a", owner="Ada@example.org")))
+    for line in ("by:me", "by:ada@example.org"):
+        text = ada.visit(f"/builds?q={line}").text
+        assert [link for link in links(text) if link.startswith("/build/")] == ["/build/3", "/build/1"]
+        assert '<td data-name="Asked by">you</td>' in text
+    assert ada.visit("/builds?q=by:eve@example.org").status == 400
 
 
 def test_a_filter_by_a_secret_project_answers_as_one_by_a_project_that_there_is_not() -> None:

@@ -38,7 +38,7 @@ def test_a_look_confirms_nothing_and_offers_a_button() -> None:
     codes = Codes()
     seen = visit(codes, "GET")
     assert seen.status == 200
-    assert [given.get("method") for tag, given in tags(seen.text) if tag == "form"] == ["post"]
+    assert [given.get("method") for tag, given in tags(seen.text) if tag == "form"] == ["get", "post"]
     assert visit(codes, "HEAD").status == 200
     for method in ("PUT", "DELETE", "OPTIONS", "X"):
         assert visit(codes, method).status == 405

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from attrs import AttrsInstance, define
+from attrs import AttrsInstance, define, evolve
 from twisted.web.server import Request
 
 from buildtool.errors import NotFound, UsageError
 from buildtool.model.access.rights import Act
 from buildtool.model.properties import nearest
 from buildtool.model.records import BuildState
+from buildtool.model.search.build_query import BuildQuery
+from buildtool.ports.pages import BuildsAsked, BuildsFound
 from buildtool.protocol.pages.visiting import VisitorStatus
 
-from ..access import may_see, seen_line, visitor_of
+from ..access import may_see, seen_line, sees_for, visitor_of
 from ..section import Parts
 from . import shown
 
@@ -41,14 +43,17 @@ class ApiReader:
 
     async def builds(self, request: Request, values: Values) -> shown.BuildList:
         """Return a page of builds. Raises UsageError for a state that there is not."""
-        state, most = values.get("state", ""), values.get("limit", shown.PER_PAGE)
+        state, project = values.get("state", ""), values.get("project", "")
         if state and state not in _STATES:
             raise UsageError(f"there is no state {state!r:.60} of a build{nearest(state, list(_STATES))}")
-        lines = await self.parts.pages.builds(
-            before=values.get("before"), limit=most + 1, project=values.get("project") or None,
-            state=_STATES.get(state), among=self.parts.access.projects(visitor_of(request)),
-        )  # fmt: skip
-        return shown.builds_of(lines, most, self.parts.urls)
+        query = BuildQuery(project=(project,) if project else (), state=(_STATES[state],) if state else ())
+        asked = BuildsAsked(query, values.get("before"), limit=values.get("limit", shown.PER_PAGE))
+        return shown.builds_of(await self._found(request, asked), self.parts.urls)
+
+    async def _found(self, request: Request, asked: BuildsAsked) -> BuildsFound:
+        """Return what who asks may see of the builds that are searched for."""
+        sees = sees_for(self.parts.access, visitor_of(request))
+        return await self.parts.pages.builds(evolve(asked, sees=sees))
 
     async def build(self, request: Request, values: Values) -> shown.BuildReport:
         """Return all about a build. Raises NotFound, also where who asks may not see it."""
@@ -60,18 +65,18 @@ class ApiReader:
     async def queue(self, request: Request, values: Values) -> shown.BuildList:
         """Return what waits, in the order of its places."""
         most = values.get("limit", shown.PER_PAGE)
-        among = self.parts.access.projects(visitor_of(request))
-        lines = await self.parts.pages.builds(limit=IN_MATRIX, state=BuildState.QUEUED, among=among)
-        first = sorted(lines, key=lambda one: (one.build.place, one.build.id))[:most]
-        return shown.builds_of(first, most, self.parts.urls)
+        oldest = BuildsAsked(BuildQuery(state=(BuildState.QUEUED,)), after=0, limit=IN_MATRIX)
+        found = await self._found(request, oldest)
+        first = sorted(found.lines, key=lambda one: (one.place, one.id))[:most]
+        return shown.builds_of(BuildsFound(tuple(first)), self.parts.urls)
 
     async def matrix(self, request: Request, values: Values) -> shown.Matrix:
         """Return the matrix of a project. Raises NotFound for one that who asks does not see."""
         name = values["project"]
         if name not in self.parts.access.offered(visitor_of(request)):
             raise NotFound(f"there is no project {name!r:.60}")
-        lines = await self.parts.pages.builds(limit=IN_MATRIX, project=name, among=[name])
-        return shown.matrix_of(name, lines)
+        found = await self._found(request, BuildsAsked(BuildQuery(project=(name,)), limit=IN_MATRIX))
+        return shown.matrix_of(name, found.lines)
 
     async def projects(self, request: Request, _values: Values) -> shown.ProjectList:
         """Return the names of the projects that who asks sees."""

@@ -10,7 +10,7 @@ from buildtool.model.options import Canonical
 from buildtool.model.platforms import Value
 from buildtool.model.records import Artifact as ArtifactRecord
 from buildtool.model.records import Attempt, Build
-from buildtool.ports.pages import BuildDetail, BuildLine, EventLine, ServerLine
+from buildtool.ports.pages import BuildDetail, BuildLine, BuildsFound, EventLine, ServerLine
 
 from ..pages import badges
 from ..urls import Urls
@@ -193,11 +193,26 @@ def build_of(
     )  # fmt: skip
 
 
-def builds_of(lines: Sequence[BuildLine], most: int, urls: Urls) -> BuildList:
-    """Return a page of at most so many builds, of lines of which there is one more where another page follows."""
-    shown = lines[:most]
-    found = tuple(build_of(one.build, one.attempt, one.artifact, one.requests, urls) for one in shown)
-    return BuildList(found, shown[-1].build.id if len(lines) > most else None)
+def line_of(line: BuildLine, urls: Urls) -> BuildSummary:
+    """Return what is told of a build in a list."""
+    made = None
+    if line.digest:
+        made = ArtifactSummary(
+            line.name, urls.artifact(line.digest, line.name), line.size, line.digest, line.content_digest,
+            dict(line.runs_on), line.maker, line.built_at,
+        )  # fmt: skip
+    return BuildSummary(
+        line.id, line.project, line.source, line.revision, dict(line.options), dict(line.platform), line.state.value,
+        line.reason, line.created_at, line.started_at, line.ended_at, line.epoch, line.server, line.requests, made,
+        urls.absolute(urls.build(line.id)),
+        urls.absolute(urls.log(line.id, line.attempt)) if line.attempt is not None else "",
+    )  # fmt: skip
+
+
+def builds_of(found: BuildsFound, urls: Urls) -> BuildList:
+    """Return a page of builds, and where the next one begins."""
+    further = found.lines[-1].id if found.more else found.stopped
+    return BuildList(tuple(line_of(one, urls) for one in found.lines), further)
 
 
 def report_of(detail: BuildDetail, urls: Urls) -> BuildReport:
@@ -232,10 +247,9 @@ def matrix_of(project: str, lines: Iterable[BuildLine]) -> Matrix:
     """Return the matrix of a project's builds, given the newest first: of each revision and platform that one."""
     rows: dict[str, dict[str, MatrixCell]] = {}
     for line in lines:
-        spec = line.build.spec
-        platform = platform_word(spec.platform)
-        cell = MatrixCell(platform, line.build.id, line.build.state.value)
-        rows.setdefault(spec.revision, {}).setdefault(platform, cell)
+        platform = platform_word(line.platform)
+        cell = MatrixCell(platform, line.id, line.state.value)
+        rows.setdefault(line.revision, {}).setdefault(platform, cell)
     platforms = sorted({name for cells in rows.values() for name in cells})
     return Matrix(
         project, tuple(platforms), tuple(MatrixRow(name, tuple(cells.values())) for name, cells in rows.items())

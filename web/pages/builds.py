@@ -5,123 +5,236 @@ Pure: ``now`` is wall time in seconds, links come from ``urls``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 
 from buildtool.concurrency.bounded_cache import remembering, weight
-from buildtool.model.records import Build, BuildState
+from buildtool.model.options import Canonical, shown
+from buildtool.model.records import BuildState
+from buildtool.model.search.build_query import BuildQuery
+from buildtool.model.servers import OfferKind
 from buildtool.model.text import size_words
-from buildtool.ports.pages import BuildLine
+from buildtool.ports.pages import BuildLine, BuildsAsked, BuildsFound, StateCount
 
 from ..urls import Urls
 from . import badges, words
-from .common import dated, took
-from .views import BuildRow, Moment, Zip
+from .common import dated
+from .views import Badge, BuildRow, Moment, Zip
 
 PER_PAGE = 50
 """Builds on one page of their list."""
 
-ROWS_KEPT = 2 * 1024 * 1024
-"""In how many bytes rows of lists of builds are remembered for the lines that they show; these are kept elsewhere."""
+COUNTED = 1_000
+"""How far builds of one state are counted."""
 
-_LINE = 2_000
-"""Bytes that a line takes besides its texts, about."""
+TEXT_SHOWN = 120
+"""Most characters of a text of somebody else's in a row."""
+
+DEFAULTS = "default options"
+
+NO_DEFAULTS: Mapping[str, Canonical] = {}
+
+
+@frozen
+class Viewer:
+    """A person who looks at lists: their own addresses; and each project's default options."""
+
+    mine: Collection[str] = ()
+    defaults: Mapping[str, Canonical] = field(default=NO_DEFAULTS)
+
+
+NOBODY = Viewer()
+
+
+@frozen
+class Chip:
+    """One state with its count, and what is searched for with it."""
+
+    url: str
+    text: str
+    current: bool
+    badge: Badge | None = None
 
 
 @frozen
 class BuildsPage:
-    """One page of the list of builds; ``newest`` and ``older`` are empty where there is nowhere to go.
+    """One page of the list of builds; ``newer``, ``older`` and ``newest`` are empty where there is nowhere to go.
 
-    ``unseen`` says that there may be builds which are not shown.
+    ``wrong`` says what of the search was not understood, ``stopped`` how far was searched. ``formats`` are links to the
+    same list for programs. ``unseen`` says that there may be builds which are not shown.
     """
 
+    query: str
     rows: tuple[BuildRow, ...]
+    chips: tuple[Chip, ...]
     projects: tuple[str, ...]
-    states: tuple[str, ...]
-    project: str
-    state: str
-    filtered: bool
-    nothing: str
-    newest: str
-    older: str
+    platforms: tuple[str, ...]
+    formats: tuple[tuple[str, str], ...]
+    newest: str = ""
+    newer: str = ""
+    older: str = ""
+    stopped: str = ""
+    wrong: str = ""
+    nothing: str = ""
     unseen: bool = False
 
 
 def builds_page(
-    lines: Sequence[BuildLine], urls: Urls, now: float, *,
-    projects: Sequence[str], project: str = "", state: str = "", before: int | None = None,
-) -> BuildsPage:  # fmt: skip
-    """Return one page of the list of builds; ``lines`` holds one more than a page when there are older ones."""
-    rows = tuple(build_row(line, urls, now) for line in lines[:PER_PAGE])
-    older = urls.builds(before=rows[-1].id, project=project, state=state) if len(lines) > PER_PAGE else ""
-    newest = urls.builds(project=project, state=state) if before is not None else ""
-    wanted = [f"in state {state}"] if state else []
-    wanted = [f"of project {project}", *wanted] if project else wanted
-    wanted = [*wanted, f"older than build {before}"] if before is not None else wanted
-    nothing = f"There is no build {' and '.join(wanted)}."
-    known = tuple(projects) if not project or project in projects else (*projects, project)
-    states = tuple(it.value for it in BuildState)
-    return BuildsPage(rows, known, states, project, state, bool(wanted), nothing, newest, older)
+    found: BuildsFound,
+    asked: BuildsAsked,
+    urls: Urls,
+    now: float,
+    projects: Sequence[str] = (),
+    viewer: Viewer = NOBODY,
+) -> BuildsPage:
+    """Return one page of the list of builds, of those that a search has found."""
+    query, before, after = asked.query, asked.before, asked.after
+    line = str(query)
+    rows = tuple(build_row(it, urls, now, viewer) for it in found.lines)
+    backwards = after is not None and before is None
+    more, back = found.more, before is not None or after is not None
+    first, last = (found.lines[0].id, found.lines[-1].id) if rows else (0, 0)
+    older = urls.builds(line, before=last) if rows and (backwards or more) else ""
+    newer = urls.builds(line, after=first) if rows and (more if backwards else before is not None) else ""
+    stopped = ""
+    if found.stopped is not None:
+        stopped = f"Only builds {'up to' if backwards else 'from'} #{found.stopped} on were searched."
+        if backwards:
+            newer = urls.builds(line, after=found.stopped)
+        else:
+            older = urls.builds(line, before=found.stopped)
+    return BuildsPage(
+        line, rows, tuple(_chips(found.counts, query, urls, mine=bool(viewer.mine))), tuple(projects), found.platforms,
+        formats_of(line, urls), urls.builds(line) if back else "", newer, older, stopped,
+        nothing=_nothing(line, before, after, stopped=bool(stopped)),
+    )  # fmt: skip
 
 
-def build_row(line: BuildLine, urls: Urls, now: float) -> BuildRow:
-    """Return one Build for a list."""
-    build = line.build
-    when = build.ended_at if build.ended_at is not None else build.started_at if _runs(build) else build.created_at
-    when = build.created_at if when is None else when
-    return _build_row(_Very(line), urls, when, words.age(when, now), took(build, now))
+def not_understood(line: str, wrong: str, urls: Urls, projects: Sequence[str]) -> BuildsPage:
+    """Return the page for a search that is none."""
+    return BuildsPage(line, (), (), tuple(projects), (), (), newest=urls.builds(), wrong=wrong)
 
 
-class _Very:
-    """A value that is equal to nothing but itself: comparing a line with another would cost more than showing it.
-
-    A page of builds takes 186 µs of the processor with remembered rows, and 482 µs without (``bench-results/``).
-    """
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: BuildLine) -> None:
-        self.value = value
-
-    def __hash__(self) -> int:
-        return id(self.value)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Very) and self.value is other.value
-
-    @property
-    def weight(self) -> int:
-        """About how many bytes the line takes, which nobody else may hold any more."""
-        build, attempt, artifact = self.value.build, self.value.attempt, self.value.artifact
-        texts: list[object] = [build.spec.options, build.spec.platform, build.spec.machine, build.reason]
-        texts += [attempt.platform, attempt.reason] if attempt is not None else []
-        texts += [artifact.platform, artifact.options] if artifact is not None else []
-        return _LINE + weight(texts)
-
-
-@remembering(ROWS_KEPT, lambda row, very, *_: row.weight + very.weight)
-def _build_row(very: _Very, urls: Urls, when: float, age: str, took: str) -> BuildRow:
-    """Return the row of a line. While nothing about a Build changes, its line remains the very same value."""
-    build, attempt, artifact = very.value.build, very.value.attempt, very.value.artifact
-    download = None
-    if artifact is not None and not artifact.withdrawn:
-        download = Zip(urls.artifact(artifact.digest, artifact.name), artifact.name, size_words(artifact.size))
-    return BuildRow(
-        id=build.id,
-        url=urls.build(build.id),
-        badge=badges.BUILD[build.state],
-        project=build.spec.project,
-        revision=build.spec.revision,
-        short=words.revision(build.spec.revision),
-        platform=words.platform(build.spec.platform),
-        server=attempt.server if attempt is not None else "",
-        requests=f"{very.value.requests:,}",
-        when=Moment(*dated(when), age),
-        took=took,
-        zip=download,
+def formats_of(line: str, urls: Urls) -> tuple[tuple[str, str], ...]:
+    """Return the same list in the forms for programs, each with its name."""
+    return tuple(
+        (name, urls.builds(line, form=form)) for name, form in (("CSV", "csv"), ("JSON", "json"), ("Feed", "atom"))
     )
 
 
-def _runs(build: Build) -> bool:
-    return build.state is BuildState.RUNNING and build.started_at is not None
+def _nothing(line: str, before: int | None, after: int | None, *, stopped: bool) -> str:
+    wanted = [f"with {line}"] if line else []
+    wanted += [f"older than build {before}"] if before is not None else []
+    wanted += [f"newer than build {after}"] if after is not None else []
+    if not wanted:
+        return ""
+    return f"No build {' and '.join(wanted)} was found {'so far' if stopped else ''}".strip() + "."
+
+
+def _chips(counts: Mapping[BuildState, StateCount], query: BuildQuery, urls: Urls, *, mine: bool) -> list[Chip]:
+    if not counts:
+        return []
+    whole = StateCount(sum(it.number for it in counts.values()), all(it.exact for it in counts.values()))
+    every = query.having("state")
+    chips = [Chip(urls.builds(str(every)), f"all {count_words(whole)}", not query.state)]
+    for state, count in counts.items():
+        chosen = query.state == (state,)
+        if count.number or chosen:
+            url = urls.builds(str(every if chosen else query.having("state", state)))
+            badge = badges.BUILD[state]
+            chips.append(Chip(url, f"{badge.text} {count_words(count)}", chosen, badge))
+    if mine:
+        url = urls.builds(str(evolve(query, by=() if query.by else ("me",))))
+        chips.append(Chip(url, "mine", bool(query.by)))
+    return chips
+
+
+def count_words(count: StateCount) -> str:
+    """Return how many builds there are: ``12``, or ``1,000+`` where they were not counted further."""
+    if count.exact and count.number <= COUNTED:
+        return f"{count.number:,}"
+    return f"{min(count.number, COUNTED):,}+"
+
+
+def build_row(line: BuildLine, urls: Urls, now: float, viewer: Viewer = NOBODY) -> BuildRow:
+    """Return one Build for a list."""
+    iso, full = dated(line.created_at)
+    short = words.revision(line.revision)
+    return BuildRow(
+        line.id,
+        urls.build(line.id),
+        badges.BUILD[line.state],
+        line.project,
+        options_words(line.options, viewer.defaults.get(line.project)),
+        _short(line.subject) or short,
+        line.revision,
+        short,
+        _short(line.revrange if ".." in line.revrange else line.ref if line.ref != line.revision else ""),
+        words.platform(line.platform),
+        under(line, now),
+        words.duration(seconds) if (seconds := took_seconds(line, now)) is not None else "",
+        Moment(iso, full, words.age(line.created_at, now)),
+        who(line, viewer.mine),
+        _zip(line, urls) if line.digest else None,
+    )
+
+
+def options_words(options: Canonical, defaults: Canonical | None) -> str:
+    """Return the options that differ from the defaults, all where these are not known."""
+    if options == defaults or not options:
+        return DEFAULTS
+    # Equal is not the same here: True is 1, but not in words.
+    return _options_words(options, tuple([type(value) for _, value in options]), defaults)
+
+
+@remembering(512 * 1024, lambda text, *asked: weight(text) + weight(asked[0]))
+def _options_words(options: Canonical, _types: tuple[type, ...], defaults: Canonical | None) -> str:
+    usual = dict(defaults or ())
+    differing = tuple((name, value) for name, value in options if name not in usual or usual[name] != value)
+    return _short(shown(differing)) or DEFAULTS
+
+
+def under(line: BuildLine, now: float) -> str:
+    """Return on which machine a build is or was, or else why it waits or ended."""
+    tries = f", attempt {line.epoch}" if line.epoch > 1 else ""
+    kind = f" ({badges.KIND[line.kind]})" if line.kind not in {None, OfferKind.NATIVE} and line.kind else ""
+    match line.state:
+        case BuildState.QUEUED:
+            again = f"waits again after {line.server}" if line.server else "waits for a machine"
+            return f"{again}, next try {words.age(line.not_before, now)}" if line.not_before > now else again
+        case BuildState.RUNNING | BuildState.SUCCEEDED:
+            return f"{line.server}{kind}{tries}"
+        case BuildState.FAILED | BuildState.UNBUILDABLE:
+            why = line.reason or line.attempt_reason
+            return ": ".join(filter(None, (line.server, _short(words.without_addresses(why)))))
+        case _:
+            return _short(words.without_addresses(line.reason))
+
+
+def took_seconds(line: BuildLine, now: float) -> float | None:
+    """Return how long the attempt took that decided, or takes that is there now; None where none is or was."""
+    begun = line.offered_at if line.accepted_at is None else line.accepted_at
+    if begun is None or line.state is BuildState.QUEUED:
+        return None
+    over = line.attempt_ended_at if line.attempt_ended_at is not None else line.ended_at
+    return max(0.0, (now if over is None else over) - begun)
+
+
+def who(line: BuildLine, mine: Collection[str] = ()) -> str:
+    """Return who asked first, masked, and how many others; two people never look the same."""
+    if not line.requests:
+        return ""
+    if line.email.lower() in mine and line.email:
+        first = "you"
+    else:
+        first = f"{words.masked(line.email)} ·{line.person}" if line.email else "the operator"
+    return f"{first} and {line.requests - 1:,} more" if line.requests > 1 else first
+
+
+def _zip(line: BuildLine, urls: Urls) -> Zip:
+    return Zip(urls.artifact(line.digest, line.name), line.name, size_words(line.size))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= TEXT_SHOWN else f"{text[:TEXT_SHOWN]}…"

@@ -5,9 +5,9 @@ Those of one page alone stand beside what makes them.
 
 from __future__ import annotations
 
-from attrs import Factory, field, frozen
+from typing import NamedTuple
 
-from buildtool.concurrency.bounded_cache import weight
+from attrs import Factory, field, frozen
 
 
 @frozen
@@ -58,29 +58,24 @@ class Zip:
     size: str
 
 
-@frozen(cache_hash=True)
-class BuildRow:
-    """One Build in a list; what was rendered of it is looked up at every visit."""
+class BuildRow(NamedTuple):
+    """One Build in a list: ``under`` says on which machine, or why there is none, ``when`` when it was asked for."""
 
     id: int
     url: str
     badge: Badge
     project: str
+    options: str
+    subject: str
     revision: str
     short: str
+    ref: str
     platform: str
-    server: str
-    requests: str
-    when: Moment
+    under: str
     took: str
+    when: Moment
+    who: str
     zip: Zip | None
-
-    @property
-    def weight(self) -> int:
-        """About how many bytes it takes in memory."""
-        zipped = weight((self.zip.url, self.zip.title, self.zip.size)) if self.zip is not None else 0
-        texts = (self.url, self.project, self.revision, self.platform, self.server, self.requests)
-        return 500 + weight(texts) + zipped
 
 
 @frozen

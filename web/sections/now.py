@@ -5,8 +5,9 @@ from __future__ import annotations
 from twisted.web.server import Request
 
 from buildtool.model.access.rights import Act
+from buildtool.ports.pages import BuildsAsked
 
-from ..access import visitor_of
+from ..access import sees_for, visitor_of
 from ..pages.now import status_page
 from ..section import Section, overview_for, page
 
@@ -22,7 +23,7 @@ class NowSection(Section):
         """Show the figures of everything and the latest builds."""
         now, by = self.parts.clock.wall(), visitor_of(request)
         overview = await overview_for(self.parts, by, now)
-        seen = self.parts.access.projects(by)
-        latest = await self.parts.pages.builds(limit=LATEST, among=seen)
-        shown = status_page(overview, latest, self.parts.urls, now, partly=seen is not None)
+        sees = sees_for(self.parts.access, by)
+        latest = (await self.parts.pages.builds(BuildsAsked(limit=LATEST, sees=sees))).lines
+        shown = status_page(overview, latest, self.parts.urls, now, partly=sees is not None)
         return self.shown(request, "status", shown)

@@ -6,7 +6,7 @@ Tested by tests/adapters/maintenance/test_fsck.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Index, Row, Table, delete, select, update
 
 from buildtool.adapters.maintenance.finding import Finding, Repair
 from buildtool.adapters.sql import rows, schema
+from buildtool.adapters.sql.search.indexing import index_again, unindexed
 from buildtool.adapters.storage.directory_lock import DATABASE
 
 MESSAGES = 100
@@ -31,6 +32,28 @@ _READERS: tuple[tuple[Table, tuple[str, ...], Callable[[Row[Any]], object]], ...
     (schema.failures, ("build_id",), rows.failure_of),
     (schema.outbox, ("key",), rows.mail_of),
 )
+
+
+def findable(connection: Connection) -> list[Finding]:
+    """Return whether there are builds that the search does not find as what they are."""
+    wrong = unindexed(connection)
+    if not wrong:
+        return []
+    others = f" and {len(wrong) - 1} others" if len(wrong) > 1 else ""
+    return [
+        Finding(
+            "build-unfindable",
+            f"build {wrong[0]}{others}",
+            "the index by which builds are found says otherwise than the table of builds",
+            "lists leave it out, or have it in a wrong state",
+            "--repair indexes it again",
+            partial(_index_again, wrong),
+        )
+    ]
+
+
+def _index_again(numbers: Sequence[int], connection: Connection) -> None:
+    index_again(connection, numbers)
 
 
 def integrity(connection: Connection) -> list[Finding]:

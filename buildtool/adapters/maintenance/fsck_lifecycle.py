@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, in
 from buildtool.adapters.maintenance.finding import Finding
 from buildtool.adapters.sql import rows, schema
 from buildtool.adapters.sql.rows import build_cells, numbers_text
+from buildtool.adapters.sql.search.indexing import index_again
 from buildtool.errors import ConflictingRow
 from buildtool.model.access.confirmation import UNCONFIRMED
 from buildtool.model.records import AttemptEnd, AttemptState, Build, BuildState, JoinReason, RequestState
@@ -74,6 +75,7 @@ def _close(build_id: int, reason: str, now: float, connection: Connection) -> No
     """Close a Build that nobody waits for, and end what goes on for it."""
     changed = {"state": BuildState.CANCELLED.value, "ended_at": now, "reason": f"fsck: {reason}"}
     connection.execute(update(builds).where(builds.c.id == build_id).values(**changed))
+    index_again(connection, [build_id])
     going_on = select(attempts.c.epoch).where(attempts.c.build_id == build_id, attempts.c.state.in_(LIVE))
     for epoch in connection.execute(going_on).scalars().all():
         _end_attempt(build_id, epoch, now, connection)
@@ -128,6 +130,7 @@ def _readmit(request_id: int, now: float, connection: Connection) -> None:
         connection.execute(insert(builds).values(build_cells(made)))
     changed = {"build_id": build_id, "joined": JoinReason.OWN.value}
     connection.execute(update(requests).where(requests.c.id == request_id).values(changed))
+    index_again(connection, [build_id])
 
 
 def unwanted(connection: Connection, now: float) -> list[Finding]:
@@ -197,6 +200,7 @@ def runs_nowhere(connection: Connection, _now: float) -> list[Finding]:
 def _queue(build_id: int, connection: Connection) -> None:
     changed = {"state": BuildState.QUEUED.value, "not_before": 0.0}
     connection.execute(update(builds).where(builds.c.id == build_id).values(changed))
+    index_again(connection, [build_id])
 
 
 def epochs(connection: Connection, _now: float) -> list[Finding]:

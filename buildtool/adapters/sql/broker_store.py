@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     Connection,
@@ -28,7 +28,8 @@ from sqlalchemy import (
 
 from buildtool.adapters.sql import hours, rows, schema
 from buildtool.adapters.sql.database import Database
-from buildtool.adapters.sql.prepared import Prepared, insertion_into
+from buildtool.adapters.sql.prepared import Prepared, insertion, padded
+from buildtool.adapters.sql.search.indexing import BuildIndex
 from buildtool.adapters.sql.shelf_queries import NEWEST_ID, chunks, shelves_of, similar
 from buildtool.concurrency.rates import RateBudget, RateLimiter
 from buildtool.model.access.confirmation import MailAddress
@@ -52,9 +53,6 @@ from buildtool.model.records import (
 )
 from buildtool.model.servers import Server
 from buildtool.ports.metaserver import Snapshot
-
-if TYPE_CHECKING:
-    pass
 
 V = TypeVar("V")
 
@@ -104,6 +102,7 @@ class SqlBrokerStore:
         self._database = database
         self._committed = committed
         self._event_rates = RateLimiter(OF_SERVER, OF_SERVERS)
+        self._index = BuildIndex()
 
     async def load(self) -> Snapshot:
         """Return everything that is open. What this reads does not grow with history."""
@@ -153,7 +152,11 @@ class SqlBrokerStore:
         """
         if rows or happened:
             told = self._told(happened, now)
-            newest = await self._database.run(partial(_commit, rows, told, now))
+            try:
+                newest = await self._database.run(partial(_commit, self._index, rows, told, now))
+            except BaseException:
+                self._index.forget()
+                raise
             if told and self._committed is not None:
                 self._committed(newest, told)
 
@@ -219,14 +222,14 @@ def _load(connection: Connection) -> Snapshot:
 
     builds, attempts, refusals = schema.builds, schema.attempts, schema.refusals
     open_builds = select(builds.c.id).where(schema.OPEN_BUILD)
-    opened = values(select(builds).where(schema.OPEN_BUILD).order_by(builds.c.id), rows.build_of)
+    # Sorted here: asked for this order, SQLite would walk the whole primary key.
+    opened = tuple(sorted(values(select(builds).where(schema.OPEN_BUILD), rows.build_of), key=lambda build: build.id))
     spec_of = {build.id: build.spec for build in opened}
     return Snapshot(
         requests=values(
             _OPEN_REQUESTS, lambda row: rows.request_of(row, spec_of.get(row.build_id) if row.same else None)
         ),
         builds=opened,
-        # Sorted here: asked for this order, SQLite would walk the whole primary key.
         attempts=tuple(
             sorted(
                 values(select(attempts).where(schema.OPEN_ATTEMPT), rows.attempt_of),
@@ -271,10 +274,8 @@ def _answers(count: int) -> Prepared:
 def _answered(client_ids: Sequence[str], connection: Connection) -> dict[str, AnsweredRequest]:
     found: dict[str, AnsweredRequest] = {}
     for chunk in chunks(client_ids):
-        # Few statements serve all numbers of ids: the last one is asked for as often as it takes.
-        count = 1 << (len(chunk) - 1).bit_length()
-        wanted = {f"key_{number}": chunk[min(number, len(chunk) - 1)] for number in range(count)}
-        for client_id, request_id, body_digest, answer in _answers(count).tuples(connection, wanted):
+        wanted = padded("key", chunk)
+        for client_id, request_id, body_digest, answer in _answers(len(wanted)).tuples(connection, wanted):
             found[client_id] = AnsweredRequest(request_id, body_digest, answer)
     return found
 
@@ -288,7 +289,7 @@ def _upsert(table: Table, dialect: str, columns: tuple[str, ...]) -> Prepared:
 
     Columns that a value does not have (what the mailer notes) are left as they are.
     """
-    statement = insertion_into(table, dialect)
+    statement = insertion(table, dialect)
     kept = {column.name for column in table.primary_key} | {"mail_error"}
     written = statement.on_conflict_do_update(
         index_elements=list(table.primary_key),
@@ -301,7 +302,9 @@ def _write(connection: Connection, table: Table, written: Sequence[rows.Cells]) 
     _upsert(table, connection.dialect.name, tuple(written[0])).run(connection, *written)
 
 
-def _commit(changed: Sequence[Row], happened: Sequence[AuditEvent], now: float, connection: Connection) -> int:
+def _commit(
+    index: BuildIndex, changed: Sequence[Row], happened: Sequence[AuditEvent], now: float, connection: Connection
+) -> int:
     """Write rows and events; return the number of the last event, 0 where there is none."""
     by_kind: defaultdict[type, list[Any]] = defaultdict(list)
     for value in changed:
@@ -315,6 +318,7 @@ def _commit(changed: Sequence[Row], happened: Sequence[AuditEvent], now: float, 
     for kind, table, cells_of in _KINDS:
         if by_kind.get(kind):
             _write(connection, table, [cells_of(value) for value in by_kind[kind]])
+    index.write(connection, *(by_kind.get(kind, ()) for kind in (Build, Attempt, Request)))
     if by_kind.get(MailAddress):
         known = schema.addresses.c
         gone = and_(known.confirmed_at == 0, known.expires <= now, known.mailed_at <= now - DAY)

@@ -11,7 +11,7 @@ from functools import cache
 from sqlalchemy import Connection, delete
 
 from buildtool.adapters.sql import schema
-from buildtool.adapters.sql.prepared import Prepared, insertion_into
+from buildtool.adapters.sql.prepared import Prepared, insertion
 from buildtool.model.records import AuditEvent
 
 HOUR = 3_600.0
@@ -44,7 +44,7 @@ def add(happened: Sequence[AuditEvent], now: float, connection: Connection) -> N
 @cache
 def _added(dialect: str) -> Prepared:
     table = schema.hours
-    statement = insertion_into(table, dialect)
+    statement = insertion(table, dialect)
     sums = {name: table.c[name] + statement.excluded[name] for name in ("times", "seconds")}
     return Prepared(
         statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=sums), [c.name for c in table.c]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, namedtuple
-from collections.abc import Callable, Collection, Sequence
-from functools import cache, partial
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from attrs import frozen
@@ -28,15 +28,17 @@ from sqlalchemy import (
 
 from buildtool.adapters.sql import rows, schema
 from buildtool.adapters.sql.database import Database
-from buildtool.adapters.sql.prepared import Prepared
 from buildtool.adapters.sql.schema import artifacts, attempts, builds, events, hours, outbox, requests, servers
-from buildtool.concurrency.bounded_cache import remembering, weight
+from buildtool.adapters.sql.search.indexing import ANY_TERM, STATE_CODES
+from buildtool.adapters.sql.search.pages import BuildSearch, bounded, id_within
+from buildtool.adapters.sql.search.tables import build_terms
 from buildtool.model.records import AttemptState, BuildState
 from buildtool.ports.pages import (
     ATTEMPTS_SHOWN,
     REQUESTS_SHOWN,
     BuildDetail,
-    BuildLine,
+    BuildsAsked,
+    BuildsFound,
     EventLine,
     Health,
     HourCount,
@@ -51,12 +53,6 @@ TOTALS_AGE = 15.0
 
 RUNNING_SHOWN = 1_000
 """How much of what runs is read for one page of build servers: the oldest."""
-
-PAGE_LIMIT = 1_000
-"""The most rows of any list."""
-
-LINES_KEPT = 4 * 1024 * 1024
-"""In how many bytes lines of lists of builds are remembered with the rows that they stand for."""
 
 
 @frozen
@@ -75,6 +71,7 @@ class SqlPages:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._totals: _Totals | None = None
+        self._search = BuildSearch()
 
     async def overview(self, now: float) -> Overview:
         """Return the figures at ``now`` (wall time); those over all history are at most TOTALS_AGE old."""
@@ -85,36 +82,17 @@ class SqlPages:
         return overview
 
     async def build_servers(self, *, skip: int = 0, limit: int = 50, name: str = "") -> Sequence[ServerLine]:
-        return await self._database.run(partial(_build_servers, _id(skip), limit, name))
+        return await self._database.run(partial(_build_servers, id_within(skip), limit, name))
 
-    async def builds(
-        self,
-        *,
-        before: int | None = None,
-        limit: int = 50,
-        project: str | None = None,
-        state: BuildState | None = None,
-        among: Collection[str] | None = None,
-    ) -> Sequence[BuildLine]:
-        if among is not None and not among:
-            return ()
-        values = {f"{_AMONG}{number}": name for number, name in enumerate(sorted(among or ()))} | {
-            name: value
-            for name, value in (
-                ("before", _id(before) if before is not None else None),
-                ("project", project),
-                ("state", state.value if state is not None else None),
-            )
-            if value is not None
-        }
-        return await self._database.run(partial(_build_lines, values, _bounded(limit)))
+    async def builds(self, asked: BuildsAsked) -> BuildsFound:
+        return await self._database.run(partial(self._search.answer, asked))
 
     async def build(self, build_id: int) -> BuildDetail | None:
-        return await self._database.run(partial(_build_detail, _id(build_id)))
+        return await self._database.run(partial(_build_detail, id_within(build_id)))
 
     async def request(self, request_id: int) -> RequestLine | None:
         def read(connection: Connection) -> RequestLine | None:
-            row = connection.execute(_REQUEST, {"key": _id(request_id)}).one_or_none()
+            row = connection.execute(_REQUEST, {"key": id_within(request_id)}).one_or_none()
             return _request_line(row) if row is not None else None
 
         return await self._database.run(read)
@@ -122,13 +100,14 @@ class SqlPages:
     async def events(self, after: int, limit: int = 200) -> Sequence[EventLine]:
         return await self._database.run(
             lambda connection: [
-                EventLine(*row) for row in connection.execute(_EVENTS, {"after": _id(after), "most": _bounded(limit)})
+                EventLine(*row)
+                for row in connection.execute(_EVENTS, {"after": id_within(after), "most": bounded(limit)})
             ]
         )
 
     async def hours(self, first: int) -> Sequence[HourCount]:
         return await self._database.run(
-            lambda connection: [HourCount(*row) for row in connection.execute(_HOURS, {"first": _id(first)})]
+            lambda connection: [HourCount(*row) for row in connection.execute(_HOURS, {"first": id_within(first)})]
         )
 
     async def health(self) -> Health:
@@ -137,15 +116,6 @@ class SqlPages:
                 str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one())
             )
         )
-
-
-def _bounded(limit: int) -> int:
-    return max(0, min(limit, PAGE_LIMIT))
-
-
-def _id(number: int) -> int:
-    """Return ``number`` within what a column can hold: anybody may type any number into a URL."""
-    return max(0, min(number, 2**63 - 1))
 
 
 # --- the start page -------------------------------------------------------------------------------------
@@ -207,10 +177,17 @@ def _overview(known: _Totals | None, now: float, connection: Connection) -> tupl
     return overview, totals
 
 
+_STATES = {code: state for state, code in STATE_CODES.items()}
+_IN_STATES = (
+    select(build_terms.c.state, func.count())
+    .where(build_terms.c.state.in_(list(_STATES)), build_terms.c.term == ANY_TERM)
+    .group_by(build_terms.c.state)
+)
+
+
 def _count_all(now: float, connection: Connection) -> _Totals:
     """Count all history, off indexes alone."""
-    counted = connection.execute(select(builds.c.state, func.count()).group_by(builds.c.state))
-    by_state = {BuildState(state): number for state, number in counted}
+    by_state = {_STATES[code]: number for code, number in connection.execute(_IN_STATES)}
     count, size = connection.execute(
         select(func.count(), func.coalesce(func.sum(artifacts.c.size), 0)).where(schema.GIVEN_OUT)
     ).one()
@@ -245,64 +222,7 @@ def _build_servers(skip: int, limit: int, name: str, connection: Connection) -> 
     return [ServerLine(server, tuple(on[server.name])) for server in shown]
 
 
-# --- builds ---------------------------------------------------------------------------------------------
-
-
-_MADE_BY = and_(
-    attempts.c.build_id == builds.c.id,
-    attempts.c.epoch == func.coalesce(builds.c.deciding_epoch, builds.c.epoch),
-)
-_LINE = select(
-    *builds.c,
-    *_short_attempts,
-    *artifacts.c,
-    _count(requests, requests.c.build_id == builds.c.id).scalar_subquery(),
-).select_from(builds.outerjoin(attempts, _MADE_BY).outerjoin(artifacts, artifacts.c.id == builds.c.artifact_id))
-
-
-_AMONG = "among_"
-"""What the names of parameters begin with that are projects."""
-
-
-@cache
-def _newest(names: frozenset[str]) -> Prepared:
-    conditions = {
-        "before": builds.c.id < bindparam("before"),
-        "project": builds.c.project == bindparam("project"),
-        "state": builds.c.state == bindparam("state"),
-    }
-    chosen = [condition for name, condition in conditions.items() if name in names]
-    among: list[ColumnElement[str]] = [bindparam(name) for name in names if name.startswith(_AMONG)]
-    chosen += [builds.c.project.in_(among)] if among else []
-    return Prepared(_LINE.where(true(), *chosen).order_by(builds.c.id.desc()).limit(bindparam("most")))
-
-
-def _build_lines(values: dict[str, int | str], limit: int, connection: Connection) -> list[BuildLine]:
-    return [_line_of(row) for row in _newest(frozenset(values)).tuples(connection, values | {"most": limit})]
-
-
-def _cells_of(table: Table) -> Callable[[tuple[Any, ...]], Any]:
-    """Return what makes a row of the table's cells, whose columns are attributes."""
-    record: Any = namedtuple(table.name, table.c.keys())  # type: ignore[misc]  # noqa: PYI024
-    make: Callable[[tuple[Any, ...]], Any] = record._make
-    return make
-
-
-_build_cells, _attempt_cells, _artifact_cells = (_cells_of(table) for table in (builds, attempts, artifacts))
-_ATTEMPT_AT = len(builds.c)
-_ARTIFACT_AT = _ATTEMPT_AT + len(attempts.c)
-
-
-@remembering(LINES_KEPT, lambda _line, row: 2 * weight(row))
-def _line_of(row: tuple[Any, ...]) -> BuildLine:
-    """Return the line that a row is; from one visit to the next, most rows are the same and so are their lines."""
-    made, artifact = row[_ATTEMPT_AT:_ARTIFACT_AT], row[_ARTIFACT_AT:-1]
-    return BuildLine(
-        rows.build_of(_build_cells(row[:_ATTEMPT_AT])),
-        rows.attempt_of(_attempt_cells(made)) if made[0] is not None else None,
-        rows.artifact_of(_artifact_cells(artifact)) if artifact[0] is not None else None,
-        row[-1],
-    )
+# --- one build ------------------------------------------------------------------------------------------
 
 
 _ARTIFACT = select(artifacts).where(artifacts.c.id == bindparam("key"))

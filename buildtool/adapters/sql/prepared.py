@@ -11,9 +11,9 @@ Tested by tests/adapters/sql/test_broker_store.py.
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Dialect, Table
 from sqlalchemy.dialects import sqlite
@@ -21,6 +21,11 @@ from sqlalchemy.sql import ClauseElement
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
+
+V = TypeVar("V")
+
+Ask = Callable[["Prepared", Mapping[str, object]], "list[tuple[Any, ...]]"]
+"""Asks a statement with values; returns all rows as the driver gives them."""
 
 
 class Prepared:
@@ -59,6 +64,14 @@ class Prepared:
             found: list[tuple[Any, ...]] = cursor.fetchall()
             return found
 
+    def read(self, cursor: Any, dialect: Dialect, values: Mapping[str, object]) -> list[tuple[Any, ...]]:  # noqa: ANN401
+        """Run a statement that only reads on the driver's own cursor, and return all rows."""
+        text, names, constants = self._texts.get(dialect.name) or self._compiled(dialect)
+        known = {**constants, **values} if constants else values
+        cursor.execute(text, known if names is None else [known[it] for it in names])
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+        return found
+
     def _compiled(self, dialect: Dialect) -> tuple[str, Sequence[str] | None, Mapping[str, object]]:
         compiled = self._statement.compile(dialect=dialect, column_keys=self._columns)
         constants = {name: value for name, value in (compiled.params or {}).items() if value is not None}
@@ -67,8 +80,23 @@ class Prepared:
         return found
 
 
-def insertion_into(table: Table, dialect: str) -> sqlite.Insert | postgresql.Insert:
-    """Return an insertion for the dialect of a database, which may say what happens to rows that are there."""
+def asking(connection: Connection) -> Ask:
+    """Return what asks many small statements in one transaction: what SQLAlchemy adds would cost more than they do."""
+    dialect, cursor = connection.dialect, connection.connection.cursor()
+    return lambda statement, values: statement.read(cursor, dialect, values)
+
+
+def padded(name: str, values: Sequence[V]) -> dict[str, V]:
+    """Return parameters ``name_0``, ``name_1`` ... for values, the last one as often as it takes.
+
+    So few statements serve all numbers of values: there are 1, 2, 4 ... parameters.
+    """
+    count = 1 << (len(values) - 1).bit_length()
+    return {f"{name}_{number}": values[min(number, len(values) - 1)] for number in range(count)}
+
+
+def insertion(table: Table, dialect: str) -> sqlite.Insert | postgresql.Insert:
+    """Return an insert that can say what is done where there is such a row already."""
     if dialect == "postgresql":
         from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - slow to import, and mostly it is SQLite
 

@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0012"
+REVISION = "0013"
 """The Alembic revision that these tables are; a database that has it is opened without running Alembic."""
 
 metadata = MetaData(
@@ -118,9 +118,6 @@ builds = Table(
     Column("deciding_epoch", Number),
     Column("artifact_id", Number),
     _text("reason"),
-    Index("ix_builds_project", "project", "id"),
-    Index("ix_builds_state", "state", "id"),
-    Index("ix_builds_project_state", "project", "state", "id"),
 )
 # Invariant: two open Builds never have the same BuildKey.
 Index("uq_builds_open", builds.c.key, unique=True, sqlite_where=OPEN_BUILD, postgresql_where=OPEN_BUILD)

@@ -5,7 +5,7 @@ Tested by tests/programs/common/test_visitors.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from attrs import define
 from twisted.web.server import Request
@@ -79,6 +79,10 @@ class HttpVisitors:
     def projects(self, by: Principal) -> Collection[str] | None:
         """Return the names of the projects whose builds a visitor may see; None for all that there are or were."""
         return None if self.sees_all(by, Act.SEE_BUILD) else self.offered(by)
+
+    def defaults(self) -> Mapping[str, Canonical]:
+        """Return the default options of each project that is configured."""
+        return {project.name: project.options.defaults for project in self.settings().projects}
 
     def sees_all(self, by: Principal, act: Act) -> bool:
         """Return whether a visitor may do an act to whatever there is or was, of any project and platform."""

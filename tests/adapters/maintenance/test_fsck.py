@@ -104,7 +104,10 @@ MENDED = {
     "an index that lost a row": Damage(stale_index, "index-stale", "an index does not have what its table has"),
     "a missing index": Damage(rows("DROP INDEX ix_requests_open"), "index-missing", "ix_requests_open"),
     "two open builds of one key": Damage(
-        two_open_builds, "build-twice", "the same as build 2, which is open too", frozenset({"index-missing"})
+        two_open_builds,
+        "build-twice",
+        "the same as build 2, which is open too",
+        frozenset({"index-missing", "build-unfindable"}),
     ),
     "an open build that nobody waits for": Damage(
         rows("UPDATE requests SET state = 'cancelled' WHERE id = 2"), "build-unwanted", "no request waits for it"
@@ -142,6 +145,12 @@ MENDED = {
     ),
     "an artifact of a build that is not there": Damage(
         rows("UPDATE builds SET artifact_id = 77 WHERE id = 1"), "build-undecided", "artifact 77"
+    ),
+    "a build that is found as what it is not": Damage(
+        rows("UPDATE build_terms SET state = 0 WHERE build = 1"), "build-unfindable", "the index by which builds are"
+    ),
+    "a build that is not found": Damage(
+        rows("DELETE FROM build_terms WHERE build IN (1, 5)"), "build-unfindable", "build 1 and 1 others"
     ),
     "mail about nobody's request": Damage(
         rows("UPDATE outbox SET request_ids = '[41]'"), "mail-astray", "request 41, which is not there"

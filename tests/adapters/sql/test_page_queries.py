@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection
 
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
@@ -19,7 +19,16 @@ from buildtool.adapters.sql.schema import REVISION
 from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.errors import StorageUnavailable
 from buildtool.model.records import AttemptState, AuditEvent, Build, BuildState, RequestState, Row
-from buildtool.ports.pages import ATTEMPTS_SHOWN, REQUESTS_SHOWN, BuildLine, Pages, RunningBuild
+from buildtool.model.search.build_query import BuildQuery, read_query
+from buildtool.ports.pages import (
+    ATTEMPTS_SHOWN,
+    REQUESTS_SHOWN,
+    BuildLine,
+    BuildsAsked,
+    BuildsFound,
+    Pages,
+    RunningBuild,
+)
 from tests.adapters.sql.test_broker_store import ARTIFACT, ATTEMPT, BUILD, MAIL, REFUSAL, REQUEST, SERVER
 from tests.support.databases import KINDS, Opened, database_of
 from tests.support.inline import run
@@ -88,58 +97,64 @@ def test_pages_one_after_the_other_show_every_build_once_newest_first(
     history: tuple[Farm, list[Build]], limit: int, project: str | None, state: BuildState | None
 ) -> None:
     farm, builds = history
-    shown: list[Build] = []
+    query = BuildQuery(project=(project,) if project else (), state=(state,) if state else ())
+    shown: list[int] = []
     before: int | None = None
     while True:
-        lines = run(farm.pages.builds(before=before, limit=limit, project=project, state=state))
-        shown += [line.build for line in lines]
-        if len(lines) < limit:
+        found = run(farm.pages.builds(BuildsAsked(query, before=before, limit=limit)))
+        shown += [line.id for line in found.lines]
+        if not found.more:
             break
-        before = lines[-1].build.id
+        before = shown[-1]
     assert shown == [
-        build for build in reversed(builds) if project in (None, build.spec.project) and state in (None, build.state)
+        build.id for build in reversed(builds) if project in (None, build.spec.project) and state in (None, build.state)
     ]
 
 
+def lines(farm: Farm) -> tuple[BuildLine, ...]:
+    return run(farm.pages.builds(BuildsAsked())).lines
+
+
 def test_a_line_has_the_deciding_attempt_the_artifact_and_how_many_asked(farm: Farm) -> None:
-    """The end of the log, which is long, is left out."""
-    tried = [evolve(ATTEMPT, epoch=epoch, log_tail="long") for epoch in (1, 2, 3)]
-    asked = [evolve(REQUEST, id=n, client_id=f"c{n}") for n in range(1, 4)]
+    tried = [evolve(ATTEMPT, epoch=epoch, server=f"s{epoch}") for epoch in (1, 2, 3)]
+    asked = [evolve(REQUEST, id=n, client_id=f"c{n}", email=f"{n}@example.org") for n in range(1, 4)]
     decided = build(1, epoch=3, deciding_epoch=2, artifact_id=1)
     farm.commit(decided, build(2, epoch=0), ARTIFACT, *tried, *asked)
-    line = BuildLine(decided, evolve(tried[1], log_tail=""), ARTIFACT, 3)
-    assert run(farm.pages.builds()) == [BuildLine(build(2, epoch=0), None, None, 0), line]
+    bare, line = lines(farm)
+    assert (bare.id, bare.server, bare.digest, bare.requests, bare.person) == (2, "", "", 0, -1)
+    assert (line.server, line.digest, line.requests, line.email) == ("s2", ARTIFACT.digest, 3, "1@example.org")
+    assert (line.options, line.platform) == (decided.spec.options, decided.spec.platform)
 
 
 def test_a_line_is_as_the_database_has_it_now_whatever_was_shown_before(farm: Farm) -> None:
     """Each of its parts may have changed since."""
     began = build(1, BuildState.RUNNING, epoch=1)
     farm.commit(began, ATTEMPT, REQUEST)
-    shown = BuildLine(began, evolve(ATTEMPT, log_tail=""), None, 1)
-    assert run(farm.pages.builds()) == run(farm.pages.builds()) == [shown]
+    (shown,) = lines(farm)
+    assert lines(farm) == (shown,)
     farm.commit(evolve(REQUEST, id=2, client_id="c2"))
-    assert run(farm.pages.builds()) == [evolve(shown, requests=2)]
-    ended = evolve(ATTEMPT, reason="another reason", log_tail="")
-    farm.commit(ended)
-    assert run(farm.pages.builds()) == [evolve(shown, requests=2, attempt=ended)]
-    made = evolve(began, state=BuildState.SUCCEEDED, artifact_id=1)
-    farm.commit(made, ARTIFACT)
-    assert run(farm.pages.builds()) == [BuildLine(made, ended, ARTIFACT, 2)]
+    assert lines(farm) == (shown._replace(requests=2),)
+    farm.commit(evolve(ATTEMPT, reason="another reason"))
+    assert lines(farm) == (shown._replace(requests=2, attempt_reason="another reason"),)
+    farm.commit(evolve(began, state=BuildState.SUCCEEDED, artifact_id=1), ARTIFACT)
+    (made,) = lines(farm)
+    assert (made.state, made.digest) == (BuildState.SUCCEEDED, ARTIFACT.digest)
     farm.commit(evolve(ARTIFACT, withdrawn="it was wrong"))
-    assert run(farm.pages.builds()) == [BuildLine(made, ended, evolve(ARTIFACT, withdrawn="it was wrong"), 2)]
+    assert lines(farm) == (made._replace(digest="", name="", size=0),)
 
 
 def test_a_line_of_an_undecided_build_has_its_newest_attempt(farm: Farm) -> None:
     farm.commit(
         build(1, BuildState.RUNNING, epoch=2, deciding_epoch=None),
-        *(evolve(ATTEMPT, epoch=epoch) for epoch in (1, 2)),
+        *(evolve(ATTEMPT, epoch=epoch, server=f"s{epoch}") for epoch in (1, 2)),
     )
-    assert [line.attempt.epoch for line in run(farm.pages.builds()) if line.attempt] == [2]
+    assert [line.server for line in lines(farm)] == ["s2"]
 
 
 def test_nobody_gets_more_rows_than_a_page_has(farm: Farm) -> None:
     farm.commit(build(1), build(2))
-    assert [len(run(farm.pages.builds(limit=limit))) for limit in (-1, 0, 1, 10**30)] == [0, 0, 1, 2]
+    found = [run(farm.pages.builds(BuildsAsked(limit=limit))).lines for limit in (-1, 0, 1, 10**30)]
+    assert [len(lines) for lines in found] == [0, 0, 1, 2]
 
 
 def test_numbers_that_no_id_can_be_find_nothing_and_break_nothing(farm: Farm) -> None:
@@ -149,7 +164,8 @@ def test_numbers_that_no_id_can_be_find_nothing_and_break_nothing(farm: Farm) ->
         assert run(farm.pages.build(number)) is None
         assert run(farm.pages.request(number)) is None
         assert run(farm.pages.events(number)) == []
-        assert len(run(farm.pages.builds(before=number))) == (number > 0)
+        assert len(run(farm.pages.builds(BuildsAsked(before=number))).lines) == (number > 1)
+        assert len(run(farm.pages.builds(BuildsAsked(after=number))).lines) == (number < 1)
 
 
 # --- one build ------------------------------------------------------------------------------------------
@@ -271,20 +287,35 @@ def test_health_says_which_revision_the_database_has(farm: Farm) -> None:
 
 def test_without_a_database_every_page_says_so(tmp_path: Path) -> None:
     pages = SqlPages(SqliteDatabase.reading(tmp_path / "none.sqlite", Inline()))
-    for asked in (pages.overview(0.0), pages.build_servers(), pages.builds(), pages.build(1), pages.health()):
+    for asked in (
+        pages.overview(0.0),
+        pages.build_servers(),
+        pages.builds(BuildsAsked()),
+        pages.build(1),
+        pages.health(),
+    ):
         with pytest.raises(StorageUnavailable, match="there is no database at"):
             run(asked)
 
 
 # --- cost -----------------------------------------------------------------------------------------------
 
+
+def searched(farm: Farm, line: str) -> Coroutine[Any, Any, BuildsFound]:
+    return farm.pages.builds(BuildsAsked(read_query(line), before=9, counted=True, sees=lambda *_: True))
+
+
 ASKED: dict[str, Callable[[Farm], Coroutine[Any, Any, object]]] = {
     "overview": lambda farm: farm.pages.overview(1.0),
     "build servers": lambda farm: farm.pages.build_servers(),
-    "next page": lambda farm: farm.pages.builds(before=9),
-    "one project": lambda farm: farm.pages.builds(project="lua"),
-    "one state": lambda farm: farm.pages.builds(state=BuildState.FAILED, before=9),
-    "project and state": lambda farm: farm.pages.builds(project="lua", state=BuildState.FAILED),
+    "next page": lambda farm: farm.pages.builds(BuildsAsked(before=9, counted=True)),
+    "the page before": lambda farm: farm.pages.builds(BuildsAsked(after=9)),
+    "one project": lambda farm: searched(farm, "project:lua"),
+    "one state": lambda farm: searched(farm, "state:failed"),
+    "project and state": lambda farm: searched(farm, "project:lua state:failed"),
+    "many words": lambda farm: searched(farm, "platform:x86_64 server:anna rev:0000 since:1d 1 2"),
+    "many words but numbers": lambda farm: searched(farm, "platform:x86_64 server:anna rev:0000 since:1d"),
+    "one of several": lambda farm: searched(farm, "project:lua project:zlib platform:x86_64 platform:ppc"),
     "build": lambda farm: farm.pages.build(1),
     "request": lambda farm: farm.pages.request(1),
     "events": lambda farm: farm.pages.events(1),
@@ -298,29 +329,39 @@ ASKED: dict[str, Callable[[Farm], Coroutine[Any, Any, object]]] = {
     "mail refused": lambda farm: farm.outbox.refused("m1", 1.0, "no"),
 }
 
-BOUNDED = r"ix_(attempts|requests)_open|ix_builds_queue|ix_outbox_(unsent|refused)"
+BOUNDED = r"ix_(attempts|requests)_open|uq_builds_open|ix_builds_queue|ix_outbox_(unsent|refused)"
 """Indexes that hold only what is open or unsent."""
 
-ALL_HISTORY = r"COVERING INDEX ix_(builds_state|artifacts_size)"
+ALL_HISTORY = r"COVERING INDEX ix_artifacts_size"
 """What the overview counts, off an index alone and not each time."""
 
 
 class Watched:
-    """Every statement that a Farm sends, with how SQLite would answer it."""
+    """Every statement that a Farm sends, whichever way, with how SQLite would answer it."""
 
     def __init__(self, farm: Farm) -> None:
-        self.plans: list[tuple[str, list[str]]] = []
+        self._reader = farm.reader
+        self.sent: list[str] = []
         for database in (farm.database, farm.reader):
             run(database.run(self._listen))
 
     def _listen(self, connection: Connection) -> None:
-        engine: Engine = connection.engine
-        event.listen(engine, "before_cursor_execute", self._explain)
+        driver: Any = connection.connection.dbapi_connection
+        driver.set_trace_callback(self.sent.append)
 
-    def _explain(self, _c: object, cursor: Any, statement: str, parameters: Any, _x: object, many: bool) -> None:
-        if not many and re.match("SELECT|UPDATE|DELETE|WITH", statement):
-            rows = cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
-            self.plans.append((statement, [row[3] for row in rows]))
+    @property
+    def plans(self) -> list[tuple[str, list[str]]]:
+        """Each statement with the steps of its plan."""
+
+        def explain(connection: Connection) -> list[tuple[str, list[str]]]:
+            driver: Any = connection.connection.dbapi_connection
+            return [
+                (statement, [row[3] for row in driver.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall()])
+                for statement in [*self.sent]
+                if re.match("SELECT|UPDATE|DELETE|WITH", statement)
+            ]
+
+        return run(self._reader.run(explain))
 
 
 ON_SQLITE = pytest.mark.parametrize("farm", ["sqlite"], indirect=True)
@@ -351,7 +392,7 @@ def test_no_statement_reads_a_table_of_history_from_end_to_end(farm: Farm, watch
 
 
 @ON_SQLITE
-@pytest.mark.parametrize("asked", ["next page", "one project", "one state", "project and state", "events"])
+@pytest.mark.parametrize("asked", ["next page", "one project", "one state", "events"])
 def test_no_list_is_sorted_it_is_read_in_order(farm: Farm, watched: Watched, asked: str) -> None:
     run(ASKED[asked](farm))
     lists = [steps for statement, steps in watched.plans if "LIMIT" in statement]
@@ -364,7 +405,7 @@ def test_a_page_of_fifty_takes_as_many_statements_as_a_page_of_one(farm: Farm, w
     farm.commit(*(build(n, epoch=1, artifact_id=1) for n in range(2, 60)))
     sent = []
     for limit in (1, 50):
-        watched.plans.clear()
-        assert len(run(farm.pages.builds(limit=limit))) == limit
+        watched.sent.clear()
+        assert len(run(farm.pages.builds(BuildsAsked(limit=limit))).lines) == limit
         sent.append(len(watched.plans))
-    assert sent[0] == sent[1] <= 4
+    assert sent[0] == sent[1] <= 5

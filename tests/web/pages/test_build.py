@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildtool.model.records import Attempt, AttemptEnd, Build, BuildState, RequestState
-from buildtool.ports.pages import ATTEMPTS_SHOWN, REQUESTS_SHOWN
+from buildtool.ports.pages import ATTEMPTS_SHOWN, REQUESTS_SHOWN, BuildsAsked
 from buildtool.web.pages.build import build_page, deciding_epoch, timeline
 from buildtool.web.pages.builds import build_row
 from buildtool.web.pages.common import TEXT_SHOWN
@@ -25,7 +25,7 @@ def test_a_withdrawn_artifact_is_not_offered() -> None:
     card = build_page(detail(1, pages), URLS, NOW).artifact
     assert card is not None
     assert (card.url, card.verify, card.withdrawn) == ("", "", "its file is gone")
-    (line,) = [line for line in run(pages.builds()) if line.build.id == 1]
+    (line,) = [line for line in run(pages.builds(BuildsAsked())).lines if line.id == 1]
     assert build_row(line, URLS, NOW).zip is None
 
 

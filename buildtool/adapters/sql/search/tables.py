@@ -1,0 +1,43 @@
+"""The tables of the search; ``metadata`` is that of all tables, of which these are a part.
+
+Tested by tests/adapters/sql/test_migrations.py.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Float, Index, PrimaryKeyConstraint, Table, Text
+
+from buildtool.adapters.sql.schema import Number, metadata
+
+__all__ = ["build_terms", "commits", "metadata", "terms"]
+
+# What builds are found by: a term is a number for the text of a kind (model/search/terms.py). The builds of one state
+# that have a term are a stretch of the table, in the order of lists; docs/adr has why.
+terms = Table(
+    "terms",
+    metadata,
+    Column("id", Number, primary_key=True, autoincrement=False),
+    Column("kind", Number, nullable=False),
+    Column("text", Text, nullable=False),
+    Index("uq_terms_text", "kind", "text", unique=True),
+)
+
+build_terms = Table(
+    "build_terms",
+    metadata,
+    Column("state", Number, nullable=False, autoincrement=False),
+    Column("term", Number, nullable=False, autoincrement=False),
+    Column("build", Number, nullable=False, autoincrement=False),
+    PrimaryKeyConstraint("state", "term", "build"),
+    Index("ix_build_terms_build", "build", "term"),
+    sqlite_with_rowid=False,
+)
+
+# What the mirrors say of revisions that were built; see model/search/commits.py.
+commits = Table(
+    "commits",
+    metadata,
+    *(Column(name, Text, nullable=False) for name in ("source", "revision", "subject", "author")),
+    Column("at", Float(53), nullable=False),
+    PrimaryKeyConstraint("revision", "source"),
+)

@@ -1,0 +1,1 @@
+"""The search of builds: what can be asked in one line, and what a build can be found by."""
