@@ -34,9 +34,13 @@ class Urls:
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "prefix", _prefix(self.public))
 
-    def status(self) -> str:
-        """Return the front page."""
-        return f"{self.prefix}/"
+    def status(self, span: str = "") -> str:
+        """Return the front page, with the chart of a span if that is named."""
+        return f"{self.prefix}/" + (f"?{urlencode({'span': span})}" if span else "")
+
+    def queue(self) -> str:
+        """Return who waits for what."""
+        return f"{self.prefix}/queue"
 
     def servers(self, page: int = 1) -> str:
         """Return a page of the list of build servers."""

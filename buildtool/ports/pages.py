@@ -71,8 +71,9 @@ class BuildLine(NamedTuple):
 
     A tuple of plain values, since a page has fifty of them. The Attempt is the one that decided it, or else the newest;
     ``server`` is empty where there is none. The Artifact's ``digest`` is empty where there is none, or it is not given
-    out any more; ``maker`` is the server that made it, which another Attempt may have been on. ``ref``, ``revrange`` and ``email`` are those of the first of its ``requests``; ``person`` is a number
-    that is the same for one address, -1 where it is not known. ``subject`` is that of the revision, where it is known.
+    out any more; ``maker`` is the server that made it, which another Attempt may have been on. ``ref``, ``revrange``
+    and ``email`` are those of the first of its ``requests``; ``person`` is a number that is the same for one address,
+    -1 where it is not known. ``subject`` is that of the revision, where it is known.
     """
 
     id: int

@@ -23,6 +23,8 @@ PATHS = (
     "/builds?q=project:none",
     "/builds?q=colour:red",
     "/buildservers",
+    "/queue",
+    "/?span=quarter",
     "/nothing-here",
     *(f"/build/{build.id}" for build in farm().builds_made),
 )

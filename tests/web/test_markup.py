@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 JAR = ROOT / ".cache/vnu.jar"
 
 PATHS = (
-    "/", "/builds", "/builds?state=failed", "/builds?project=none", "/buildservers", "/nothing-here",
+    "/", "/builds", "/builds?state=failed", "/builds?project=none", "/buildservers", "/queue",
+    "/?span=week", "/nothing-here",
     *(f"/build/{build.id}" for build in farm().builds_made),
 )  # fmt: skip
 

@@ -68,6 +68,47 @@ class ServersPage:
     further: str = ""
 
 
+@frozen
+class MachineLine:
+    """One build server in a line; ``on`` of its slots are in use, ``held`` are given to no build now."""
+
+    name: str
+    url: str
+    badge: Badge
+    on: int
+    held: int
+    free: int
+    load: str
+    under: str
+
+
+SLOTS_DRAWN = 16
+"""So many slots of a build server are drawn."""
+
+
+def machine_line(line: ServerLine, urls: Urls, now: float) -> MachineLine:
+    """Return one build server in a line; ``now`` is wall time in seconds."""
+    server, most = line.server, line.server.capability.max_builds
+    running = len(line.running) + line.hidden
+    left = max(0, most - running)
+    takes = server.connected and not server.paused and not server.draining and server.quarantined_until <= now
+    drawn_on = min(running, SLOTS_DRAWN)
+    drawn_left = min(left, SLOTS_DRAWN - drawn_on)
+    arches = dict.fromkeys(str(dict(one.platform).get("arch", "")) for one in server.capability.offers)
+    what = ", ".join(filter(None, list(arches)[:ITEMS_SHOWN]))
+    trouble = " ".join(_troubles(server, now))
+    return MachineLine(
+        server.name,
+        urls.server(server.name),
+        badges.server(server, running, now),
+        drawn_on,
+        0 if takes else drawn_left,
+        drawn_left if takes else 0,
+        f"{running} of {words.count(most, 'slot')} in use",
+        cut(trouble or what),
+    )
+
+
 def servers_page(
     lines: Sequence[ServerLine], overview: Overview, urls: Urls, now: float, *, at: int = 1, name: str = ""
 ) -> ServersPage:
@@ -124,8 +165,8 @@ def _troubles(server: Server, now: float) -> Iterator[str]:
     if server.quarantined_until > now:
         why = server.quarantine_reason or "it broke repeatedly"
         yield sentence(f"Given no builds for another {words.duration(server.quarantined_until - now)}: {why}")
-    elif server.strikes:
-        yield f"{words.count(server.strikes, 'build')} broke here since one last finished."
+    elif server.strikes > 1:
+        yield f"{words.count(server.strikes, 'build')} broke here, one after the other."
 
 
 def _offer(it: Offer) -> OfferLine:
