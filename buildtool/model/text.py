@@ -16,6 +16,7 @@ from functools import lru_cache
 from buildtool.errors import UsageError
 
 __all__ = [
+    "COLOUR",
     "LINE_LIMIT",
     "block",
     "duration_of",
@@ -55,6 +56,9 @@ _SEQUENCES = re.compile(
     # Any other escape.
     r"|\x1b[ -/]*[0-~]?"
 )
+COLOUR = re.compile(r"\x1b\[([0-9;:]{0,60})m")
+"""A control sequence that sets colours and the like (SGR), with its parameters."""
+
 _SPACES = frozenset("\t\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029")
 _BLANK = frozenset(map(chr, (0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x3164, 0xFFA0)))
 """Letters and marks that show nothing (Default_Ignorable_Code_Point), and so make two texts look like one."""

@@ -196,7 +196,7 @@ def test_a_fifo_in_the_state_directory_holds_up_neither_logs_nor_backups(running
     running.server("anna")
     built = running.ask("--foreground", "--output", "one.zip", "ann@example.org")
     logs = state_of(running) / "logs"
-    (log,) = logs.glob(f"{built['build_id']}-1.log*")
+    (log,) = (one for one in logs.glob(f"{built['build_id']}-1.log*") if one.suffix != ".idx")
     log.unlink()
     os.mkfifo(log)
     url = f"http://127.0.0.1:{running.farm.ports['BUILDTOOL_TRANSFER_PORT']}/logs/{built['build_id']}/1"

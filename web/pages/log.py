@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from buildtool.model.logs.index import FoundInLog, LogIndex
 from buildtool.model.records import Build, BuildState
-from buildtool.model.text import block, size_words
+from buildtool.model.text import COLOUR, block, size_words
 
 from ..urls import Urls
 from . import words
@@ -28,7 +28,6 @@ HITS = 50
 """Lines that were found and are linked."""
 
 _SHOWN = 4_000
-_SGR = re.compile(r"\x1b\[([0-9;:]{0,60})m")
 _BRIGHT = 90
 _EXTENDED = frozenset({38, 48})
 
@@ -190,7 +189,7 @@ def coloured(line: bytes) -> tuple[LogPiece, ...]:
 
 def _parts(text: str) -> Iterator[tuple[str, Sequence[int]]]:
     """Yield parts of a text, each with the codes that come before it."""
-    split = _SGR.split(text)
+    split = COLOUR.split(text)
     yield split[0], ()
     for codes, part in zip(split[1::2], split[2::2], strict=True):
         yield part, _codes(codes)
