@@ -13,6 +13,7 @@ from buildtool.errors import BadOffset, BuildToolError, Declined, NotFound, Unau
 from buildtool.model.principal import Principal
 from buildtool.model.servers import Held, HeldVerdict
 from buildtool.ports.metaserver import ConnectionEnded, Handlers
+from buildtool.protocol.hello import AskProjects, ProjectsDescribed
 from buildtool.protocol.messages import (
     AbortOrder,
     Accepted,
@@ -70,6 +71,7 @@ class FakeRequestService:
             AskWhy: self.why,
             AskBuild: self.build,
             AskHealth: self.health,
+            AskProjects: self.projects,
         }
 
     async def submit(self, by: Principal, message: Submit) -> RequestStatus:
@@ -112,6 +114,9 @@ class FakeRequestService:
 
     async def build(self, _by: Principal, message: AskBuild) -> Explanation:
         return explanation("queued", build_id=message.build_id)
+
+    async def projects(self, _by: Principal, _message: AskProjects) -> ProjectsDescribed:
+        return ProjectsDescribed("0" * 64, '{"projects":[]}')
 
     async def health(self, _by: Principal, _message: AskHealth) -> HealthStatus:
         return HealthStatus(ok=True)

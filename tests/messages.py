@@ -7,7 +7,7 @@ from hypothesis.strategies import SearchStrategy
 from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Capability, Held, HeldState, HeldVerdict, Offer, OfferKind, ProjectSkill, Verdict
 from buildtool.protocol import messages
-from buildtool.protocol.hello import Hello
+from buildtool.protocol.hello import AskProjects, Hello, ProjectsDescribed
 from tests import strategies
 
 _text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
@@ -116,6 +116,8 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
     "HeartbeatAnswer": st.builds(messages.HeartbeatAnswer, _judged),
     "Draining": st.builds(messages.Draining, _text),
     "AskHealth": st.just(messages.AskHealth()),
+    "AskProjects": st.just(AskProjects()),
+    "ProjectsDescribed": st.builds(ProjectsDescribed, strategies.words, strategies.words),
     "ReactorTurns": _turns,
     "HealthStatus": st.builds(
         messages.HealthStatus, st.booleans(), st.lists(_text, max_size=3).map(tuple), st.none() | _turns

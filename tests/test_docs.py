@@ -18,7 +18,7 @@ from docutils import nodes
 from docutils.core import publish_doctree
 
 from buildtool.configuration import mail_settings, settings
-from buildtool.configuration.file import CONFIG_VARIABLE
+from buildtool.configuration.finding import CONFIG_VARIABLE
 from buildtool.model.options import Kind
 from buildtool.model.policy import Policy
 from buildtool.model.properties import STANDARD, TOOLS

@@ -1,4 +1,4 @@
-"""Finds a configuration file and executes it, in a fresh namespace, with one located line for whatever goes wrong."""
+"""Executes a configuration file, in a fresh namespace, with one located line for whatever goes wrong."""
 
 from __future__ import annotations
 
@@ -10,60 +10,15 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+from buildtool.configuration.finding import at_home
 from buildtool.errors import BuildToolError, ConfigurationError
 from buildtool.model.text import quoted
 from buildtool.project.check import check_types
 from buildtool.project.definition import Project
 from buildtool.project.user_errors import words
 
-CONFIG_VARIABLE = "BUILDTOOL_CONFIG"
-"""The environment variable that names the configuration file when ``--config`` does not."""
-
 SIZE_LIMIT = 1024 * 1024
 """Most bytes of a configuration file."""
-
-
-def find_config(path: Path | None = None) -> Path:
-    """Return the absolute path of the configuration file. Raises ConfigurationError when there is none."""
-    said = os.environ.get(CONFIG_VARIABLE, "")
-    if path is not None:
-        return _existing(path, "--config")
-    if said:
-        return _existing(Path(said), f"${CONFIG_VARIABLE}")
-    checkout = Path(__file__).resolve().parents[2]
-    # A config.py beside an *installed* package is somebody else's: only a checkout has a setup.cfg there.
-    own = checkout / "config.py"
-    if (checkout / "setup.cfg").is_file() and own.is_file():
-        return own
-    raise ConfigurationError(f"no configuration: name a config.py with --config FILE or ${CONFIG_VARIABLE}")
-
-
-def _existing(path: Path, by: str) -> Path:
-    try:
-        # Not resolve(), which would follow links: what lies beside the link may be meant.
-        absolute = Path(os.path.abspath(at_home(path, by)))  # noqa: PTH100
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path}: the current directory, beside which this file is ({by}), is not there any more: cd to another one"
-        ) from error
-    try:
-        if absolute.is_dir():
-            raise ConfigurationError(f"{absolute}: is a directory; {by} must name a configuration file")
-        if not absolute.exists():
-            raise ConfigurationError(f"{absolute}: there is no such configuration file (named by {by})")
-    except OSError as error:  # the name comes last: it may be what is too long, and the line is cut at its end
-        raise ConfigurationError(f"what {by} names cannot be read: {error.strerror}: {absolute}") from error
-    return absolute
-
-
-def at_home(path: Path, by: str) -> Path:
-    """Return a path with its ``~`` replaced. Raises ConfigurationError naming ``by`` where no home is known."""
-    try:
-        return path.expanduser()
-    except RuntimeError as error:
-        raise ConfigurationError(
-            f"{by}: {path} begins with ~, but no home directory is known: set HOME, or say the whole path"
-        ) from error
 
 
 @contextlib.contextmanager

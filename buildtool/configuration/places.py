@@ -12,7 +12,7 @@ from pathlib import Path
 
 from attrs import evolve
 
-from buildtool.configuration.file import at_home
+from buildtool.configuration.finding import at_home
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, at_ports, read_addresses
 from buildtool.model.addresses import PORTS, is_address, valid_address, valid_bind, valid_host, valid_url

@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 from attrs import Factory, field, frozen
 
 from buildtool.configuration.admission_settings import read_limits, read_mail_domains
-from buildtool.configuration.file import Execution, find_config, printing_to_stderr, projects_of
+from buildtool.configuration.file import Execution, printing_to_stderr, projects_of
+from buildtool.configuration.finding import find_config
 from buildtool.configuration.key_settings import (
     CERTIFICATE_LIFE,
     REJOIN_WITHIN,

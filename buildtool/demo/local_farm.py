@@ -191,6 +191,7 @@ class LocalFarm:
             "BUILDTOOL_TRUSTED": "loopback",
             "BUILDTOOL_STATE_DIR": str(self.directory / "metaserver"),
             "BUILDTOOL_BUILD_DIR": str(self.directory / "buildserver"),
+            "XDG_CACHE_HOME": str(self.directory / "cache"),
             **{name: str(port) for name, port in self.ports.items()},
             **self.extra,
             **more,

@@ -14,6 +14,7 @@ from buildtool.concurrency.asker import asker
 from buildtool.concurrency.inbox import Gate
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.metaserver.access.admittance import Admittance
+from buildtool.metaserver.access.described import ProjectDescriber
 from buildtool.metaserver.authorised import Permissions
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.demands import DemandReader, body_digest, source_url
@@ -28,6 +29,7 @@ from buildtool.model.records import Demand, Request, RequestState
 from buildtool.model.tickets import token_matches
 from buildtool.ports.metaserver import BrokerStore, Conditions, Handlers, SourceResolver
 from buildtool.protocol import messages
+from buildtool.protocol.hello import AskProjects, ProjectsDescribed
 from buildtool.protocol.limits import TOGETHER
 from buildtool.scheduling import answers
 from buildtool.scheduling.allowances import STANDING_AGAIN
@@ -77,12 +79,14 @@ class RequestService:
     turns: Callable[[], messages.ReactorTurns | None] = lambda: None
     admittance: Admittance = field(default=Factory(lambda self: Admittance(self.broker), takes_self=True))
     permissions: Permissions = field(init=False)
+    _describer: ProjectDescriber = field(init=False)
     _demands: DemandReader = field(init=False)
     _gate: Gate = field(init=False)
     """Of questions: what one reads from the database keeps a commit waiting at most once."""
 
     def __attrs_post_init__(self) -> None:
         self.permissions = Permissions(self.configuration)
+        self._describer = ProjectDescriber(self.configuration)
         self._demands = DemandReader(self.configuration, self.broker.state, self.resolver)
         self._gate = Gate(self.broker.timers.seconds)
 
@@ -98,6 +102,7 @@ class RequestService:
             messages.AskWhy: self.why,
             messages.AskBuild: self.build,
             messages.AskHealth: self.health,
+            AskProjects: self.projects,
         }
 
     async def submit(self, by: Principal, message: messages.Submit) -> messages.RequestStatus:
@@ -266,6 +271,10 @@ class RequestService:
         if explained.build is None or not self.permissions.allows(by, Act.SEE_BUILD, explained.build.spec):
             raise errors.NotFound(f"build {message.build_id} is not open")
         return self.explainer.open_build(explained.build, explained)
+
+    async def projects(self, by: Principal, message: AskProjects) -> ProjectsDescribed:
+        """Return the projects that a caller may see, described. Raises UsageError where that is too long."""
+        return await self._describer.describe(by, message)
 
     async def health(self, by: Principal, _message: messages.AskHealth) -> messages.HealthStatus:
         """Return whether the metaserver can do its work."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from functools import cached_property
+from typing import Any
 
 from attrs import frozen
 
@@ -113,12 +114,7 @@ class ProjectOptions:
 
     def digest(self) -> str:
         """Return the SHA-256 of the descriptions, less their help: equal where two configurations agree."""
-        plain: dict[str, list[dict[str, object]]] = self.describe()  # type: ignore[assignment]
-        stripped = {
-            group: [{key: value for key, value in row.items() if key not in ("help", "shape")} for row in rows]
-            for group, rows in plain.items()
-        }
-        return digest_of(stripped)
+        return described_digest(self.describe())
 
     @cached_property
     def _properties(self) -> dict[str, Property]:
@@ -136,6 +132,15 @@ class ProjectOptions:
                     f"{option.flag}={written(values[option.name])} needs {other.flag}={written(value)}, "
                     f"but it is {written(values[name])}"
                 )
+
+
+def described_digest(described: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of descriptions as ``ProjectOptions.describe`` makes them, less their help."""
+    stripped = {
+        group: [{key: value for key, value in row.items() if key not in ("help", "shape")} for row in rows]
+        for group, rows in described.items()
+    }
+    return digest_of(stripped)
 
 
 RESERVED: frozenset[str] = frozenset(

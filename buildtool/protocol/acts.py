@@ -11,6 +11,7 @@ import attrs
 
 from buildtool.model.access.rights import Act
 from buildtool.protocol import enrolment as e
+from buildtool.protocol import hello as h
 from buildtool.protocol import messages as m
 from buildtool.protocol import news as n
 from buildtool.protocol import operator as o
@@ -24,7 +25,8 @@ ACT_OF: Mapping[type[attrs.AttrsInstance], Act] = {
     m.Cancel: Act.CANCEL, o.CancelSeveral: Act.CANCEL_SEVERAL,
     m.AskStatus: Act.SEE_REQUEST, m.Follow: Act.SEE_REQUEST, m.AskWhy: Act.SEE_REQUEST,
     m.AskBuild: Act.SEE_BUILD, v.AskBuildFor: Act.SEE_BUILD,
-    m.AskHealth: Act.PING, v.AskHealthFor: Act.PING, o.AskFarmStatus: Act.SEE_FARM, AskFarm: Act.SEE_FARM,
+    m.AskHealth: Act.PING, v.AskHealthFor: Act.PING, h.AskProjects: Act.PING,
+    o.AskFarmStatus: Act.SEE_FARM, AskFarm: Act.SEE_FARM,
     n.FollowEvents: Act.SEE_FARM,
     m.Register: Act.SERVE, m.Ended: Act.SERVE, m.Done: Act.SERVE, m.RenewTickets: Act.SERVE, m.Goodbye: Act.SERVE,
     m.Heartbeat: Act.SERVE, m.Draining: Act.SERVE, m.Accepted: Act.SERVE,

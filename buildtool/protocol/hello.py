@@ -28,7 +28,8 @@ class Hello:
     """The first message of every connection, each way: who is there, as a value of ``PrincipalRole``.
 
     The metaserver answers with its own, in which ``authority`` is the fingerprint of the authority of its farm, where
-    it has one. ``protocol`` and ``minor`` are the version.
+    it has one, and ``projects`` the digest of what a person is answered to ``AskProjects``. ``protocol`` and ``minor``
+    are the version.
     """
 
     protocol: int
@@ -37,6 +38,24 @@ class Hello:
     minor: int = 0
     capabilities: tuple[str, ...] = field(default=(), metadata={"most": 40, "members": 64})
     authority: str = field(default="", metadata={"most": 64})
+    projects: str = field(default="", metadata={"most": 64})
+
+
+DESCRIBED = 500_000
+"""Most bytes of the JSON of all descriptions, as they are sent."""
+
+
+@frozen
+class AskProjects:
+    """A question for the projects that the caller may see, and their options."""
+
+
+@frozen
+class ProjectsDescribed:
+    """An answer: the descriptions of projects as one JSON text, and its SHA-256."""
+
+    digest: str = field(metadata={"most": 64, "sent": 64})
+    text: str = field(metadata={"most": DESCRIBED, "sent": DESCRIBED})
 
 
 def hello_of(role: str, protocol: int = PROTOCOL_VERSION) -> Hello:

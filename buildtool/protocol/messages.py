@@ -14,6 +14,7 @@ from buildtool.model.options import Canonical
 from buildtool.model.platforms import Value
 from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Capability, Held, HeldVerdict, OfferKind
+from buildtool.protocol.hello import AskProjects
 from buildtool.protocol.limits import TOGETHER
 
 LOG_TAIL_LIMIT = 16 * 1024
@@ -380,6 +381,7 @@ Calls = Mapping[str, type[AttrsInstance]]
 REQUESTER: Calls = {
     "submit": Submit, "cancel": Cancel, "status": AskStatus, "follow": Follow, "together": SubmitTogether,
     "explain": AskExplain, "why": AskWhy, "build": AskBuild, "health": AskHealth,
+    "projects": AskProjects,
 }  # fmt: skip
 """What a requester may call at the metaserver."""
 

@@ -33,22 +33,9 @@ from tests.benchmarks.figures import BY_NAME, Board, Figure, chosen
 from tests.benchmarks.world import ROOT, progress, world
 
 GROUPS = (
-    limits, decisions, builds, checkouts, cancelling, transfers, footprint, herd, hits, lists, live, starts, attacks, siege,
-)  # fmt: skip
-    limits,
-    decisions,
-    builds,
-    checkouts,
-    cancelling,
-    transfers,
-    footprint,
-    herd,
-    hits,
-    live,
-    starts,
-    attacks,
+    limits, decisions, builds, checkouts, cancelling, transfers, footprint, herd, hits, lists, live, starts, attacks,
     siege,
-)
+)  # fmt: skip
 """What takes the figures, in this order: the limits first, since the others are said beside them."""
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildtool.configuration.description import describe
-from buildtool.configuration.file import CONFIG_VARIABLE, find_config
+from buildtool.configuration.finding import CONFIG_VARIABLE, find_config
 from buildtool.configuration.mail_settings import MailSettings
 from buildtool.configuration.settings import ENVIRONMENT, Settings, check_projects, load_settings
 from buildtool.errors import ConfigurationError, EmptySecret, UnknownProject

@@ -191,5 +191,5 @@ def test_a_sample_says_something_in_every_field() -> None:
     lacking = {
         (name, one.name) for name, cls in CLASSES.items() for one in attrs.fields(cls) if one.name not in seen[name]
     }
-    of_hello = {("Hello", name) for name in ("minor", "capabilities", "authority")}
+    of_hello = {("Hello", name) for name in ("minor", "capabilities", "authority", "projects")}
     assert lacking == {*of_hello, ("ActionResult", "changed")}

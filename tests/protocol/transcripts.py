@@ -79,6 +79,8 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
     messages.explanation("queued", reasons=(_WHY,), seconds=12.5, basis="3 builds", build_id=17, artifact=None),
     messages.explanation("hit", artifact=messages.found(), nearest_artifact=messages.found(build_id=18), steps=3),
     protocol.AskHealth(),
+    hello.AskProjects(),
+    hello.ProjectsDescribed("0" * 64, '{"projects":[]}'),
     _TURNS,
     protocol.HealthStatus(False, ("the disk is full",), _TURNS),
     protocol.HealthStatus(True),
@@ -229,6 +231,7 @@ def requester(stage: Stage) -> None:
     stage.ends.result(client.ask(protocol.AskWhy(12, "abcdef"), protocol.Explanation))
     stage.ends.result(client.ask(protocol.AskBuild(17), protocol.Explanation))
     stage.ends.result(client.ask(protocol.AskHealth(), protocol.HealthStatus))
+    stage.ends.result(client.ask(hello.AskProjects(), hello.ProjectsDescribed))
     try:
         stage.ends.result(client.ask(protocol.AskStatus(12, "wrong"), protocol.RequestStatus))
     except BuildToolError:

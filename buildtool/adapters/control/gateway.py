@@ -74,6 +74,11 @@ def _no_authority() -> str:
     return ""
 
 
+def _none_described(_by: Principal) -> str:
+    """Return that no projects are described, as where there are none."""
+    return ""
+
+
 class Gateway:
     """The way to build servers (``connections``) and to followers of Requests (``followers``).
 
@@ -89,10 +94,12 @@ class Gateway:
         silence: float = SILENCE,
         authority: Callable[[], str] = _no_authority,
         events: EventFollowers | None = None,
+        projects: Callable[[Principal], str] = _none_described,
     ) -> None:
         """``silence`` is after how many seconds a build server that was not heard of is taken to be gone.
 
-        ``authority`` returns the fingerprint of the farm's authority; ``events`` are told what is committed.
+        ``authority`` returns the fingerprint of the farm's authority, ``projects`` the digest of what a person may see;
+        ``events`` are told what is committed.
         """
         self.events = EventFollowers(clock) if events is None else events
         self.connections = BuildServerConnections(clock, silence)
@@ -101,6 +108,7 @@ class Gateway:
         self._identify = identify
         self._limits = limits
         self._authority = authority
+        self._projects = projects
         self._factory: GuardedFactory | None = None
 
     def factory(
@@ -130,7 +138,9 @@ class Gateway:
                     raise Unauthorised(f"the role {principal.role.value!r} is not for this port")
 
         self._factory = GuardedFactory(
-            lambda broker: Handshake(broker, self._identify, enter, self._authority), self._clock, self._limits
+            lambda broker: Handshake(broker, self._identify, enter, self._authority, self._projects),
+            self._clock,
+            self._limits,
         )
         return self._factory
 
@@ -161,6 +171,7 @@ class Handshake(RemoteEndpoint):
     _identify: Identify
     _enter: Callable[[Principal, Guarded], RemoteEndpoint]
     _authority: Callable[[], str] = _no_authority
+    _projects: Callable[[Principal], str] = _none_described
 
     def read(self, name: str, data: object) -> attrs.AttrsInstance:
         """Return a Hello; its version is compared first, since one of another version may look different.
@@ -195,7 +206,8 @@ class Handshake(RemoteEndpoint):
             broker.factory.proved(broker, principal.key, principal.name)
         endpoint = self._enter(principal, broker)
         broker.capabilities = frozenset(hello.capabilities)
-        return endpoint, codec.text_of(evolve(hello_of(ROLE), authority=self._authority()))
+        projects = self._projects(principal) if isinstance(endpoint, PersonEndpoint) else ""
+        return endpoint, codec.text_of(evolve(hello_of(ROLE), authority=self._authority(), projects=projects))
 
 
 @define(eq=False)

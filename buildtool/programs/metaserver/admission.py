@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.metaserver.access.admittance import Admittance
+from buildtool.metaserver.access.described import ProjectDescriber
 from buildtool.metaserver.access.mailed_codes import MailedCodes, open_codes
 from buildtool.metaserver.access.tokens import TokenService, open_tokens, session_secret
 from buildtool.metaserver.access.visiting import VisitorService
@@ -23,6 +24,7 @@ from buildtool.model.access.identities import Identity
 from buildtool.model.access.proxies import Proxies
 from buildtool.model.addresses import wide_network_of
 from buildtool.model.incarnations import Keys
+from buildtool.model.principal import Principal
 from buildtool.ports.metaserver import Handlers, Notifier
 from buildtool.programs.metaserver.identities import FarmIdentities
 from buildtool.scheduling.allowances import Allowances, Counting
@@ -101,3 +103,8 @@ async def answering(
     behind = tuple(authorised(one, lambda: configuration.settings.rights) for one in services)
     visiting = VisitorService(configuration, behind[0], behind[-1], tokens)
     return (*behind, visiting.handlers), visiting
+
+
+def described_to(configuration: CurrentConfiguration) -> Callable[[Principal], str]:
+    """Return what returns the digest of the projects that a person may see."""
+    return ProjectDescriber(configuration).digest

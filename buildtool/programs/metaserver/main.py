@@ -18,7 +18,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from buildtool.configuration.description import as_object, describe
-from buildtool.configuration.file import find_config
+from buildtool.configuration.finding import find_config
 from buildtool.configuration.settings import Settings, check_projects, load_settings
 from buildtool.model.properties import TOOLS, nearest
 from buildtool.programs.common.ending import EXIT_FAILED, EXIT_OK

@@ -59,7 +59,7 @@ from buildtool.ports.metaserver import BrokerStore, Handlers
 from buildtool.programs.common.farm_tls import Ports, open_tls
 from buildtool.programs.common.shutdown import ShutdownList
 from buildtool.programs.common.visitors import HttpVisitors, transfer_reads
-from buildtool.programs.metaserver.admission import FarmCeilings, admit, answering, tokens_of
+from buildtool.programs.metaserver.admission import FarmCeilings, admit, answering, described_to, tokens_of
 from buildtool.programs.metaserver.configured import end_outdated_builds, programs
 from buildtool.programs.metaserver.holding import StateHold
 from buildtool.programs.metaserver.identities import FarmIdentities, authority_of, identify_by, offered, open_identities
@@ -247,8 +247,9 @@ class Metaserver:
 
     def _gateway(self, identities: FarmIdentities | None, clock: Clock, timers: IReactorTime) -> Gateway:
         silence, bounds = float(self.configuration.settings.lease), ConnectionLimits(most=self._ceilings.connections)
-        who, farm = identify_by(identities, clock), authority_of(identities)
-        return Gateway(timers, silence=silence, identify=who, limits=bounds, authority=farm, events=self._events)
+        who, farm, seen = identify_by(identities, clock), authority_of(identities), described_to(self.configuration)
+        news = self._events
+        return Gateway(timers, identify=who, limits=bounds, silence=silence, authority=farm, events=news, projects=seen)
 
     async def _identities(
         self, store: BrokerStore, stored: OpenState, clock: Clock, timers: IReactorTime

@@ -11,14 +11,13 @@ import difflib
 import itertools
 import math
 import re
-import shlex
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from buildtool.errors import ConfigurationError, UsageError
+from buildtool.errors import ConfigurationError, UnknownProject, UsageError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, addresses_meant
 from buildtool.model.addresses import valid_address
 from buildtool.model.matching.requiring import platform_required
@@ -26,13 +25,14 @@ from buildtool.model.options import Kind, Option
 from buildtool.model.platforms import Value
 from buildtool.model.project_options import TOOL_OPTIONS
 from buildtool.programs.common.ending import software
-from buildtool.programs.common.subcommands import TARGET, CommandParser, Subcommand, Subcommands
-from buildtool.programs.startcompile.flags import EVERYWHERE, project_flags
+from buildtool.programs.common.subcommands import REACHING, TARGET, CommandParser, Subcommand, Subcommands
+from buildtool.programs.startcompile.flags import EVERYWHERE, AnyProject, matrix_lines, project_flags
+from buildtool.programs.startcompile.places import NOWHERE, USUAL_PORT, places_without_configuration
 from buildtool.protocol.limits import TOGETHER
+from buildtool.requester.described import DescribedProject, DescribedProjects
 
 if TYPE_CHECKING:
     from buildtool.configuration.settings import Settings
-    from buildtool.project.definition import Project
 
 T = TypeVar("T")
 
@@ -40,7 +40,6 @@ _REQUEST_ID = re.compile(r"([0-9]{1,18})(?:-([A-Za-z0-9]{1,80}))?\Z")
 MAILING = ("ask", "matrix")
 """The commands about whose end somebody is mailed."""
 
-_MATRIX_LIMIT = 1024 * 1024
 _HELP = frozenset({"-h", "--help"})
 
 
@@ -48,7 +47,7 @@ _HELP = frozenset({"-h", "--help"})
 class BuildArguments:
     """The wanted build, as the command line says it: only what was set, each value checked and canonical."""
 
-    project: Project
+    project: AnyProject
     email: str
     compile: dict[str, Value]
     system: dict[str, Value]
@@ -62,10 +61,12 @@ class Arguments:
     """All that the command line said. ``target`` is what its command is about, ``addresses`` where the metaserver is.
 
     ``asked`` is what is asked for: one, or more when options have several values or there is a matrix. ``flags`` has
-    everything as it was said, and ``mails`` says that its end is mailed.
+    everything as it was said, and ``mails`` says that its end is mailed. ``wants`` says that it is about builds that
+    are asked for, as the metaserver's descriptions with that ``digest`` say; the configuration, if there is one, may
+    say something else (``differs``).
     """
 
-    settings: Settings
+    settings: Settings | None
     target: Any = None
     asked: tuple[BuildArguments, ...] = ()
     addresses: tuple[MetaserverAddress, ...] = ()
@@ -78,52 +79,118 @@ class Arguments:
     fingerprint: str = ""
     mails: bool = False
     flags: argparse.Namespace = field(factory=argparse.Namespace)
+    wants: bool = False
+    digest: str = ""
+    differs: bool = False
+    help_wanted: bool = False
 
 
 def parse(
-    line: Subcommands[T], arguments: Sequence[str], load: Callable[[Path | None], Settings]
+    line: Subcommands[T],
+    arguments: Sequence[str],
+    load: Callable[[Path | None], Settings | None],
+    known: Callable[[Sequence[MetaserverAddress]], DescribedProjects | None] = lambda _addresses: None,
+    *,
+    undescribed: bool = False,
 ) -> tuple[Subcommand[T], Arguments]:
-    """Return which command was said and with what; ``load`` reads a configuration.
+    """Return which command was said and with what; ``load`` reads a configuration, if there is one.
 
-    A command that takes an address asks for builds, so it has the project's options; a path is that of a matrix.
-    Raises UsageError, ConfigurationError, UnknownProject; SystemExit after the help.
+    A command that takes an address asks for builds, so it has the project's options; a path is that of a matrix. Which
+    projects there are is what is ``known`` of the metaserver, else what the configuration says; where neither does, or
+    with ``undescribed``, they are left for later. Raises UsageError, ConfigurationError, UnknownProject; SystemExit
+    after the help.
     """
     first, _ = _first_parser().parse_known_args(list(arguments))
     command, left, said = line.chosen(arguments)
     parser, asks = line.parser(command, said=said), bool(command.words)
     help_wanted = any(word in _HELP for word in _before_dashes(left))
+    settings, problem = _loaded(load, first.config, help_wanted=help_wanted)
+    addresses = _addresses(first, settings)
+    described = known(addresses) if asks and addresses and not undescribed else None
+    source = described or (None if undescribed else settings)
+    if asks and source is None and not problem:
+        return command, _left_open(parser, command, left, settings, addresses)
     try:
-        settings = load(first.config)
         if not said and first.project is None and not help_wanted and left and not left[0].startswith("-"):
             _address(left[:1], line)  # a mistyped command is of no project, so none is asked for first
-        project = _project(settings, first.project, needed=asks and not help_wanted)
+        project = _project(source, first.project, needed=asks and not help_wanted)
         if project is not None and asks:
             project_flags(parser, project)
     except ConfigurationError as error:
         if not help_wanted:
             raise
-        _show_help(parser, f"\n(no project's options: {error})")
+        problem = problem or str(error)
     if help_wanted:
-        _show_help(parser, _several(settings, project) if asks else "")
+        _show_help(parser, f"\n(no project's options: {problem})" if problem else _several(source, project, asks=asks))
     flags, rest = parser.parse_known_args(_plain_bools(left, project if asks else None))
-    words, target = _positional(rest, parser), getattr(flags, TARGET, None)
-    asked: list[BuildArguments] = []
+    words, asked = _positional(rest, parser), list[BuildArguments]()
     if project is not None and asks:
-        email = _address(words, line)
-        asked = _matrix(target, flags, email, project) if isinstance(target, Path) else _products(flags, email, project)
+        asked = _asked_for(flags, _address(words, line), project)
     elif words:
         raise UsageError(parser.unknown(words[0]))
-    output, download = getattr(flags, "output", None) or "", getattr(flags, "download", True)
-    if output and not download:
+    found = _arguments(command, flags, settings, addresses)
+    if found.output and not found.download:
         raise UsageError("--output says where the artifact goes, --no-download that it is not fetched: choose one")
-    return command, Arguments(
+    digest, differs = (described.digest, _differs(settings, project)) if described is not None else ("", False)
+    return command, evolve(found, asked=tuple(asked), wants=asks, digest=digest, differs=differs)
+
+
+def _loaded(
+    load: Callable[[Path | None], Settings | None], path: Path | None, *, help_wanted: bool
+) -> tuple[Settings | None, str]:
+    """Return the configuration, and what is wrong with it, which does not keep the help from being shown.
+
+    Raises ConfigurationError.
+    """
+    try:
+        return load(path), ""
+    except ConfigurationError as error:
+        if not help_wanted:
+            raise
+        return None, str(error)
+
+
+def _left_open(
+    parser: CommandParser,
+    command: Subcommand[T],
+    left: Sequence[str],
+    settings: Settings | None,
+    addresses: tuple[MetaserverAddress, ...],
+) -> Arguments:
+    """Return what was said as far as it can be read before the projects are known. SystemExit after the help."""
+    help_wanted = any(word in _HELP for word in _before_dashes(left))
+    if help_wanted and not addresses:
+        _show_help(parser, f"\n(no project's options: {NOWHERE})")
+    flags, _ = parser.parse_known_args([word for word in left if word not in _HELP])
+    return evolve(_arguments(command, flags, settings, addresses), wants=True, help_wanted=help_wanted)
+
+
+def help_without_projects(line: Subcommands[T], arguments: Sequence[str], why: str) -> NoReturn:
+    """Print the help of the command that was said, with why it has no project's options, and end."""
+    command, _, said = line.chosen(arguments)
+    _show_help(line.parser(command, said=said), f"\n(no project's options: {why})")
+
+
+def _asked_for(flags: argparse.Namespace, email: str, project: AnyProject) -> list[BuildArguments]:
+    """Return what is asked for, by a matrix where the command is about one. Raises UsageError."""
+    target = getattr(flags, TARGET, None)
+    return _matrix(target, flags, email, project) if isinstance(target, Path) else _products(flags, email, project)
+
+
+def _arguments(
+    command: Subcommand[T],
+    flags: argparse.Namespace,
+    settings: Settings | None,
+    addresses: tuple[MetaserverAddress, ...],
+) -> Arguments:
+    """Return what flags say that every project's command line may have."""
+    return Arguments(
         settings=settings,
-        target=target,
-        asked=tuple(asked),
-        addresses=addresses_meant(flags.host or (), flags.port, settings.addresses, use_tls=flags.use_tls),
+        target=getattr(flags, TARGET, None),
+        addresses=addresses,
         chosen=bool(flags.host or flags.port or flags.use_tls),
-        output=output,
-        download=download,
+        output=getattr(flags, "output", None) or "",
+        download=getattr(flags, "download", True),
         foreground=getattr(flags, "foreground", False),
         json=flags.json,
         code=getattr(flags, "code", None) or "",
@@ -131,6 +198,28 @@ def parse(
         mails=command.name in MAILING,
         flags=flags,
     )
+
+
+def _addresses(first: argparse.Namespace, settings: Settings | None) -> tuple[MetaserverAddress, ...]:
+    """Return where the metaserver is: as said, as configured, or where this account joined; none where nobody says."""
+    configured = settings.addresses if settings is not None else places_without_configuration()
+    if not (configured or first.host):
+        return ()
+    fallback = configured or (MetaserverAddress("", USUAL_PORT),)
+    return addresses_meant(first.host or (), first.port, fallback, use_tls=first.use_tls)
+
+
+def _differs(settings: Settings | None, project: AnyProject | None) -> bool:
+    """Return whether a configuration describes a project otherwise than the metaserver."""
+    if settings is None or not isinstance(project, DescribedProject):
+        return False
+    own = [one for one in settings.projects if one.name == project.name]
+    return bool(own) and own[0].options.digest() != project.options_digest
+
+
+def may_be_old(error: UsageError) -> bool:
+    """Return whether a mistake may be one only by what was known of the projects before: an option, value or name."""
+    return isinstance(error, UnknownProject) or str(error).startswith(("unknown option", "--"))
 
 
 def check_platform(asked: BuildArguments, local: dict[str, Value]) -> None:
@@ -145,7 +234,7 @@ def check_platform(asked: BuildArguments, local: dict[str, Value]) -> None:
 def _first_parser() -> CommandParser:
     """Return a parser of what says which configuration and project are meant."""
     parser = CommandParser(add_help=False, allow_abbrev=False)
-    for name in ("--config", "--project"):
+    for name in ("--config", "--project", *REACHING):
         parser.add_argument(name, **EVERYWHERE[name])
     parser.add_argument("--version", action="version", version=software())
     return parser
@@ -163,7 +252,7 @@ def _before_dashes(arguments: Sequence[str]) -> list[str]:
     return words[: words.index("--")] if "--" in words else words
 
 
-def _plain_bools(arguments: Sequence[str], project: Project | None) -> list[str]:
+def _plain_bools(arguments: Sequence[str], project: AnyProject | None) -> list[str]:
     """Turn ``--flag=yes`` and ``--flag=no`` into ``--flag`` and ``--no-flag``, which argparse knows."""
     bools = {option.flag: option for option in project.options.all() if option.kind is Kind.BOOL} if project else {}
     before = _before_dashes(arguments)
@@ -185,22 +274,25 @@ def _positional(rest: list[str], parser: CommandParser) -> list[str]:
     return before + rest[len(before) + 1 :]
 
 
-def _several(settings: Settings, project: Project | None) -> str:
+def _several(source: Settings | DescribedProjects | None, project: AnyProject | None, *, asks: bool) -> str:
     """Return what the help says of projects when there are several."""
-    if len(settings.projects) < 2:  # noqa: PLR2004 - of one there is nothing to choose
+    if not asks or source is None or len(source.projects) < 2:  # noqa: PLR2004 - of one there is nothing to choose
         return ""
-    names = ", ".join(one.name for one in settings.projects)
+    names = ", ".join(one.name for one in source.projects)
     options = "" if project is not None else "\nwhich options a project has: --project NAME --help\n"
-    return f"\nprojects of {settings.path}:\n  {names}\n{options}"
+    where = f"the metaserver at {source.where}" if isinstance(source, DescribedProjects) else str(source.path)
+    return f"\nprojects of {where}:\n  {names}\n{options}"
 
 
-def _project(settings: Settings, name: str | None, *, needed: bool) -> Project | None:
+def _project(source: Settings | DescribedProjects | None, name: str | None, *, needed: bool) -> AnyProject | None:
+    if source is None:
+        return None
     if name is not None:
-        return settings.project(name)
-    if len(settings.projects) == 1:
-        return settings.projects[0]
+        return source.project(name)
+    if len(source.projects) == 1:
+        return source.projects[0]
     if needed:
-        names = ", ".join(project.name for project in settings.projects) or "none"
+        names = ", ".join(project.name for project in source.projects) or "none"
         raise UsageError(f"say which project with --project: there is {names}")
     return None
 
@@ -227,12 +319,12 @@ def _address(words: list[str], line: Subcommands[T]) -> str:
     return valid_address(words[0])
 
 
-def _matrix(path: Path, flags: argparse.Namespace, email: str, project: Project) -> list[BuildArguments]:
+def _matrix(path: Path, flags: argparse.Namespace, email: str, project: AnyProject) -> list[BuildArguments]:
     """Return what each line of a matrix asks for, its options added to the ``flags`` of the command line."""
     parser = CommandParser(add_help=False, allow_abbrev=False)
     project_flags(parser, project)
     found = []
-    for number, line in _matrix_lines(path):
+    for number, line in matrix_lines(path):
         try:
             own, rest = parser.parse_known_args(_plain_bools(line, project))
             _options_only(parser, rest)
@@ -250,27 +342,7 @@ def _options_only(parser: CommandParser, rest: list[str]) -> None:
         raise UsageError(f"a line of a matrix holds options of the project only: {parser.unknown(rest[0])}")
 
 
-def _matrix_lines(path: Path) -> list[tuple[int, list[str]]]:
-    """Return the lines of a matrix file that say something, as words, with their numbers."""
-    try:
-        with path.open() as file:
-            text = file.read(_MATRIX_LIMIT + 1)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"matrix: {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    if len(text) > _MATRIX_LIMIT:
-        raise UsageError(f"matrix: {path} has more than {_MATRIX_LIMIT} characters: it is no list of options")
-    lines = []
-    for number, line in enumerate(text.splitlines(), 1):
-        try:
-            words = shlex.split(line, comments=True)
-        except ValueError as error:
-            raise UsageError(f"{path}:{number}: {error}") from error
-        if words:
-            lines.append((number, words))
-    return lines
-
-
-def _products(flags: argparse.Namespace, email: str, project: Project) -> list[BuildArguments]:
+def _products(flags: argparse.Namespace, email: str, project: AnyProject) -> list[BuildArguments]:
     """Return what is asked for with every combination of the values that were said more than once."""
     names = [option.name for option in project.options.all() if getattr(flags, option.name, None)]
     choices = [list(dict.fromkeys(getattr(flags, name))) for name in names]
@@ -289,7 +361,7 @@ def _bounded(found: list[BuildArguments]) -> list[BuildArguments]:
     return found
 
 
-def _asked(flags: argparse.Namespace, email: str, project: Project) -> BuildArguments:
+def _asked(flags: argparse.Namespace, email: str, project: AnyProject) -> BuildArguments:
     options = project.options
     compile_values = _values(flags, options.compile)
     options.compile_values(compile_values)

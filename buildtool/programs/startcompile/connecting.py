@@ -28,6 +28,7 @@ from buildtool.model.access.metaserver_addresses import MetaserverAddress
 from buildtool.programs.common.output import complain
 from buildtool.programs.common.reaching import joined_addresses
 from buildtool.programs.startcompile.command_line import Arguments
+from buildtool.programs.startcompile.places import NOWHERE
 
 if TYPE_CHECKING:
     from twisted.internet.base import ReactorBase
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 STARTING = 5.0
 """Seconds for which a metaserver is waited for that does not listen, but may be starting."""
+
+IMPATIENT = 2.0
+"""Seconds that each step of connecting may take where a mistake may be one only by what was known before."""
 
 _LOOK = 0.25
 _SILENT = 1.0
@@ -54,9 +58,31 @@ class MetaserverConnector:
     timers: IReactorTime
     role: str = "requester"
     _before: bool = False
+    _held: Session | None = None
+
+    async def held(self, *, patient: bool) -> Session:
+        """Return a connection that the next call hands out; only who is ``patient`` waits for one that may be starting.
+
+        Raises what a call does.
+        """
+        if not patient:
+            made = await connect_requester(self.endpoint, self.where, self.timers, IMPATIENT, role=self.role)
+        else:
+            made = await self()
+        self._held = made
+        return made
+
+    def drop(self) -> None:
+        """End the connection that is held."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
 
     async def __call__(self) -> Session:
         """Return a connection. Raises Unavailable, ProtocolMismatch, Unauthorised."""
+        if self._held is not None and not self._held.broker.disconnected:
+            session, self._held = self._held, None
+            return session
         first, self._before = not self._before, True
         began, told = self.timers.seconds(), False
         while True:
@@ -75,9 +101,11 @@ class MetaserverConnector:
 async def addressed(reactor: ReactorBase, said: Arguments) -> tuple[tuple[MetaserverAddress, ...], FarmEndpoint | None]:
     """Return where the metaserver is, and the key that this side has there: where it was said, or else also joined.
 
-    Raises what ``farm_at`` does.
+    Raises UsageError where no address is known, and what ``farm_at`` does.
     """
     addresses = said.addresses
+    if not addresses:
+        raise UsageError(NOWHERE)
     if not own_keys():
         return addresses, None
     from buildtool.programs.common.joining import farm_at

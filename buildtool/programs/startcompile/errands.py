@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from buildtool.adapters.host.detectors import DETECTORS, Detected, Machine
 from buildtool.adapters.runtime.threads import Threads
-from buildtool.errors import BuildToolError, OutputLost, UsageError
+from buildtool.errors import BuildToolError, OutputLost, Unavailable, UsageError
 from buildtool.model.platforms import Value
 from buildtool.model.properties import Role
 from buildtool.programs.common.ending import with_command
@@ -29,9 +29,13 @@ from buildtool.programs.operating.choosing import check_alone
 from buildtool.programs.startcompile.command_line import Arguments, BuildArguments, check_platform
 from buildtool.programs.startcompile.connecting import MetaserverConnector, addressed, as_answered, check_addressee
 from buildtool.programs.startcompile.consoles import PlainConsole, SilentConsole
+from buildtool.programs.startcompile.description_cache import described, keep
 from buildtool.programs.startcompile.destination import FilePlace, OutputPlace
+from buildtool.programs.startcompile.flags import AnyProject
+from buildtool.programs.startcompile.places import NOWHERE
 from buildtool.programs.startcompile.remote_acts import RemoteAct, act
 from buildtool.programs.startcompile.reporting import refused, report
+from buildtool.protocol.hello import AskProjects, ProjectsDescribed
 from buildtool.protocol.messages import AskExplain, AskWhy, Cancel, Submit
 from buildtool.requester.outcome import ExitCode, RequestResult, exit_of_error
 from buildtool.requester.requester import Requester, RequestPlan
@@ -41,9 +45,10 @@ if TYPE_CHECKING:
     from twisted.internet.base import ReactorBase
 
     from buildtool.adapters.http.transfer_client import TransferClient
-    from buildtool.project.definition import Project
+    from buildtool.programs.common.joining import FarmEndpoint
+    from buildtool.requester.described import DescribedProjects
 
-__all__ = ["Errand", "monotonic_reactor", "run"]
+__all__ = ["Errand", "Reading", "monotonic_reactor", "run"]
 
 PROGRAM = "startcompile.py"
 
@@ -84,11 +89,27 @@ class _LateDownloads:
 
 
 @frozen
+class Reading:
+    """A way to read the command line again once it is known which projects there are, or to show its help without.
+
+    ``doubt`` is what was wrong with it as far as the projects were known before; another description may mend that.
+    """
+
+    again: Callable[[DescribedProjects | None], tuple[Arguments, Any]]
+    help_without: Callable[[str], None]
+    doubt: UsageError | None = None
+
+
+@define
 class Errand:
-    """A command that is to be done, checked as far as that goes without the metaserver."""
+    """A command that is to be done, checked as far as that goes without the metaserver.
+
+    Without ``work`` it is not known yet what is to be done, since which options there are is not.
+    """
 
     said: Arguments
-    work: Work | Alone | RemoteAct
+    work: Work | Alone | RemoteAct | None
+    reading: Reading
 
     async def run(self, reactor: ReactorBase, stop: StopRequest) -> int:
         """Run the command to its end, or until the program is asked to stop, and return the exit code."""
@@ -96,17 +117,17 @@ class Errand:
             return await self._done(reactor, stop)
         except OutputLost:
             raise
+        except SystemExit as ended:  # after the help
+            return int(ended.code or 0)
         except BuildToolError as error:
             return refused(error, wants_json=self.said.json)
 
     async def _done(self, reactor: ReactorBase, stop: StopRequest) -> int:
-        said, timers = self.said, IReactorTime(reactor)
-        work = self.work
+        said, timers, work = self.said, IReactorTime(reactor), self.work
         if isinstance(work, Alone):
             return await work.run(reactor, said)
         there = reach(reactor, *await addressed(reactor, said))
         role = "requester" if there.farm is None else there.farm.own.role
-        check_addressee(said, there.farm)
         connect = MetaserverConnector(there.ways, there.where, timers, role)
         if isinstance(work, RemoteAct):
             return await work.done(connect, said, reactor)
@@ -122,14 +143,14 @@ class Errand:
         place = FilePlace(OutputPlace(said.output), files)
         owner = "" if there.farm is None else there.farm.own.owner
         requester = Requester(connect, downloads, console, place, timers, sys.argv[0] or PROGRAM, owner)
-        working = Deferred.fromCoroutine(work(requester))
+        working = Deferred.fromCoroutine(self._worked(connect, requester, there.farm))
         stopping = Deferred.fromCoroutine(stop.asked())
         stopping.addCallback(lambda _: working.cancel())
         try:
             result = await working
         except CancelledError:
             console.close()
-            result = _interrupted(requester, said)
+            result = _interrupted(requester, self.said)
         except BuildToolError as error:
             result = RequestResult(exit_of_error(error), requester.told, error=self._told_by(connect.where, error))
         finally:
@@ -139,9 +160,60 @@ class Errand:
         results = result if isinstance(result, list) else [result]
         return report(results, console.lost, wants_json=said.json, together=isinstance(result, list))
 
+    async def _worked(
+        self, connect: MetaserverConnector, requester: Requester, farm: FarmEndpoint | None
+    ) -> RequestResult | list[RequestResult]:
+        """Do what was said, understood as the metaserver describes its projects. SystemExit after the help."""
+        if self.said.wants:
+            if self.work is not None:
+                check_addressee(self.said, farm)
+            await self._agree(connect)
+            check_addressee(self.said, farm)
+            if self.said.differs:
+                name = self.said.asked[0].project.name
+                complain(f"your configuration describes {name} otherwise than the metaserver: its description counts")
+        work = self.work
+        if work is None or isinstance(work, Alone | RemoteAct):
+            raise UsageError("there is nothing to do")
+        return await work(requester)
+
+    async def _agree(self, connect: MetaserverConnector) -> None:
+        """Read the command line again where the metaserver describes its projects otherwise than was known.
+
+        Raises UsageError for what is wrong then too, and Unavailable.
+        """
+        doubt, known = self.reading.doubt, self.work is not None
+        try:
+            session = await connect.held(patient=known or (doubt is None and not self.said.help_wanted))
+        except Unavailable as error:
+            if self.said.help_wanted:
+                self.reading.help_without(str(error))
+            raise (doubt or error) from error
+        theirs = session.theirs.projects
+        if not theirs or (theirs == self.said.digest and known):
+            if known:
+                return
+            connect.drop()
+            if doubt is None and self.said.settings is None:
+                raise UsageError(
+                    f"the metaserver at {connect.where} does not describe its projects: name a config.py with --config"
+                )
+            self.said, self.work = self.reading.again(None)
+            return
+        told = await session.ask(AskProjects(), ProjectsDescribed)
+        projects = described(told, connect.where)
+        keep(self.said.addresses, told)
+        try:
+            self.said, self.work = self.reading.again(projects)
+        except BaseException:
+            connect.drop()
+            raise
+
     def _told_by(self, where: str, error: BuildToolError) -> BuildToolError:
         """Return an error in words that say whose it is; the values of compile options were checked here before."""
         asked = self.said.asked
+        if isinstance(error, UsageError) and not asked:
+            return error
         return as_answered(
             with_command(error), where, [one.flag for one in asked[0].project.options.compile] if asked else ()
         )
@@ -196,11 +268,15 @@ def login(said: Arguments) -> Alone:
     from buildtool.programs.startcompile.logging_in import Login
 
     wish = Login.of(said.target, said.code, said.fingerprint, wants_json=said.json)
+    if not said.addresses:
+        raise UsageError(NOWHERE)
     return Alone(lambda reactor, said: wish.run(reactor, said.addresses))
 
 
-def logout(_said: Arguments) -> Alone:
-    """Return what gives up the own key."""
+def logout(said: Arguments) -> Alone:
+    """Return what gives up the own key. Raises UsageError."""
+    if not said.addresses:
+        raise UsageError(NOWHERE)
     from buildtool.programs.startcompile.logging_in import Logout
 
     return Alone(lambda reactor, said: Logout(said.json).run(reactor, said.addresses))
@@ -242,7 +318,7 @@ def _submit(asked: BuildArguments, local: dict[str, Value]) -> Submit:
     )
 
 
-def detected(project: Project, detectors: Mapping[str, object]) -> dict[str, Value]:
+def detected(project: AnyProject, detectors: Mapping[str, object]) -> dict[str, Value]:
     """Return the artifact properties of this machine that the project looks at and that can be known here.
 
     A value that the project's own description does not accept is left out. Raises UsageError without a current

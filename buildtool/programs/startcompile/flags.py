@@ -6,18 +6,30 @@ Covered by tests/programs/startcompile/test_command_line.py.
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Protocol
 
-from buildtool.errors import ConfigurationError
+from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.options import Kind, Option, written
-from buildtool.model.project_options import TOOL_OPTIONS
+from buildtool.model.project_options import TOOL_OPTIONS, ProjectOptions
 from buildtool.programs.common.subcommands import COMMON, REACHING, How, switch, valued
 
-if TYPE_CHECKING:
-    from buildtool.project.definition import Project
-
 _METAVAR_LIMIT = 45
+_MATRIX_LIMIT = 1024 * 1024
+
+
+class AnyProject(Protocol):
+    """A project with its options, described by the metaserver or by a configuration."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def options(self) -> ProjectOptions:
+        """Its options."""
 
 
 class _Bools(argparse.BooleanOptionalAction):
@@ -57,7 +69,7 @@ ASKING: Mapping[str, How] = {
 """The options of what is asked for."""
 
 
-def project_flags(parser: argparse.ArgumentParser, project: Project) -> None:
+def project_flags(parser: argparse.ArgumentParser, project: AnyProject) -> None:
     """Add a flag for each option that a project describes. Raises ConfigurationError for one that cannot be a flag."""
     options = project.options
     system = parser.add_argument_group(
@@ -101,3 +113,23 @@ def _metavar(option: Option) -> str:
             names = {"revision": "REV", "revrange": "RANGE"}
             other = "NAME" if option.shape.startswith("a name") else "TEXT"
             return names.get(option.name) or ("VERSION" if option.name.endswith("version") else other)
+
+
+def matrix_lines(path: Path) -> list[tuple[int, list[str]]]:
+    """Return the lines of a matrix file that say something, as words, with their numbers. Raises UsageError."""
+    try:
+        with path.open() as file:
+            text = file.read(_MATRIX_LIMIT + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"matrix: {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if len(text) > _MATRIX_LIMIT:
+        raise UsageError(f"matrix: {path} has more than {_MATRIX_LIMIT} characters: it is no list of options")
+    lines = []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError as error:
+            raise UsageError(f"{path}:{number}: {error}") from error
+        if words:
+            lines.append((number, words))
+    return lines

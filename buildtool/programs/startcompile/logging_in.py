@@ -250,9 +250,9 @@ async def joined(reactor: ReactorBase, line: JoinLine, said: Arguments) -> int:
     own = await join(reactor, line, store, PEOPLE)
     told = {"name": own.name, "role": own.role, "metaserver": line.where, "key": str(store.directory)}
     words = f"joined {line.where} as {own.name}; your key is in {store.directory}"
-    if {(one.host, one.port) for one in said.addresses}.isdisjoint(line.addresses):
+    if said.addresses and {(one.host, one.port) for one in said.addresses}.isdisjoint(line.addresses):
         place = f"tls:{at_port(*line.addresses[0])}"
-        other = f"{said.settings.path} names another metaserver"
+        other = f"{said.settings.path if said.settings is not None else 'what was said'} names another metaserver"
         words += f"; {other}, so say --host {place}, or set BUILDTOOL_HOST to that"
     say(json.dumps(told)) if said.json else say_line(words)
     return int(ExitCode.OK)

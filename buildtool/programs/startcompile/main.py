@@ -11,15 +11,23 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from buildtool.errors import BuildToolError, OutputLost
+from buildtool.errors import BuildToolError, OutputLost, UsageError
 from buildtool.programs.common.ending import whole
 from buildtool.programs.common.launch import loading
 from buildtool.programs.common.subcommands import Subcommand, Subcommands
-from buildtool.programs.startcompile.command_line import Arguments, parse, read_request_id
+from buildtool.programs.startcompile.command_line import (
+    Arguments,
+    help_without_projects,
+    may_be_old,
+    parse,
+    read_request_id,
+)
+from buildtool.programs.startcompile.description_cache import kept
 from buildtool.programs.startcompile.flags import ASKING, EVERYWHERE, LOGGING_IN
 from buildtool.programs.startcompile.remote_acts import REMOTE_COMMANDS, REMOTE_OPTIONS, options_of
 from buildtool.programs.startcompile.reporting import refused
 from buildtool.programs.startcompile.sparing import sparing
+from buildtool.requester.described import DescribedProjects
 from buildtool.requester.outcome import MEANINGS
 
 if TYPE_CHECKING:
@@ -35,12 +43,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(words: Sequence[str]) -> int:
     try:
-        command, said = parse(COMMAND_LINE, words, _settings)
+        doubt = None
+        try:
+            command, said = parse(COMMAND_LINE, words, _settings, kept)
+        except UsageError as error:
+            if not may_be_old(error):
+                raise
+            doubt = error
+            command, said = parse(COMMAND_LINE, words, _settings, undescribed=True)
+            if not (said.wants and said.addresses):
+                raise error from None
         with loading(), sparing():
-            from buildtool.programs.startcompile.errands import Errand, monotonic_reactor, run
+            from buildtool.programs.startcompile.errands import Errand, Reading, monotonic_reactor, run
 
             monotonic_reactor()
-        errand = Errand(said, command.run(said))
+        work = None if said.wants and not said.asked else command.run(said)
+        errand = Errand(said, work, Reading(partial(_described, words), partial(_helped, words), doubt))
     except OutputLost:  # of the help
         raise
     except BuildToolError as error:
@@ -48,7 +66,26 @@ def _run(words: Sequence[str]) -> int:
     return run(PROGRAM, errand.run)
 
 
-def _settings(path: Path | None) -> Settings:
+def _described(words: Sequence[str], projects: DescribedProjects | None) -> tuple[Arguments, Any]:
+    """Return what the command line says, and what is to be done, with projects as the metaserver describes them.
+
+    Raises UsageError; SystemExit after the help.
+    """
+    command, said = parse(COMMAND_LINE, words, _settings, lambda _addresses: projects)
+    return said, command.run(said)
+
+
+def _helped(words: Sequence[str], why: str) -> None:
+    """Print the help without any project's options. SystemExit after that."""
+    help_without_projects(COMMAND_LINE, words, why)
+
+
+def _settings(path: Path | None) -> Settings | None:
+    """Return the configuration, None where there is none. Raises ConfigurationError."""
+    from buildtool.configuration.finding import is_named
+
+    if path is None and not is_named():
+        return None
     from buildtool.configuration.settings import load_settings
 
     return load_settings(path, secrets=False)

@@ -12,6 +12,7 @@ import attrs
 from attrs import field, frozen
 
 from buildtool.protocol import enrolment as e
+from buildtool.protocol import hello as h
 from buildtool.protocol import messages as m
 from buildtool.protocol import operator as o
 from buildtool.protocol.pages.farm_view import AskFarm
@@ -83,6 +84,7 @@ class EndToken:
 
 _CALLS = (
     m.Submit, m.SubmitTogether, m.AskExplain, m.Cancel, m.AskStatus, m.AskWhy, m.AskBuild, m.AskHealth, AskFarm,
+    h.AskProjects,
     o.AskFarmStatus, o.PauseServer, o.DrainServer, o.ResumeServer, o.ForgetServer, o.AbortBuild, o.AbortSeveral,
     o.CancelSeveral, o.RebuildBuild, o.ForgetFailure, o.PurgeArtifact, o.PurgeBuiltBy, o.Drain,
     e.InviteOne, e.AskIdentities, e.RevokeOne, e.RotateAuthority, e.ShowCode, MakeToken, AskTokens, EndToken,

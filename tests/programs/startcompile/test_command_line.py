@@ -297,6 +297,7 @@ def test_a_flag_that_takes_one_value_is_not_said_twice_with_two(flag: str) -> No
 
 def test_the_same_value_may_be_said_twice() -> None:
     found = said(f"--host=tally --host tally. --project tally --project tally {ANNA}")
+    assert found.settings is not None
     assert [one.where for one in found.addresses] == [f"tally:{found.settings.pb_port}"]
 
 

@@ -210,14 +210,21 @@ def test_a_current_directory_that_was_deleted_is_said_to_be_gone(
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_wrong_command_line_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--nonsense", "anna@mail.example"]) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("startcompile.py: unknown option --nonsense")
-    assert said.err.count("\n") == 1
-    assert main(["--json", "--nonsense"]) == 2
-    assert json.loads(capsys.readouterr().out)["error"]["code"] == "usage"
+def test_a_wrong_command_line_is_one_line(tmp_path: Path) -> None:
+    """Nobody listens who could know more of the project."""
+
+    def said(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, str(ROOT / "bin" / "startcompile.py"), "--port", "9", *words],
+            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    plain = said("--nonsense", "anna@mail.example")
+    assert (plain.returncode, plain.stdout) == (2, "")
+    assert plain.stderr.startswith("startcompile.py: unknown option --nonsense")
+    assert plain.stderr.count("\n") == 1
+    assert json.loads(said("--json", "--nonsense").stdout)["error"]["code"] == "usage"
 
 
 def test_help_is_printed_and_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
