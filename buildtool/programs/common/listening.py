@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import socket
+from collections.abc import MutableMapping
 from pathlib import Path
 
 from twisted.internet.base import ReactorBase
@@ -11,7 +14,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.tcp import Port
 
 from buildtool.configuration.port_settings import UNIX
-from buildtool.errors import ConfigurationError, PortTaken
+from buildtool.errors import ConfigurationError, PortTaken, UsageError
 
 BACKLOG = 512
 """Connections that may wait to be accepted: a whole farm that returns after a restart."""
@@ -20,12 +23,27 @@ BACKLOG = 512
 MODE = 0o660
 """The permissions of a socket: its group is a proxy's."""
 
+FIRST_HANDED_OVER = 3
+"""The descriptor of the first socket that a service manager hands over (sd_listen_fds(3))."""
+
 AT_ONCE = 10
 """Connections that are accepted in one turn of the reactor: each takes time for which all that are there wait."""
 
 
 class _Port(Port):
-    """Accepts no more connections at once than ``AT_ONCE``, where Twisted's takes the more the more come."""
+    """Accepts no more connections at once than ``AT_ONCE``, where Twisted's takes the more the more come.
+
+    A port that is ``shared`` is one of several at which programs of one account listen: the system spreads who comes.
+    """
+
+    shared = False
+
+    def createInternetSocket(self) -> socket.socket:
+        """Return the socket to listen with."""
+        made: socket.socket = super().createInternetSocket()  # type: ignore[no-untyped-call]
+        if self.shared:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        return made
 
     def doRead(self) -> None:
         """Accept some of those who wait."""
@@ -34,16 +52,24 @@ class _Port(Port):
 
 
 def listen(
-    reactor: ReactorBase, factory: IProtocolFactory, bind: str, port: int, setting: str, flag: str = ""
+    reactor: ReactorBase,
+    factory: IProtocolFactory,
+    bind: str,
+    port: int,
+    setting: str,
+    flag: str = "",
+    *,
+    shared: bool = False,
 ) -> IListeningPort:
     """Listen on ``bind``:``port``. Raises PortTaken or ConfigurationError naming the port and what set it.
 
     That is ``flag`` of the command line, or else ``setting``. ``bind`` may be ``unix:`` and a path, where the port does
-    not count.
+    not count. A port that is ``shared`` may be taken already, by programs of this account that share it too.
     """
     if bind.startswith(UNIX):
         return _listen_unix(reactor, factory, Path(bind.removeprefix(UNIX)), setting)
     made = _Port(port, factory, BACKLOG, bind, reactor)
+    made.shared = shared
     try:
         made.startListening()
     except CannotListenError as error:
@@ -56,6 +82,40 @@ def listen(
             ) from error
         words = getattr(error.socketError, "strerror", None) or str(error.socketError)
         raise ConfigurationError(f"cannot listen on {bind}:{port} ({setting}): {words}") from error
+    return made
+
+
+def handed_over(environment: MutableMapping[str, str], process: int) -> int | None:
+    """Return the descriptor of the socket that a service manager listens at for this process, None where it does not.
+
+    The variables by which it says so are removed, so that no program that is started believes them. Raises UsageError
+    for more than one socket.
+    """
+    for_us = environment.pop("LISTEN_PID", "") == str(process)
+    count = environment.pop("LISTEN_FDS", "")
+    environment.pop("LISTEN_FDNAMES", None)
+    if not for_us or count in ("", "0"):
+        return None
+    if count != "1":
+        raise UsageError(
+            f"{count} sockets were handed over, and there is one to listen at: name one in the socket unit"
+        )
+    return FIRST_HANDED_OVER
+
+
+def adopt(reactor: ReactorBase, factory: IProtocolFactory, descriptor: int) -> IListeningPort:
+    """Listen at a socket that listens already. Raises UsageError where it is none for connections over a network."""
+    try:
+        found = socket.socket(fileno=os.dup(descriptor))
+    except OSError as error:
+        raise UsageError(f"the socket that was handed over cannot be used: {error.strerror}") from error
+    with found:
+        if found.family not in (socket.AF_INET, socket.AF_INET6) or found.type != socket.SOCK_STREAM:
+            raise UsageError(
+                "the socket that was handed over is not for TCP: use ListenStream with an address and port"
+            )
+        found.setblocking(False)
+        made: IListeningPort = reactor.adoptStreamPort(found.fileno(), found.family, factory)  # type: ignore[attr-defined]
     return made
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from functools import partial
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -25,10 +26,10 @@ from buildtool.model.addresses import at_port
 from buildtool.programs.common.ending import EXIT_CODES, EXIT_OK
 from buildtool.programs.common.farm_tls import LOOK_EVERY, FarmTls, kept_certificates
 from buildtool.programs.common.joining import renewal, said_join_line
-from buildtool.programs.common.listening import listen
+from buildtool.programs.common.listening import adopt, handed_over, listen
 from buildtool.programs.common.output import say
 from buildtool.programs.common.program import StopRequest, run
-from buildtool.programs.common.subcommands import REACHING, Several, Subcommand, Subcommands, number, valued
+from buildtool.programs.common.subcommands import REACHING, Several, Subcommand, Subcommands, number, switch, valued
 from buildtool.programs.common.visitors import HttpVisitors
 from buildtool.programs.webserver.asking import addresses_said, joined, questions_to
 from buildtool.programs.webserver.site import StateReader, tools_for, web_site
@@ -58,7 +59,7 @@ def _read(said: argparse.Namespace) -> Settings:
 def _serve(said: argparse.Namespace) -> int:
     settings = _read(said)
     addresses = addresses_said(said, settings)
-    return run(PROGRAM, partial(serve, settings, said.port, addresses), verbose=said.verbose)
+    return run(PROGRAM, partial(serve, settings, said.port, addresses, said.share_port), verbose=said.verbose)
 
 
 def _join(said: argparse.Namespace) -> int:
@@ -87,10 +88,14 @@ async def serve(
     settings: Settings,
     port: int | None,
     addresses: tuple[MetaserverAddress, ...],
+    shared: bool,  # noqa: FBT001 - what was said, as partial has it
     reactor: ReactorBase,
     stop: StopRequest,
 ) -> int:
     """Serve the pages until told to stop; the metaserver is asked at ``addresses``, if there are any.
+
+    That is at the socket that a service manager hands over, if it does, else at a port of its own, or one that is
+    ``shared`` with others.
 
     Raises StorageUnavailable, NewerDatabase, PortTaken, UsageError.
     """
@@ -116,7 +121,14 @@ async def serve(
             looking.append(PeriodicTask("the look at certificates", timers, tls.look))
             looking[-1].start(LOOK_EVERY)
             factory = tls.listener({ANY_HTTP: site})
-        listening = listen(reactor, factory, place.bind, place.port if port is None else port, "web_port", flag)
+        given = handed_over(os.environ, os.getpid())
+        listening = (
+            adopt(reactor, factory, given)
+            if given is not None
+            else listen(
+                reactor, factory, place.bind, place.port if port is None else port, "web_port", flag, shared=shared
+            )
+        )
         _log.info("pages on {at}", at=_told(settings, listening.getHost()))
         live.start(feed)
         _log.info("{reason}", reason=await stop.asked())
@@ -151,7 +163,7 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
     (
         Subcommand(
             "serve", "serve the pages until it is told to stop", "--config /etc/buildtool/config.py --port 8080",
-            _serve, options=("--port", "--host", "--use-tls"),
+            _serve, options=("--port", "--share-port", "--host", "--use-tls"),
         ),
         Subcommand(
             "check-config", "read the configuration, say what was understood, and end",
@@ -165,6 +177,7 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
     ),
     {
         "--port": valued("listen on this port (default: the configured web_port)", "N", _PORT),
+        "--share-port": switch("share the port with other bin/webserver of this account that say so too"),
         "--host": valued(
             "ask the metaserver here, with the key of this account, or at an endpoint string such as tls:HOST:PORT; "
             "may be said several times, and is tried in turn (default: over the socket in its state directory)", "HOST",

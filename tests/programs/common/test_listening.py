@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -17,7 +18,8 @@ from twisted.web.resource import Resource
 
 from buildtool.adapters.http.routes import HttpLimits, Routes
 from buildtool.adapters.http.server import StreamingSite
-from buildtool.programs.common.listening import AT_ONCE, listen
+from buildtool.errors import PortTaken, UsageError
+from buildtool.programs.common.listening import AT_ONCE, FIRST_HANDED_OVER, adopt, handed_over, listen
 from buildtool.programs.webserver.site import STRANGER, PagesSite
 
 
@@ -76,3 +78,46 @@ def test_a_stranger_to_a_site_gets_one_timer_which_is_as_short_as_it_ever_will_b
     channel.makeConnection(StringTransport())
     assert clock.asked == [most]
     assert [call.getTime() for call in clock.getDelayedCalls()] == [most]
+
+
+# --- one port for several -----------------------------------------------------------------------------------
+
+
+def test_a_port_is_shared_by_those_that_say_so_and_by_no_other(many: ExitStack) -> None:
+    first = listen(reactor, Factory(), "127.0.0.1", 0, "web_port", shared=True)  # type: ignore[arg-type] # it is one
+    many.callback(first.stopListening)
+    number = first.getHost().port  # type: ignore[attr-defined] # of TCP
+    many.callback(listen(reactor, Factory(), "127.0.0.1", number, "web_port", shared=True).stopListening)  # type: ignore[arg-type]
+    with pytest.raises(PortTaken, match=f"port {number} on 127.0.0.1 is taken"):
+        listen(reactor, Factory(), "127.0.0.1", number, "web_port")  # type: ignore[arg-type]
+
+
+def test_a_socket_that_is_handed_over_is_listened_at(many: ExitStack) -> None:
+    met: list[Protocol] = []
+
+    class Met(Protocol):
+        def connectionMade(self) -> None:
+            met.append(self)
+
+    ours = many.enter_context(socket.create_server(("127.0.0.1", 0)))
+    port = adopt(reactor, Factory.forProtocol(Met), ours.fileno())  # type: ignore[arg-type] # it is one
+    many.callback(lambda: [one.transport.abortConnection() for one in met])  # type: ignore[union-attr]
+    many.callback(port.stopListening)
+    many.enter_context(socket.create_connection(ours.getsockname(), 5.0))
+    port.doRead()  # type: ignore[attr-defined] # what the reactor calls
+    assert len(met) == 1
+
+
+def test_what_was_handed_over_is_for_one_process_is_one_socket_and_is_for_tcp(tmp_path: Path) -> None:
+    said = {"LISTEN_PID": "17", "LISTEN_FDS": "1", "LISTEN_FDNAMES": "web", "HOME": "/"}
+    assert handed_over(dict(said), 18) is None
+    assert handed_over({}, 17) is None
+    mine = dict(said)
+    assert handed_over(mine, 17) == FIRST_HANDED_OVER
+    assert mine == {"HOME": "/"}
+    with pytest.raises(UsageError, match="2 sockets were handed over"):
+        handed_over(said | {"LISTEN_FDS": "2"}, 17)
+    with socket.socket(socket.AF_UNIX) as other, pytest.raises(UsageError, match="is not for TCP"):
+        adopt(reactor, Factory(), other.fileno())  # type: ignore[arg-type] # it is one
+    with (tmp_path / "file").open("w") as file, pytest.raises(UsageError, match="cannot be used"):
+        adopt(reactor, Factory(), file.fileno())  # type: ignore[arg-type]
