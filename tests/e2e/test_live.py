@@ -55,7 +55,7 @@ def test_ten_tabs_share_one_stream_that_leaves_readers_alone_and_says_when_the_m
         reader.locator("main a").first.focus()
         reader.evaluate("window.kept = document.activeElement")
         control.ask("someone@example.org")
-        says(reader, "1 queued")
+        says(reader, "one waits")
         assert reader.evaluate("window.kept.isConnected && document.activeElement === window.kept")
         tabs[0].bring_to_front()
         says(tabs[0], "#1")

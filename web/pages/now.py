@@ -74,7 +74,7 @@ class Outcome:
 
 @frozen
 class StatusPage:
-    """The front page. ``empty`` says that nothing was ever built, ``unseen`` that there may be more than is shown."""
+    """The front page. ``empty`` says that there is nothing to show, ``unseen`` that there may be more than is shown."""
 
     title: str
     lead: str
@@ -133,7 +133,7 @@ def status_page(parts: NowParts, urls: Urls, now: float) -> StatusPage:
         tiles=_tiles(overview, parts.chart, urls),
         chart=parts.chart,
         spans=tuple(SPANS.values()),
-        empty=not any(overview.builds.values()),
+        empty=not (parts.running or parts.ended or groups),
         unseen=unseen,
     )
 
