@@ -113,8 +113,7 @@ class SimulatedDatabase(Database):
 
 def _enrols(function: Any) -> bool:
     """Return whether a transaction is about keys or invitations, of which a world sees few."""
-    rows = (row for argument in function.args if isinstance(argument, list | tuple) for row in argument)
-    return function.func.__name__ == "_commit" and any(type(row) in (Identity, Invitation) for row in rows)
+    return function.func.__name__ == "_commit" and any(type(row) in (Identity, Invitation) for row in function.args[0])
 
 
 AMBIGUOUS = True

@@ -153,7 +153,7 @@ class SqlBrokerStore:
         if rows or happened:
             told = self._told(happened, now)
             try:
-                newest = await self._database.run(partial(_commit, self._index, rows, told, now))
+                newest = await self._database.run(partial(_commit, rows, told, now, index=self._index))
             except BaseException:
                 self._index.forget()
                 raise
@@ -303,7 +303,7 @@ def _write(connection: Connection, table: Table, written: Sequence[rows.Cells]) 
 
 
 def _commit(
-    index: BuildIndex, changed: Sequence[Row], happened: Sequence[AuditEvent], now: float, connection: Connection
+    changed: Sequence[Row], happened: Sequence[AuditEvent], now: float, connection: Connection, *, index: BuildIndex
 ) -> int:
     """Write rows and events; return the number of the last event, 0 where there is none."""
     by_kind: defaultdict[type, list[Any]] = defaultdict(list)
