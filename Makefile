@@ -12,7 +12,7 @@ LAUNCHERS = $(wildcard bin/*)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev farm demo sources demo-lua test bench simulate mutants chaos check docs coverage changes map format lock clean distclean
+.PHONY: help venv dev farm demo sources demo-lua test bench simulate mutants chaos check docs coverage changes map screenshots format lock clean distclean
 .PHONY: quick long branches fuzz
 
 help:  ## list the targets
@@ -88,6 +88,9 @@ changes: dev  ## show what changes.d/ adds to CHANGES.rst; a release does it: .v
 
 map: dev  ## draw docs/map.svg: the rooms of the code, and which imports which
 	@$(DEV) -m tests.support.house_map
+
+screenshots: dev  ## take pictures of the pages of a seeded farm, into build/pictures
+	@$(DEV) -m tests.support.screenshots
 
 format: dev  ## lay the code out as `make check` wants it
 	$(DEV) -m ruff check --fix

@@ -75,6 +75,21 @@ def test_the_link_to_the_zip_is_there_on_a_phone_and_each_state_has_its_own_icon
     window.close()
 
 
+def test_a_log_shows_its_lines_with_the_first_error(browser: Browser, site: str) -> None:
+    """In what a reader sees, not only in the document: text that has no place on the screen is not seen."""
+    window = Window(browser, site)
+    window.page.goto("/build/3/log")
+    error = window.page.locator(".ln.e").first
+    error.wait_for()
+    place = error.bounding_box()
+    assert place is not None
+    seen = window.page.evaluate(
+        "([x, y]) => document.elementFromPoint(x, y).closest('.ln')?.textContent", [place["x"] + 150, place["y"] + 10]
+    )
+    assert "error" in (seen or "")
+    window.close()
+
+
 def test_printed_states_keep_their_colour(browser: Browser, site: str, tmp_path: Path) -> None:
     window = Window(browser, site)
     window.page.goto("/builds")
