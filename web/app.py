@@ -27,6 +27,7 @@ from .live.hub import Answering, LastMoment
 from .pages.views import ErrorPage
 from .rendering import templates
 from .section import Parts, Section, Tools, Upstream
+from .sections.acts import ACTS, ActsSection
 from .sections.build import BuildSection
 from .sections.builds import BuildsSection
 from .sections.confirm import ConfirmSection
@@ -36,6 +37,7 @@ from .sections.live import LiveSection
 from .sections.logs import LogsSection
 from .sections.machines import MachinesSection
 from .sections.now import NowSection
+from .sections.sign_in import SignInSection
 from .sessions import CookieJar, SessionReader
 from .urls import Urls
 
@@ -49,6 +51,8 @@ SECTIONS: tuple[type[Section], ...] = (
     HealthSection,
     LiveSection,
     FilesSection,
+    SignInSection,
+    ActsSection,
     ApiSection,
 )
 """Every section that the pages have."""
@@ -88,7 +92,19 @@ class WebApp:
         self._errors = 0
         self._prefix = urls.prefix
         jar = CookieJar(urls)
-        self._parts = parts = Parts(pages, logs, urls, self._clock, self.access, self._templates, upstream, tools, jar)
+        acts = {name: one.act for name, one in ACTS.items()}
+        self._parts = parts = Parts(
+            pages,
+            logs,
+            urls,
+            self._clock,
+            self.access,
+            self._templates,
+            upstream,
+            tools,
+            jar,
+            acts,
+        )
         sessions = SessionReader(upstream.questions, clock)
         self._gate = Gatekeeper(self.access, jar, sessions, self._refused)
         self._app = Klein()

@@ -17,7 +17,7 @@ from .pages.common import moment
 from .pages.views import BuildRow
 from .urls import Urls
 
-PAGES = ("status", "queue", "builds", "servers", "build", "log", "confirm", "error", "api")
+PAGES = ("status", "queue", "builds", "servers", "build", "log", "confirm", "error", "api", "sign_in", "audit", "acts")
 
 
 def showable(value: object) -> object:

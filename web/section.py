@@ -6,20 +6,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import Any, Final
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 from jinja2 import Template
 from twisted.internet.defer import Deferred, succeed
 from twisted.web.server import Request
 
-from buildtool.errors import NotFound, Unavailable
+from buildtool.errors import NotFound, Unauthorised, Unavailable
 from buildtool.model.access.rights import Act
-from buildtool.model.principal import Principal
+from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.ports.common import Clock
 from buildtool.ports.pages import BuildDetail, LogReader, Overview, Pages, Questions
 
-from .access import Access, may_see, visitor_of
+from .access import Access, may_see, shown_by, visitor_of
 from .answers import HTML, answer, number, query_value
 from .delivery import part_of
+from .forms import Forms, back_of, browser_mark, said_before
 from .health import HealthSource
 from .live.hub import LiveHub
 from .pages.common import moment
@@ -27,6 +28,8 @@ from .sessions import CookieJar
 from .urls import Urls
 
 _ROUTES: Final = "routes"
+
+_LOOKING = (PrincipalRole.STRANGER, PrincipalRole.VISITOR)
 
 
 @frozen
@@ -76,6 +79,7 @@ class Parts:
     """The parts that sections work with.
 
     ``access`` says who visitors are and what they may see; ``clock`` stands still while the metaserver does not answer.
+    ``acts`` are those of forms, by name.
     """
 
     pages: Pages
@@ -87,6 +91,7 @@ class Parts:
     upstream: Upstream
     tools: Tools
     jar: CookieJar
+    acts: Mapping[str, Act] = field(factory=dict)
 
 
 def page(act: Act, *paths: str, method: str = "GET") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -124,12 +129,31 @@ class Section:
 
         Raises NotFound.
         """
-        now = self.parts.clock.wall()
+        now, part, seq = self.parts.clock.wall(), query_value(request, "part"), request.getComponent(LiveHub, 0)
+        said = "" if part else said_before(request, self.parts.jar)
         text = self.parts.templates[template].render(
-            page=page, section=section or template, now=moment(now, now), seq=request.getComponent(LiveHub, 0)
+            page=page, section=section or template, now=moment(now, now), seq=seq, said=said,
+            forms=self.forms(request, f"{seq}"),
+        )  # fmt: skip
+        return answer(
+            request, (part_of(text, part) if part else text).encode(), HTML, "no-store" if said else "no-cache"
         )
-        part = query_value(request, "part")
-        return answer(request, (part_of(text, part) if part else text).encode(), HTML, "no-cache")
+
+    def forms(self, request: Request, once: str) -> Forms | None:
+        """Return the forms of a page for who looks at it; None where they may do nothing."""
+        shown, access = shown_by(request), self.parts.access
+        if not shown.secret and shown.by.role in _LOOKING:
+            return None
+
+        def may(name: str) -> bool:
+            try:
+                access.check_role(shown.by, self.parts.acts[name])
+            except Unauthorised:
+                return False
+            return True
+
+        mark = browser_mark(request, self.parts.jar, shown, self.parts.tools.new_secret)
+        return Forms(shown.by.name, mark, once, back_of(request, self.parts.urls), may)
 
     async def detail(self, request: Request, build_id: str, act: Act) -> BuildDetail:
         """Return all about the build that a path names. Raises NotFound, also where the visitor may not see it."""

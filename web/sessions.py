@@ -59,15 +59,15 @@ class CookieJar:
             return name
         return f"__Secure-{name}" if self.urls.prefix else f"__Host-{name}"
 
-    def value(self, request: Request, name: str) -> str:
-        """Return the value that was sent, "" for none or for more than one."""
+    def value(self, request: Request, name: str, most: int = _SECRET) -> str:
+        """Return the value that was sent, at most so many characters of it, "" for none or for more than one."""
         wanted, found = self.named(name).encode(), list[bytes]()
         for header in request.requestHeaders.getRawHeaders(b"cookie", []):
             for part in header.split(b";"):
                 key, _, value = part.strip().partition(b"=")
                 if key == wanted:
                     found.append(value.strip(b'"'))
-        return found[0].decode("ascii", "replace")[:_SECRET] if len(found) == 1 else ""
+        return found[0].decode("ascii", "replace")[:most] if len(found) == 1 else ""
 
     def set(self, request: Request, name: str, value: str, seconds: int) -> None:
         """Send a value for the browser to keep for so many seconds, 0 to forget it."""

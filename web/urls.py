@@ -93,6 +93,10 @@ class Urls:
         """Return where an artifact's zip is, on the transfer port."""
         return f"{self.transfer.rstrip('/')}/artifacts/{_quoted(digest)}/{_quoted(name)}"
 
+    def path(self, path: str) -> str:
+        """Return a path of these pages, as it is on this site."""
+        return f"{self.prefix}{path}"
+
     def health(self) -> str:
         """Return where monitoring asks."""
         return f"{self.prefix}/health"

@@ -34,6 +34,8 @@ class Seen:
     status: int
     headers: Mapping[str, str]
     body: bytes
+    cookies: tuple[str, ...] = ()
+    """What is said of each cookie."""
 
     @property
     def text(self) -> str:
@@ -105,7 +107,8 @@ class Visitor:
         named = {name.decode().lower(): values[-1].decode() for name, values in raw}
         named = {name: value for name, value in named.items() if name not in left_out}
         named.setdefault("content-length", str(response.length if isinstance(response.length, int) else "packed"))
-        return Seen(response.code, named, body[0])
+        cookies = tuple(one.decode() for one in response.headers.getRawHeaders(b"set-cookie", []))
+        return Seen(response.code, named, body[0], cookies)
 
     def leave(self, path: str) -> None:
         """Ask for a page and hang up before the answer."""

@@ -33,6 +33,7 @@ def render_code(mail: Mail, code: str, pages: str, control: tuple[str, int], aut
         asker=plain(mail.asker) or "the metaserver's own machine",
         confirm=mail.purpose == "confirm",
         page=link(f"{pages}/confirm/{code}"),
+        sign_in=link(f"{pages}/sign-in/{code}"),
         command=f"bin/startcompile.py login {shlex.quote(address)} --host {host}{where} --code {code}{pin}",
         checks=bool(pin),
         prose=wrapped,

@@ -1,0 +1,119 @@
+"""Buttons do what the table of rights lets who presses them, once, and lead back to a page of this site."""
+
+import re
+from urllib.parse import urlencode
+
+import pytest
+from attrs import evolve
+
+from buildtool.model.access.rights import RIGHTS
+from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.protocol.messages import Submit
+from buildtool.protocol.operator import PauseServer
+from buildtool.web.app import make_urls
+from buildtool.web.forms import Forms
+from buildtool.web.live.hub import Answering
+from buildtool.web.rendering import templates
+from buildtool.web.sections.acts import ACTS
+from buildtool.web.sessions import form_mark
+from tests.support.inline import run
+from tests.web.api.world import KEYED, ROOT, ApiWorld
+from tests.web.test_sessions import session_of
+from tests.web.visitor import PUBLIC, TRANSFER, Seen, check_html, tags
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+def press(world: ApiWorld, name: str, cookie: str, **fields: str) -> Seen:
+    body = urlencode(fields).encode()
+    return world.visitor.visit(f"/acts/{name}", "POST", {**FORM, "Cookie": f"session={cookie}"}, body)
+
+
+def said_after(world: ApiWorld, pressed: Seen, cookie: str) -> str:
+    said = pressed.headers["set-cookie"].partition(";")[0]
+    page = world.visitor.visit("/", headers={"Cookie": f"session={cookie}; {said}"})
+    check_html(page.text)
+    found = re.search(r'<p class="note" role="status">(.*?)</p>', page.text)
+    assert "said=; Path=/; Max-Age=0" in page.headers["set-cookie"], "it is said once"
+    return found.group(1) if found else ""
+
+
+def test_a_button_does_its_act_and_leads_back_with_one_line() -> None:
+    world = ApiWorld()
+    session = session_of(world)
+    seen = press(
+        world, "pause", session, mark=form_mark(session), server="elm", reason="dust", back="/buildservers?page=1"
+    )
+    assert (seen.status, seen.headers["location"]) == (303, "/buildservers?page=1")
+    assert [(by.name, message) for by, message in world.asked] == [(ROOT.name, PauseServer("elm", "dust"))]
+    assert said_after(world, seen, session) == "It is done."
+
+
+def test_no_button_leads_to_another_site_or_writes_a_header() -> None:
+    world = ApiWorld()
+    session = session_of(world)
+    for back in ("//evil.example", "https://evil.example/", "/\\evil.example", "/x\r\nSet-Cookie: a=b", ""):
+        seen = press(world, "pause", session, mark=form_mark(session), server="elm", back=back)
+        assert seen.headers["location"] == "/"
+        assert "a=b" not in str(dict(seen.headers))
+
+
+def test_without_the_mark_of_the_session_nothing_is_done() -> None:
+    world = ApiWorld()
+    session, other = session_of(world), session_of(world)
+    for mark in ("", form_mark(other), form_mark(""), "é" * 32):
+        seen = press(world, "pause", session, mark=mark, server="elm")
+        assert seen.status == 303
+        assert "too old, or of another session" in said_after(world, seen, session)
+    assert not world.asked
+
+
+def test_what_stands_in_the_address_is_no_part_of_a_form() -> None:
+    world = ApiWorld()
+    session = session_of(world)
+    query = urlencode({"mark": form_mark(session), "server": "elm"})
+    seen = world.visitor.visit(f"/acts/pause?{query}", "POST", {**FORM, "Cookie": f"session={session}"}, b"x=1")
+    assert seen.status == 303
+    assert not world.asked
+
+
+def test_a_form_that_is_none_changes_nothing() -> None:
+    world = ApiWorld()
+    session = session_of(world)
+    many = b"&".join(b"a%d=" % one for one in range(99))
+    for body in (b"a=1&a=2", b"server=%00", b"%ff=%fe", many):
+        seen = world.visitor.visit("/acts/pause", "POST", {**FORM, "Cookie": f"session={session}"}, body)
+        assert seen.status == 303
+    assert not world.asked
+
+
+@pytest.mark.parametrize("role", PrincipalRole)
+def test_each_button_is_refused_where_the_role_may_not_do_its_act(role: PrincipalRole) -> None:
+    world = ApiWorld(Principal(role, "x"))
+    for name, one in ACTS.items():
+        seen = world.visitor.visit(f"/acts/{name}", "POST", FORM)
+        assert (seen.status == 303) == bool(RIGHTS.most(role, one.act)), name
+    assert not world.asked
+
+
+def test_the_same_form_sent_twice_asks_once_and_another_anew() -> None:
+    world = ApiWorld()
+    made = world.tokens.make(KEYED)
+    session = run(world.tokens.sign_in(token=made.token)).session
+    for once in ("7", "7", "8"):
+        press(world, "ask-again", session, mark=form_mark(session), build_id="1", once=once)
+    ids = [one.client_id for one in world.people.submitted if isinstance(one, Submit)]
+    assert len(ids) == 3
+    assert ids[0] == ids[1] != ids[2]
+    assert world.people.submitted[0].project == "testproject"
+
+
+def test_buttons_are_shown_to_who_may_press_them_only() -> None:
+    text = '{% from "acts.html" import act with context %}{{ act("pause", "Pause", {"server": server}, reason=true) }}'
+    template = templates(make_urls(PUBLIC, TRANSFER), Answering())["acts"].environment.from_string(text)
+    forms = Forms("ann", "m" * 32, "7", "/x?a=1&b=2", lambda name: name == "pause")
+    shown = template.render(forms=forms, server='"><script>')
+    values = [given.get("value") for tag, given in tags(shown) if tag == "input"]
+    assert values[:4] == ["m" * 32, "7", "/x?a=1&b=2", '"><script>']
+    assert template.render(forms=evolve(forms, may=lambda _name: False), server="elm").strip() == ""
+    assert template.render(forms=None, server="elm").strip() == ""
