@@ -190,6 +190,7 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
     r"\([^()]*\)": ("(", ")", "(a", "a"),
     r"gcc|GCC|Free Software Foundation": ("gc", "Free "),
     rb"^\.": (".", "\n", ".\n"),
+    r"[A-Za-z0-9_-]{1,40}": ("a", "_", "-a"),
     # Text for people, whoever wrote it.
     r"[^\x20-\x7e]": ("a", "\x00", "é"),
     text._SEQUENCES.pattern: (

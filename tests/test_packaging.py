@@ -18,6 +18,7 @@ PROGRAMS = {
     "metaserver": "buildtool.programs.common.launch:metaserver",
     "webserver": "buildtool.programs.common.launch:webserver",
     "buildserver.py": "buildtool.programs.common.launch:buildserver",
+    "startcompile": "buildtool.programs.common.launch:startcompile",
     "startcompile.py": "buildtool.programs.common.launch:startcompile",
 }
 

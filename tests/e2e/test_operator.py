@@ -73,6 +73,7 @@ def test_the_running_metaserver_does_what_the_operator_says(running: Control) ->
     assert (waits["build_id"], "its disk is full" in " ".join(waits["why"])) == (again, True)
     operate(running, "--resume", "anna")
     anna.wait_for(rf"build {again}\.1 succeeded")
+    wait_until(lambda: not standing(running)["running"])
     hit = running.ask("--no-download", "bob@example.org")
     assert (hit["answer"], hit["build_id"]) == ("hit", again)
 
