@@ -19,7 +19,7 @@ html_show_sphinx = False
 nitpicky = True
 
 PAGES = (
-    "README docs/requester docs/donor docs/operator docs/tutorial docs/integrator docs/architecture docs/lifecycles"
+    "README docs/requester docs/donor docs/operator docs/api docs/tutorial docs/integrator docs/architecture docs/lifecycles"
     " docs/performance docs/adr/README CONTRIBUTING SECURITY CHANGES"
 ).split()
 
