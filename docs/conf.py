@@ -19,8 +19,8 @@ html_show_sphinx = False
 nitpicky = True
 
 PAGES = (
-    "README docs/requester docs/donor docs/operator docs/api docs/tutorial docs/integrator docs/architecture docs/lifecycles"
-    " docs/performance docs/adr/README CONTRIBUTING SECURITY CHANGES"
+    "README docs/requester docs/donor docs/operator docs/api docs/tutorial docs/integrator docs/architecture"
+    " docs/lifecycles docs/performance docs/adr/README CONTRIBUTING SECURITY CHANGES"
 ).split()
 
 

@@ -90,13 +90,15 @@ def test_every_role_reaches_exactly_the_routes_whose_act_it_may_do(role: Princip
     asked = visitor(role)
     for route in ROUTES:
         path = re.sub(r"<\w+>", "1", route.path)
-        said = asked.visit(path, route.method).status
+        seen = asked.visit(path, route.method)
+        said = seen.status
         try:
             RIGHTS.check_role(Principal(role), route.act)
         except Unauthorised:
             assert said in ((401, 403) if route.path.startswith("/api/v1/") else (403,)), route
         else:
-            assert said in (200, 303, 400, 404, 415, 503), route
+            unmarked = route.method == "POST" and "load it again" in seen.text  # no form of ours, and so refused later
+            assert said in (200, 303, 400, 404, 415, 503) or unmarked, route
 
 
 def test_no_route_names_a_secret_project_to_a_stranger_and_what_is_of_it_is_as_if_it_was_not_there() -> None:
