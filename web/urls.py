@@ -114,8 +114,14 @@ class Urls:
         return self.public.rstrip("/") + path.removeprefix(self.prefix)
 
 
-@remembering(512 * 1024, lambda quoted, text: weight(quoted) + weight(text))
 def _quoted(text: str) -> str:
+    """Return a text as one segment of a path; nearly all are digests and names that are so already."""
+    usual = text.replace(".", "").replace("-", "").replace("_", "")
+    return text if usual.isascii() and usual.isalnum() else _quoted_anew(text)
+
+
+@remembering(512 * 1024, lambda quoted, text: weight(quoted) + weight(text))
+def _quoted_anew(text: str) -> str:
     return quote(text, safe="")
 
 
