@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from buildtool.model.tickets import TicketKind
-from tests.fuzz import talks, texts, transfers
+from tests.fuzz import api_bodies, talks, texts, transfers
 from tests.fuzz.target import Target
 
 _HTTP = tuple(
@@ -37,6 +37,12 @@ _MAIL = (
     b"\xe2\x80\xae", b"anna@example.org", b",", b"<>", b'"', b"\x85", b"\xe2\x80\xa8",
 )  # fmt: skip
 
+_API = (
+    b"POST /api/v1/requests HTTP/1.1\r\n", b"GET /api/v1/builds?limit=", b"Content-Type: application/json\r\n",
+    b"Idempotency-Key: " + b"0" * 32 + b"\r\n", b"Authorization: Bearer bt_x\r\n", b"Cookie: session=bs_x.y\r\n",
+    b'"project":"lua"', b'"compile":{"gc":"none"}', b'"items":[', b'"lasts":1', b'"on":true',
+)  # fmt: skip
+
 _ALL = (
     Target("pb_decoder", texts.pb_decoder, words=_PB, longest=8_000),
     Target("wire_codec", texts.wire_codec, texts.ALLOWED["wire_codec"], _JSON),
@@ -52,7 +58,8 @@ _ALL = (
     Target("control", talks.control, words=_PB),
     Target("tls_records", talks.tls_records, words=_TLS),
     Target("tls_handshakes", talks.tls_handshakes, words=_TLS, longest=4_000),
-    Target("pages", talks.pages, words=_HTTP),
+    Target("pages", talks.pages, words=(*_HTTP, *_API)),
+    Target("api_bodies", api_bodies.api_bodies, api_bodies.ALLOWED, (*_JSON, *_API), 6_000),
     Target("transfers", transfers.transfers, words=(*_HTTP, *_TRANSFERS)),
 )
 
