@@ -34,6 +34,7 @@ class ExitCode(enum.IntEnum):
     UNAVAILABLE = 7
     REFUSED = 8
     DOWNLOAD = 9
+    WAITING = 10
     INTERRUPTED = 130
     UNREAD = 141
 
@@ -49,6 +50,7 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.UNAVAILABLE: "the metaserver cannot be reached",
     ExitCode.REFUSED: "refused by the metaserver (unknown revision, repository unreachable, ...)",
     ExitCode.DOWNLOAD: "the artifact could not be fetched, verified or written",
+    ExitCode.WAITING: "still waiting when the deadline came, not failed; the request goes on",
     ExitCode.INTERRUPTED: "interrupted; the request goes on",
     ExitCode.UNREAD: "nobody read what was printed to its end, as with | head -1",
 }
@@ -81,6 +83,7 @@ class RequestResult:
 
 SEVERITY: tuple[ExitCode, ...] = (
     ExitCode.OK,
+    ExitCode.WAITING,
     ExitCode.CANCELLED,
     ExitCode.EXPIRED,
     ExitCode.FAILED,

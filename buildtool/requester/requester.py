@@ -19,6 +19,7 @@ from buildtool.model.records import RequestState
 from buildtool.ports.requester import Console, Destination, Downloads, MetaserverClient
 from buildtool.protocol.messages import (
     AskExplain,
+    AskStatus,
     AskWhy,
     Cancel,
     Explanation,
@@ -31,7 +32,17 @@ from buildtool.protocol.messages import (
 from buildtool.requester.follow import ChangeLines, FollowedRequest, LogShower
 from buildtool.requester.matrix import RequestWatch, answered_together, news, table
 from buildtool.requester.outcome import ExitCode, RequestResult, exit_of_state
-from buildtool.requester.text import addressee, answered, clean, ended, explained, how_to_go_on, waits
+from buildtool.requester.text import (
+    addressee,
+    answered,
+    clean,
+    ended,
+    explained,
+    how_to_go_on,
+    standing,
+    waits,
+    where_to_look,
+)
 
 TRIES = 6
 """How often a submission or a download is tried in all, when connections are lost."""
@@ -118,6 +129,37 @@ class Requester:
             return results
         finally:
             self._disconnect()
+
+    async def follow(self, message: AskStatus, *, wait: bool, download: bool) -> RequestResult:
+        """Take up a Request that was made before: say how it stands, wait for its end, and fetch what came of it.
+
+        Without ``wait`` one that has not ended is left alone. Raises BuildToolError.
+        """
+        try:
+            began = self.timers.seconds()
+            told = await (await self._connected()).ask(message, RequestStatus)
+            milliseconds = (self.timers.seconds() - began) * 1_000
+            changes = ChangeLines(self.console, self.timers)
+            self._followed = FollowedRequest(told, self.console, changes)
+            if waits(told):
+                self._say([standing(told), *where_to_look(told, self.program)])
+                if not wait:
+                    return RequestResult(ExitCode.WAITING, told, milliseconds)
+                told = await self._follow(self._followed)
+                changes.sum_up()
+            self._say(ended(told))
+            return await self._fetched(told, milliseconds, download=download)
+        finally:
+            self._disconnect()
+
+    async def page(self, message: AskStatus, shown: Callable[[str], None]) -> RequestResult:
+        """Say where the page of a Request's build is, and show it there. Raises BuildToolError."""
+        told, milliseconds = await self._asked(message, RequestStatus)
+        if not told.page_url:
+            raise NotFound(f"request {told.request_id} has no build yet, so there is no page of one")
+        self.console.say(clean(told.page_url))
+        shown(told.page_url)
+        return RequestResult(ExitCode.OK, told, milliseconds)
 
     async def cancel(self, message: Cancel) -> RequestResult:
         """End a Request. Raises BuildToolError."""

@@ -53,6 +53,13 @@ def _place(told: RequestStatus) -> str:
     return f"building on {clean(told.server)}" if told.server else clean(told.build_state) or "waiting"
 
 
+def standing(told: RequestStatus) -> str:
+    """Return in one line how a Request stands that has not ended."""
+    if told.build_id is None:
+        return f"request {told.request_id} waits: {clean(told.reason)}".removesuffix(": ")
+    return f"request {told.request_id} waits for build {told.build_id} ({_place(told)})"
+
+
 def _why(told: RequestStatus) -> list[str]:
     return [f"  {clean(line)}" for line in told.why]
 

@@ -154,3 +154,15 @@ def test_a_foreground_request_shows_the_log_as_it_grows(building: Control) -> No
     done = building.farm.request("--foreground", "--no-download", "ann@example.org")
     assert done.returncode == 0
     assert "building on anna" in done.stdout + done.stderr
+
+
+def test_whoever_waits_only_so_long_is_told_that_it_goes_on_and_takes_it_up_again(running: Control) -> None:
+    """No build server is there when it is asked for; one comes while another program follows."""
+    asked = running.ask("--deadline", "1s", "ann@example.org", code=10)
+    assert asked["state"] == "waiting"
+    assert running.farm.request("follow", str(asked["cancel_id"]), "--deadline", "1s").returncode == 10
+    assert running.farm.request("download", str(asked["cancel_id"])).returncode == 10
+    running.server("anna")
+    ended = running.ask("follow", str(asked["cancel_id"]), "--no-download")
+    assert (ended["state"], ended["exit"]) == ("satisfied", 0)
+    assert running.ask("download", str(asked["cancel_id"]), "--output", "mine.zip")["path"] == "mine.zip"

@@ -21,7 +21,7 @@ from buildtool.errors import (
     WrongDigest,
 )
 from buildtool.model.text import LINE_LIMIT
-from buildtool.protocol.messages import Cancel, RequestStatus
+from buildtool.protocol.messages import AskStatus, Cancel, RequestStatus
 from buildtool.requester import text as lines
 from buildtool.requester.outcome import MEANINGS, ExitCode, RequestResult, as_json, exit_of_error
 from buildtool.requester.requester import Requester, RequestPlan
@@ -131,6 +131,56 @@ def test_a_metaserver_that_tells_changes_without_end_does_not_fill_the_screen() 
         int(line.split()[0].replace(",", "")) for line in it.console.said if "more changes were not shown" in line
     )
     assert left > 4_800
+
+
+# --- taking a request up again ----------------------------------------------------------------------------
+
+
+def taken_up(it: Errand, *, wait: bool) -> list[Any]:
+    """Follow request 12; return a list that gets the Result or the Failure."""
+    found: list[Any] = []
+    question = AskStatus(messages.told().request_id, messages.told().token)
+    it.asking = Deferred.fromCoroutine(it.requester.follow(question, wait=wait, download=True))
+    it.asking.addBoth(found.append)
+    return found
+
+
+def test_a_request_that_was_made_before_is_followed_to_its_end_and_its_artifact_fetched() -> None:
+    it = errand()
+    it.metaserver.requests[messages.told().request_id] = messages.waiting(log_url="")
+    found = taken_up(it, wait=True)
+    assert "waits for build 17" in it.console.said[0]
+    assert any(line.startswith("cancel with: ") for line in it.console.said)
+    it.metaserver.lose()
+    it.clock.advance(1)
+    it.metaserver.move(messages.told(answer="dispatched", build_id=17))
+    it.clock.advance(1)
+    assert (found[0].exit, found[0].path) == (ExitCode.OK, f"/here/{NAME}")
+    assert it.metaserver.submitted == []
+
+
+def test_one_that_has_ended_is_fetched_and_one_that_waits_is_left_alone_unless_it_is_waited_for() -> None:
+    it = errand()
+    it.metaserver.requests[messages.told().request_id] = messages.waiting(log_url="")
+    assert taken_up(it, wait=False)[0].exit is ExitCode.WAITING
+    assert it.downloads.fetched == []
+    it.metaserver.requests[messages.told().request_id] = messages.told(answer="dispatched", build_id=17)
+    assert taken_up(it, wait=False)[0].path == f"/here/{NAME}"
+    failed = messages.told(answer="dispatched", state="failed", reason="make: exited with code 2", artifact=None)
+    it.metaserver.requests[messages.told().request_id] = failed
+    assert taken_up(it, wait=True)[0].exit is ExitCode.FAILED
+
+
+def test_a_page_is_said_and_shown_and_a_request_without_one_says_so() -> None:
+    it, pages = errand(), list[str]()
+    number, token = messages.told().request_id, messages.told().token
+    it.metaserver.requests[number] = messages.waiting(page_url="http://farm.example.org/build/17")
+    found: list[Any] = []
+    Deferred.fromCoroutine(it.requester.page(AskStatus(number, token), pages.append)).addBoth(found.append)
+    assert (found[0].exit, pages, it.console.said) == (ExitCode.OK, ["http://farm.example.org/build/17"], pages)
+    it.metaserver.requests[number] = messages.waiting(page_url="")
+    Deferred.fromCoroutine(it.requester.page(AskStatus(number, token), pages.append)).addBoth(found.append)
+    assert "has no build yet" in found[1].getErrorMessage()
 
 
 # --- asking for several at once --------------------------------------------------------------------------

@@ -74,6 +74,7 @@ class Arguments:
     output: str = ""
     download: bool = True
     foreground: bool = False
+    deadline: float | None = None
     json: bool = False
     code: str = ""
     fingerprint: str = ""
@@ -184,6 +185,7 @@ def _arguments(
     addresses: tuple[MetaserverAddress, ...],
 ) -> Arguments:
     """Return what flags say that every project's command line may have."""
+    deadline = getattr(flags, "deadline", None)
     return Arguments(
         settings=settings,
         target=getattr(flags, TARGET, None),
@@ -191,7 +193,8 @@ def _arguments(
         chosen=bool(flags.host or flags.port or flags.use_tls),
         output=getattr(flags, "output", None) or "",
         download=getattr(flags, "download", True),
-        foreground=getattr(flags, "foreground", False),
+        foreground=getattr(flags, "foreground", False) or deadline is not None,
+        deadline=deadline,
         json=flags.json,
         code=getattr(flags, "code", None) or "",
         fingerprint=getattr(flags, "fingerprint", None) or "",

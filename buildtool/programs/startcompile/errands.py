@@ -21,6 +21,7 @@ from buildtool.adapters.runtime.threads import Threads
 from buildtool.errors import BuildToolError, OutputLost, Unavailable, UsageError
 from buildtool.model.platforms import Value
 from buildtool.model.properties import Role
+from buildtool.model.text import duration_words
 from buildtool.programs.common.ending import with_command
 from buildtool.programs.common.output import complain
 from buildtool.programs.common.program import StopRequest, monotonic_reactor, run
@@ -34,9 +35,9 @@ from buildtool.programs.startcompile.destination import FilePlace, OutputPlace
 from buildtool.programs.startcompile.flags import AnyProject
 from buildtool.programs.startcompile.places import NOWHERE
 from buildtool.programs.startcompile.remote_acts import RemoteAct, act
-from buildtool.programs.startcompile.reporting import refused, report
+from buildtool.programs.startcompile.reporting import refused, report, shown_in_browser, shown_nowhere
 from buildtool.protocol.hello import AskProjects, ProjectsDescribed
-from buildtool.protocol.messages import AskExplain, AskWhy, Cancel, Submit
+from buildtool.protocol.messages import AskExplain, AskStatus, AskWhy, Cancel, Submit
 from buildtool.requester.outcome import ExitCode, RequestResult, exit_of_error
 from buildtool.requester.requester import Requester, RequestPlan
 from buildtool.requester.text import how_to_go_on, waits
@@ -146,14 +147,18 @@ class Errand:
         working = Deferred.fromCoroutine(self._worked(connect, requester, there.farm))
         stopping = Deferred.fromCoroutine(stop.asked())
         stopping.addCallback(lambda _: working.cancel())
+        over = None if said.deadline is None else timers.callLater(said.deadline, working.cancel)
         try:
             result = await working
         except CancelledError:
             console.close()
-            result = _interrupted(requester, self.said)
+            late = over is not None and not over.active()
+            result = _interrupted(requester, self.said, late=late)
         except BuildToolError as error:
             result = RequestResult(exit_of_error(error), requester.told, error=self._told_by(connect.where, error))
         finally:
+            if over is not None and over.active():
+                over.cancel()
             console.close()
             await downloads.close()
             files.stop()
@@ -289,6 +294,27 @@ def look_around(_said: Arguments) -> Alone:
     return Alone(examined)
 
 
+def follow(said: Arguments) -> Work:
+    """Return what waits for a request that was made before. Raises UsageError."""
+    if said.download:
+        OutputPlace(said.output).check()
+    question = AskStatus(*said.target)
+    return lambda requester: requester.follow(question, wait=True, download=said.download)
+
+
+def download(said: Arguments) -> Work:
+    """Return what fetches the artifact of a request that was made before. Raises UsageError."""
+    OutputPlace(said.output).check()
+    question = AskStatus(*said.target)
+    return lambda requester: requester.follow(question, wait=False, download=True)
+
+
+def browse(said: Arguments) -> Work:
+    """Return what says where the page of a request's build is, and shows it where there is a screen."""
+    question = AskStatus(*said.target)
+    return lambda requester: requester.page(question, shown_nowhere if said.json else shown_in_browser)
+
+
 def why(said: Arguments) -> Work:
     """Return what asks why a request waits."""
     return lambda requester: requester.why(AskWhy(*said.target))
@@ -350,13 +376,16 @@ def _console(said: Arguments, timers: IReactorTime) -> SilentConsole:
     return TerminalConsole(timers)
 
 
-def _interrupted(requester: Requester, said: Arguments) -> RequestResult:
-    """Print how to go on after an interruption, and return the result."""
-    told = requester.told
-    if told is not None and said.asked and waits(told) and not said.json:
-        complain("interrupted; the request goes on")
-        for line in how_to_go_on(told, said.asked[0].email or requester.owner, requester.program):
+def _interrupted(requester: Requester, said: Arguments, *, late: bool = False) -> RequestResult:
+    """Print how to go on after an interruption, or where it is too ``late`` to wait on, and return the result."""
+    told, code = requester.told, ExitCode.WAITING if late else ExitCode.INTERRUPTED
+    words = f"it is not done within {duration_words(said.deadline or 0.0)}" if late else "interrupted"
+    if said.json:
+        return RequestResult(code, told)
+    if told is not None and waits(told):
+        complain(f"{words}; the request goes on")
+        for line in how_to_go_on(told, said.asked[0].email or requester.owner if said.asked else "", requester.program):
             complain(line)
-    elif not said.json:
-        complain("interrupted")
-    return RequestResult(ExitCode.INTERRUPTED, told)
+    else:
+        complain(words)
+    return RequestResult(code, told)

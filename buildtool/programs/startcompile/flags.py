@@ -14,6 +14,7 @@ from typing import Protocol
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.options import Kind, Option, written
 from buildtool.model.project_options import TOOL_OPTIONS, ProjectOptions
+from buildtool.model.text import duration_of
 from buildtool.programs.common.subcommands import COMMON, REACHING, How, switch, valued
 
 _METAVAR_LIMIT = 45
@@ -56,11 +57,33 @@ LOGGING_IN: Mapping[str, How] = {
 }  # fmt: skip
 """The options of logging in."""
 
-ASKING: Mapping[str, How] = {
+
+def _lasts(text: str) -> float:
+    """Return seconds for a text such as 10m, for argparse. Raises ArgumentTypeError."""
+    try:
+        return duration_of(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+DEADLINE: Mapping[str, How] = {
+    "--deadline": valued(
+        "wait for the end, but not longer than TIME, such as 90s or 10m; then exit code 10", "TIME", _lasts
+    ),
+}
+"""How long is waited."""
+
+FETCHING: Mapping[str, How] = {
     "--output": valued("where the artifact goes (default: its own name, here)", "FILE|DIR"),
     "--no-download": switch("only say where the artifact is", "download"),
+}  # fmt: skip
+"""The options of what is fetched."""
+
+ASKING: Mapping[str, How] = {
+    **FETCHING,
     "--foreground": switch("wait for the end, show state and log, fetch the artifact"),
     "--wait": {**switch("the same"), "dest": "foreground"},
+    **DEADLINE,
     "--force": switch("build even if there is an artifact, or if it failed before"),
     "--native": switch(
         "only accept a binary that was built on a machine of that platform itself, not cross-compiled"

@@ -23,7 +23,7 @@ from buildtool.programs.startcompile.command_line import (
     read_request_id,
 )
 from buildtool.programs.startcompile.description_cache import kept
-from buildtool.programs.startcompile.flags import ASKING, EVERYWHERE, LOGGING_IN
+from buildtool.programs.startcompile.flags import ASKING, DEADLINE, EVERYWHERE, FETCHING, LOGGING_IN
 from buildtool.programs.startcompile.remote_acts import REMOTE_COMMANDS, REMOTE_OPTIONS, options_of
 from buildtool.programs.startcompile.reporting import refused
 from buildtool.programs.startcompile.sparing import sparing
@@ -106,6 +106,7 @@ def _late(name: str) -> Callable[[Arguments], Any]:
 
 
 _ASKING = tuple(ASKING)
+_FOLLOWING = (*FETCHING, *DEADLINE)
 
 COMMAND_LINE: Subcommands[Any] = Subcommands(
     PROGRAM,
@@ -139,6 +140,17 @@ COMMAND_LINE: Subcommands[Any] = Subcommands(
         ),
         Subcommand(
             "why", "say why a request waits, and until when", "why 12-abcdef", _late("why"), "ID", read_request_id,
+        ),
+        Subcommand(
+            "follow", "wait for a request that was made before, here or elsewhere, and fetch what comes of it",
+            "follow 12-abcdef --deadline 10m", _late("follow"), "ID", read_request_id, _FOLLOWING,
+        ),
+        Subcommand(
+            "download", "fetch what came of a request that was made before", "download 12-abcdef --output lua.zip",
+            _late("download"), "ID", read_request_id, ("--output",),
+        ),
+        Subcommand(
+            "browse", "show the page of a request's build", "browse 12-abcdef", _late("browse"), "ID", read_request_id,
         ),
         Subcommand(
             "cancel", "end a request, whose ID was told when it was accepted, or all of a project, platform or person",

@@ -6,6 +6,8 @@ Tested by tests/programs/startcompile/test_main.py.
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Sequence
 
 from buildtool.errors import BuildToolError, OutputLost, OutputUnread
@@ -45,3 +47,16 @@ def report(
         for waiting in (result.told for result in results if result.told is not None and waits(result.told)):
             complain(f"{PROGRAM}: request {request_id_words(waiting)} goes on; the command cancel takes it back")
     return int(code or (ExitCode.UNREAD if isinstance(lost, OutputUnread) else ExitCode.INTERNAL))
+
+
+def shown_nowhere(_url: str) -> None:
+    """Show nothing."""
+
+
+def shown_in_browser(url: str) -> None:
+    """Open a page in a browser, where somebody sits at a terminal with a screen."""
+    has_screen = sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if sys.stdout.isatty() and has_screen and url.startswith(("http://", "https://")):
+        import webbrowser
+
+        webbrowser.open(url)
