@@ -153,7 +153,7 @@ class Requester:
             self._disconnect()
 
     async def page(self, message: AskStatus, shown: Callable[[str], None]) -> RequestResult:
-        """Say where the page of a Request's build is, and show it there. Raises BuildToolError."""
+        """Print where the page of a Request's build is, and have it ``shown``. Raises BuildToolError."""
         told, milliseconds = await self._asked(message, RequestStatus)
         if not told.page_url:
             raise NotFound(f"request {told.request_id} has no build yet, so there is no page of one")

@@ -63,7 +63,7 @@ class Arguments:
     ``asked`` is what is asked for: one, or more when options have several values or there is a matrix. ``flags`` has
     everything as it was said, and ``mails`` says that its end is mailed. ``wants`` says that it is about builds that
     are asked for, as the metaserver's descriptions with that ``digest`` say; the configuration, if there is one, may
-    say something else (``differs``).
+    say something else (``differs``). ``deadline`` is in seconds.
     """
 
     settings: Settings | None

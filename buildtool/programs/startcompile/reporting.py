@@ -54,7 +54,7 @@ def shown_nowhere(_url: str) -> None:
 
 
 def shown_in_browser(url: str) -> None:
-    """Open a page in a browser, where somebody sits at a terminal with a screen."""
+    """Open a page in a browser, where the output is a terminal and there is a screen."""
     has_screen = sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if sys.stdout.isatty() and has_screen and url.startswith(("http://", "https://")):
         import webbrowser
