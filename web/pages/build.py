@@ -18,6 +18,7 @@ from buildtool.protocol.messages import Explanation, WhyLine
 from ..urls import Urls
 from . import badges, words
 from .common import cut, moment, took
+from .log import LogCard
 from .views import Badge, Moment, PageLink
 
 _ROW = 38
@@ -150,11 +151,14 @@ class BuildPage:
     timeline: Timeline
     tail: str
     tail_log: str
+    log: LogCard | None
     requests: tuple[RequestRow, ...]
     more_requests: str
 
 
-def build_page(detail: BuildDetail, urls: Urls, now: float, why: Explanation | None = None) -> BuildPage:
+def build_page(
+    detail: BuildDetail, urls: Urls, now: float, why: Explanation | None = None, log: LogCard | None = None
+) -> BuildPage:
     """Return all about one Build; ``why`` is the metaserver's own explanation of one that waits."""
     build = detail.build
     shown = detail.attempts
@@ -176,7 +180,8 @@ def build_page(detail: BuildDetail, urls: Urls, now: float, why: Explanation | N
         waiting=_waiting(why, urls) if why is not None else None,
         timeline=timeline(build, shown, now),
         tail=tail.log_tail if tail is not None else "",
-        tail_log=urls.log(build.id, tail.epoch) if tail is not None else "",
+        tail_log=urls.log_page(build.id, tail.epoch) if tail is not None else "",
+        log=log if log is not None and not log.absent else None,
         requests=tuple(_request(it, now) for it in detail.requests),
         more_requests=f"and {words.count(more, 'more request')}." if more > 0 else "",
     )
@@ -266,7 +271,7 @@ def _attempt(attempt: Attempt, build: Build, urls: Urls, now: float) -> AttemptR
         offered=moment(attempt.offered_at, now),
         took="" if begun is None else words.duration((now if attempt.ended_at is None else attempt.ended_at) - begun),
         reason=cut(attempt.reason),
-        log="" if begun is None else urls.log(build.id, attempt.epoch),
+        log="" if begun is None else urls.log_page(build.id, attempt.epoch),
         deciding=attempt.epoch == build.deciding_epoch,
     )
 

@@ -6,7 +6,7 @@ for (const box of document.querySelectorAll("[data-log]")) {
   const STEP = 65536, ROW = 20, TALL = 8e6, KEPT = 64, LONG = 4000, chunks = new Map(), text = new TextDecoder();
   const on = { follow: false, wrap: false, times: false };
   let before = [0], lines = 0, length = 0, finished = false, next = 0, errors = [], count = 0, times = [], phases = [], cuts = [];
-  let folded = new Set(), gaps = [], rows = 0, hits = null, word = "", from = 0, to = 0, turn = 0, asked;
+  let kept = 0, folded = new Set(), gaps = [], rows = 0, hits = null, word = "", from = 0, to = 0, turn = 0, asked;
 
   /* Bytes and lines. A line n (from 1) begins behind line end n - 1; before[k] line ends lie before chunk k. */
   const bytes = async (k) => {
@@ -91,6 +91,7 @@ for (const box of document.querySelectorAll("[data-log]")) {
     return times[lo] ? new Date(times[lo][1] * 1e3).toISOString().slice(11, 19) : "        ";
   };
   const draw = async () => {
+    kept = view.scrollTop;
     const mine = ++turn, first = Math.max(0, Math.min(Math.floor(view.scrollTop * scale()), rows - room())), many = Math.min(room() + 8, rows - first);
     const got = [];
     for (let row = first; row < first + many;) {
@@ -180,6 +181,8 @@ for (const box of document.querySelectorAll("[data-log]")) {
   input.form.addEventListener("submit", (e) => { e.preventDefault(); hits && word === input.value ? jump(1) : find(); });
   input.form.addEventListener("input", () => { clearTimeout(late); late = setTimeout(find, 200); });
   view.addEventListener("scroll", () => requestAnimationFrame(draw), { passive: true });
+  // Who moves the box within its page takes it back to its first line.
+  new MutationObserver(() => { view.scrollTop = kept; }).observe(box.parentNode, { childList: true });
   addEventListener("resize", draw);
   addEventListener("hashchange", place);
   addEventListener("keydown", (e) => {
@@ -189,7 +192,7 @@ for (const box of document.querySelectorAll("[data-log]")) {
   }, true);
   update().then(() => {
     $("tools").hidden = false; $("pages").hidden = true;
-    view.classList.add("live"); view.prepend(tall); arrange();
+    view.classList.add("at"); view.prepend(tall); arrange();
     if (input.value) find();
     else if (!place()) {
       if (box.dataset.failed && errors.length) go(errors[0][0]); else { view.scrollTop = high(); draw(); }

@@ -44,7 +44,7 @@ def test_the_command_that_verifies_is_only_shown_for_a_name_that_a_shell_takes_l
 def test_an_attempt_that_never_began_has_no_log_and_took_no_time() -> None:
     pages = farm()
     begun = build_page(detail(2, pages), URLS, NOW).attempts[0]
-    assert (begun.log, begun.took) == ("/logs/2?attempt=1", "14 min 58 s")
+    assert (begun.log, begun.took) == ("/build/2/log?attempt=1", "14 min 58 s")
     pages.attempts[1] = evolve(pages.attempts[1], accepted_at=None, end=AttemptEnd.REFUSED)
     declined = build_page(detail(2, pages), URLS, NOW).attempts[0]
     assert (declined.log, declined.took) == ("", "")
@@ -55,7 +55,7 @@ def test_a_failure_shows_the_end_of_the_log_that_decided_it() -> None:
     pages.attempts[4] = evolve(pages.attempts[4], log_tail="the first one")
     page = build_page(detail(3, pages), URLS, NOW)
     assert "wdith" in page.tail
-    assert page.tail_log == "/logs/3?attempt=2"
+    assert page.tail_log == "/build/3/log?attempt=2"
     assert build_page(detail(1), URLS, NOW).tail == ""
 
 

@@ -30,6 +30,16 @@ def test_its_page_is_valid_html(path: str) -> None:
     check_html(seen.text)
 
 
+def test_the_page_of_a_build_that_failed_shows_its_first_error_and_one_that_succeeded_no_log() -> None:
+    at = Visitor(farm(), FakeLogs({(3, 2): LINES + b"x.c:1: error: no\n" + LINES, (1, 1): LINES}))
+    text = at.visit("/build/3").text
+    check_html(text)
+    assert 'class="ln e" id="L251"' in text
+    assert "End of the log" not in text
+    assert "log.js" not in at.visit("/build/1").text
+    assert "End of the log" in Visitor(farm(), FakeLogs()).visit("/build/3").text
+
+
 def test_without_script_a_log_is_read_page_by_page_around_its_first_error() -> None:
     at = visitor(LINES + b"x.c:1: error: no\n" + LINES)
     text = at.visit("/build/3/log").text
