@@ -139,6 +139,8 @@ class BuildPage:
     id: int
     url: str
     badge: Badge
+    open: bool
+    failed: bool
     headline: str
     reason: str
     facts: tuple[Fact, ...]
@@ -169,6 +171,8 @@ def build_page(
         id=build.id,
         url=urls.build(build.id),
         badge=badges.BUILD[build.state],
+        open=build.state in (BuildState.QUEUED, BuildState.RUNNING),
+        failed=build.state in (BuildState.FAILED, BuildState.UNBUILDABLE),
         headline=_headline(build, detail, now),
         reason=build.reason,
         facts=tuple(_facts(build)),

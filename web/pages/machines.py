@@ -39,7 +39,7 @@ class OfferLine:
 
 @frozen
 class ServerCard:
-    """One build server."""
+    """One build server; ``held`` says that it was paused, so that it can be resumed."""
 
     name: str
     anchor: str
@@ -47,6 +47,7 @@ class ServerCard:
     presence: Presence
     trouble: str
     tone: str
+    held: bool
     load: str
     running: tuple[PageLink, ...]
     offers: tuple[OfferLine, ...]
@@ -136,6 +137,7 @@ def server_card(line: ServerLine, urls: Urls, now: float) -> ServerCard:
         presence=_presence(server, now),
         trouble=" ".join(_troubles(server, now)),
         tone="bad" if server.quarantined_until > now else "wait",
+        held=bool(server.paused),
         load=f"{len(line.running) + line.hidden} of {offered.max_builds} at once",
         running=tuple(_running(it, urls, now) for it in line.running[:ITEMS_SHOWN]),
         offers=tuple(_offer(it) for it in offered.offers[:ITEMS_SHOWN]),

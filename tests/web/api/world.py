@@ -11,7 +11,7 @@ from buildtool.metaserver.authorised import authorised
 from buildtool.model.access.rights import RIGHTS
 from buildtool.model.principal import Principal
 from buildtool.ports.metaserver import Handlers
-from buildtool.protocol.operator import ActionResult, DrainServer, PauseServer
+from buildtool.protocol.operator import AbortBuild, ActionResult, DrainServer, ForgetFailure, PauseServer
 from buildtool.web.section import Tools
 from tests.fakes import FakeRequestService
 from tests.messages import waiting
@@ -41,6 +41,7 @@ class ApiWorld:
 
         handlers: Handlers = {
             **self.people.handlers, **self.tokens.service.handlers, PauseServer: act, DrainServer: act,
+            AbortBuild: act, ForgetFailure: act,
         }  # fmt: skip
         people = authorised(handlers, lambda: RIGHTS)
         self.service = VisitorService(self.tokens.world.deployment, people, {}, self.tokens.service)

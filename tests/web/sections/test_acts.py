@@ -9,7 +9,7 @@ from attrs import evolve
 from buildtool.model.access.rights import RIGHTS
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.protocol.messages import Submit
-from buildtool.protocol.operator import PauseServer
+from buildtool.protocol.operator import AbortBuild, ForgetFailure, PauseServer
 from buildtool.web.app import make_urls
 from buildtool.web.forms import Forms
 from buildtool.web.live.hub import Answering
@@ -117,3 +117,21 @@ def test_buttons_are_shown_to_who_may_press_them_only() -> None:
     assert values[:4] == ["m" * 32, "7", "/x?a=1&b=2", '"><script>']
     assert template.render(forms=evolve(forms, may=lambda _name: False), server="elm").strip() == ""
     assert template.render(forms=None, server="elm").strip() == ""
+
+
+def test_the_pages_have_the_buttons_of_what_they_show_and_pressing_one_asks_for_that() -> None:
+    """For who is signed in and may; a visitor sees none."""
+    world = ApiWorld()
+    session = session_of(world)
+    for path, act, message in (
+        ("/build/6", "abort", AbortBuild(6, "")),
+        ("/build/3", "forget-failure", ForgetFailure(3)),
+        ("/buildservers?name=elm", "pause", PauseServer("elm", "")),
+    ):
+        page = world.visitor.visit(path, headers={"Cookie": f"session={session}"})
+        check_html(page.text)
+        assert f'action="/acts/{act}"' not in world.visitor.visit(path).text
+        form = page.text.partition(f'action="/acts/{act}"')[2].partition("</form>")[0]
+        fields = {str(one.get("name")): str(one.get("value") or "") for tag, one in tags(form) if tag == "input"}
+        assert press(world, act, session, **fields).status == 303
+        assert world.asked[-1][1] == message
