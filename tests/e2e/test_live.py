@@ -11,7 +11,7 @@ from buildtool.demo.local_farm import Program
 from tests.e2e.control import Control
 from tests.support.browser import Window, chromium
 
-pytestmark = [pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.long]
 
 TABS = 10
 

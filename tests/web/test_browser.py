@@ -5,6 +5,7 @@ The farm is seeded, see ``tests/web/seeded.py``; what a page shows while things 
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser
@@ -30,6 +31,10 @@ PATHS = (
 )
 
 
+def _long(size: tuple[int, int], *, dark: bool) -> Any:
+    return pytest.param(size, dark, marks=pytest.mark.long)
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with chromium() as started:
@@ -47,7 +52,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.mark.parametrize(
     ("size", "dark"),
-    [(DESK, False), (DESK, True), (PHONE, True), (NARROW, False)],
+    [(DESK, False), _long(DESK, dark=True), (PHONE, True), _long(NARROW, dark=False)],
     ids=["desk", "dark", "phone", "narrow"],
 )
 def test_every_page_is_accessible_says_nothing_and_asks_nobody_else(

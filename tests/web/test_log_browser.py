@@ -1,12 +1,10 @@
-"""A log in a real browser: first error, any line, search and folding of a log that is longer than what the page holds.
+"""A log in a real browser: first error, any line, search and folding of a log that is longer than its page."""
 
-What a million lines take is measured by ``python -m tests.benchmarks logs``.
-"""
-
+import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.storage.logs import LogStore
@@ -51,7 +49,7 @@ def marked(page: Page, line: int) -> None:
     expect(page.locator(".ln.t > a").first).to_have_text(str(line), timeout=WAIT)
 
 
-@pytest.mark.parametrize("size", [DESK, NARROW], ids=["desk", "narrow"])
+@pytest.mark.parametrize("size", [DESK, pytest.param(NARROW, marks=pytest.mark.long)], ids=["desk", "narrow"])
 def test_it_begins_at_the_first_error_and_goes_to_any_line_search_and_step(
     browser: Browser, site: str, size: tuple[int, int]
 ) -> None:
@@ -81,6 +79,24 @@ def test_it_begins_at_the_first_error_and_goes_to_any_line_search_and_step(
     page.get_by_role("button", name="Wrap").click()
     page.get_by_role("button", name="Times").click()
     expect(page.locator(".ln time").first).to_contain_text(":")
+    window.close()
+
+
+def test_it_stays_as_it_is_when_the_page_around_it_changes(browser: Browser, site: str) -> None:
+    """What appears before it, as here the words about a silent metaserver, may not have it made anew without script."""
+    window = Window(browser, site)
+
+    def before_it_was_noticed(route: Route) -> None:
+        answer = route.fetch()
+        text = re.sub(r'<div class="note bad" id="silence".*?</div>', "", answer.text(), flags=re.DOTALL)
+        route.fulfill(response=answer, body=text)
+
+    window.page.route("**/build/7/log", before_it_was_noticed)
+    window.page.goto("/build/7/log")
+    marked(window.page, 12_001)
+    expect(window.page.locator("#silence")).to_be_visible(timeout=WAIT)
+    marked(window.page, 12_001)
+    expect(window.page.get_by_role("button", name="Wrap")).to_be_visible()
     window.close()
 
 

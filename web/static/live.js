@@ -42,7 +42,7 @@
       let found = place;
       const wanted = next.nodeType === 1 ? key(next) : "";
       while (found && (found.nodeName !== next.nodeName || (found.nodeType === 1 && key(found) !== wanted)))
-        found = wanted || found === place ? found.nextSibling : null;
+        found = wanted || (found === place && next.nodeType === 1 && !(found.nodeType === 1 && key(found))) ? found.nextSibling : null;
       if (!found) old.insertBefore(next, place);
       else {
         morph(found, next);
