@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
+from buildtool.adapters.storage.log_index.file import INDEX_SUFFIX
 from tests.chaos.processes import belonging
 
 _ARTIFACT = re.compile(r"[0-9a-f]{64}\.zip\Z")
@@ -72,7 +73,7 @@ def in_state(state: Path) -> list[str]:
     """Return the files in the metaserver's directory that only an unfinished act needs."""
     found = _files(state / "incoming")
     found += [path for path in _files(state / "artifacts") if not _ARTIFACT.match(path.name)]
-    found += [path for path in _files(state / "logs") if path.suffix != ".zst"]
+    found += [path for path in _files(state / "logs") if path.suffix not in (".zst", INDEX_SUFFIX)]
     found += _in_git(state / "mirrors")
     return _named(found, state)
 
