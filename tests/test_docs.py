@@ -490,7 +490,7 @@ def test_the_page_of_the_api_has_every_route_with_its_message_answer_and_act() -
 
 
 def test_the_page_of_the_api_has_every_code_with_its_status() -> None:
-    from buildtool.web.api.problems import STATUSES
+    from buildtool.web.answers import STATUSES
 
     documented = {(row[0], row[1]) for row in rows(section("docs/api.rst", "Problems"))[1:]}
     assert {(kind.code, str(status)) for kind, status in STATUSES.items()} <= documented

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Mapping
 
@@ -9,7 +10,25 @@ from attrs import field, frozen
 from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from buildtool.errors import NewerDatabase, NotFound, StorageUnavailable, Unauthorised, UsageError
+from buildtool.errors import (
+    BuildToolError,
+    Conflict,
+    DecodeError,
+    EncodeError,
+    InternalError,
+    LimitReached,
+    NewerDatabase,
+    NotFound,
+    Overloaded,
+    ProtocolMismatch,
+    RepositoryUnreachable,
+    StillThere,
+    StorageUnavailable,
+    Unauthorised,
+    Unavailable,
+    UnknownRef,
+    UsageError,
+)
 from buildtool.model.text import quoted
 
 from .delivery import delivered
@@ -76,6 +95,42 @@ def shown_path(request: Request) -> str:
     return ascii(path[:200].decode("utf-8", "replace"))
 
 
+STATUSES: Mapping[type[BuildToolError], int] = {
+    DecodeError: 400,
+    EncodeError: 400,
+    UsageError: 422,
+    UnknownRef: 422,
+    RepositoryUnreachable: 502,
+    Unauthorised: 403,
+    NotFound: 404,
+    Conflict: 409,
+    StillThere: 409,
+    LimitReached: 429,
+    Overloaded: 503,
+    StorageUnavailable: 503,
+    NewerDatabase: 503,
+    Unavailable: 503,
+    ProtocolMismatch: 503,
+}
+"""The status of each kind of error; of two that an error is of, the narrower one's."""
+
+AGAIN = 5
+"""Seconds after which it is worth trying again where nothing says better."""
+
+_CANNOT = 422
+
+
+def status_of(error: BuildToolError) -> int:
+    """Return the status of an error."""
+    return next((STATUSES[one] for one in type(error).__mro__ if one in STATUSES), _CANNOT)
+
+
+def retry_after(error: BuildToolError) -> dict[str, str]:
+    """Return the header that says after how many seconds to try again, where that is worth it."""
+    again = max(AGAIN, math.ceil(getattr(error, "again", 0.0)))
+    return {"Retry-After": str(again)} if status_of(error) in (429, 503) else {}
+
+
 @frozen
 class Problem:
     """A status, a title, one line of text, and headers that go with it; ``ours`` when it is a defect of the program."""
@@ -90,13 +145,6 @@ class Problem:
 def problem(error: BaseException, number: str) -> Problem:
     """Return what to say about ``error``; ``number`` finds it in the log of the pages when it is a defect."""
     match error:
-        case NotFound():
-            said = str(error)
-            return Problem(404, "Not found", f"{said[:1].upper()}{said[1:]}.")
-        case UsageError() | Unauthorised():
-            said = str(error)
-            status, title = (403, "Not allowed") if isinstance(error, Unauthorised) else (400, "Not understood")
-            return Problem(status, title, f"{said[:1].upper()}{said[1:]}.")
         case MethodNotAllowed():
             text = f"This page can be read, with {ALLOWED}; it takes nothing else."
             return Problem(405, "Method not allowed", text, {"Allow": ALLOWED})
@@ -104,6 +152,18 @@ def problem(error: BaseException, number: str) -> Problem:
             return Problem(404, "Not found", "There is no page here.")
         case StorageUnavailable() | NewerDatabase():
             text = "The database cannot be read at the moment; try again soon."
-            return Problem(503, "Not available", text, {"Retry-After": "5"})
+            return Problem(503, "Not available", text, retry_after(error))
+        case InternalError():
+            pass
+        case BuildToolError():
+            status, said = status_of(error), str(error)
+            status = 400 if status == _CANNOT else status  # on a page it is what was typed that is not understood
+            return Problem(status, _TITLES[status], f"{said[:1].upper()}{said[1:]}.", retry_after(error))
     text = f"This page failed. The log of the pages has the details as error {number}."
     return Problem(500, "Something broke", text, ours=True)
+
+
+_TITLES = {
+    400: "Not understood", 403: "Not allowed", 404: "Not found", 409: "Not now", 429: "Too much",
+    502: "Not available", 503: "Not available",
+}  # fmt: skip

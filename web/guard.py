@@ -102,8 +102,9 @@ class RootResource(Resource):
             request.setHeader("Strict-Transport-Security", HSTS)
         try:
             secret = self._gate.secret(request)  # before anything that was sent is left out
-        except Unauthorised as error:
-            return self._gate.refused(request, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is answered
+            said = self._gate.refused(request, error)
+            return said if request.method != b"HEAD" else b""
         if not secret:
             return self._routed(request)
         Deferred.fromCoroutine(self._known(request, secret))

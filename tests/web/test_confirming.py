@@ -2,7 +2,7 @@
 
 from attrs import define, field
 
-from buildtool.errors import LimitReached, Unauthorised
+from buildtool.errors import EncodeError, LimitReached, Unauthorised
 from tests.web.fake_pages import NoQuestions
 from tests.web.farm import farm
 from tests.web.visitor import Seen, Visitor, check_html, tags
@@ -57,5 +57,7 @@ def test_what_is_refused_or_not_answered_is_told_with_its_status() -> None:
     assert (seen.status, "none that was mailed lately" in seen.text) == (403, True)
     seen = visit(Codes(LimitReached("the limit of 10 codes by mail an hour is reached: try again in 6 min", 359.6)))
     assert (seen.status, seen.headers["retry-after"]) == (429, "360")
+    seen = visit(Codes(EncodeError("ActFor.act.code: text of 3000 bytes: at most 100 are allowed")))
+    assert (seen.status, "no code that was mailed from here" in seen.text) == (403, True)
     assert visit(Codes(there=False)).status == 503
     assert visit(None).status == 503

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 
 from attrs import frozen
@@ -11,31 +10,10 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from buildtool import errors
 
+from ..answers import retry_after, status_of
 from ..sessions import OtherSite
 
 CONTENT_TYPE = "application/problem+json"
-
-STATUSES: Mapping[type[errors.BuildToolError], int] = {
-    errors.DecodeError: 400,
-    errors.EncodeError: 400,
-    errors.UsageError: 422,
-    errors.UnknownRef: 422,
-    errors.RepositoryUnreachable: 502,
-    errors.Unauthorised: 403,
-    errors.NotFound: 404,
-    errors.Conflict: 409,
-    errors.StillThere: 409,
-    errors.LimitReached: 429,
-    errors.Overloaded: 503,
-    errors.StorageUnavailable: 503,
-    errors.NewerDatabase: 503,
-    errors.Unavailable: 503,
-    errors.ProtocolMismatch: 503,
-}
-"""The status of each kind of error; of two that an error is of, the narrower one's."""
-
-AGAIN = 5
-"""Seconds after which it is worth trying again where nothing says better."""
 
 
 class NotAcceptable(errors.BuildToolError):
@@ -73,10 +51,7 @@ def problem_of(error: BaseException, reference: str, *, known: bool) -> ApiProbl
         case errors.InternalError():
             return _defect(reference)
         case errors.BuildToolError():
-            status = next((STATUSES[one] for one in type(error).__mro__ if one in STATUSES), 422)
-            headers: dict[str, str] = {}
-            if status in (429, 503):
-                headers["Retry-After"] = str(max(AGAIN, math.ceil(getattr(error, "again", 0.0))))
+            status, headers = status_of(error), retry_after(error)
             if status == 403 and not known and not isinstance(error, OtherSite):  # noqa: PLR2004 - what they may not
                 status, headers["WWW-Authenticate"] = 401, 'Bearer realm="build farm"'
             return ApiProblem(status, error.code, _TITLES[status], detail or error.code, headers)

@@ -140,7 +140,7 @@ class ApiSection(Section):
         return told
 
     def _limits(self, request: Request) -> None:
-        """Say how much who asks may have, where that is limited."""
+        """Send how much who asks may have, where that is limited."""
         policies = self.parts.tools.policies()
         if policies:
             request.setHeader("RateLimit-Policy", ", ".join(policies))

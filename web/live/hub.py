@@ -244,7 +244,7 @@ class LiveHub:
         self._tell_beat()
 
     async def _look(self) -> None:
-        """See in the database when the metaserver was last there: it may be, and only not answer here."""
+        """Read in the database when the metaserver was last there: it may be, and only not answer here."""
         try:
             _, beat = await self.news.newest()
         except BuildToolError:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from twisted.web.server import Request
 
-from buildtool.errors import LimitReached, Unauthorised
+from buildtool.errors import BuildToolError, EncodeError
 from buildtool.model.access.rights import Act
 
 from ..access import visitor_of
-from ..answers import HTML, answer
+from ..answers import HTML, answer, retry_after, status_of
 from ..pages.views import ConfirmPage
 from ..section import Section, page
 
@@ -29,10 +29,13 @@ class ConfirmSection(Section):
         try:
             address, asked = visitor_of(request).address, self.parts.upstream.questions
             email = await asked.confirm(code, address) if asked is not None else None
-        except (Unauthorised, LimitReached) as error:
-            request.setResponseCode(429 if isinstance(error, LimitReached) else 403)
-            if isinstance(error, LimitReached):
-                request.setHeader("Retry-After", str(max(1, round(error.again))))
+        except EncodeError:
+            request.setResponseCode(403)
+            shown = ConfirmPage("Nothing was confirmed", "This is no code that was mailed from here.")
+        except BuildToolError as error:
+            request.setResponseCode(status_of(error))
+            for name, value in retry_after(error).items():
+                request.setHeader(name, value)
             shown = ConfirmPage("Nothing was confirmed", str(error))
         else:
             if email is not None:
