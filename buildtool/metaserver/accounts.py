@@ -9,15 +9,14 @@ Tested by tests/adapters/control/test_gateway_identities.py.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 
-from attrs import define, field
-from twisted.internet.defer import DeferredLock
+from attrs import Factory, define, field
 from twisted.logger import Logger
 
 from buildtool import errors
 from buildtool.metaserver.access.mailed_codes import MailedCodes
+from buildtool.metaserver.access.one_act import OneAct
 from buildtool.model.access import enrolment
 from buildtool.model.access.burnt import burnt_in, reapplied
 from buildtool.model.access.enrolment import Book, Change, Invite
@@ -90,8 +89,7 @@ class AccountService:
     book: Book = field(factory=Book)
     codes: MailedCodes | None = None
     refusals: RecentRefusals = field(factory=RecentRefusals)
-    _lock: DeferredLock = field(factory=DeferredLock, init=False)
-    _in_doubt: bool = field(default=False, init=False)
+    _act: OneAct = field(default=Factory(lambda self: OneAct(self._read_anew), takes_self=True), init=False)
 
     @property
     def joining(self) -> Handlers:
@@ -136,11 +134,11 @@ class AccountService:
             await self.store.commit((), (event,), now)
 
     async def _known(self, key: str) -> Identity:
-        if not self._in_doubt:
+        if not self._act.in_doubt:
             identity = enrolment.known(self.book, key)
             if identity.state is KeyState.ACTIVE:
                 return identity
-        async with self._one_act():
+        async with self._act.held():
             change = enrolment.confirmed(self.book, key, self.clock.wall())
             await self._commit(change)
         self._end_revoked(change)
@@ -160,7 +158,7 @@ class AccountService:
         invitation = enrolment.invitation_of(self.book, token)
         enrolment.check_role(invitation, message.roles)
         signed = self.signer.sign(message.request, invitation.name, now)
-        async with self._one_act():
+        async with self._act.held():
             identity = await self._joined(by, token, signed, now)
         if self.codes is not None:
             await self.codes.used(token)
@@ -187,7 +185,7 @@ class AccountService:
     async def renew(self, by: Principal, _message: messages.Renew) -> messages.Credentials:
         """Make the next certificate of the caller's key. Raises Unauthorised, StorageUnavailable."""
         now = self.clock.wall()
-        async with self._one_act():
+        async with self._act.held():
             identity = enrolment.known(self.book, by.key)
             signed = self.signer.renew(identity.certificate, identity.name, now)
             try:
@@ -202,7 +200,7 @@ class AccountService:
 
     async def leave(self, by: Principal, _message: messages.Leave) -> Ok:
         """Revoke the caller's own key: its connections end, this one too. Raises Unauthorised, StorageUnavailable."""
-        async with self._one_act():
+        async with self._act.held():
             change = enrolment.left(self.book, by.key, self.clock.wall())
             await self._commit(change)
         self._end_revoked(change)
@@ -221,7 +219,7 @@ class AccountService:
         """Return the line that joins. Raises UsageError for what cannot be, StorageUnavailable."""
         asked = _understood(message)
         token, now = self.new_token(), self.clock.wall()
-        async with self._one_act():
+        async with self._act.held():
             change = enrolment.invited(self.book, asked, token_digest(token), self.life, by.name, now)
             await self._commit(change)
         line = JoinLine(tuple(self.addresses()), self.signer.fingerprint, token)
@@ -230,7 +228,7 @@ class AccountService:
 
     async def revoke(self, by: Principal, message: messages.RevokeOne) -> ActionResult:
         """Revoke every key of a name: its connections end at once, and it never comes back. Raises NotFound."""
-        async with self._one_act():
+        async with self._act.held():
             change = enrolment.revoked(self.book, message.name, message.reason, by.name, self.clock.wall())
             await self._commit(change)
         gone = self._end_revoked(change)
@@ -251,7 +249,7 @@ class AccountService:
 
     async def rotate(self, by: Principal, _message: messages.RotateAuthority) -> ActionResult:
         """Make a new authority, to which every key moves at its next renewal. Raises UsageError, StorageUnavailable."""
-        async with self._one_act():
+        async with self._act.held():
             now, old = self.clock.wall(), self.signer.fingerprint
             event = AuditEvent("authority-rotated", "farm", f"by {by.name}: {old[:16]} signs no more")
             await self.store.commit((), (event,), now)
@@ -317,32 +315,23 @@ class AccountService:
 
     # --- committed, taken over, told ------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def _one_act(self) -> AsyncIterator[None]:
-        """Hold off all other acts; after a commit of which it is not known whether it took effect, read anew."""
-        await self._lock.acquire()
-        try:
-            if self._in_doubt:
-                fresh = Book()
-                fresh.take(await self.store.accounts())
-                self.book, self._in_doubt = fresh, False
-            yield
-        finally:
-            self._lock.release()
+    async def _read_anew(self) -> None:
+        fresh = Book()
+        fresh.take(await self.store.accounts())
+        self.book = fresh
 
     async def _commit(self, change: Change) -> None:
         if change.rows or change.happened:
             now = self.clock.wall()
             if burnt := burnt_in(change.rows, now):
                 await self.burnt.append(burnt)
-            self._in_doubt = True
             try:
-                await self.store.commit(change.rows, change.happened, now)
+                with self._act.committing():
+                    await self.store.commit(change.rows, change.happened, now)
             except errors.StorageUnavailable:
                 # It may have taken effect all the same: who comes back is looked up in what is stored.
                 self._end_revoked(change)
                 raise
-            self._in_doubt = False
             self.book.take(change.rows)
 
     def _end_revoked(self, change: Change) -> int:

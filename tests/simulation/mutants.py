@@ -830,7 +830,7 @@ def doubtful_keys_believed() -> Sequence[Change]:
         try:
             await original(self, change)
         finally:
-            self._in_doubt = False
+            self._act.in_doubt = False
 
     return [(AccountService, "_commit", commit)]
 

@@ -7,14 +7,13 @@ mail are keys as all others are.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable
 
-from attrs import define, field
-from twisted.internet.defer import DeferredLock
+from attrs import Factory, define, field
 
 from buildtool import errors
 from buildtool.configuration.current import CurrentConfiguration
+from buildtool.metaserver.access.one_act import OneAct
 from buildtool.model.access import confirmation
 from buildtool.model.access.ceilings import Counted
 from buildtool.model.access.confirmation import AddressBook, MailAddress, mail_code, read_code
@@ -55,8 +54,7 @@ class MailedCodes:
     life: str
     released: Callable[[str], Awaitable[None]] = _nobody
     book: AddressBook = field(factory=AddressBook)
-    _lock: DeferredLock = field(factory=DeferredLock, init=False)
-    _in_doubt: bool = field(default=False, init=False)
+    _act: OneAct = field(default=Factory(lambda self: OneAct(self._read_anew), takes_self=True), init=False)
 
     @property
     def handlers(self) -> Handlers:
@@ -92,7 +90,7 @@ class MailedCodes:
                 "ask its operator for an invitation"
             )
         self.allowances.spend(Counted.CODES, whom, self.seconds())
-        async with self._one_act():
+        async with self._act.held():
             now = self.clock.wall()
             known = settings.confirmed.has(email)
             row, mails = confirmation.wanted(self.book, email, self.secret, now, known=known)
@@ -171,7 +169,7 @@ class MailedCodes:
         )
 
     async def _confirm(self, shown: MailAddress, *, used: bool) -> None:
-        async with self._one_act():
+        async with self._act.held():
             now = self.clock.wall()
             row = self.book.of.get(shown.email, shown)
             changed = confirmation.confirmed(row, now, used=used)
@@ -180,16 +178,8 @@ class MailedCodes:
                 await self._commit(changed, now, *told)
         await self.released(shown.email)
 
-    @asynccontextmanager
-    async def _one_act(self) -> AsyncIterator[None]:
-        """Hold off all other acts; after a commit of which it is not known whether it took effect, read anew."""
-        await self._lock.acquire()
-        try:
-            if self._in_doubt:
-                self.book, self._in_doubt = await self.read(), False
-            yield
-        finally:
-            self._lock.release()
+    async def _read_anew(self) -> None:
+        self.book = await self.read()
 
     async def read(self) -> AddressBook:
         """Return what the database has; codes of another life of the metaserver are void. Raises StorageUnavailable."""
@@ -199,10 +189,9 @@ class MailedCodes:
         return book
 
     async def _commit(self, row: MailAddress, now: float, *what: AuditEvent | Mail) -> None:
-        self._in_doubt = True
         mails = [one for one in what if isinstance(one, Mail)]
-        await self.store.commit((row, *mails), [one for one in what if isinstance(one, AuditEvent)], now)
-        self._in_doubt = False
+        with self._act.committing():
+            await self.store.commit((row, *mails), [one for one in what if isinstance(one, AuditEvent)], now)
         self.book.take((row,), now)
 
 

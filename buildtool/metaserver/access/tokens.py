@@ -9,16 +9,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 
-from attrs import define, field
-from twisted.internet.defer import DeferredLock
+from attrs import Factory, define, field
 from twisted.logger import Logger
 
 from buildtool import errors
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.metaserver.access.mailed_codes import MailedCodes
+from buildtool.metaserver.access.one_act import OneAct
 from buildtool.model.access import tokens
 from buildtool.model.access.identities import Identity, token_digest
 from buildtool.model.access.rights import Act, Subject
@@ -84,8 +83,7 @@ class TokenService:
     codes: MailedCodes | None = None
     book: TokenBook = field(factory=TokenBook)
     waiting: WaitingBrowsers = field(factory=WaitingBrowsers)
-    _lock: DeferredLock = field(factory=DeferredLock, init=False)
-    _in_doubt: bool = field(default=False, init=False)
+    _act: OneAct = field(default=Factory(lambda self: OneAct(self._read_anew), takes_self=True), init=False)
 
     @property
     def handlers(self) -> Handlers:
@@ -112,7 +110,7 @@ class TokenService:
         self._check(by)
         wish = TokenWish(message.label, message.lasts, tokens.read_acts(message.acts, rights))
         text = TOKEN_PREFIX + self.new_secret()
-        async with self._one_act():
+        async with self._act.held():
             row = tokens.made(self.book, by, wish, token_digest(text), self.life, self.clock.wall())
             limited = f", for {', '.join(row.acts)} only" if row.acts else ""
             await self._commit((row,), AuditEvent("token-made", row.name, f"{row.id} ({row.label}){limited}"))
@@ -134,7 +132,7 @@ class TokenService:
     async def end(self, by: Principal, message: messages.EndToken) -> ActionResult:
         """Revoke a token or session, or all of the caller's. Raises NotFound, Unauthorised, StorageUnavailable."""
         self._check(by)
-        async with self._one_act():
+        async with self._act.held():
             which = [tokens.named(self.book, by, message.id)] if message.id else self.book.held_by(by)
             count = await self._end(which, by.name)
         what = f"token {message.id} is revoked" if message.id else "all your tokens and sessions are ended"
@@ -150,7 +148,7 @@ class TokenService:
         """Start a session, by token or by mailed code. Raises Unauthorised, LimitReached, StorageUnavailable."""
         by = await self._by_code(stranger, message) if message.code else self.bearer(message.token, stranger)
         text = tokens.signed(self.secret, self.new_secret())
-        async with self._one_act():
+        async with self._act.held():
             now = self.clock.wall()
             rows = tokens.session_for(self.book, by, message.label, token_digest(text), self.life, now)
             how = "by a mailed code" if message.code else f"with token {by.token[:ID]}"
@@ -170,7 +168,7 @@ class TokenService:
 
     async def sign_out(self, _stranger: Principal, message: messages.SignOut) -> Ok:
         """End the session that is shown, if there is one. Raises StorageUnavailable."""
-        async with self._one_act():
+        async with self._act.held():
             shown = self.book.of.get(token_digest(message.token))
             if shown is not None and shown.kind is TokenKind.SESSION:
                 await self._end([shown], shown.name)
@@ -201,7 +199,7 @@ class TokenService:
         revoke = others.get(RevokeOne)
 
         async def revoke_all(by: Principal, message: RevokeOne) -> ActionResult:
-            async with self._one_act():
+            async with self._act.held():
                 count = await self._end(tokens.of_name(self.book, message.name), by.name)
             if revoke is None and not count:
                 raise errors.NotFound(f"nobody called {message.name} has a token here, and nobody has a key")
@@ -225,16 +223,8 @@ class TokenService:
             await self._commit(rows, AuditEvent("token-ended", rows[0].name, f"by {by}: {names}"))
         return len(rows)
 
-    @asynccontextmanager
-    async def _one_act(self) -> AsyncIterator[None]:
-        """Hold off all other acts; after a commit of which it is not known whether it took effect, read anew."""
-        await self._lock.acquire()
-        try:
-            if self._in_doubt:
-                self.book, self._in_doubt = await self.read(), False
-            yield
-        finally:
-            self._lock.release()
+    async def _read_anew(self) -> None:
+        self.book = await self.read()
 
     async def read(self) -> TokenBook:
         """Return what the database has of this life of the metaserver. Raises StorageUnavailable."""
@@ -245,9 +235,8 @@ class TokenService:
     async def _commit(self, rows: Sequence[Token], *happened: AuditEvent) -> None:
         ending = [one for one in rows if one.ended]
         self.book.take(ending)  # first: what may have ended does not hold
-        self._in_doubt = True
-        await self.store.commit(rows, happened, self.clock.wall())
-        self._in_doubt = False
+        with self._act.committing():
+            await self.store.commit(rows, happened, self.clock.wall())
         self.book.take(rows)
 
 
