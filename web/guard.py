@@ -24,7 +24,7 @@ SECURITY_HEADERS = {
     ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with "no-referrer" browsers send forms of ours with the origin "null"
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 """On every answer, errors included."""

@@ -13,7 +13,7 @@ from twisted.web.server import Request
 
 from buildtool.errors import NotFound, Unauthorised, Unavailable
 from buildtool.model.access.rights import Act
-from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.model.principal import Principal
 from buildtool.ports.common import Clock
 from buildtool.ports.pages import BuildDetail, LogReader, Overview, Pages, Questions
 
@@ -28,8 +28,6 @@ from .sessions import CookieJar
 from .urls import Urls
 
 _ROUTES: Final = "routes"
-
-_LOOKING = (PrincipalRole.STRANGER, PrincipalRole.VISITOR)
 
 
 @frozen
@@ -142,8 +140,8 @@ class Section:
     def forms(self, request: Request, once: str) -> Forms | None:
         """Return the forms of a page for who looks at it; None where they may do nothing."""
         shown, access = shown_by(request), self.parts.access
-        if not shown.secret and shown.by.role in _LOOKING:
-            return None
+        if not (shown.secret or shown.by.name):
+            return None  # who that is nobody knows, so nothing is theirs
 
         def may(name: str) -> bool:
             try:

@@ -132,7 +132,9 @@ def _principal(told: VisitorStatus, digest: str) -> Principal:
 def check_origin(request: Request, urls: Urls) -> None:
     """Raise OtherSite where a page of another site has a browser ask for something to be changed."""
     fetched = request.getHeader("sec-fetch-site")
-    if fetched is not None and fetched not in ("same-origin", "none"):
+    if fetched == "same-origin":
+        return  # which no page can make a browser say
+    if fetched not in (None, "none"):
         raise OtherSite("this was asked for by a page of another site, which may not")
     origins = request.requestHeaders.getRawHeaders(b"origin", [])
     if origins:

@@ -98,7 +98,7 @@ def test_every_answer_carries_the_security_headers(visitor: Visitor, path: str) 
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
     assert headers["x-content-type-options"] == "nosniff"
-    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["referrer-policy"] == "same-origin"
     assert headers["server"] == "buildtool"
 
 

@@ -78,6 +78,7 @@ def test_a_token_in_a_cookie_and_a_session_in_a_header_are_none() -> None:
         ({"Origin": f"x{PUBLIC}/"}, 403),
         ({"Origin": PUBLIC}, 200),
         ({"Sec-Fetch-Site": "same-origin", "Origin": PUBLIC}, 200),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "null"}, 200),
         ({"Sec-Fetch-Site": "none"}, 200),
         ({}, 200),
     ],

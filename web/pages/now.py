@@ -53,10 +53,11 @@ class RunningRow:
 
 @frozen
 class WaitGroupRow:
-    """A number of builds that wait for the same, and what happens next."""
+    """A number of builds that wait for the same, and what happens next; ``title`` says it without the number beside."""
 
     count: str
     words: str
+    title: str
     servers: tuple[PageLink, ...]
     more: str
     next: str
@@ -200,9 +201,12 @@ def wait_group(one: WaitView, urls: Urls) -> WaitGroupRow:
     link = PageLink(urls.queue(), words.count(one.count, "build"))
     if one.count == 1 and one.builds:
         link = PageLink(urls.build(one.builds[0]), f"#{one.builds[0]}")
+    builds = words.count(one.count, "build")
+    waits = f"{'waits' if one.count == 1 else 'wait'} for {one.words}"
     return WaitGroupRow(
         f"{one.count:,}",
-        f"wait for {one.words}" if one.cause in _FOR else one.words,
+        waits if one.cause in _FOR else one.words,
+        f"{builds} {waits}" if one.cause in _FOR else f"{builds}: {one.words}",
         tuple(PageLink(urls.server(name), name) for name in named),
         f"and {left:,} more" if left > 0 and named else "",
         then,

@@ -129,7 +129,9 @@ def _named(told: WaitReasons) -> _Growing:
             names = tuple(name for group in same for name in group.servers)
             servers = ServerReasons(found[0].reasons, names[:NAMES_SHOWN], sum(group.count for group in same))
             return _Growing(told, cause.value, words, servers)
-    return _Growing(told, "never", told.nearest or "no build server that is known can build it", None)
+    return _Growing(
+        told, "never", told.nearest.partition("; ")[0] or "no build server that is known can build it", None
+    )
 
 
 def _words(cause: Cause, group: ServerReasons) -> str:
@@ -147,6 +149,7 @@ def _words(cause: Cause, group: ServerReasons) -> str:
 
 def _finished(group: _Growing) -> WaitGroup:
     told, servers = group.told, group.servers
+    then = told.nearest.partition("; ")[2] if group.cause == "never" else ""
     return WaitGroup(
         cause=group.cause,
         words=group.words,
@@ -155,5 +158,5 @@ def _finished(group: _Growing) -> WaitGroup:
         builds=tuple(group.builds),
         count=group.count,
         estimate=told.estimate,
-        next="; ".join(reason.note for reason in servers.reasons if reason.note) if servers is not None else "",
+        next="; ".join(reason.note for reason in servers.reasons if reason.note) if servers is not None else then,
     )
