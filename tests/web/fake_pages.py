@@ -54,6 +54,7 @@ class FakePages:
     mail_errors: dict[int, str] = field(factory=dict)
     hour_counts: list[HourCount] = field(factory=list)
     commits: dict[tuple[str, str], Commit] = field(factory=dict)
+    last_event: int = 0
     broken: Exception | None = None
 
     def _check(self) -> None:
@@ -122,7 +123,7 @@ class FakePages:
             mails_unsent=0,
             mails_refused=len(self.mail_errors),
             oldest_queued=min(queued, key=lambda build: build.place, default=None),
-            last_event=0,
+            last_event=self.last_event,
         )
 
     async def build_servers(self, *, skip: int = 0, limit: int = 50, name: str = "") -> Sequence[ServerLine]:

@@ -113,15 +113,27 @@ class ApiSection(Section):
         message = message_of(call, values, body, key=key, token=token)
         if self.parts.upstream.questions is None:
             raise Unavailable("no metaserver is asked by these pages")
+        waits = float(values.get("wait") or 0)
+        seen = await self._newest() if waits else 0  # before the answer: what happens after it is not missed
         told = await self.parts.upstream.questions.act(shown_by(request), message, call.answer)
-        if isinstance(told, RequestStatus) and values.get("wait"):
-            return await self._moved(request, message, told, float(values["wait"]))
+        if isinstance(told, RequestStatus) and waits:
+            return await self._moved(request, message, told, waits, seen)
         return told
 
-    async def _moved(self, request: Request, message: AttrsInstance, told: RequestStatus, left: float) -> AttrsInstance:
+    async def _newest(self) -> int:
+        """Return the number of the newest event: as it was told where it is, else as it is stored."""
+        live = self.parts.upstream.live
+        if live is not None and live.last:
+            return live.last
+        return (await self.parts.pages.overview(self.parts.clock.wall())).last_event
+
+    async def _moved(
+        self, request: Request, message: AttrsInstance, told: RequestStatus, left: float, seen: int
+    ) -> AttrsInstance:
         """Return the status of a request once it is another than the asker has, has ended, or time is over.
 
-        ``left`` is in seconds. Raises LimitReached where too many wait already.
+        ``left`` is in seconds; ``seen`` is the newest event from before ``told``. Raises LimitReached where too many
+        wait already.
         """
         questions, later = self.parts.upstream.questions, self.parts.tools.later
         known = request.getHeader("if-none-match") or _tag(written(codec.encode(told)))
@@ -130,11 +142,11 @@ class ApiSection(Section):
         self._watched += 1
         try:
             while left > 0 and told.state == RequestState.WAITING.value and known == _tag(written(codec.encode(told))):
-                before = (await self.parts.pages.overview(self.parts.clock.wall())).last_event
                 await later(min(left, LOOK_EVERY))
                 left -= LOOK_EVERY
-                if questions is not None and await self.parts.pages.events(before, 1):
-                    told = await questions.act(shown_by(request), message, RequestStatus)
+                newest = await self._newest()
+                if questions is not None and newest != seen:
+                    seen, told = newest, await questions.act(shown_by(request), message, RequestStatus)
         finally:
             self._watched -= 1
         return told

@@ -158,7 +158,8 @@ def _lead(overview: Overview) -> str:
         return "No build server has ever connected."
     known = words.count(overview.servers_known, "build server")
     free = max(0, overview.slots - overview.running)
-    return f"{overview.servers_connected:,} of {known} connected; {words.count(free, 'slot is', 'slots are')} free."
+    slots = words.count(free, "slot is", "slots are") if free else "no slot is"
+    return f"{overview.servers_connected:,} of {known} connected; {slots} free."
 
 
 def _notes(overview: Overview, view: FarmView | None, urls: Urls, now: float, *, unseen: bool) -> list[Note]:

@@ -208,5 +208,7 @@ class SignInSection(Section):
             "You" if shown.secret else "Sign in", to or self.parts.urls.status(), mark, code, trouble, note,
             shown.by.name if shown.secret else "", shown.by.role.value, rows, made,
         )  # fmt: skip
-        text = self.parts.templates["sign_in"].render(page=shows, section="", now=None, forms=None, said="")
+        text = self.parts.templates["sign_in"].render(
+            page=shows, section="", now=None, forms=self.forms(request, ""), said=""
+        )
         return answer(request, text.encode(), HTML, "no-store")

@@ -3,18 +3,24 @@
 import json
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.task import Clock
 
 from buildtool.errors import LimitReached, NotFound, RepositoryUnreachable, StorageUnavailable, UnknownRef
 from buildtool.protocol.operator import PauseServer
 from buildtool.protocol.shapes import shape_of
 from buildtool.web.api.calls import CALLS
+from buildtool.web.live.hub import LiveHub
 from buildtool.web.sessions import form_mark
 from tests.support.failures import LoggedFailures
 from tests.support.inline import run as done
+from tests.support.memory import WallClock
 from tests.web.api.world import KEYED, ROOT, ApiWorld, said
+from tests.web.fake_pages import NOW
 from tests.web.farm import farm
+from tests.web.live.test_hub import FakeNews
 from tests.web.visitor import check_html
 
 KEY = {"Idempotency-Key": "0" * 31 + "1"}
@@ -182,6 +188,25 @@ def test_who_waits_for_a_change_is_answered_when_there_is_one() -> None:
     assert seen.status == 200
     same = {**world.token(), "Request-Token": "abcdef", "If-None-Match": seen.headers["etag"]}
     assert world.get(f"/requests/{number}?wait=1", same).status == 304
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_who_waits_asks_the_metaserver_again_only_when_something_happened(live: bool) -> None:
+    hub = LiveHub(FakeNews(), WallClock(NOW), Clock()) if live else None
+    world, seconds = ApiWorld(live=hub), iter(range(60))
+    if hub is not None:
+        hub.last = 1
+
+    def a_second() -> None:
+        if next(seconds) == 5:
+            world.people.answers[12] = evolve(world.people.answers[12], build_state="failed", state="ended")
+            world.pages.last_event += 1
+            if hub is not None:
+                hub.last += 1
+
+    world.meanwhile = a_second
+    seen = world.get("/requests/12?wait=30", {**world.token(), "Request-Token": "abcdef"})
+    assert (said(seen)["state"], next(seconds), len(world.asked)) == ("ended", 6, 2)
 
 
 @given(st.binary(max_size=200), st.sampled_from(CALLS))

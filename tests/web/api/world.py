@@ -1,22 +1,26 @@
 """The API over a farm in memory: real tokens and rights, services that answer what is asked of them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import define, field
+from twisted.internet.defer import Deferred, succeed
 
 from buildtool.metaserver.access.visiting import LocalQuestions, VisitorService
 from buildtool.metaserver.authorised import authorised
 from buildtool.model.access.rights import RIGHTS
 from buildtool.model.principal import Principal
 from buildtool.ports.metaserver import Handlers
+from buildtool.protocol.messages import AskStatus, RequestStatus
 from buildtool.protocol.operator import AbortBuild, ActionResult, DrainServer, ForgetFailure, PauseServer
+from buildtool.web.live.hub import LiveHub
 from buildtool.web.section import Tools
 from tests.fakes import FakeRequestService
 from tests.messages import waiting
 from tests.metaserver.access.test_tokens import KEYED, ROOT, Farm
 from tests.web import farm
+from tests.web.fake_pages import FakePages
 from tests.web.test_access import Some
 from tests.web.visitor import PUBLIC, Seen, Visitor
 
@@ -25,12 +29,19 @@ NOBODY = Principal(KEYED.role.VISITOR, address="192.0.2.7")
 
 @define
 class ApiWorld:
-    """A visitor of the API. ``asked`` are the messages of operators that reached a service, with who asked."""
+    """A visitor of the API.
+
+    ``asked`` are the questions for a request and the messages of operators that reached a service, with who asked.
+    ``meanwhile`` happens while somebody waits for a change; ``live`` is the hub of the pages, where they have one.
+    """
 
     by: Principal = NOBODY
     asked: list[tuple[Principal, object]] = field(factory=list)
     tokens: Farm = field(factory=Farm)
     people: FakeRequestService = field(factory=lambda: FakeRequestService({12: waiting()}))
+    pages: FakePages = field(factory=farm.farm)
+    live: LiveHub | None = None
+    meanwhile: Callable[[], None] = lambda: None
     visitor: Visitor = field(init=False)
     service: VisitorService = field(init=False)
 
@@ -39,16 +50,25 @@ class ApiWorld:
             self.asked.append((by, message))
             return ActionResult(("it is done",))
 
+        async def status(by: Principal, message: AskStatus) -> RequestStatus:
+            self.asked.append((by, message))
+            return await self.people.status(by, message)
+
         handlers: Handlers = {
-            **self.people.handlers, **self.tokens.service.handlers, PauseServer: act, DrainServer: act,
-            AbortBuild: act, ForgetFailure: act,
+            **self.people.handlers, AskStatus: status, **self.tokens.service.handlers,
+            PauseServer: act, DrainServer: act, AbortBuild: act, ForgetFailure: act,
         }  # fmt: skip
         people = authorised(handlers, lambda: RIGHTS)
         self.service = VisitorService(self.tokens.world.deployment, people, {}, self.tokens.service)
         self.visitor = Visitor(
-            farm.farm(), farm.logs(), questions=LocalQuestions(self.service), access=Some(self.by),
-            clock=self.tokens.world.wall, tools=Tools(self.tokens.secret, policies=lambda: ['"requests";q=10;w=3600']),
+            self.pages, farm.logs(), questions=LocalQuestions(self.service), access=Some(self.by), live=self.live,
+            clock=self.tokens.world.wall,
+            tools=Tools(self.tokens.secret, self._later, lambda: ['"requests";q=10;w=3600']),
         )  # fmt: skip
+
+    def _later(self, _seconds: float) -> Deferred[None]:
+        self.meanwhile()
+        return succeed(None)
 
     def token(self, by: Principal = KEYED) -> dict[str, str]:
         """Return the header of a token of somebody's."""
