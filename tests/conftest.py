@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.failures import LoggedFailures, keep_young
+from tests.support.failures import LoggedFailures, keep_young, left_to_reactor
 from tests.support.lanes import (
     pytest_addoption,
     pytest_collection_modifyitems,
@@ -53,6 +53,8 @@ def pytest_collection_finish() -> None:
 def expected_failures(request: pytest.FixtureRequest) -> Iterator[LoggedFailures]:
     """Fail a test that leaves a logged failure behind, one from a coroutine that nobody awaited included.
 
+    So does one that leaves the reactor with something to do.
+
     A test that provokes one says so: ``expected_failures.flush(SomeError)``, or in a trial case
     ``self.flushLoggedErrors(SomeError)``.  Trial reports what was logged while its case ran,
     so in its cases only what comes to light afterwards is counted here.
@@ -69,6 +71,9 @@ def expected_failures(request: pytest.FixtureRequest) -> Iterator[LoggedFailures
         failures.stop()
     if left:
         pytest.fail("\n".join(["logged failures that the test did not expect:", *map(str, left)]), pytrace=False)
+    # Trial would find it in its next case, which may be anybody's.
+    if calls := left_to_reactor():
+        pytest.fail("\n".join(["the test left calls to the reactor:", *calls]), pytrace=False)
 
 
 @pytest.fixture(autouse=True)

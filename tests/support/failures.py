@@ -1,6 +1,7 @@
 """Watches what Twisted logs as a failure, so that an error nobody awaited fails the test."""
 
 import gc
+import sys
 
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
@@ -19,6 +20,17 @@ def keep_young() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 1_000)
+
+
+def left_to_reactor() -> list[str]:
+    """Return what the reactor of this process, where there is one, still has to call, and take it from it."""
+    calls = (
+        sys.modules["twisted.internet.reactor"].getDelayedCalls() if "twisted.internet.reactor" in sys.modules else []
+    )
+    said = [str(call) for call in calls]
+    for call in calls:
+        call.cancel()
+    return said
 
 
 @implementer(ILogObserver)

@@ -96,8 +96,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Let ``-n auto`` take twice as many workers as there are processors, since real programs are waited for."""
-    return None if config.getoption("--lane") == "quick" else 2 * len(os.sched_getaffinity(0))
+    """Let ``-n auto`` take five workers for two processors, since real programs are waited for."""
+    return None if config.getoption("--lane") == "quick" else len(os.sched_getaffinity(0)) * 5 // 2
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -126,7 +126,7 @@ def test_one_of_a_group(number):
 def test_the_tests_of_a_group_run_in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes seconds to make is made once; a pytest that pytest-xdist does not fit ran them anywhere."""
     monkeypatch.setenv("WORKERS", str(tmp_path / "workers"))
-    done = run(tmp_path, GROUP, "-n", "3", "--dist", "loadgroup")
+    done = run(tmp_path, GROUP, "-n", "2", "--dist", "loadgroup")
     assert done.returncode == 0, done.stdout
     workers = (tmp_path / "workers").read_text().split()
     assert len(workers) == 12

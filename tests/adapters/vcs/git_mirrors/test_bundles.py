@@ -42,6 +42,11 @@ class BundleTests(Mirrored):
         bundle = await self.bundles.of(url or self.url, commit or self.lost)
         shutil.copyfile(bundle.path, path)
 
+    @staticmethod
+    async def ended(_path: Path) -> None:
+        """What a build server hears whose attempt has ended."""
+        raise NotFound("that attempt has ended")
+
     async def history(self) -> None:
         """A line with tags, whose newest commit is seen, pinned, and then overwritten at the origin."""
         self.origin.commit("a")
@@ -80,26 +85,19 @@ class BundleTests(Mirrored):
     async def test_who_shared_what_another_build_found_nothing_with_asks_with_the_own_ticket(self) -> None:
         """That other build may have ended meanwhile, and its ticket with it."""
         await self.history()
-        begun: list[str] = []
-        go: Deferred[None] = Deferred()
-
-        async def ended(_path: Path) -> None:
-            begun.append("ended")
-            await go
-            raise NotFound("that attempt has ended")
-
+        with self.assertRaises(CommitGone):  # and there is a mirror, which looked at the origin
+            await self.there.fetch_commit(self.url, self.lost, self.ended)
+        await deferLater(self.clock, 0)  # and that one has ended
+        mirror = self.there.mirror(self.url)
+        # Each joins as it is asked, so the third shares with the second, whose ticket is shown.
         waiting = [
-            Deferred.fromCoroutine(self.there.fetch_commit(self.url, self.lost, copy))
-            for copy in (ended, ended, self.copy)
+            Deferred.fromCoroutine(self.there._copies.take(mirror, self.lost, copy, UnknownRef("gone")))
+            for copy in (self.ended, self.ended, self.copy)
         ]
-        outcomes = DeferredList(waiting, consumeErrors=True)
-        while not begun:
-            await deferLater(self.clock, 0.01)
-        go.callback(None)
-        first, second, third = await outcomes
+        first, second, third = await DeferredList(waiting, consumeErrors=True)
         for failed in (first, second):
             self.assertIn(CommitGone.__name__, str(failed[1]))
-        self.assertEqual((third, self.copied), ((True, self.lost), 1))
+        self.assertEqual((third, self.copied), ((True, None), 1))
         await self.check_taken()
 
     async def test_it_comes_though_the_origin_is_away_altogether(self) -> None:
