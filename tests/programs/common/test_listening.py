@@ -27,7 +27,7 @@ from buildtool.programs.webserver.site import STRANGER, PagesSite
 def many() -> Iterator[ExitStack]:
     with ExitStack() as held:
         yield held
-    reactor.iterate(0)  # type: ignore[attr-defined] # which ends the connections that were broken off
+    reactor.iterate(0)  # which ends the connections that were broken off
 
 
 def test_a_crowd_is_let_in_a_few_at_a_time(many: ExitStack) -> None:
