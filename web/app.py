@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -72,8 +73,31 @@ def make_urls(public: str, transfer: str) -> Urls:
     return Urls(public, transfer, {name: asset.served for name, asset in load_assets().items()})
 
 
+def _view(section: type[Section], name: str) -> Callable[..., Any]:
+    """Return what answers a route of a section by its method, of those that the pages which are asked have."""
+
+    def view(pages: WebApp, request: Request, **values: str) -> Any:  # noqa: ANN401 - what a page is
+        return getattr(pages.sections[section], name)(request, **values)
+
+    return view
+
+
+def _routed() -> Klein:
+    """Return the routes of every section, which werkzeug compiles once however many pages there are."""
+    app = Klein()
+    app.url_map.merge_slashes = False  # "//builds" is no page, and is not taken for one
+    for section in SECTIONS:
+        for route, name in section.routes():
+            view = _view(section, name)
+            app.route(route.path, methods=[route.method], endpoint=f"{route.method} {route.path}")(view)
+    app.handle_errors(Exception)(cast(Any, WebApp.failed))
+    return app
+
+
 class WebApp:
     """The pages. ``urls`` comes from ``make_urls``; ``access`` says who visitors are and what they may see."""
+
+    _app: Klein
 
     def __init__(
         self,
@@ -107,14 +131,7 @@ class WebApp:
         )
         sessions = SessionReader(upstream.questions, clock)
         self._gate = Gatekeeper(self.access, jar, sessions, self._refused)
-        self._app = Klein()
-        self._app.url_map.merge_slashes = False  # "//builds" is no page, and is not taken for one
-        for section in SECTIONS:
-            made = section(parts)
-            for route, name in section.routes():
-                view = getattr(made, name)
-                self._app.route(route.path, methods=[route.method], endpoint=f"{route.method} {route.path}")(view)
-        self._app.handle_errors(Exception)(cast(Any, self._failed))
+        self.sections = {section: section(parts) for section in SECTIONS}
 
     def resource(self) -> IResource:
         """Return the root of a site."""
@@ -127,9 +144,9 @@ class WebApp:
 
     def _refused(self, request: Request, error: BaseException) -> bytes:
         """Answer a request that no route sees."""
-        return self._failed(cast(IRequest, request), Failure(error)) or b""
+        return self.failed(cast(IRequest, request), Failure(error)) or b""
 
-    def _failed(self, asked: IRequest, failure: Failure) -> bytes | None:
+    def failed(self, asked: IRequest, failure: Failure) -> bytes | None:
         """Answer an error with its status and one line; log it when it is ours."""
         if failure.check(CancelledError):
             return None  # the visitor left
@@ -152,3 +169,6 @@ class WebApp:
         request.responseHeaders.removeHeader("Content-Range")
         body = self._templates["error"].render(page=ErrorPage(said.title, said.text), section="", now=None)
         return answer(request, body.encode(), HTML, "no-store")
+
+
+WebApp._app = _routed()  # noqa: SLF001 - a class is there only once it is whole

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pkgutil
 from collections.abc import Mapping
+from functools import cache
 
 from attrs import frozen
 
@@ -30,8 +31,12 @@ class Asset:
     packed: bytes
 
 
-def load_assets() -> dict[str, Asset]:
-    """Return every static file by its name in ``static/``. Raises FileNotFoundError when the package lacks one."""
+@cache
+def load_assets() -> Mapping[str, Asset]:
+    """Return every static file by its name in ``static/``, read and packed once.
+
+    Raises FileNotFoundError when the package lacks one.
+    """
     return {name: _load(name, content_type) for name, content_type in _TYPES.items()}
 
 
