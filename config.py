@@ -87,6 +87,13 @@ state_dir = "var/metaserver"
 #                                                                                       [BUILDTOOL_BUILD_DIR]
 build_dir = "var/buildserver"
 
+# What the farm is called in the header of its pages, in feeds and in mails, the page that tells about it, and who is
+# asked about it: an e-mail address or the URL of a page, which everybody sees.
+#                                                      [BUILDTOOL_TITLE, BUILDTOOL_TITLE_URL, BUILDTOOL_CONTACT]
+# title = "buildtool"
+# title_url = "https://example.org/farm"
+# contact = "farm@example.org"
+
 # For how many seconds a build is believed to go on after its build server was last heard of: a link that breaks for a
 # shorter time costs nothing.                                                              [BUILDTOOL_LEASE]
 lease = 60

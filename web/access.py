@@ -12,6 +12,7 @@ from attrs import evolve
 from twisted.web.server import Request
 
 from buildtool.model.access.rights import Act
+from buildtool.model.farm.deployment import NO_PLACE, UNNAMED, Deployment, ProjectPlace
 from buildtool.model.options import Canonical
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import BuildSpec
@@ -39,12 +40,23 @@ class Access(Protocol):
     def defaults(self) -> Mapping[str, Canonical]:
         """Return the default options of each project that is configured."""
 
+    def deployment(self) -> Deployment:
+        """Return what the farm says of itself."""
+
+    def place(self, project: str) -> ProjectPlace:
+        """Return what a project says of itself, of which nothing is known where it is not configured."""
+
 
 class EverythingSeen:
-    """The ``Access`` of pages that stand alone, where all may be seen. ``offered`` are projects' names."""
+    """The ``Access`` of pages that stand alone, where all may be seen. ``offered`` are projects' names.
 
-    def __init__(self, offered: Collection[str] = ()) -> None:
-        self._offered = tuple(offered)
+    ``deployment`` is what the farm says of itself, ``place`` what each of its projects does.
+    """
+
+    def __init__(
+        self, offered: Collection[str] = (), deployment: Deployment = UNNAMED, place: ProjectPlace = NO_PLACE
+    ) -> None:
+        self._offered, self._deployment, self._place = tuple(offered), deployment, place
 
     def visitor(self, _request: Request) -> Principal:
         """Return a visitor."""
@@ -67,6 +79,14 @@ class EverythingSeen:
     def defaults(self) -> Mapping[str, Canonical]:
         """Return that none are known."""
         return {}
+
+    def deployment(self) -> Deployment:
+        """Return what the farm says of itself."""
+        return self._deployment
+
+    def place(self, _project: str) -> ProjectPlace:
+        """Return what each project says of itself."""
+        return self._place
 
 
 def remember_visitor(request: Request, by: Principal, secret: str = "") -> None:

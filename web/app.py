@@ -112,7 +112,7 @@ class WebApp:
         self.access = EverythingSeen() if access is None else access
         silence = Answering() if upstream.live is None else upstream.live
         self._clock = LastMoment(clock, silence)
-        self._templates = templates(urls, silence)
+        self._templates = templates(urls, silence, self.access.deployment)
         self._errors = 0
         self._prefix = urls.prefix
         jar = CookieJar(urls)

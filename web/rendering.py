@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import CodeType
 
 from jinja2 import BytecodeCache, Environment, PackageLoader, StrictUndefined, Template
@@ -10,6 +10,7 @@ from jinja2.bccache import Bucket
 from markupsafe import Markup, escape
 
 from buildtool import __version__
+from buildtool.model.farm.deployment import UNNAMED, Deployment
 from buildtool.model.text import block
 
 from .live.hub import Silence
@@ -84,8 +85,10 @@ class _CompiledTemplates(BytecodeCache):
 _COMPILED = _CompiledTemplates()
 
 
-def templates(urls: Urls, silence: Silence) -> dict[str, Template]:
-    """Return every page's template by name, compiled; ``silence`` is told on each page."""
+def templates(
+    urls: Urls, silence: Silence, deployment: Callable[[], Deployment] = lambda: UNNAMED
+) -> dict[str, Template]:
+    """Return every page's template by name, compiled; ``silence`` and ``deployment`` are told on each page."""
     environment = Environment(
         loader=PackageLoader(__package__),
         autoescape=True,
@@ -96,7 +99,7 @@ def templates(urls: Urls, silence: Silence) -> dict[str, Template]:
         trim_blocks=False,
         keep_trailing_newline=True,
     )
-    environment.globals.update(urls=urls, version=__version__, silence=silence, moment_at=moment)
+    environment.globals.update(urls=urls, version=__version__, silence=silence, moment_at=moment, deployment=deployment)
 
     environment.globals["rows_of"] = rows_of
     return {name: environment.get_template(f"{name}.html") for name in PAGES}

@@ -10,6 +10,7 @@ from buildtool.configuration.settings import Settings
 from buildtool.model.access.audience import ProjectAccess
 from buildtool.model.access.ceilings import NO_CEILINGS
 from buildtool.model.addresses import at_port
+from buildtool.model.farm.deployment import UNNAMED
 from buildtool.model.options import Option, canonical, shown, written
 from buildtool.project.definition import Project
 
@@ -18,6 +19,7 @@ def describe(settings: Settings) -> list[str]:
     """Return, line by line, what was understood. No secret is in it."""
     lines = [
         f"configuration   {settings.path}",
+        *(f"farm            {line}" for line in settings.deployment.lines if settings.deployment != UNNAMED),
         f"metaserver      {settings.host}, listening on {settings.bind}",
         f"control port    {_port(settings, Part.CONTROL)}",
         f"transfer port   {_port(settings, Part.TRANSFER, settings.transfer_url)}",
@@ -42,6 +44,7 @@ def describe(settings: Settings) -> list[str]:
         if project.access != ProjectAccess():
             told = (project.visible_to, f"asked for by {project.may_request}", f"built by {project.may_build}")
             lines.append(f"  for                {'; '.join(map(str, told))}")
+        lines += [f"  {name:<18} {said}" for name, said in attrs.asdict(project.place).items() if said]
         if project.recipe.machine:
             lines.append(f"  needs              {shown(canonical(project.recipe.machine))}")
     if not settings.projects:
@@ -54,6 +57,7 @@ def as_object(settings: Settings) -> dict[str, object]:
     mail = settings.mail
     return {
         "configuration": str(settings.path),
+        **attrs.asdict(settings.deployment),
         "host": settings.host,
         "bind": settings.bind,
         **{f"{part.value}_bind": settings.place(part).bind for part in Part},

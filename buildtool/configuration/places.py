@@ -97,6 +97,11 @@ def _read(read: Callable[[object, str], str], value: object, what: str) -> str:
         raise ConfigurationError(str(error)) from error
 
 
+def reading(read: Callable[[object, str], str]) -> Callable[[object, str], str]:
+    """Return what reads a setting as ``read`` does, but raises ConfigurationError."""
+    return partial(_read, read)
+
+
 PLACES: Mapping[str, Callable[[object, str], str]] = {
     "bind": read_bind,
     "public_url": read_public_url,

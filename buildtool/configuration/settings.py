@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from attrs import Factory, field, frozen
 
 from buildtool.configuration.admission_settings import read_limits, read_mail_domains
+from buildtool.configuration.deployment_settings import DEPLOYMENT_READERS, read_deployment
 from buildtool.configuration.file import Execution, printing_to_stderr, projects_of
 from buildtool.configuration.finding import find_config
 from buildtool.configuration.key_settings import (
@@ -75,7 +76,8 @@ from buildtool.model.access.metaserver_addresses import MetaserverAddress
 from buildtool.model.access.origin_logins import NO_LOGINS, OriginLogins
 from buildtool.model.access.proxies import NO_PROXIES, Proxies
 from buildtool.model.access.rights import RIGHTS, Rights
-from buildtool.model.addresses import in_url, is_port
+from buildtool.model.addresses import PORTS, in_url
+from buildtool.model.farm.deployment import UNNAMED, Deployment
 from buildtool.model.principal import Principal
 from buildtool.model.text import quoted
 from buildtool.project.definition import Project
@@ -102,6 +104,9 @@ ENVIRONMENT: dict[str, str] = {
     "BUILDTOOL_PUBLIC_ADDRESS": "public_address",
     "BUILDTOOL_CERTIFICATE_LIFE": "certificate_life",
     "BUILDTOOL_REJOIN_WITHIN": "rejoin_within",
+    "BUILDTOOL_TITLE": "title",
+    "BUILDTOOL_TITLE_URL": "title_url",
+    "BUILDTOOL_CONTACT": "contact",
     "BUILDTOOL_MAIL_HOST": "mail.host",
     "BUILDTOOL_MAIL_PORT": "mail.port",
     "BUILDTOOL_MAIL_SENDER": "mail.sender",
@@ -113,30 +118,30 @@ _READERS: Mapping[str, Callable[[object, str], object]] = {
     **dict.fromkeys(BINDS, read_listening),
     "plain_ports": read_plain,
     **KEY_READERS,
+    **DEPLOYMENT_READERS,
 }
 _LEASES = range(2, 3601)
 _DAYS = range(1, 3651)
+_NUMBERS = {"lease": (_LEASES, "a lease is from 2 to 3600 seconds")}
 _SETTINGS = frozenset(
     {"host", "bind", "pb_port", "transfer_port", "web_port", "public_url", "transfer_url", "state_dir",
      "build_dir", "lease", "names_kept", "mail", "projects", "trusted", "tls_names", "rights", "limits", "proxies",
      "confirmed", "logins", "pb_bind", "transfer_bind", "web_bind", "plain_ports", "tls_certificate", "tls_key",
-     "origin_logins",
-     *KEY_READERS}
+     "origin_logins", *KEY_READERS, *DEPLOYMENT_READERS}
 )  # fmt: skip
 
 
-def _lease(_instance: object, _attribute: object, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value not in _LEASES:
-        raise ConfigurationError(
-            f"lease = {quoted(value)} is not usable: it is a whole number of seconds from 2 to 3600"
-        )
+def _whole(numbers: range, unit: str) -> Callable[[object, object, int], None]:
+    """Return a validator of attrs for a whole number of some unit."""
 
+    def check(_instance: object, attribute: object, value: int) -> None:
+        if isinstance(value, bool) or not isinstance(value, int) or value not in numbers:
+            right = f"a whole number of {unit} from {numbers[0]} to {numbers[-1]}"
+            raise ConfigurationError(
+                f"{getattr(attribute, 'name', 'it')} = {quoted(value)} is not usable: it is {right}"
+            )
 
-def _names_kept(_instance: object, _attribute: object, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value not in _DAYS:
-        raise ConfigurationError(
-            f"names_kept = {quoted(value)} is not usable: it is a whole number of days from 1 to 3650"
-        )
+    return check
 
 
 @frozen
@@ -155,7 +160,7 @@ class Settings:
     transfers have a port of their own.
     ``public_address`` is where those who are invited find the metaserver; ``certificate_life`` is for how many seconds
     a certificate holds, ``rejoin_within`` for how many a key may be away after that has expired.
-    ``origin_logins`` go with the URLs of private origins.
+    ``origin_logins`` go with the URLs of private origins; ``deployment`` is what the farm says of itself.
     """
 
     path: Path
@@ -170,8 +175,8 @@ class Settings:
     build_dir: Path
     mail: MailSettings | None
     projects: tuple[Project, ...]
-    lease: int = field(default=60, validator=_lease)
-    names_kept: int = field(default=7, validator=_names_kept)
+    lease: int = field(default=60, validator=_whole(_LEASES, "seconds"))
+    names_kept: int = field(default=7, validator=_whole(_DAYS, "days"))
     trusted: Trusted = field(default=Trusted.NOBODY, converter=read_trusted)
     tls_names: tuple[str, ...] = field(default=(), converter=read_tls_names)
     rights: Rights = RIGHTS
@@ -192,6 +197,7 @@ class Settings:
     certificate_life: float = field(default=CERTIFICATE_LIFE, converter=read_certificate_life)
     rejoin_within: float = field(default=REJOIN_WITHIN, converter=read_rejoin_within)
     origin_logins: OriginLogins = NO_LOGINS
+    deployment: Deployment = UNNAMED
 
     def __attrs_post_init__(self) -> None:
         check_apart([self.place(part) for part in Part])
@@ -334,6 +340,7 @@ def _settings(path: Path, values: Mapping[str, object], *, secrets: bool) -> Set
         certificate_life=given.get("certificate_life", CERTIFICATE_LIFE),
         rejoin_within=given.get("rejoin_within", REJOIN_WITHIN),
         origin_logins=read_origin_logins(path, given.get("origin_logins", {}), secrets=secrets),
+        deployment=read_deployment(given),
     )
 
 
@@ -356,17 +363,10 @@ def _overrides() -> dict[str, object]:
         said = os.environ.get(variable, "")
         if not said:
             continue
-        if name.endswith("port"):
-            if not is_port(said):
-                raise ConfigurationError(
-                    f"${variable} = {quoted(said)} is not usable: a port is a number from 1 to 65535"
-                )
-            found[name] = int(said)
-        elif name == "lease":
-            if not (is_within(said, _LEASES)):
-                raise ConfigurationError(
-                    f"${variable} = {quoted(said)} is not usable: a lease is from 2 to 3600 seconds"
-                )
+        if name in _NUMBERS or name.endswith("port"):
+            numbers, right = _NUMBERS.get(name, (PORTS, "a port is a number from 1 to 65535"))
+            if not is_within(said, numbers):
+                raise ConfigurationError(f"${variable} = {quoted(said)} is not usable: {right}")
             found[name] = int(said)
         elif name == "host":
             read_metaserver(Path(), said, 1, f"${variable} =")  # so that what is wrong is blamed on the variable

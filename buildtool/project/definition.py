@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.access.audience import EVERYBODY, Audience, ProjectAccess, read_audience
+from buildtool.model.farm.deployment import ProjectPlace, valid_contact, valid_link
 from buildtool.model.platforms import Value
 from buildtool.model.policy import FAILURE_TTL, REQUEST_TTL, TIME_LIMIT, Policy
 from buildtool.model.principal import PrincipalRole
@@ -56,6 +57,21 @@ def _audience(value: object) -> Audience:
         raise ConfigurationError(f"{quoted(value)} names no audience: {error}") from error
 
 
+def _read(read: Callable[[object, str], str], value: object, what: str) -> str:
+    try:
+        return read(value, what)
+    except UsageError as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def _url(value: object) -> str:
+    return _read(valid_link, value, "a project's url =")
+
+
+def _contact(value: object) -> str:
+    return _read(valid_contact, value, "a project's contact =")
+
+
 def _builders(value: object) -> Audience:
     """Return who builds. Raises ConfigurationError for a role, which is no build server's more than another's."""
     found = _audience(value)
@@ -85,6 +101,8 @@ class Project:
     ``visible_to`` says who may know of it, ``may_request`` which of these may ask for builds, and ``may_build`` which
     build servers get them: each a list of names of keys, e-mail addresses, ``@`` with a domain, or roles. ``rights``
     changes the table of rights for this project.
+
+    ``url`` is the page of the project's own, ``contact`` the e-mail address or the page where questions are asked.
     """
 
     name: str = field(validator=_name)
@@ -105,6 +123,13 @@ class Project:
     may_request: Audience = field(default=EVERYBODY, converter=_audience)
     may_build: Audience = field(default=EVERYBODY, converter=_builders)
     rights: Mapping[str, Mapping[str, str]] = field(factory=dict)
+    url: str = field(default="", converter=_url)
+    contact: str = field(default="", converter=_contact)
+
+    @property
+    def place(self) -> ProjectPlace:
+        """Where more is told of it, and who is asked."""
+        return ProjectPlace(self.url, self.contact)
 
     @property
     def access(self) -> ProjectAccess:

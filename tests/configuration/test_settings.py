@@ -320,6 +320,21 @@ WRONG = {
         "say a URL such as http://farm.example.org:8080",
     "mail = {'host': 'mail.example:587', 'sender': 'f@x'}":
         ": mail: host = 'mail.example:587' is not usable: a port is no part of it; say 'mail.example', and port = 587",
+    "title = ''": ": title = '' is not usable: it is a line of at most 60 characters",
+    "title = 'x' * 61": f": title = '{'x' * 61}' is not usable: it is a line of at most 60 characters",
+    "title = 'a\\u202eb'": ": title = 'a\\u202eb' is not usable: it is a line of at most 60 characters",
+    "title_url = 'javascript:alert(1)'":
+        ": title_url = 'javascript:alert(1)' is not usable: it does not begin with http:// or https://; "
+        "say a URL such as http://farm.example.org:8080",
+    "title_url = 'https://x/?\"<b>'":
+        ": title_url = 'https://x/?\"<b>' is not usable: behind its path is a character that belongs quoted",
+    "contact = 'ask me'":
+        ": contact = 'ask me' is not usable: it is an e-mail address such as farm@example.org, or the URL of a page",
+    "contact = 'javascript://x%0aalert(1)'":
+        ": contact = 'javascript://x%0aalert(1)' is not usable: it is an e-mail address such as farm@example.org, "
+        "or the URL of a page",
+    "contact = 7":
+        ": contact = 7 is not usable: it is an e-mail address such as farm@example.org, or the URL of a page",
     "state_dir = None": ": state_dir = None is not usable: it is a path",
     "state_dir = 'a\\0b'": ": state_dir = 'a\\x00b' is not usable: it is a path",
     "state_dir = '\\ud800'": ": state_dir = '\\ud800' is not usable: it is a path",
@@ -574,6 +589,30 @@ def test_what_was_understood_is_described(tmp_path: Path) -> None:
         "one, recipe 1",
     ):
         assert part in lines
+
+
+def test_what_the_farm_says_of_itself_is_read_described_and_taken_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "title = 'Old  iron'\ntitle_url = 'https://Iron.example/farm/?a=1#top'\ncontact = 'Ann@Iron.example'"
+    settings = load_settings(write(tmp_path, text))
+    farm = settings.deployment
+    assert (farm.title, farm.title_url) == ("Old iron", "https://iron.example/farm/?a=1#top")
+    assert (farm.contact, farm.contact_url) == ("Ann@iron.example", "mailto:Ann@iron.example")
+    assert "farm            Questions: Ann@iron.example" in describe(settings)
+    monkeypatch.setenv("BUILDTOOL_CONTACT", "https://iron.example/chat")
+    assert load_settings(tmp_path / "config.py").deployment.contact_url == "https://iron.example/chat"
+    monkeypatch.setenv("BUILDTOOL_CONTACT", "nobody")
+    assert wrong(tmp_path / "config.py").startswith("config.py: $BUILDTOOL_CONTACT = 'nobody' is not usable: ")
+
+
+def test_a_project_says_where_more_is_told_of_it_and_nothing_that_leads_elsewhere() -> None:
+    def made(url: str, contact: str) -> Project:
+        return Project("lua", ProjectOptions((), ()), Recipe(1, lambda _: Plan((), ())), str, url=url, contact=contact)
+
+    assert made("https://www.lua.org/", "lua-l@lists.lua.org").place.contact_url == "mailto:lua-l@lists.lua.org"
+    with pytest.raises(ConfigurationError, match=r"^a project's url = 'javascript:x' is not usable: "):
+        made("javascript:x", "")
 
 
 @pytest.mark.parametrize("who", ["observer", ["anna", "requester"], ["operator"]])

@@ -9,6 +9,7 @@ from twisted.web.server import Request
 
 from buildtool.errors import Unauthorised
 from buildtool.model.access.rights import RIGHTS, Act, platform_names
+from buildtool.model.farm.deployment import NO_PLACE, UNNAMED, Deployment, ProjectPlace
 from buildtool.model.options import Canonical
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import BuildState
@@ -50,6 +51,12 @@ class Some:
 
     def defaults(self) -> Mapping[str, Canonical]:
         return {}
+
+    def deployment(self) -> Deployment:
+        return UNNAMED
+
+    def place(self, _project: str) -> ProjectPlace:
+        return NO_PLACE
 
 
 def visitor(role: PrincipalRole) -> Visitor:

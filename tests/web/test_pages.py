@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from buildtool.errors import NewerDatabase, StorageUnavailable
+from buildtool.model.farm.deployment import Deployment, ProjectPlace
 from buildtool.model.records import BuildState
+from buildtool.web.access import EverythingSeen
 from buildtool.web.app import make_urls
 from tests import strategies
 from tests.support.failures import LoggedFailures
@@ -65,6 +67,20 @@ def test_what_does_not_exist_is_a_404_page(visitor: Visitor, path: str) -> None:
     assert seen.status == 404
     check_html(seen.text)
     assert visitor.visit(path.encode(), "HEAD").status == 404
+
+
+def test_the_farm_s_name_page_and_contact_stand_on_every_page_and_in_errors() -> None:
+    said = Deployment("Old <iron>", "https://iron.example/farm", "ann@iron.example")
+    place = ProjectPlace("https://lua.example/", "https://lua.example/ask?a=1&b=2")
+    visitor = Visitor(farm(), logs(), access=EverythingSeen(["testproject", "lua"], said, place))
+    for path in (*HTML_PAGES, "/nothing"):
+        text = visitor.visit(path).text
+        assert " Old &lt;iron&gt;</title>" in text
+        assert {said.title_url, "mailto:ann@iron.example"} <= set(links(text))
+    assert "If that does not help, ask" in visitor.visit("/nothing").text
+    assert {place.url, place.contact} <= set(links(visitor.visit("/build/1").text))
+    assert "<name>Old &lt;iron&gt;</name>" in visitor.visit("/builds.atom").text
+    assert "mailto:" not in Visitor(farm(), logs()).visit("/nothing").text
 
 
 def test_a_header_that_is_no_text_is_not_there() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
+from buildtool.model.farm.deployment import NO_PLACE, ProjectPlace
 from buildtool.model.records import Artifact, Attempt, Build, BuildState
 from buildtool.model.text import duration_words, size_words
 from buildtool.ports.pages import BuildDetail, RequestLine
@@ -30,11 +31,12 @@ _THIN = 0.4
 
 @frozen
 class Fact:
-    """One line of what a Build makes; ``code`` when it is an identifier and not words."""
+    """One line of what a Build makes; ``code`` when it is an identifier and not words, ``url`` where it leads."""
 
     name: str
     text: str
     code: bool = False
+    url: str = ""
 
 
 @frozen
@@ -159,9 +161,17 @@ class BuildPage:
 
 
 def build_page(
-    detail: BuildDetail, urls: Urls, now: float, why: Explanation | None = None, log: LogCard | None = None
+    detail: BuildDetail,
+    urls: Urls,
+    now: float,
+    why: Explanation | None = None,
+    log: LogCard | None = None,
+    place: ProjectPlace = NO_PLACE,
 ) -> BuildPage:
-    """Return all about one Build; ``why`` is the metaserver's own explanation of one that waits."""
+    """Return all about one Build; ``why`` is the metaserver's own explanation of one that waits.
+
+    ``place`` is what its project says of itself.
+    """
     build = detail.build
     shown = detail.attempts
     left = shown[0].epoch - 1 if shown else 0  # they are numbered from 1 on, and not all of them may be in detail
@@ -175,7 +185,7 @@ def build_page(
         failed=build.state in (BuildState.FAILED, BuildState.UNBUILDABLE),
         headline=_headline(build, detail, now),
         reason=build.reason,
-        facts=tuple(_facts(build)),
+        facts=tuple(_facts(build, place)),
         created=moment(build.created_at, now),
         artifact=_artifact(detail.artifact, urls, now) if detail.artifact is not None else None,
         attempts=tuple(_attempt(it, build, urls, now) for it in shown),
@@ -224,9 +234,12 @@ def _headline(build: Build, detail: BuildDetail, now: float) -> str:
     return f"{what}; it took {lasted}." if lasted else f"{what}; never started."
 
 
-def _facts(build: Build) -> list[Fact]:
+def _facts(build: Build, place: ProjectPlace) -> list[Fact]:
     spec = build.spec
-    facts = [Fact("Project", spec.project), Fact("Revision", spec.revision, code=True)]
+    facts = [Fact("Project", spec.project, url=place.url)]
+    if place.contact:
+        facts.append(Fact("Questions to", place.contact, url=place.contact_url))
+    facts.append(Fact("Revision", spec.revision, code=True))
     if spec.source:
         facts.append(Fact("Source", spec.source, code=True))
     facts.append(Fact("Has to run on", words.platform(spec.platform) + (", built natively" if spec.native else "")))

@@ -10,6 +10,7 @@ import io
 import json
 from xml.etree import ElementTree as ET  # only to write: nothing is parsed
 
+from buildtool.model.farm.deployment import UNNAMED, Deployment
 from buildtool.model.options import shown
 from buildtool.model.text import block
 from buildtool.ports.pages import BuildLine, BuildsFound
@@ -26,6 +27,7 @@ IN_FEED = 50
 """Builds of a feed: the newest."""
 
 _ATOM = "http://www.w3.org/2005/Atom"
+_MAILTO = "mailto:"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """How a cell begins that spreadsheets would compute."""
 
@@ -77,17 +79,25 @@ def further(found: BuildsFound, line: str, urls: Urls, form: str) -> str:
     return urls.absolute(urls.builds(line, before=found.lines[-1].id, form=form)) if found.more else ""
 
 
-def as_atom(found: BuildsFound, line: str, urls: Urls, title: str) -> str:
-    """Return builds as an Atom feed (RFC 4287); what a build becomes is told by its entry, which changes."""
+def as_atom(found: BuildsFound, line: str, urls: Urls, farm: Deployment = UNNAMED) -> str:
+    """Return builds as an Atom feed (RFC 4287); what a build becomes is told by its entry, which changes.
+
+    Its author is the ``farm``, as it calls itself.
+    """
     ET.register_namespace("", _ATOM)
     feed = ET.Element(_name("feed"))
     own = urls.absolute(urls.builds(line, form="atom"))
-    _add(feed, "title", f"{title}: {line}" if line else title)
+    _add(feed, "title", f"{farm.title} builds: {line}" if line else f"{farm.title} builds")
     _add(feed, "id", own)
     _add(feed, "link", rel="self", href=own)
     _add(feed, "link", rel="alternate", type="text/html", href=urls.absolute(urls.builds(line)))
     _add(feed, "updated", _at(max(map(_changed, found.lines), default=0.0)) or "")
-    _add(_add(feed, "author"), "name", title)
+    author = _add(feed, "author")
+    _add(author, "name", farm.title)
+    if farm.title_url:
+        _add(author, "uri", farm.title_url)
+    if farm.contact_url.startswith(_MAILTO):
+        _add(author, "email", farm.contact)
     for build in found.lines:
         _entry(feed, build, urls)
     ET.indent(feed, " ")

@@ -37,7 +37,8 @@ class BuildSection(Section):
             else None
         )
         log = await self._log(detail, visitor_of(request)) if detail.build.state in _LOG_SHOWN else None
-        shown = build_page(detail, self.parts.urls, self.parts.clock.wall(), why, log)
+        place = self.parts.access.place(detail.build.spec.project)
+        shown = build_page(detail, self.parts.urls, self.parts.clock.wall(), why, log, place)
         return self.shown(request, "build", shown, "builds")
 
     async def _log(self, detail: BuildDetail, by: Principal) -> LogCard | None:

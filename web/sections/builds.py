@@ -120,7 +120,8 @@ class BuildsSection(Section):
             return answer(request, exports.as_csv(found, urls).encode(), _CSV, "no-cache")
         if form == "json":
             return answer(request, exports.as_json(found, line, urls).encode(), _JSON, "no-cache")
-        return answer(request, exports.as_atom(found, line, urls, "Builds").encode(), _ATOM, "no-cache")
+        feed = exports.as_atom(found, line, urls, self.parts.access.deployment())
+        return answer(request, feed.encode(), _ATOM, "no-cache")
 
     def _asked(self, request: Request, query: BuildQuery, by: Principal, limit: int) -> BuildsAsked:
         before, after = (query_value(request, name) for name in ("before", "after"))

@@ -20,6 +20,7 @@ from buildtool.model.access.proxies import FORWARDED_FOR
 from buildtool.model.access.rights import Act, Subject, platform_names
 from buildtool.model.access.visitors import Headers, holder_of, is_of_this_machine, visitor
 from buildtool.model.addresses import network_of
+from buildtool.model.farm.deployment import NO_PLACE, Deployment, ProjectPlace
 from buildtool.model.options import Canonical
 from buildtool.model.principal import Principal
 from buildtool.ports.common import Clock
@@ -83,6 +84,14 @@ class HttpVisitors:
     def defaults(self) -> Mapping[str, Canonical]:
         """Return the default options of each project that is configured."""
         return {project.name: project.options.defaults for project in self.settings().projects}
+
+    def deployment(self) -> Deployment:
+        """Return what the farm says of itself."""
+        return self.settings().deployment
+
+    def place(self, project: str) -> ProjectPlace:
+        """Return what a project says of itself, of which nothing is known where it is not configured."""
+        return next((one.place for one in self.settings().projects if one.name == project), NO_PLACE)
 
     def sees_all(self, by: Principal, act: Act) -> bool:
         """Return whether a visitor may do an act to whatever there is or was, of any project and platform."""

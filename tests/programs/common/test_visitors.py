@@ -12,6 +12,7 @@ from buildtool.configuration.settings import Settings
 from buildtool.model.access.audience import NOBODY
 from buildtool.model.access.proxies import Proxies
 from buildtool.model.access.rights import RIGHTS, Act
+from buildtool.model.farm.deployment import Deployment
 from buildtool.model.principal import Principal, PrincipalRole, Scope
 from buildtool.programs.common.visitors import HttpVisitors, transfer_reads
 from tests.fakes_build import project
@@ -98,3 +99,10 @@ def test_artifacts_are_kept_for_others_only_where_a_visitor_without_a_key_may_fe
         assert not reads(settings({"visitor": {rule: "nothing"}})).public(), rule
     assert not reads(settings({"visitor": {"see artifact": "nothing"}}, PAINT)).public()
     assert reads(settings({"visitor": {"see log": "nothing"}, "observer": {"see artifact": "nothing"}})).public()
+
+
+def test_what_farm_and_projects_say_of_themselves_is_what_the_settings_say_now() -> None:
+    said = Deployment("Old iron", contact="ann@iron.example")
+    found = visitors(evolve(settings(url="https://paint.example/"), deployment=said))
+    assert found.deployment() == said
+    assert (found.place(PAINT).url, found.place("gone").url) == ("https://paint.example/", "")

@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 from hypothesis import given
 from hypothesis import strategies as st
 
+from buildtool.model.farm.deployment import Deployment
 from buildtool.ports.pages import BuildLine, BuildsAsked, BuildsFound
 from buildtool.web.pages import exports
 from buildtool.web.urls import Urls
@@ -32,7 +33,7 @@ def test_a_text_stays_one_text_in_every_form(text: str) -> None:
     assert not [cell for cell in row if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
     (told,) = json.loads(exports.as_json(found, "", URLS))["builds"]
     assert told["subject"] == (text or None)
-    feed = ET.fromstring(exports.as_atom(found, text, URLS, "Builds"))  # noqa: S314 - our own
+    feed = ET.fromstring(exports.as_atom(found, text, URLS))  # noqa: S314 - our own
     assert [entry.find(f"{ATOM}id").text for entry in feed.iter(f"{ATOM}entry")] == [  # type: ignore[union-attr]
         f"http://farm.example/below/build/{found.lines[0].id}"
     ]
@@ -51,7 +52,16 @@ def test_links_are_whole_and_lead_on() -> None:
 
 def test_addresses_are_masked_in_every_form() -> None:
     for text in (
-        exports.as_csv(EVERY, URLS), exports.as_json(EVERY, "", URLS), exports.as_atom(EVERY, "", URLS, "B"),
+        exports.as_csv(EVERY, URLS), exports.as_json(EVERY, "", URLS), exports.as_atom(EVERY, "", URLS),
     ):  # fmt: skip
         assert "ada@" not in text
         assert "grace@" not in text
+
+
+def test_a_feed_says_whose_it_is() -> None:
+    farm = Deployment("Old iron", "https://iron.example/farm", "ann@iron.example")
+    feed = ET.fromstring(exports.as_atom(EVERY, "state:failed", URLS, farm))  # noqa: S314 - our own
+    author = feed.find(f"{ATOM}author")
+    assert author is not None
+    assert [one.text for one in author] == ["Old iron", "https://iron.example/farm", "ann@iron.example"]
+    assert feed.findtext(f"{ATOM}title") == "Old iron builds: state:failed"

@@ -1,0 +1,1 @@
+"""What a farm and its projects say of themselves."""
