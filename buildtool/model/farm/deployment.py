@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import string
 from urllib.parse import quote
 
 from attrs import frozen
@@ -16,7 +16,8 @@ TITLE_LIMIT = 60
 
 USUAL_TITLE = "buildtool"
 
-_FURTHER = re.compile(r"[?#][A-Za-z0-9._~/%?#&=+:@!$'()*,;-]*\Z")
+_FURTHER = frozenset(string.ascii_letters + string.digits + "._~/%?#&=+:@!$'()*,;-")
+"""What may stand behind the path of a URL."""
 
 
 @frozen
@@ -78,10 +79,10 @@ def valid_link(text: object, what: str) -> str:
     if text == "":
         return ""
     said = text.strip() if isinstance(text, str) else ""
-    at = re.search(r"[?#]", said)
-    plain, further = (said[: at.start()], said[at.start() :]) if at else (said, "")
+    plain = said.partition("#")[0].partition("?")[0]
+    further = said[len(plain) :]
     found = valid_url(plain if isinstance(text, str) else text, what)
-    if further and not _FURTHER.match(further):
+    if not _FURTHER.issuperset(further):
         raise UsageError(f"{what} {quoted(text)} is not usable: behind its path is a character that belongs quoted")
     slash = "/" if plain.endswith("/") else ""
     if len(found) + len(slash) + len(further) > URL_LIMIT:
