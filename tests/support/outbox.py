@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from attrs import evolve
+from attrs import define, evolve
 from twisted.internet.defer import Deferred
 
-from buildtool.errors import StorageUnavailable
+from buildtool.errors import NotFound, StorageUnavailable
 from buildtool.model.records import (
     Artifact,
     Attempt,
@@ -68,12 +68,20 @@ def outgoing(
     return OutgoingMail(mail, build(), (request(email=email),), artifact(), (attempt(),), 0)
 
 
+@define
+class KeptMail:
+    """A mail of the outbox in memory: when it is due, and in which digest it is held."""
+
+    mail: OutgoingMail
+    due: float = 0.0
+    digest: str = ""
+
+
 class MemoryOutbox:
     """A ``ports.OutboxStore`` in memory. ``broken`` makes every call fail; ``changed`` tells of every mark."""
 
     def __init__(self, *mails: OutgoingMail) -> None:
-        self.waiting: dict[str, tuple[float, OutgoingMail]] = {}
-        self.held: dict[str, str] = {}
+        self.waiting: dict[str, KeptMail] = {}
         self.done: dict[str, str] = {}
         self.reasons: dict[str, str] = {}
         self.broken = False
@@ -82,7 +90,7 @@ class MemoryOutbox:
             self.put(mail)
 
     def put(self, mail: OutgoingMail) -> None:
-        self.waiting[mail.mail.key] = (0.0, mail)
+        self.waiting[mail.mail.key] = KeptMail(mail, mail.mail.created_at)
 
     def changed(self) -> Deferred[str]:
         """Return what fires with the key of the mail that is marked next."""
@@ -92,51 +100,48 @@ class MemoryOutbox:
 
     async def due(self, now: float, limit: int) -> Sequence[OutgoingMail]:
         self._check()
-        keys = [key for key, (when, _) in self.waiting.items() if when <= now][:limit]
-        alone = [self.waiting[key][1] for key in keys if key not in self.held]
-        digests = dict.fromkeys(self.held[key] for key in keys if key in self.held)
-        return [*alone, *map(self._digest, digests)]
+        found = sorted((one for one in self.waiting.values() if one.due <= now), key=lambda one: one.due)[:limit]
+        digests = dict.fromkeys(one.digest for one in found if one.digest)
+        return [*(one.mail for one in found if not one.digest), *map(self._digest, digests)]
 
     def _digest(self, name: str) -> OutgoingMail:
-        members = tuple(self.waiting[key][1] for key in self._of(name))
+        members = tuple(one.mail for one in self._of(name))
         tries = max(member.tries for member in members)
         return OutgoingMail(evolve(members[0].mail, key=name), None, (), None, (), tries, members=members)
 
-    def _of(self, key: str) -> list[str]:
+    def _of(self, key: str) -> list[KeptMail]:
         """The mails that a key stands for: those of a digest, or the one of that name."""
-        return [one for one in self.waiting if self.held.get(one) == key] or [key]
+        held = [one for one in self.waiting.values() if one.digest == key]
+        return held or ([self.waiting[key]] if key in self.waiting else [])
 
     async def hold(self, keys: Sequence[str], now: float, until: float) -> None:
         self._check()
-        for key in keys:
-            for one in self._of(key):
-                mail = self.waiting[one][1]
-                open_ones = {
-                    digest: self.waiting[other][0]
-                    for other, digest in self.held.items()
-                    if other in self.waiting
-                    and self.waiting[other][1].mail.email == mail.mail.email
-                    and self.waiting[other][0] > now
-                }
-                if one in self.held:
-                    self.waiting[one] = (until, mail)
-                    continue
-                digest, due = next(iter(open_ones.items()), (f"digest:{one}", until))
-                self.held[one] = digest
-                self.waiting[one] = (due, mail)
+        for one in self.waiting.values():
+            if one.digest in keys:
+                one.due = until
+        for key in (key for key in keys if key in self.waiting):
+            one = self.waiting[key]
+            one.digest, one.due = self._open_digest(one.mail.mail.email, now) or (f"digest:{key}", until)
+
+    def _open_digest(self, email: str, now: float) -> tuple[str, float] | None:
+        """Return the digest of an address that is not due and was not tried, and when it is due."""
+        for name in dict.fromkeys(one.digest for one in self.waiting.values() if one.mail.mail.email == email):
+            members = self._of(name)
+            due = min(one.due for one in members)
+            if name and due > now and not any(one.mail.tries for one in members):
+                return name, due
+        return None
 
     async def next_due(self) -> float | None:
         self._check()
-        return min((when for when, _ in self.waiting.values()), default=None)
+        return min((one.due for one in self.waiting.values()), default=None)
 
     async def sent(self, key: str, now: float) -> None:
         self._end(key, "sent")
 
     async def deferred(self, key: str, next_try: float, reason: str) -> None:
-        self._check()
-        for one in self._of(key):
-            _, mail = self.waiting[one]
-            self.waiting[one] = (next_try, evolve(mail, tries=mail.tries + 1))
+        for one in self._marked(key):
+            one.due, one.mail = next_try, evolve(one.mail, tries=one.mail.tries + 1)
         self.reasons[key] = reason
         self._tell(key)
 
@@ -146,14 +151,21 @@ class MemoryOutbox:
 
     async def shift(self, seconds: float, now: float, latest: float) -> None:
         self._check()
-        for key, (when, mail) in self.waiting.items():
-            self.waiting[key] = (min(when + seconds, latest) if mail.tries else now, mail)
+        for one in self.waiting.values():
+            one.due = min(one.due + seconds, latest) if one.mail.tries or one.digest else now
+
+    def _marked(self, key: str) -> list[KeptMail]:
+        """The mails that a mark is for: none where all were marked before."""
+        self._check()
+        found = self._of(key)
+        if not found and key not in self.done and key.removeprefix("digest:") not in self.done:
+            raise NotFound(f"no mail {key} is in the outbox")
+        return found
 
     def _end(self, key: str, how: str) -> None:
-        self._check()
-        for one in self._of(key):
-            del self.waiting[one]
-            self.done[one] = how
+        for one in self._marked(key):
+            del self.waiting[one.mail.mail.key]
+            self.done[one.mail.mail.key] = how
         self._tell(key)
 
     def _check(self) -> None:

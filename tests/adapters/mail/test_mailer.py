@@ -20,7 +20,7 @@ from buildtool.errors import MailDeferred, MailRefused, MailServerTrouble, Usage
 from buildtool.model.addresses import valid_address
 from buildtool.ports.metaserver import OutgoingMail
 from tests.support.memory import WallClock
-from tests.support.outbox import WALL, MemoryOutbox, outgoing
+from tests.support.outbox import WALL, KeptMail, MemoryOutbox, outgoing
 from tests.support.smtp import SmtpServer, parse
 
 reactor: Any = the_reactor
@@ -219,7 +219,7 @@ class TestMailer(MailerCase):
             assert self.outbox.done == {"key-a": "sent"}
             self.setUp()
             self.outbox.put(*mails("b"))
-            self.outbox.waiting["key-b"] = (WALL + 8 * 86_400.0, evolve(mails("b")[0], tries=3))
+            self.outbox.waiting["key-b"] = KeptMail(evolve(mails("b")[0], tries=3), WALL + 8 * 86_400.0)
             self.start()
             self.clock.pump([60.0] * int(PACE.retry.most / 60 + 1))
             assert self.outbox.done == {"key-b": "sent"}
@@ -229,7 +229,7 @@ class TestMailer(MailerCase):
         for step in (8 * 86_400.0, -8 * 86_400.0):
             self.wall.now += step
             self.outbox.put(*mails("a"))
-            self.outbox.waiting["key-a"] = (self.wall.wall() - step, self.outbox.waiting["key-a"][1])
+            self.outbox.waiting["key-a"].due = self.wall.wall() - step
             mailer.nudge()
             assert self.outbox.done.pop("key-a") == "sent"
 
@@ -385,8 +385,8 @@ class TestMailer(MailerCase):
     def test_a_mail_tried_seldom_is_not_given_up_however_old_the_wall_clock_makes_it(self) -> None:
         self.post.problem["a@example.org"] = MailDeferred("451 come again")
         self.outbox.put(evolve(outgoing("key-a", "a@example.org"), tries=GIVE_UP_TRIES - 1))
-        _, mail = self.outbox.waiting["key-a"]
-        self.outbox.waiting["key-a"] = (0.0, evolve(mail, mail=evolve(mail.mail, created_at=0.0)))
+        mail = self.outbox.waiting["key-a"].mail
+        self.outbox.waiting["key-a"] = KeptMail(evolve(mail, mail=evolve(mail.mail, created_at=0.0)))
         self.start()
         assert not self.outbox.done
         self.clock.pump([60.0] * 70)
