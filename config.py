@@ -117,7 +117,7 @@ lease = 60
 mail = None
 # mail = {
 #     "host": "mail.example.org",
-#     "port": 587,                                   # default: 587 with a username, otherwise 25
+#     "port": 587,                                   # default: 587 with a username, otherwise 25; 465 begins with TLS
 #     "sender": "farm@example.org",
 #     "username": "farm",
 #     "password_file": "/etc/buildtool/mail.secret", # or: "password_env": "FARM_MAIL_PASSWORD"

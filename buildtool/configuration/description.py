@@ -115,4 +115,6 @@ def _mail_words(mail: MailSettings | None) -> str:
     if mail is None:
         return "none: nobody is mailed; what would be sent is kept"
     login = f", logging in as {mail.username}" if mail.username else ""
-    return f"{mail.sender} by {at_port(mail.host, mail.port)}, TLS {mail.starttls}{login}"
+    tls = "from the first byte" if mail.implicit_tls else mail.starttls
+    own = f", showing {mail.certificate}" if mail.certificate is not None else ""
+    return f"{mail.sender} by {at_port(mail.host, mail.port)}, TLS {tls}{own}{login}"

@@ -16,10 +16,13 @@ from buildtool.model.text import quoted
 
 STARTTLS = ("never", "opportunistic", "required")
 
+IMPLICIT_TLS_PORT = 465
+"""Where a mail server begins with TLS, unless the settings say otherwise (RFC 8314)."""
+
 _MAILS_AN_HOUR = range(1, 1_000_001)
 _MAIL = frozenset(
     {"host", "port", "sender", "username", "password_file", "password_env", "starttls", "verify", "per_address",
-     "per_asker"}
+     "per_asker", "implicit_tls", "certificate_file", "key_file"}
 )  # fmt: skip
 
 
@@ -28,6 +31,8 @@ class MailSettings:
     """The settings for mail: by SMTP, from ``sender``, logging in if there is a ``username``.
 
     ``starttls`` is ``never``, ``opportunistic`` or ``required``; with ``verify`` the server's certificate must hold.
+    With ``implicit_tls`` the connection begins with TLS, and STARTTLS is not spoken. ``certificate`` is a file with our
+    own certificate, for servers that ask for one, and ``key`` the file of its key, which may be the same.
     ``per_address`` is how many mails an hour one address gets, ``per_asker`` how many the requests of one network
     address cause: at once, and spread over the hour after that. What is more is put together.
     """
@@ -41,11 +46,23 @@ class MailSettings:
     verify: bool = True
     per_address: int = 20
     per_asker: int = 200
+    implicit_tls: bool = False
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether TLS is spoken with a server that has it."""
+        return self.implicit_tls or self.starttls != "never"
 
     @property
     def needs_tls(self) -> bool:
         """Whether nothing is sent in the clear: a password never is, unless ``starttls`` is ``never``."""
-        return self.starttls == "required" or (self.starttls == "opportunistic" and bool(self.username))
+        return (
+            self.implicit_tls
+            or self.starttls == "required"
+            or (self.starttls == "opportunistic" and bool(self.username))
+        )
 
     def __attrs_post_init__(self) -> None:
         for name, value in (("per_address", self.per_address), ("per_asker", self.per_asker)):
@@ -56,8 +73,11 @@ class MailSettings:
             raise ConfigurationError(f"mail: starttls = {quoted(self.starttls)} is not one of {', '.join(STARTTLS)}")
         if not isinstance(self.username, str) or not self.username.isprintable():
             raise ConfigurationError(f"mail: username = {quoted(self.username)} is not a line of text")
-        if not isinstance(self.verify, bool):
-            raise ConfigurationError(f"mail: verify = {quoted(self.verify)} is not True or False")
+        for name, said in (("verify", self.verify), ("implicit_tls", self.implicit_tls)):
+            if not isinstance(said, bool):
+                raise ConfigurationError(f"mail: {name} = {quoted(said)} is not True or False")
+        if self.certificate is not None and not self.speaks_tls:
+            raise ConfigurationError("mail: certificate_file is of no use without TLS, and starttls is never")
 
 
 def read_mail(path: Path, value: object, overrides: Mapping[str, object], *, secrets: bool) -> MailSettings | None:
@@ -72,16 +92,7 @@ def read_mail(path: Path, value: object, overrides: Mapping[str, object], *, sec
         raise ConfigurationError(
             f"mail = {quoted(value)} is not usable: it is None or a dictionary with host, port and sender"
         )
-    said: dict[str, object] = {} if value is None else dict(value)
-    if "password" in said:
-        raise ConfigurationError(
-            "mail: a password does not stand in the configuration: use password_file or password_env"
-        )
-    for name in said:
-        if name not in _MAIL:
-            near = difflib.get_close_matches(name, sorted(_MAIL), n=1) if isinstance(name, str) else []
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(_MAIL))}"
-            raise ConfigurationError(f"mail: unknown setting {quoted(name)}: {hint}")
+    said = _named({} if value is None else value)
     said |= over
     if value is None:
         said.setdefault("sender", "buildtool@localhost")
@@ -94,9 +105,16 @@ def read_mail(path: Path, value: object, overrides: Mapping[str, object], *, sec
         raise ConfigurationError(
             "mail: username goes with password_file or password_env, and neither without the other"
         )
+    port = said.get("port", 465 if said.get("implicit_tls") is True else 587 if username else 25)
+    implicit = said.get("implicit_tls", port == IMPLICIT_TLS_PORT)
+    if implicit is True and "starttls" in said:
+        raise ConfigurationError(
+            "mail: starttls is not spoken where TLS begins at once: leave it out, or set implicit_tls = False"
+        )
+    certificate, key = _own_files(path, said)
     return MailSettings(
         host=said["host"],
-        port=said.get("port", 587 if username else 25),  # type: ignore[arg-type]
+        port=port,  # type: ignore[arg-type]
         sender=said["sender"],
         username=username,  # type: ignore[arg-type]
         password=password or "",
@@ -105,7 +123,36 @@ def read_mail(path: Path, value: object, overrides: Mapping[str, object], *, sec
         verify=said.get("verify", True),  # type: ignore[arg-type]
         per_address=said.get("per_address", 20),  # type: ignore[arg-type]
         per_asker=said.get("per_asker", 200),  # type: ignore[arg-type]
+        implicit_tls=implicit,  # type: ignore[arg-type]
+        certificate=certificate,
+        key=key,
     )
+
+
+def _own_files(path: Path, said: Mapping[str, object]) -> tuple[Path | None, Path | None]:
+    """Return the files of our own certificate and its key, which are one file where only one is named."""
+    certificate, key = said.get("certificate_file"), said.get("key_file")
+    if certificate is None and key is None:
+        return None, None
+    if certificate is None:
+        raise ConfigurationError("mail: key_file goes with certificate_file, which is missing")
+    found = read_directory(path, "mail: certificate_file", certificate)
+    return found, found if key is None else read_directory(path, "mail: key_file", key)
+
+
+def _named(value: Mapping[str, object]) -> dict[str, object]:
+    """Return what a dictionary says, in which all names are settings."""
+    said = dict(value)
+    if "password" in said:
+        raise ConfigurationError(
+            "mail: a password does not stand in the configuration: use password_file or password_env"
+        )
+    for name in said:
+        if name not in _MAIL:
+            near = difflib.get_close_matches(name, sorted(_MAIL), n=1) if isinstance(name, str) else []
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(_MAIL))}"
+            raise ConfigurationError(f"mail: unknown setting {quoted(name)}: {hint}")
+    return said
 
 
 def _password(path: Path, said: Mapping[str, object], *, secrets: bool) -> str | None:

@@ -122,7 +122,8 @@ def read_directory(path: Path, name: str, value: object) -> Path:
     said = os.fspath(value) if isinstance(value, str | os.PathLike) else ""
     if not isinstance(said, str) or not said or not _is_file_name(said):
         raise ConfigurationError(f"{name} = {quoted(value)} is not usable: it is a path")
-    return path.parent / at_home(Path(said), name)
+    plain = str.__str__(said)  # of a text that is also something else the text alone
+    return path.parent / at_home(Path(plain), name)
 
 
 def _is_file_name(text: str) -> bool:

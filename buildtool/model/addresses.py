@@ -14,7 +14,7 @@ import unicodedata
 from functools import lru_cache
 
 from buildtool.errors import UsageError
-from buildtool.model.text import quoted
+from buildtool.model.text import printable, quoted
 
 NAME_LIMIT = 253
 """The longest name of a machine, in characters (RFC 1035, less the length of the root)."""
@@ -304,13 +304,16 @@ def _url(text: object) -> str:
 # --- e-mail ---------------------------------------------------------------------------------------------
 
 ADDRESS_LIMIT = 254
-"""The longest address, in characters (RFC 5321 section 4.5.3.1.3, less the angle brackets)."""
+"""The longest address, in bytes (RFC 5321 section 4.5.3.1.3, less the angle brackets)."""
 
 LOCAL_LIMIT = 64
-"""The longest part before the @, in characters (RFC 5321 section 4.5.3.1.1)."""
+"""The longest part before the @, in bytes (RFC 5321 section 4.5.3.1.1)."""
 
-_ATOM = r"[A-Za-z0-9_+=&'~#/-]+"
+_ATOM = r"[A-Za-z0-9_+=&'~#/\u0080-\U0010ffff-]+"
 _LOCAL = re.compile(rf"(?!-){_ATOM}(\.{_ATOM})*\Z")
+_SELECTORS = frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+"""Marks that say which shape of a letter is meant, and show nothing themselves."""
+
 _MAIL_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN = re.compile(rf"({_MAIL_LABEL}\.)*(?![0-9]+\Z){_MAIL_LABEL}\Z")
 
@@ -319,27 +322,45 @@ _DOMAIN = re.compile(rf"({_MAIL_LABEL}\.)*(?![0-9]+\Z){_MAIL_LABEL}\Z")
 def valid_address(text: str) -> str:
     """Return the address in its canonical form: the domain in lower case, and in ASCII (IDNA) without a dot at its end.
 
-    Raises UsageError, saying what is wrong. Taken is ``name@domain``, the name in ASCII: no quoting, comments, display
-    names or address literals, and none of the characters that old mail systems take for routes or programs (``!``,
-    ``%``, ``|``).
+    Raises UsageError, saying what is wrong. Taken is ``name@domain``, the name in ASCII or of letters, marks and digits
+    of any script (RFC 6531), composed: no quoting, comments, display names or address literals, and none of the
+    characters that old mail systems take for routes or programs (``!``, ``%``, ``|``).
     """
     local, at, domain = text.strip(" ").rpartition("@")
+    if not local.isascii() and len(local) <= ADDRESS_LIMIT:
+        local = unicodedata.normalize("NFC", local)
     domain = ascii_name(domain) if len(domain) <= ADDRESS_LIMIT else domain
+    octets = len(local.encode(errors="replace"))
     if not text:
         wrong = "is empty"
-    elif max(len(text), len(local) + 1 + len(domain)) > ADDRESS_LIMIT:
+    elif max(len(text), octets + 1 + len(domain)) > ADDRESS_LIMIT:
         wrong = f"is longer than {ADDRESS_LIMIT} characters"
     elif not at or not local or not domain:
         wrong = "is not a name, an @ and a domain"
-    elif len(local) > LOCAL_LIMIT:
-        wrong = f"has more than {LOCAL_LIMIT} characters before the @"
-    elif not _LOCAL.match(local):
+    elif octets > LOCAL_LIMIT:
+        wrong = f"has more than {LOCAL_LIMIT} {'characters' if local.isascii() else 'bytes'} before the @"
+    elif not _LOCAL.match(local) or not (local.isascii() or _is_spoken(local)):
         wrong = "has something before the @ that is not a letter, a digit, or one of . _ + - = & ' ~ # /"
     elif not _DOMAIN.match(domain):
         wrong = "has no usable domain after the @"
     else:
         return f"{local}@{domain.lower()}"
     raise UsageError(f"the e-mail address {quoted(text)} {wrong}: write it like name@example.org")
+
+
+def _is_spoken(local: str) -> bool:
+    """Return whether all that is not ASCII in a name are letters, marks and digits in the only form that they have.
+
+    What has a plainer form (full-width letters, ligatures), or shows nothing, would make two addresses look like one.
+    """
+    wide = [char for char in local if not char.isascii()]
+    return (
+        all(unicodedata.category(char)[0] in "LMN" for char in wide)
+        and not any(char in _SELECTORS for char in wide)
+        and printable(local, len(local)) == local
+        and unicodedata.normalize("NFKC", local) == local
+        and not any(unicodedata.category(part[0])[0] == "M" for part in local.split("."))
+    )
 
 
 def find_address(text: str) -> str | None:

@@ -27,7 +27,7 @@ project = Project({name!r}, ProjectOptions((), ()), Recipe(1, {plan}), lambda so
 SINGLE = [
     "host", "bind", "pb_port", "transfer_port", "web_port", "public_url", "transfer_url", "lease", "names_kept"
 ]  # fmt: skip
-MAIL = ["host", "port", "sender", "starttls", "verify", "per_address", "per_asker"]
+MAIL = ["host", "port", "sender", "starttls", "verify", "per_address", "per_asker", "implicit_tls"]
 PLAN = "lambda wanted: Plan([Command(['make'])], ['x'])"
 
 
@@ -363,6 +363,13 @@ WRONG = {
     "mail = {'host': 'x', 'sender': 'f@x', 'starttls': 'yes'}":
         ": mail: starttls = 'yes' is not one of never, opportunistic, required",
     "mail = {'host': 'x', 'sender': 'f@x', 'verify': 1}": ": mail: verify = 1 is not True or False",
+    "mail = {'host': 'x', 'sender': 'f@x', 'implicit_tls': 1}": ": mail: implicit_tls = 1 is not True or False",
+    "mail = {'host': 'x', 'sender': 'f@x', 'port': 465, 'starttls': 'required'}":
+        ": mail: starttls is not spoken where TLS begins at once: leave it out, or set implicit_tls = False",
+    "mail = {'host': 'x', 'sender': 'f@x', 'key_file': 'k.pem'}":
+        ": mail: key_file goes with certificate_file, which is missing",
+    "mail = {'host': 'x', 'sender': 'f@x', 'starttls': 'never', 'certificate_file': 'c.pem'}":
+        ": mail: certificate_file is of no use without TLS, and starttls is never",
     "mail = {'host': 'x', 'sender': 'f@x', 'password': 'hunter2'}":
         ": mail: a password does not stand in the configuration: use password_file or password_env",
     "mail = {'host': 'x', 'sender': 'f@x', 'username': 'f'}":
@@ -519,6 +526,28 @@ def test_an_empty_variable_is_an_empty_secret(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("FARM_PASSWORD", "")
     with pytest.raises(EmptySecret, match="environment variable FARM_PASSWORD is missing or empty"):
         load_settings(write(tmp_path, LOGIN % "'password_env': 'FARM_PASSWORD'"))
+
+
+def test_port_465_begins_with_tls_and_the_other_way_round(tmp_path: Path) -> None:
+    for said, port, implicit in (
+        ("'port': 465", 465, True),
+        ("'implicit_tls': True", 465, True),
+        ("'port': 465, 'implicit_tls': False", 465, False),
+        ("'port': 25", 25, False),
+    ):
+        mail = load_settings(write(tmp_path, f"mail = {{'host': 'x', 'sender': 'f@x', {said}}}")).mail
+        assert mail is not None
+        assert (mail.port, mail.implicit_tls, mail.needs_tls) == (port, implicit, implicit)
+
+
+def test_the_files_of_our_certificate_lie_beside_the_configuration_and_may_be_one(tmp_path: Path) -> None:
+    said = "mail = {'host': 'x', 'sender': 'f@x', 'certificate_file': 'c.pem'%s}"
+    mail = load_settings(write(tmp_path, said % ", 'key_file': 'k.pem'")).mail
+    assert mail is not None
+    assert (mail.certificate, mail.key) == (tmp_path / "c.pem", tmp_path / "k.pem")
+    mail = load_settings(write(tmp_path, said % "")).mail
+    assert mail is not None
+    assert mail.key == mail.certificate == tmp_path / "c.pem"
 
 
 def test_a_program_that_sends_no_mail_reads_no_secret(tmp_path: Path) -> None:

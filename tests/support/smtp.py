@@ -6,8 +6,9 @@ import ipaddress
 import ssl
 import threading
 from collections.abc import Callable
+from email.errors import NonASCIILocalPartDefect
 from email.message import EmailMessage
-from email.parser import BytesParser
+from email.parser import Parser
 from email.policy import default
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,18 @@ class SmtpServer:
     """A mail server on a port of its own in a thread of its own, which keeps what it took in ``messages``.
 
     ``mood`` maps a recipient to how they are answered: a key of ANSWERS, or a whole answer; ``at_data`` is the answer
-    to the message itself. Stopped and started again it listens on the same port.
+    to the message itself. Stopped and started again it listens on the same port. ``implicit`` has it begin with TLS,
+    ``utf8`` take addresses in UTF-8; ``senders`` are those of what it took, and ``shown`` whose certificates it saw.
     """
 
     def __init__(
-        self, *, tls: ssl.SSLContext | None = None, login: tuple[str, str] | None = None, login_in_clear: bool = False
+        self,
+        *,
+        tls: ssl.SSLContext | None = None,
+        login: tuple[str, str] | None = None,
+        login_in_clear: bool = False,
+        implicit: bool = False,
+        utf8: bool = False,
     ) -> None:
         self.mood: dict[str, str] = {}
         self.at_data = "accept"
@@ -42,6 +50,10 @@ class SmtpServer:
         self.secured: list[bool] = []
         self.tries = 0
         self.port = 0
+        self.senders: list[str | None] = []
+        self.shown: list[Any] = []
+        self._implicit = implicit
+        self._utf8 = utf8
         self._tls = tls
         self._login = login
         self._login_in_clear = login_in_clear
@@ -69,7 +81,9 @@ class SmtpServer:
         self._loop.close()
 
     async def _listen(self) -> None:
-        self._listening = await self._loop.create_server(self._protocol, "127.0.0.1", self.port)
+        self._listening = await self._loop.create_server(
+            self._protocol, "127.0.0.1", self.port, ssl=self._tls if self._implicit else None
+        )
         self.port = self._listening.sockets[0].getsockname()[1]
 
     async def _shut(self) -> None:
@@ -90,7 +104,8 @@ class SmtpServer:
         conversation = SMTP(
             self,
             hostname="mail.test",
-            tls_context=self._tls,
+            tls_context=None if self._implicit else self._tls,
+            enable_SMTPUTF8=self._utf8,
             auth_required=self._login is not None and not self._login_in_clear,
             auth_require_tls=not self._login_in_clear,
             authenticator=self._authenticate,
@@ -126,7 +141,10 @@ class SmtpServer:
             assert content is not None
             self.raw.append(content)
             self.messages.append((envelope.rcpt_tos[0], parse(content.replace(b"\r\n", b"\n"))))
-            self.secured.append(session.ssl is not None)
+            secure = server.transport.get_extra_info("ssl_object") if server.transport is not None else None
+            self.secured.append(secure is not None)
+            self.senders.append(envelope.mail_from)
+            self.shown.append(secure.getpeercert() if secure is not None else None)
         return ANSWERS.get(self.at_data, self.at_data)
 
     def _authenticate(
@@ -222,14 +240,16 @@ class _Scripted(Protocol):
 
 def parse(message: bytes) -> EmailMessage:
     """Return a message as an e-mail program reads it, which must find nothing wrong with its form."""
-    read = BytesParser(_class=EmailMessage, policy=default).parsebytes(message)
+    read = Parser(_class=EmailMessage, policy=default).parsestr(message.decode())
     assert not read.defects
-    assert not any(value.defects for value in read.values())
+    defects = [defect for value in read.values() for defect in value.defects]
+    # The library calls an address in UTF-8 a defect (RFC 6532 does not), and only that is none here.
+    assert all(isinstance(defect, NonASCIILocalPartDefect) for defect in defects)
     return read
 
 
 class Authority:
-    """A certificate authority of the test's own; ``server`` makes a certificate for one name or address."""
+    """A certificate authority of the test's own: for servers, of one name or address, and for who connects to them."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -238,8 +258,17 @@ class Authority:
         self.certificate = self._sign(self._name, self._key, x509.BasicConstraints(ca=True, path_length=0), None)
         self.pem = self.certificate.public_bytes(serialization.Encoding.PEM)
 
-    def server(self, name: str) -> ssl.SSLContext:
-        """Return a server's TLS context with a certificate for ``name``."""
+    def server(self, name: str, *, asks: bool = False) -> ssl.SSLContext:
+        """Return a server's TLS context with a certificate for ``name``, which ``asks`` for one of this authority."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.file(name))
+        if asks:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(cadata=self.pem.decode())
+        return context
+
+    def file(self, name: str) -> Path:
+        """Return a new PEM file with a key and a certificate for ``name``."""
         key = ec.generate_private_key(ec.SECP256R1())
         try:
             who: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(name))
@@ -254,9 +283,7 @@ class Authority:
             )
             + certificate.public_bytes(serialization.Encoding.PEM)
         )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(path)
-        return context
+        return path
 
     def _sign(
         self,

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from email.header import Header
 from email.message import EmailMessage
+from email.policy import SMTPUTF8
 from email.utils import format_datetime
 
 from buildtool.adapters.mail.text import render_test
@@ -45,7 +46,9 @@ def compose(
     longest = max(map(len, body.split("\n")))
     simple = body.isascii() and longest < 990  # noqa: PLR2004 - RFC 5322 allows 998 characters a line
     message.set_content(body, cte="7bit" if simple else "quoted-printable")
-    return message.as_bytes()
+    if sender.isascii() and address.isascii():
+        return message.as_bytes()
+    return message.as_bytes(policy=SMTPUTF8.clone(linesep="\n"))
 
 
 def _set_subject(message: EmailMessage, subject: str) -> None:

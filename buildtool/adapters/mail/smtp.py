@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from twisted.internet import defer, ssl
+from twisted.internet import defer
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.error import ConnectError, DNSLookupError
-from twisted.internet.interfaces import IHandshakeListener, IReactorTCP, IReactorTime
+from twisted.internet.interfaces import IHandshakeListener, IOpenSSLClientConnectionCreator, IReactorTCP, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.mail import smtp
 from twisted.protocols.basic import LineReceiver
@@ -19,9 +20,10 @@ from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from buildtool.adapters.mail.tls import client_context
 from buildtool.adapters.network.endpoints import machine_at
 from buildtool.configuration.mail_settings import MailSettings
-from buildtool.errors import MailDeferred, MailRefused, MailServerTrouble, MailUndelivered
+from buildtool.errors import ConfigurationError, MailDeferred, MailRefused, MailServerTrouble, MailUndelivered
 from buildtool.model.addresses import at_port, valid_address
 
 PATIENCE = 60.0
@@ -94,7 +96,10 @@ class SmtpDelivery:
     async def _converse(self, exchange: _Exchange, message: bytes) -> None:
         settings = self._settings
         endpoint = machine_at(self._reactor, settings.host, settings.port, self._patience)
-        letter = _Letter(settings, self._context(), exchange, settings.sender, message)
+        context = self._context()
+        if settings.implicit_tls and context is not None:
+            endpoint = wrapClientTLS(context, endpoint)
+        letter = _Letter(settings, context, exchange, message)
         try:
             await endpoint.connect(letter)
         except DNSLookupError as error:
@@ -116,18 +121,13 @@ class SmtpDelivery:
         finally:
             exchange.abort()
 
-    def _context(self) -> object | None:
-        if self._settings.starttls == "never":
+    def _context(self) -> IOpenSSLClientConnectionCreator | None:
+        if not self._settings.speaks_tls:
             return None
-        if not self._settings.verify:
-            return ssl.CertificateOptions()
         try:
-            return ssl.optionsForClientTLS(self._settings.host, trustRoot=self._trust_root)  # type: ignore[arg-type]
-        except (UnicodeError, ValueError) as error:
-            raise MailServerTrouble(
-                f"{self._name}: there is no certificate for a name like this: give it one without _ in mail.host, "
-                "or set mail.verify or mail.starttls"
-            ) from error
+            return client_context(self._settings, self._trust_root)
+        except ConfigurationError as error:
+            raise MailServerTrouble(f"{self._name}: {error}") from error
 
 
 class _Exchange:
@@ -136,6 +136,7 @@ class _Exchange:
     def __init__(self, settings: MailSettings, address: str) -> None:
         self.settings = settings
         self.address = address
+        self.sender = settings.sender
         self.name = f"the mail server {at_port(settings.host, settings.port)}"
         self.stage = "connecting"
         self.secured = False
@@ -183,14 +184,20 @@ class _Exchange:
             self.decide(MailServerTrouble(f"{self.name} takes no mail now: {said}{hint}"))
         elif self.stage == _STAGES[b"MAIL"]:
             self.decide(
-                MailServerTrouble(
-                    f"{self.name} does not accept the sender {self.settings.sender}: {said}: check mail.sender"
-                )
+                MailServerTrouble(f"{self.name} does not accept the sender {self.sender}: {said}: check mail.sender")
             )
         elif code // 100 == 5:  # noqa: PLR2004 - the class of codes that say no for good
             self.decide(MailRefused(f"{self.name} refused the mail to {self.address}: {said}"))
         else:
             self.decide(MailDeferred(f"{self.name} did not take the mail to {self.address} now: {said}"))
+
+    def cannot_spell(self) -> None:
+        """Decide for a server that takes addresses in ASCII only, where one of ours is not."""
+        why = "takes no addresses with letters beyond a to z (SMTPUTF8)"
+        if self.sender.isascii():
+            self.decide(MailRefused(f"{self.name} {why}, so nothing can be sent to {self.address}"))
+        else:
+            self.decide(MailServerTrouble(f"{self.name} {why}, and the sender {self.sender} is one: check mail.sender"))
 
     def failed(self, error: smtp.SMTPClientError) -> None:
         """Decide by an error before the mail was begun: greeting, TLS, login, or not SMTP at all."""
@@ -229,6 +236,7 @@ class _Sender(smtp.ESMTPSender):
     debug = False  # or the conversation, password included, would be kept for error messages
     factory: Any
     _at_line_start = True
+    _takes_utf8 = False
 
     def connectionMade(self) -> None:
         self.factory.exchange.connected(self.transport)
@@ -245,6 +253,8 @@ class _Sender(smtp.ESMTPSender):
     def sendLine(self, line: bytes) -> None:
         verb = line.partition(b" ")[0]
         self.factory.exchange.stage = _STAGES.get(verb, self.factory.exchange.stage)
+        if verb == b"MAIL" and self._wide:
+            line += b" SMTPUTF8 BODY=8BITMIME"
         smtp.ESMTPSender.sendLine(self, line)
 
     def lineReceived(self, line: bytes) -> None:
@@ -259,6 +269,28 @@ class _Sender(smtp.ESMTPSender):
             self.sendError(smtp.SMTPProtocolError(-1, b"more than one answer to STARTTLS"))
             return
         smtp.ESMTPSender.esmtpState_starttls(self, code, resp)
+
+    def esmtpState_serverConfig(self, code: int, resp: bytes) -> None:
+        self._takes_utf8 = b"SMTPUTF8" in {line.split(None, 1)[0].upper() for line in resp.splitlines() if line.split()}
+        smtp.ESMTPSender.esmtpState_serverConfig(self, code, resp)
+
+    def smtpState_from(self, code: int, resp: bytes) -> None:
+        if not self.done and self._wide and not self._takes_utf8:
+            self.factory.exchange.cannot_spell()
+            self.done = 1  # no mail is left, so that the conversation ends
+        smtp.ESMTPSender.smtpState_from(self, code, resp)
+
+    @property
+    def _wide(self) -> bool:
+        exchange = self.factory.exchange
+        return not (exchange.address.isascii() and exchange.sender.isascii())
+
+    def getMailFrom(self) -> smtp.Address | None:
+        first, self.done = not self.done, 1
+        return _Mailbox(self.factory.exchange.sender) if first else None
+
+    def getMailTo(self) -> list[smtp.Address]:
+        return [_Mailbox(self.factory.exchange.address)]
 
     def transformChunk(self, chunk: bytes) -> bytes:
         # Twisted's own sees no dot at the start of a line that is the start of a chunk: what follows a lone dot
@@ -281,21 +313,27 @@ class _Sender(smtp.ESMTPSender):
         smtp.SMTPClient.sendError(self, exc)
 
 
+class _Mailbox(smtp.Address):
+    """An address as it stands in an envelope, in UTF-8 (RFC 6531); Twisted's own has ASCII only."""
+
+    def __init__(self, address: str) -> None:
+        local, _, domain = address.rpartition("@")
+        self.local, self.domain = local.encode(), domain.encode()
+
+
 class _Letter(smtp.ESMTPSenderFactory):
     """Makes the one sender of one mail. A password is never sent in the clear unless ``starttls`` is ``never``."""
 
     noisy = False
     protocol = _Sender
 
-    def __init__(
-        self, settings: MailSettings, context: object | None, exchange: _Exchange, sender: str, message: bytes
-    ) -> None:
+    def __init__(self, settings: MailSettings, context: object | None, exchange: _Exchange, message: bytes) -> None:
         smtp.ESMTPSenderFactory.__init__(
             self,
             settings.username.encode(),
             settings.password.encode(),
-            sender,
-            exchange.address,
+            b"",  # both addresses are the sender's to tell, see _Mailbox
+            [b""],
             io.BytesIO(message.replace(b"\r\n", b"\n").replace(b"\r", b"\n")),
             Deferred(),
             retries=0,

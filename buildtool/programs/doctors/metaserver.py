@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from buildtool.adapters.host.programs import find_tools
-from buildtool.adapters.mail.probe import mail_trouble
+from buildtool.adapters.mail.probe import look_at_mail_server
 from buildtool.adapters.network.open_files import OPEN_FILES
 from buildtool.adapters.network.probes import name_facts, port_facts
 from buildtool.adapters.sql.sqlite import there_is
@@ -218,10 +218,12 @@ def _mail(settings: Settings) -> CheckResult:
     where = at_port(settings.mail.host, settings.mail.port)
     if not is_address(settings.mail.host) and not name_facts(settings.mail.host).addresses:
         return problem("mail", f"{settings.mail.host} has no address here", "check mail's host in config.py")
-    why = mail_trouble(settings.mail)
-    if why:
-        return problem("mail", f"{where} takes none from {settings.mail.sender} ({why})", "check mail in config.py")
-    return fine("mail", f"{where} takes mail from {settings.mail.sender}")
+    found = look_at_mail_server(settings.mail)
+    if found.trouble:
+        why = f"{where} takes none from {settings.mail.sender} ({found.trouble})"
+        return problem("mail", why, "check mail in config.py")
+    letters = "any letters" if found.any_letters else "letters from a to z"
+    return fine("mail", f"{where} takes mail from {settings.mail.sender}, for addresses with {letters}")
 
 
 def _open_files() -> int:

@@ -146,6 +146,35 @@ class TestPlain(SmtpCase):
         assert server.tries == 0
 
 
+class TestUtf8(SmtpCase):
+    """Addresses with letters beyond a to z."""
+
+    JUERG = "jürg@example.org"
+
+    def letter(self, sender: str = "farm@example.org") -> bytes:
+        return compose(sender, self.JUERG, "Hello", "Hello\n", key="1", now=0.0)
+
+    async def test_they_are_mailed_where_the_mail_server_takes_them_and_stand_in_the_header_as_they_are(self) -> None:
+        server = self.server(utf8=True)
+        assert await self.delivery(settings(server.port))(self.JUERG, self.letter()) == "250 taken"
+        ((recipient, arrived),) = server.messages
+        assert recipient == self.JUERG
+        assert arrived["To"].addresses[0].addr_spec == self.JUERG
+
+    async def test_where_the_mail_server_does_not_take_them_the_mail_is_refused_which_says_why(self) -> None:
+        server = self.server()
+        with pytest.raises(MailRefused) as caught:
+            await self.delivery(settings(server.port))(self.JUERG, self.letter())
+        assert "takes no addresses with letters beyond a to z (SMTPUTF8)" in str(caught.value)
+        assert self.JUERG in str(caught.value)
+        assert await self.delivery(settings(server.port))(ALICE, message()) == "250 taken"
+
+    async def test_a_sender_that_the_mail_server_cannot_spell_is_the_settings_fault(self) -> None:
+        server = self.server()
+        delivery = self.delivery(settings(server.port, sender="höf@example.org"))
+        assert "check mail.sender" in await self.problem(delivery, MailServerTrouble)
+
+
 class TestSlow(SmtpCase):
     """Time-outs run on the clock that is handed in; no test waits for one."""
 
@@ -322,6 +351,63 @@ class TestTls(SmtpCase):
         server = self.server()
         chosen = settings(server.port, username="farm", password="s3cret")
         assert "offers no login" in await self.problem(self.delivery(chosen), MailServerTrouble)
+
+
+class TestImplicitTls(SmtpCase):
+    """TLS from the first byte, as on port 465; and certificates of our own."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.authority = Authority(Path(directory.name))
+        self.trust = ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(self.authority.pem)])
+
+    async def test_mail_goes_over_tls_from_the_first_byte_and_logs_in_there(self) -> None:
+        server = self.server(tls=self.authority.server("127.0.0.1"), implicit=True, login=("farm", "s3cret"),
+                             login_in_clear=True)  # fmt: skip
+        chosen = settings(server.port, implicit_tls=True, username="farm", password="s3cret")
+        assert await self.delivery(chosen, self.trust)(ALICE, message()) == "250 taken (over TLS)"
+        assert server.secured == [True]
+
+    async def test_a_certificate_that_does_not_hold_is_not_accepted(self) -> None:
+        server = self.server(tls=self.authority.server("mail.example.org"), implicit=True)
+        chosen = settings(server.port, implicit_tls=True)
+        assert "TLS failed" in await self.problem(self.delivery(chosen, self.trust), MailServerTrouble)
+        assert await self.delivery(evolve(chosen, verify=False))(ALICE, message()) == "250 taken (over TLS)"
+
+    async def test_a_server_that_begins_without_tls_is_sent_nothing(self) -> None:
+        server = self.server()
+        chosen = settings(server.port, implicit_tls=True)
+        assert "TLS failed" in await self.problem(self.delivery(chosen, self.trust), MailServerTrouble)
+        assert server.tries == 0
+
+    async def test_a_server_that_asks_for_a_certificate_is_shown_ours_by_either_way_to_tls(self) -> None:
+        ours = self.authority.file("farm.example.org")
+        for implicit in (True, False):
+            server = self.server(tls=self.authority.server("127.0.0.1", asks=True), implicit=implicit)
+            starttls = "opportunistic" if implicit else "required"
+            chosen = settings(server.port, implicit_tls=implicit, starttls=starttls, certificate=ours)
+            assert await self.delivery(chosen, self.trust)(ALICE, message()) == "250 taken (over TLS)"
+            (shown,) = server.shown
+            assert shown["subjectAltName"] == (("DNS", "farm.example.org"),)
+            await self.problem(self.delivery(evolve(chosen, certificate=None), self.trust), MailServerTrouble)
+            assert len(server.messages) == 1
+
+    async def test_files_that_hold_no_certificate_or_another_key_are_named_and_nothing_is_sent(self) -> None:
+        ours, other = self.authority.file("farm.example.org"), self.authority.file("other.example.org")
+        empty = ours.with_name("empty.pem")
+        empty.write_text("")
+        server = self.server(tls=self.authority.server("127.0.0.1"), implicit=True)
+        for certificate, key, said in (
+            (empty, None, f"certificate_file = {empty}: no PEM certificate"),
+            (ours, empty, f"key_file = {empty}: no PEM private key"),
+            (ours, other, f"key_file = {other}: that is not the key of {ours}"),
+            (ours.with_name("gone.pem"), None, "cannot be read: No such file"),
+        ):
+            chosen = settings(server.port, implicit_tls=True, certificate=certificate, key=key)
+            assert said in await self.problem(self.delivery(chosen, self.trust), MailServerTrouble)
+        assert server.tries == 0
 
 
 class TestMailTest(SmtpCase):

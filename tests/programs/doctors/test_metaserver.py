@@ -28,6 +28,7 @@ from buildtool.configuration.settings import ENVIRONMENT
 from buildtool.programs.doctors import metaserver as program
 from buildtool.programs.metaserver.main import main
 from tests.support.inline import run
+from tests.support.smtp import Authority as MailAuthority
 from tests.support.smtp import SmtpServer
 
 Doctor = Callable[..., dict[str, dict[str, str]]]
@@ -183,7 +184,8 @@ def test_a_mail_server_that_is_away_refuses_or_has_no_name(doctor: Doctor) -> No
             f"projects = [load('one.py')]\nmail = {{'host': '127.0.0.1', 'port': {server.port}, "
             "'sender': 'farm@example.org', 'starttls': 'never'}\n"
         )
-        assert "takes mail from farm@example.org" in doctor(config, well=True)["mail"]["words"]
+        said = "takes mail from farm@example.org, for addresses with letters from a to z"
+        assert said in doctor(config, well=True)["mail"]["words"]
         server.at_sender = "refuse"
         assert "550" in doctor(config, well=False)["mail"]["words"]
         secure = config.replace("'never'", "'required'")
@@ -192,6 +194,26 @@ def test_a_mail_server_that_is_away_refuses_or_has_no_name(doctor: Doctor) -> No
         server.end()
     assert "refused" in doctor(config, well=False)["mail"]["words"]
     assert "has no address" in doctor(config.replace("127.0.0.1", "mail.invalid"), well=False)["mail"]["words"]
+
+
+def test_a_mail_server_that_begins_with_tls_and_takes_any_letters(
+    doctor: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = MailAuthority(tmp_path)
+    (tmp_path / "authority.pem").write_bytes(authority.pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    server = SmtpServer(tls=authority.server("127.0.0.1", asks=True), implicit=True, utf8=True)
+    server.start()
+    try:
+        config = (
+            f"projects = [load('one.py')]\nmail = {{'host': '127.0.0.1', 'port': {server.port}, "
+            f"'sender': 'höf@example.org', 'implicit_tls': True, "
+            f"'certificate_file': {str(authority.file('farm.example.org'))!r}}}\n"
+        )
+        said = "takes mail from höf@example.org, for addresses with any letters"
+        assert said in doctor(config, well=True)["mail"]["words"]
+    finally:
+        server.end()
 
 
 def test_a_password_is_not_told_to_a_mail_server_in_the_clear(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
