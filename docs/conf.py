@@ -20,7 +20,7 @@ nitpicky = True
 
 PAGES = (
     "README docs/requester docs/donor docs/operator docs/api docs/tutorial docs/integrator docs/architecture"
-    " docs/lifecycles docs/performance docs/adr/README CONTRIBUTING SECURITY CHANGES"
+    " docs/lifecycles docs/performance docs/runbooks/index docs/adr/README CONTRIBUTING SECURITY CHANGES"
 ).split()
 
 
@@ -28,6 +28,8 @@ def add_contents(_app: Sphinx, name: str, source: list[str]) -> None:
     """Add the lists by which Sphinx knows what belongs where; docutils alone, and a reader of the files, want none."""
     if name == root_doc:
         source[0] += "\n.. toctree::\n   :hidden:\n\n" + "".join(f"   /{page}\n" for page in PAGES)
+    elif name == "docs/runbooks/index":
+        source[0] += "\n.. toctree::\n   :hidden:\n   :glob:\n\n   *\n"
     elif name == "docs/adr/README":
         source[0] += "\n```{toctree}\n:hidden:\n:glob:\n\n[0-9]*\n```\n"
 

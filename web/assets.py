@@ -40,10 +40,16 @@ def load_assets() -> Mapping[str, Asset]:
     return {name: _load(name, content_type) for name, content_type in _TYPES.items()}
 
 
-def _load(name: str, content_type: str) -> Asset:
-    body = pkgutil.get_data(__package__, f"static/{name}")
+def load_text(name: str) -> bytes:
+    """Return a file of the package. Raises FileNotFoundError when it lacks it."""
+    body = pkgutil.get_data(__package__, name)
     if body is None:
-        raise FileNotFoundError(f"{__package__} has no static/{name}: install buildtool again")
+        raise FileNotFoundError(f"{__package__} has no {name}: install buildtool again")
+    return body
+
+
+def _load(name: str, content_type: str) -> Asset:
+    body = load_text(f"static/{name}")
     stem, _, suffix = name.rpartition(".")
     digest = hashlib.sha256(body).hexdigest()[:12]
     return Asset(f"{stem}.{digest}.{suffix}", content_type, body, digest, packed(body, 9))

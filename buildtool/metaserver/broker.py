@@ -21,6 +21,7 @@ from buildtool.concurrency.inbox import Inbox
 from buildtool.concurrency.signal import Signal
 from buildtool.errors import NOTHING_ACCEPTED, BuildToolError, ConflictingRow, InternalError, StorageUnavailable
 from buildtool.metaserver.batches import SLICE, BatchDecider, QueuedEvent, ReactorTurn
+from buildtool.metaserver.showing.farm_counts import FarmCounts
 from buildtool.model.policy import Policy
 from buildtool.model.records import Attempt, AttemptState, AuditEvent, Beat, BuildState, RequestState, Row
 from buildtool.ports.common import Clock
@@ -60,7 +61,8 @@ class Performer(Protocol):
 class Broker:
     """The owner of the State; all others send it events and read what is committed.
 
-    ``stopwatch`` reads in seconds how time passes while something is done; the timers' by default.
+    ``stopwatch`` reads in seconds how time passes while something is done; the timers' by default. ``counts`` counts
+    what was committed.
     """
 
     state: State
@@ -70,6 +72,7 @@ class Broker:
     artifacts: ArtifactFiles
     performer: Performer
     stopwatch: Callable[[], float] = field()
+    counts: FarmCounts = field(factory=FarmCounts)
     _inbox: Inbox[QueuedEvent] = field(init=False)
     turn: ReactorTurn = field(init=False)
     _batches: BatchDecider = field(init=False)
@@ -215,8 +218,11 @@ class Broker:
             rows = self.state.journal.rows()
             if self._trouble:  # so that whatever comes next, a sweep too, finds out whether it is over
                 happened.append(AuditEvent("storage-back", "metaserver", self._trouble))
+            took: float | None = None
             if rows or happened:
+                began = self.turn.stopwatch()
                 await self._commit(entries, rows, happened, now)
+                took = self.turn.stopwatch() - began
                 self._is_troubled("")
         except ConflictingRow as error:
             self.state.journal.rollback()
@@ -232,6 +238,7 @@ class Broker:
             await self._start_over(batch)
         else:
             self.state.committed()
+            self.counts.committed(entries, rows, took)
             await self._tell(entries, rows)
 
     def _is_troubled(self, trouble: str) -> None:
@@ -256,6 +263,7 @@ class Broker:
             self.turn.turned()
         except StorageUnavailable:
             self._in_doubt = True
+            self.counts.failed()
             beats = [row.at for row in rows if isinstance(row, Beat)]
             steps = [entry.event.seconds for entry in entries if isinstance(entry.event, ClockStepped)]
             self._doubtful = (beats[0], sum(steps)) if beats and steps else None

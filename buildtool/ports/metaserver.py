@@ -321,6 +321,9 @@ class OperatorStore(Protocol):
     async def mail_left(self) -> tuple[int, int]:
         """Return how many mails are to be sent, and how many were refused for good."""
 
+    async def oldest_mail(self) -> float | None:
+        """Return when the oldest mail was written that is to be sent, None where there is none."""
+
     async def artifacts_by(self, server: str, after: int, limit: int) -> Sequence[Artifact]:
         """Return at most ``limit`` artifacts of a build server that are given out, with ids above ``after``."""
 
@@ -340,3 +343,28 @@ class Conditions(Protocol):
 
     def problems(self) -> tuple[str, ...]:
         """Return each problem in one line; empty when all is well."""
+
+
+@frozen
+class ResourceUse:
+    """A measurement of what the metaserver takes: files and connections, memory, processor and disk.
+
+    There may be so many files and connections as ``descriptors_most`` says, None for any number.
+    ``memory``, ``database``, ``free`` and ``disk`` are bytes, ``processor`` seconds, ``started`` wall time in seconds.
+    """
+
+    descriptors: int
+    descriptors_most: int | None
+    memory: int
+    processor: float
+    started: float
+    database: int
+    free: int
+    disk: int
+
+
+class ResourceSource(Protocol):
+    """The part that knows what the metaserver takes of its machine."""
+
+    async def read(self) -> ResourceUse:
+        """Return what is taken now. Raises StorageUnavailable."""

@@ -17,6 +17,7 @@ from buildtool.protocol import news as n
 from buildtool.protocol import operator as o
 from buildtool.protocol.pages import visiting as v
 from buildtool.protocol.pages.farm_view import AskFarm
+from buildtool.protocol.pages.figures import AskFigures
 
 __all__ = ["ACT_OF"]
 
@@ -26,7 +27,7 @@ ACT_OF: Mapping[type[attrs.AttrsInstance], Act] = {
     m.AskStatus: Act.SEE_REQUEST, m.Follow: Act.SEE_REQUEST, m.AskWhy: Act.SEE_REQUEST,
     m.AskBuild: Act.SEE_BUILD, v.AskBuildFor: Act.SEE_BUILD,
     m.AskHealth: Act.PING, v.AskHealthFor: Act.PING, h.AskProjects: Act.PING,
-    o.AskFarmStatus: Act.SEE_FARM, AskFarm: Act.SEE_FARM,
+    o.AskFarmStatus: Act.SEE_FARM, AskFarm: Act.SEE_FARM, AskFigures: Act.SEE_FARM,
     n.FollowEvents: Act.SEE_FARM,
     m.Register: Act.SERVE, m.Ended: Act.SERVE, m.Done: Act.SERVE, m.RenewTickets: Act.SERVE, m.Goodbye: Act.SERVE,
     m.Heartbeat: Act.SERVE, m.Draining: Act.SERVE, m.Accepted: Act.SERVE,

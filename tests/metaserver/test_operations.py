@@ -64,6 +64,11 @@ class History:
             raise self.problem
         return self.mails
 
+    async def oldest_mail(self) -> float | None:
+        if self.problem is not None:
+            raise self.problem
+        return min((one.created_at for one in self.store.all(Mail)), default=None)
+
     async def artifacts_by(self, server: str, after: int, limit: int) -> list[Artifact]:
         made = [one for one in self.store.all(Artifact) if one.server == server and not one.withdrawn]
         return sorted((one for one in made if one.id > after), key=lambda one: one.id)[:limit]

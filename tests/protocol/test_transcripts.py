@@ -55,6 +55,7 @@ def test_every_message_has_a_sample() -> None:
         "EventNote",
         "RunningView",
         "WaitView",
+        "Figure",
     }
     assert own == {type(sample).__name__ for sample in SAMPLES} | inside
 

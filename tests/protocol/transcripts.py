@@ -32,7 +32,7 @@ from buildtool.model.servers import (
 )
 from buildtool.protocol import codec, hello, news, operator
 from buildtool.protocol import messages as protocol
-from buildtool.protocol.pages import farm_view, visiting
+from buildtool.protocol.pages import farm_view, figures, visiting
 from tests import messages
 from tests.adapters.control.wires import Wires
 from tests.fakes import FakeBuildServerService, FakeOrders, FakeRequestService
@@ -41,7 +41,7 @@ ROOT = Path(__file__).parent / "transcripts"
 NOW = ROOT / f"{hello.PROTOCOL_VERSION}.{hello.PROTOCOL_MINOR}"
 CLASSES: dict[str, type[attrs.AttrsInstance]] = {
     name: cls
-    for one in (hello, protocol, operator, visiting, news, farm_view)
+    for one in (hello, protocol, operator, visiting, news, farm_view, figures)
     for name, cls in vars(one).items()
     if attrs.has(cls) and name[0] != "_"
 }
@@ -155,6 +155,8 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
         2,
         draining=False,
     ),
+    figures.AskFigures(),
+    figures.FiguresTold((figures.Figure("buildtool_builds_running", ("linux-ppc",), (3.0,)),)),
 )  # fmt: skip
 
 Log = list[tuple[str, bytes]]

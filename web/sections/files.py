@@ -6,9 +6,10 @@ from twisted.web.server import Request
 
 from buildtool.errors import NotFound
 from buildtool.model.access.rights import Act
+from buildtool.model.metrics.alerts import ALERTS
 
 from ..answers import TEXT, answer, headers
-from ..assets import load_assets
+from ..assets import load_assets, load_text
 from ..delivery import delivered
 from ..section import Parts, Section, page
 
@@ -32,6 +33,13 @@ class FilesSection(Section):
             raise NotFound("there is no such file")
         headers(request, asset.content_type, len(asset.body), _FOR_EVER)
         return delivered(request, asset.body, asset.digest, asset.packed)
+
+    @page(Act.SEE_STATIC, "/runbooks/<name>")
+    def runbook(self, request: Request, name: str) -> bytes:
+        """Send the page that an alert leads to. Raises NotFound."""
+        if name not in {one.runbook for one in ALERTS}:
+            raise NotFound("there is no such runbook")
+        return answer(request, load_text(f"runbooks/{name}.rst"), TEXT, "no-cache")
 
     @page(Act.SEE_STATIC, "/favicon.ico")
     def favicon(self, request: Request) -> bytes:

@@ -11,7 +11,7 @@ import gc
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from attrs import define, field
 from twisted.internet.base import ReactorBase
@@ -40,17 +40,38 @@ class TurnDurations:
     _until: float = field(default=-math.inf, init=False)
     _counts: list[int] = field(factory=list, init=False)
     _longest: deque[float] = field(factory=lambda: deque([0.0], maxlen=WINDOWS), init=False)
+    _earlier: list[int] = field(factory=lambda: [0] * _MOST, init=False)
+    _sum: float = field(default=0.0, init=False)
 
     def note(self, took: float) -> None:
         """Count something that took so many seconds and has just ended."""
         now = self.seconds()
         if now >= self._until:
+            self._earlier = self._in_all()
             self._until, self._counts = now + WINDOW, [0] * _MOST
             self._windows.append((self._until, self._counts))
             self._longest.append(0.0)
         place = int(_FINE * math.log2(took / _LEAST)) if took > _LEAST else 0
         self._counts[min(place, _MOST - 1)] += 1
         self._longest[-1] = max(self._longest[-1], took)
+        self._sum += took
+
+    def histogram(self, bounds: Sequence[float]) -> list[float]:
+        """Return how many took at most so long as each of ``bounds`` and longer than the one before, ever since.
+
+        Then follow how many took longer than all, and the sum of all in seconds. ``bounds`` are doublings of 10 µs.
+        """
+        rows, start, counts = list[float](), 0, self._in_all()
+        for bound in bounds:
+            end = round(_FINE * math.log2(bound / _LEAST))
+            rows.append(float(sum(counts[start:end])))
+            start = end
+        return [*rows, float(sum(counts[start:])), self._sum]
+
+    def _in_all(self) -> list[int]:
+        """Return the counts since the beginning."""
+        pairs = zip(self._earlier, self._counts or [0] * _MOST, strict=True)
+        return [before + now for before, now in pairs]
 
     def within(self, *parts: float) -> list[float]:
         """Return within how many seconds each part (0.99 for 99 of 100) ended, rounded up; 0 where nothing is known."""

@@ -12,6 +12,7 @@ from buildtool.adapters.sql.schema import GIVEN_OUT, REFUSED, UNSENT, artifacts,
 from buildtool.model.records import Artifact
 
 _UNSENT, _REFUSED = (select(func.count()).select_from(outbox).where(condition) for condition in (UNSENT, REFUSED))
+_OLDEST = select(func.min(outbox.c.created_at)).where(UNSENT)
 _MADE_BY = (
     select(artifacts)
     .where(GIVEN_OUT, artifacts.c.server == bindparam("name"), artifacts.c.id > bindparam("after"))
@@ -31,6 +32,10 @@ class SqlOperatorStore:
             return connection.execute(_UNSENT).scalar_one(), connection.execute(_REFUSED).scalar_one()
 
         return await self._database.run(count)
+
+    async def oldest_mail(self) -> float | None:
+        found: float | None = await self._database.run(lambda connection: connection.execute(_OLDEST).scalar())
+        return found
 
     async def artifacts_by(self, server: str, after: int, limit: int) -> Sequence[Artifact]:
         wanted = {"name": server, "after": after, "most": limit}

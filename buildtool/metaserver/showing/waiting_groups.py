@@ -7,12 +7,14 @@ looked at as there are kinds, however long the queue is.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Hashable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from typing import Any
 
 from attrs import define, evolve, field, frozen
 
 from buildtool.model.matching.reasons import Cause, group_words
+from buildtool.model.options import Canonical
 from buildtool.model.records import Build, BuildState
 from buildtool.scheduling.answers import ServerReasons, WaitReasons
 from buildtool.scheduling.state.estimates import Estimate
@@ -24,6 +26,9 @@ QUEUE_LOOKED_AT = 20_000
 
 KINDS_LOOKED_AT = 60
 """For so many kinds of builds it is found out why they wait; the others are counted."""
+
+TURNED_AFTER = 1_000
+"""After so many builds others may be served."""
 
 BUILDS_NAMED = 20
 """So many builds of a group, the first in the queue, are named."""
@@ -44,7 +49,8 @@ class WaitGroup:
     """A number of builds that wait for the same: ``cause`` names it, ``never`` where nothing that is known could help.
 
     ``words`` say it of ``servers``, of which there are ``server_count``. ``builds`` are the first in the queue.
-    ``estimate`` is when the first of them may start, ``next`` what happens next where no time is known.
+    ``estimate`` is when the first of them may start, ``next`` what happens next where no time is known. ``platforms``
+    says how many are for which platform.
     """
 
     cause: str
@@ -55,6 +61,7 @@ class WaitGroup:
     count: int
     estimate: Estimate | None
     next: str
+    platforms: Mapping[Canonical, int] = field(factory=dict)
 
 
 @frozen
@@ -75,6 +82,7 @@ class _Growing:
     servers: ServerReasons | None
     builds: list[int] = field(factory=list)
     count: int = 0
+    platforms: Counter[Canonical] = field(factory=Counter)
 
 
 def grouped(state: State, now: float, sees: Callable[[Build], bool]) -> Iterator[Waiting | None]:
@@ -88,7 +96,9 @@ def grouped(state: State, now: float, sees: Callable[[Build], bool]) -> Iterator
     kinds: dict[Hashable, tuple[str, str]] = {}
     groups: dict[tuple[str, str], _Growing] = {}
     unseen = len(queued) - len(first)
-    for build in first:
+    for number, build in enumerate(first, 1):
+        if not number % TURNED_AFTER:
+            yield None
         kind = _kind(build, now, refused)
         if kind not in kinds:
             if len(kinds) >= KINDS_LOOKED_AT:
@@ -102,6 +112,7 @@ def grouped(state: State, now: float, sees: Callable[[Build], bool]) -> Iterator
             groups.setdefault((found.cause, found.words), found)
         group = groups[kinds[kind]]
         group.count += 1
+        group.platforms[build.spec.platform] += 1
         if len(group.builds) < BUILDS_NAMED:
             group.builds.append(build.id)
     largest = sorted(groups.values(), key=lambda one: (-one.count, one.builds))
@@ -159,4 +170,5 @@ def _finished(group: _Growing) -> WaitGroup:
         count=group.count,
         estimate=told.estimate,
         next="; ".join(reason.note for reason in servers.reasons if reason.note) if servers is not None else then,
+        platforms=group.platforms,
     )

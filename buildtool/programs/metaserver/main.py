@@ -29,6 +29,7 @@ from buildtool.programs.common.shutdown import last_resort
 from buildtool.programs.common.subcommands import Subcommand, Subcommands, switch
 from buildtool.programs.metaserver import offline_commands, operator_commands
 from buildtool.programs.metaserver.checking import FILE_PATIENCE, apart, within
+from buildtool.programs.metaserver.monitoring import files as monitoring
 from buildtool.programs.operating import token_commands
 from buildtool.project.definition import tools_named
 from buildtool.project.recipe_check import Within
@@ -191,6 +192,7 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
             "mail-test", "send one mail to ADDRESS now, and say how it went", "mail-test you@example.org",
             _mail_test, "ADDRESS", options=("--json",),
         ),
+        monitoring.COMMAND,
         *offline_commands.COMMANDS,
         *operator_commands.commands((*operator_commands.ACTS, *token_commands.ACTS)),
     ),

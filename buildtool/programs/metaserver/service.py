@@ -26,7 +26,6 @@ from buildtool.adapters.network.open_files import RefusedConnections
 from buildtool.adapters.runtime.clock import WallClock
 from buildtool.adapters.runtime.memory import MemoryTrim
 from buildtool.adapters.runtime.threads import Threads
-from buildtool.adapters.runtime.turn_meter import TurnMeter
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.operator_store import SqlOperatorStore
 from buildtool.adapters.sql.outbox_store import SqlOutboxStore
@@ -65,11 +64,11 @@ from buildtool.programs.metaserver.holding import StateHold
 from buildtool.programs.metaserver.identities import FarmIdentities, authority_of, identify_by, offered, open_identities
 from buildtool.programs.metaserver.mail import mailing
 from buildtool.programs.metaserver.maintenance import Housekeeping
+from buildtool.programs.metaserver.monitoring.figures import figures, metered
 from buildtool.programs.metaserver.reload import ConfigurationReload
 from buildtool.programs.metaserver.sources import open_sources, packed
 from buildtool.programs.metaserver.state_directory import OpenState, StartOptions, open_state
 from buildtool.programs.webserver.site import OwnPages, PagesSite
-from buildtool.protocol.messages import ReactorTurns
 from buildtool.scheduling.allowances import Allowances
 from buildtool.scheduling.servers.names import DAY
 from buildtool.scheduling.state.state import State
@@ -189,17 +188,17 @@ class Metaserver:
         broker = Broker(state, store, clock, timers, removal, effects)
         closing.add("what decisions asked for", effects.settle)
         closing.add("the transaction in flight", broker.stop)
-        explainer, turns = Explainer(state, store, status_reader), self._timed()
+        explainer, meter = Explainer(state, store, status_reader), metered(self.reactor, closing)
         admittance = await admit(configuration, broker, stored.keys, mailer, self._ceilings, identities)
         requests = RequestService(
-            configuration, broker, store, resolvers, status_reader, explainer, keeping.conditions, turns=turns,
+            configuration, broker, store, resolvers, status_reader, explainer, keeping.conditions, turns=meter.told,
             admittance=admittance,
         )  # fmt: skip
         troubles, history = BuildProblems(broker, timers), SqlOperatorStore(stored.database)
         build_servers = BuildServerService(
             configuration, broker, removal, tickets, gateway.connections, troubles.unkept
         )
-        farm = FarmStatusReader(broker, history, keeping.conditions, clock, turns)
+        farm = FarmStatusReader(broker, history, keeping.conditions, clock, meter.told)
         keys, accounts, owner_of, known = offered(identities)
         operators = OperatorService(
             configuration, broker, store, history, removal, clock, farm, Permissions(configuration, owner_of)
@@ -221,7 +220,9 @@ class Metaserver:
         services, visiting = await answering(
             configuration, tokens_of(configuration, broker, stored.keys, admittance.codes, known), accounts,
             {**requests.handlers, **operators.handlers, **acting(broker, operators.permissions),
-             **FarmViewService(broker, operators.permissions, clock).handlers},
+             **FarmViewService(broker, operators.permissions, clock).handlers,
+             **figures(broker, operators.permissions, history, keeping.conditions, clock, meter,
+                       (settings.state_dir, stored.threads)).handlers},
             build_servers.handlers, keys,
         )  # fmt: skip
         pages, show = self._pages(stored, visiting, visitors)
@@ -335,13 +336,6 @@ class Metaserver:
         others = (troubles.problems, servers.problems, self._refusals.problems)
         keeping.begin(broker.store, broker.send, finish_logs, (*own, *others))
         self._closing.add("the upkeep of files and rows", keeping.stop)
-
-    def _timed(self) -> Callable[[], ReactorTurns]:
-        """Take the time of the reactor's turns; return what tells how long they were."""
-        meter = TurnMeter()
-        meter.watch(self.reactor)
-        self._closing.add("the times of the reactor's turns", meter.stop)
-        return meter.told
 
     def _pages(
         self, stored: OpenState, visiting: VisitorService, access: HttpVisitors

@@ -16,6 +16,7 @@ from buildtool.protocol import hello as h
 from buildtool.protocol import messages as m
 from buildtool.protocol import operator as o
 from buildtool.protocol.pages.farm_view import AskFarm
+from buildtool.protocol.pages.figures import AskFigures
 
 TEXT = 200
 """Most bytes of a token, or of the text of a session."""
@@ -83,8 +84,8 @@ class EndToken:
 
 
 _CALLS = (
-    m.Submit, m.SubmitTogether, m.AskExplain, m.Cancel, m.AskStatus, m.AskWhy, m.AskBuild, m.AskHealth, AskFarm,
-    h.AskProjects,
+    m.Submit, m.SubmitTogether, m.AskExplain, m.Cancel, m.AskStatus, m.AskWhy, m.AskBuild, m.AskHealth,
+    AskFarm, AskFigures, h.AskProjects,
     o.AskFarmStatus, o.PauseServer, o.DrainServer, o.ResumeServer, o.ForgetServer, o.AbortBuild, o.AbortSeveral,
     o.CancelSeveral, o.RebuildBuild, o.ForgetFailure, o.PurgeArtifact, o.PurgeBuiltBy, o.Drain,
     e.InviteOne, e.AskIdentities, e.RevokeOne, e.RotateAuthority, e.ShowCode, MakeToken, AskTokens, EndToken,

@@ -14,6 +14,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from buildtool.adapters.runtime.turn_meter import WINDOW, WINDOWS, TurnDurations, TurnMeter
+from buildtool.model.metrics.table import TURN
 
 STEP = 2 ** (1 / 8)
 """By how much a figure may be rounded up."""
@@ -42,6 +43,20 @@ def test_only_what_was_lately_is_told_and_nothing_grows() -> None:
     assert durations.longest() == 0.001
     now[0] += WINDOW * WINDOWS
     assert (durations.count(), durations.longest(), durations.within(0.5)) == (0, 0.0, [0.0])
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 60.0), st.floats(0.0, 90.0)), max_size=40))
+def test_a_histogram_counts_everything_since_the_beginning(noted: list[tuple[float, float]]) -> None:
+    now = [0.0]
+    durations = TurnDurations(lambda: now[0])
+    for took, later in noted:
+        durations.note(took)
+        now[0] += later
+    *counts, total = durations.histogram(TURN.bounds)
+    assert sum(counts) == len(noted)
+    assert total == sum(took for took, _ in noted)
+    for place, bound in enumerate(TURN.bounds, 1):
+        assert sum(counts[:place]) == sum(took < bound for took, _ in noted)
 
 
 class OfAReactor(TestCase):

@@ -27,6 +27,7 @@ def test_mails_are_counted_and_artifacts_of_a_server_come_in_pages(
         run(SqlOutboxStore(database).refused("m1", 1.0, "550 no such user"))
         store = SqlOperatorStore(database)
         assert run(store.mail_left()) == (2, 1)
+        assert run(store.oldest_mail()) == MAIL.created_at
         assert [one.id for one in run(store.artifacts_by("anna", 0, 3))] == [1, 3, 5]
         assert [one.id for one in run(store.artifacts_by("anna", 5, 3))] == [7]
         assert list(run(store.artifacts_by("nobody", 0, 3))) == []

@@ -34,8 +34,9 @@ def test_everything_that_people_may_call_can_be_asked_for_a_visitor() -> None:
     from buildtool.protocol.calls import PERSON
     from buildtool.protocol.messages import Follow
     from buildtool.protocol.pages.farm_view import AskFarm
+    from buildtool.protocol.pages.figures import AskFigures
 
-    assert set(_CALLS) == set(PERSON.values()) - {Follow} | {ShowCode, AskFarm}
+    assert set(_CALLS) == set(PERSON.values()) - {Follow} | {ShowCode, AskFarm, AskFigures}
 
 
 @given(st.sampled_from([one for one in _CALLS if one is not ShowCode]), st.text(max_size=40), st.booleans())

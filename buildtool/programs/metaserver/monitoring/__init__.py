@@ -1,0 +1,1 @@
+"""How a farm is watched: the figures that the metaserver tells, and the files for what reads them."""

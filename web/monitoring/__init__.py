@@ -1,0 +1,1 @@
+"""What monitoring reads: figures, and what was asked of the pages."""
