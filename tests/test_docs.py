@@ -26,7 +26,7 @@ from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import OfferKind
 from buildtool.programs.buildserver import main as buildserver
 from buildtool.programs.common.ending import EXIT_CODES
-from buildtool.programs.common.subcommands import Subcommands
+from buildtool.programs.common.subcommands import HELP_ALL, Subcommands
 from buildtool.programs.metaserver import main as metaserver
 from buildtool.programs.metaserver.offline_commands import METASERVER_CODES
 from buildtool.programs.startcompile import main as startcompile
@@ -119,16 +119,21 @@ def run(program: str, *arguments: str) -> str:
     return done.stdout
 
 
+def helped(program: str) -> str:
+    """All of a program's help."""
+    return run(program, HELP_ALL if LINES[program].seldom else "--help")
+
+
 def flags(program: str) -> set[str]:
     """The long options of a program's commands, and those of the checkout's project where it has some."""
-    options = re.findall(r"^  (?:-\w(?: \w+)?, )?(--[a-z][^\s,=\[]*)(.*)$", run(program, "--help"), re.MULTILINE)
+    options = re.findall(r"^  (?:-\w(?: \w+)?, )?(--[a-z][^\s,=\[]*)(.*)$", helped(program), re.MULTILINE)
     shown = {flag for first, rest in options for flag in (first, *FLAG.findall(rest.split("  ")[0]))}
     return shown | set(LINES[program].options)
 
 
 def codes(program: str) -> set[str]:
     """The exit codes in a program's --help."""
-    told = run(program, "--help").partition("exit codes:")[2]
+    told = helped(program).partition("exit codes:")[2]
     return set(re.findall(r"^ +([0-9]+)  ", told, re.MULTILINE))
 
 

@@ -79,6 +79,7 @@ from buildtool.model.access.rights import RIGHTS, Rights
 from buildtool.model.addresses import PORTS, in_url
 from buildtool.model.farm.deployment import UNNAMED, Deployment
 from buildtool.model.principal import Principal
+from buildtool.model.properties import nearest
 from buildtool.model.text import quoted
 from buildtool.project.definition import Project
 from buildtool.project.recipe_check import Within, check_recipes, unbounded
@@ -261,8 +262,8 @@ class Settings:
         found = self._by_name.get(name)
         if found is not None and (by is None or self.sees(by, name)):
             return found
-        listed = ", ".join(one.name for one in self.projects if by is None or self.sees(by, one.name)) or "none"
-        raise UnknownProject(f"unknown project {name[:80]!r}; there is {listed}")
+        listed = [one.name for one in self.projects if by is None or self.sees(by, one.name)]
+        raise UnknownProject(f"unknown project {name[:80]!r}{nearest(name[:80], listed) or '; there is none'}")
 
 
 # --- finding and reading --------------------------------------------------------------------------------

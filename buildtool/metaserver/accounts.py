@@ -27,7 +27,7 @@ from buildtool.model.addresses import valid_address
 from buildtool.model.names import SERVER_NAME_WORDS, is_server_name
 from buildtool.model.principal import Principal, PrincipalRole, Scope
 from buildtool.model.records import AuditEvent
-from buildtool.model.text import moment_words
+from buildtool.model.text import meant, moment_words
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import BrokerStore, BurntStore, CertificateSigner, Handlers, Signed
 from buildtool.protocol import enrolment as messages
@@ -367,7 +367,9 @@ def _understood(message: messages.InviteOne) -> Invite:
         raise errors.UsageError(f"{message.name[:80]!r} is no name: {SERVER_NAME_WORDS}")
     role = _ROLES.get(message.role)
     if role is None:
-        raise errors.UsageError(f"there is no role {message.role[:40]!r}: there are {', '.join(_ROLES)}")
+        raise errors.UsageError(
+            f"there is no role {message.role[:40]!r}: there are {', '.join(_ROLES)}{meant(message.role, _ROLES)}"
+        )
     if not (math.isfinite(message.lasts) and 1 <= message.lasts <= LONGEST):
         raise errors.UsageError("an invitation lasts from one second to a year")
     owner = valid_address(message.owner) if message.owner else ""

@@ -17,7 +17,7 @@ from attrs import field, frozen
 
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.platforms import Value, canonical_arch
-from buildtool.model.text import quoted
+from buildtool.model.text import meant, quoted
 
 Canonical = tuple[tuple[str, Value], ...]
 """Option or property values in their one canonical form: pairs sorted by name, each value canonical."""
@@ -121,7 +121,7 @@ class Option:
         """Return ``value`` in canonical form. Raises UsageError naming the option and what it accepts."""
         found = self._canonical(value)
         if found is None:
-            raise UsageError(f"{self.flag}: {quoted(value)} is not {self.accepts()}")
+            raise UsageError(f"{self.flag}: {quoted(value)} is not {self.accepts()}{self._near(value)}")
         return found
 
     def parse(self, text: str) -> Value:
@@ -151,6 +151,12 @@ class Option:
             "shape": self.shape,
             "requires": [[name, list(v) if isinstance(v, tuple) else v] for name, v in self.requires],
         }
+
+    def _near(self, value: object) -> str:
+        """Return which choice may be meant by a value that is none, for the end of a sentence."""
+        said = [value] if isinstance(value, str) else value if isinstance(value, tuple) else []
+        wrong = [one for one in said if isinstance(one, str) and one not in self.choices]
+        return meant(wrong[0][:TEXT_LIMIT], self.choices) if wrong and self.choices else ""
 
     def _canonical(self, value: object) -> Value | None:
         match self.kind:

@@ -144,10 +144,11 @@ def described_digest(described: Mapping[str, Any]) -> str:
 
 
 RESERVED: frozenset[str] = frozenset(
-    {"help", "config", "project", "output", "download", "no_download", "foreground", "wait", "cancel", "force", "json",
-     "host", "port", "email", "native", "explain", "why", "matrix", "version", "verbose", "quiet", "status",
-     "join", "use_tls", "doctor", "login", "logout", "code", "fingerprint", "reason", "mail",
-     "platform", "person", "yes", "dry_run", "deadline", "follow", "browse", "expires", "may"}
+    {"help", "help_all", "config", "project", "output", "download", "no_download", "foreground", "wait", "cancel",
+     "force", "json", "host", "port", "email", "native", "explain", "why", "matrix", "version", "verbose", "quiet",
+     "status", "join", "use_tls", "doctor", "login", "logout", "code", "fingerprint", "reason", "mail", "platform",
+     "person", "yes", "dry_run", "deadline", "follow", "browse", "expires", "may", "list", "log", "failed_step",
+     "completion"}
 )  # fmt: skip
 """Names that startcompile itself uses; no project may describe an option of such a name."""
 

@@ -8,8 +8,10 @@ with the text's length alone.
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -23,6 +25,7 @@ __all__ = [
     "duration_text",
     "duration_words",
     "log_line",
+    "meant",
     "one_line",
     "printable",
     "quoted",
@@ -90,6 +93,12 @@ def log_line(line: str, limit: int = LINE_LIMIT) -> str:
     """
     state = line.rstrip("\r").rpartition("\r")[2]
     return _bounded(_cleaned(state, "\t").expandtabs(), limit)
+
+
+def meant(said: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence that asks whether the word that comes nearest is meant, "" where none does."""
+    near = difflib.get_close_matches(said.lower(), list(known), 1)
+    return f": did you mean {near[0]}?" if near else ""
 
 
 def quoted(value: object, limit: int = VALUE_LIMIT) -> str:

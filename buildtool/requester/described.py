@@ -15,7 +15,7 @@ from buildtool.errors import BuildToolError, DecodeError, UnknownProject
 from buildtool.model.options import Kind, Option
 from buildtool.model.platforms import Value
 from buildtool.model.project_options import ProjectOptions, described_digest
-from buildtool.model.properties import Comparison, Property, Role
+from buildtool.model.properties import Comparison, Property, Role, nearest
 from buildtool.model.text import one_line
 from buildtool.protocol.hello import DESCRIBED
 from buildtool.protocol.json_text import TextBounds, parsed
@@ -55,8 +55,8 @@ class DescribedProjects:
         for one in self.projects:
             if one.name == name:
                 return one
-        listed = ", ".join(one.name for one in self.projects) or "none"
-        raise UnknownProject(f"unknown project {name[:80]!r}; there is {listed}")
+        listed = nearest(name[:80], [one.name for one in self.projects])
+        raise UnknownProject(f"unknown project {name[:80]!r}{listed or '; there is none'}")
 
 
 def read_described(text: str, digest: str, where: str) -> DescribedProjects:

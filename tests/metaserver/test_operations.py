@@ -245,7 +245,7 @@ class ServerTests(OperatorCase):
         self.login("bert")
         self.login("anna")
         said = self.refused(self.machines.pause(ANN, PauseServer("ana", "")))
-        assert said == "there is no build server 'ana'; known: anna, bert"
+        assert said == "there is no build server 'ana': did you mean anna? known: anna, bert"
         assert "known: anna, bert" in self.refused(self.machines.resume(ANN, ResumeServer("ana")))
 
 

@@ -30,7 +30,7 @@ def changed(**option: object) -> dict[str, Any]:
 def test_a_project_is_found_by_its_name_and_another_lists_those_that_there_are() -> None:
     found = read(GOOD, {**GOOD, "name": "lua"})
     assert found.project("lua").options == found.project("tally").options
-    with pytest.raises(UnknownProject, match="there is tally, lua"):
+    with pytest.raises(UnknownProject, match="there are tally, lua"):
         found.project("perl")
 
 

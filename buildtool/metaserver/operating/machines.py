@@ -14,7 +14,7 @@ from buildtool.metaserver.farm_status import shortened
 from buildtool.model.access.rights import Act, Subject
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.servers import Server
-from buildtool.model.text import duration_words
+from buildtool.model.text import duration_words, meant
 from buildtool.ports.metaserver import Handlers
 from buildtool.protocol import operator
 from buildtool.scheduling import answers, events
@@ -111,7 +111,8 @@ class MachineService:
             return servers[name]
         known = sorted(servers)
         more = f" and {len(known) - NAMES_SHOWN} more" if len(known) > NAMES_SHOWN else ""
-        raise NotFound(f"there is no build server {name!r}; known: {', '.join(known[:NAMES_SHOWN]) or 'none'}{more}")
+        listed = f"known: {', '.join(known[:NAMES_SHOWN]) or 'none'}{more}"
+        raise NotFound(f"there is no build server {name!r}{meant(name, known) or ';'} {listed}")
 
     def _reason(self, by: Principal, said: str) -> str:
         return shortened(said) or ("by its owner" if by.role is PrincipalRole.REQUESTER else "by the operator")

@@ -14,6 +14,7 @@ from buildtool.errors import NotFound, Unauthorised, UsageError
 from buildtool.model.access.identities import Account, Identity, Invitation, KeyState
 from buildtool.model.principal import UNLIMITED, PrincipalRole, Scope
 from buildtool.model.records import AuditEvent
+from buildtool.model.text import meant
 
 INVITED_ROLES = (
     PrincipalRole.BUILD_SERVER, PrincipalRole.REQUESTER, PrincipalRole.OBSERVER, PrincipalRole.OPERATOR,
@@ -272,7 +273,9 @@ def revoked(book: Book, name: str, reason: str, by: str, now: float) -> Change:
         if any(one.name == name for one in book.keys.values()):
             raise NotFound(f"every key of {name} is revoked already")
         there = sorted({one.name for one in book.keys.values() if one.state is not KeyState.REVOKED})
-        raise NotFound(f"no key has the name {name!r}; known: {', '.join(there[:20]) or 'none'}")
+        raise NotFound(
+            f"no key has the name {name!r}{meant(name, there) or ';'} known: {', '.join(there[:20]) or 'none'}"
+        )
     why = reason or f"by {by}"
     told = tuple(AuditEvent("revoked", one.name, f"key {one.key[:16]} by {by}: {why}") for one in keys)
     return Change((*(_revoked(one, why, now) for one in keys), *open_, *settled), told)

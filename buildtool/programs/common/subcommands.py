@@ -76,12 +76,55 @@ COMMON: Mapping[str, How] = {
 TARGET = "_target"
 """Where a parser leaves the word that a command is about: a name that no option of a project has."""
 
+HELP = ("-h", "--help")
+"""What asks for the help; where some options are seldom needed, for one that is short."""
+
+HELP_ALL = "--help-all"
+"""What asks for all of the help then."""
+
 _WIDTH = 26
 _DIGITS = 18
+_NARROW, _WIDE = 60, 120
+"""Within these widths, in characters, lines are folded that a person reads in prose."""
+
+
+def before_dashes(words: Sequence[str]) -> list[str]:
+    """Return the words that may be options: those before ``--``."""
+    listed = list(words)
+    return listed[: listed.index("--")] if "--" in listed else listed
+
+
+def helps(words: Sequence[str]) -> tuple[bool, bool]:
+    """Return whether the help is asked for, and whether no more of it than what is short."""
+    asked = [word for word in before_dashes(words) if word in (*HELP, HELP_ALL)]
+    return bool(asked), bool(asked) and HELP_ALL not in asked
+
+
+def folded(text: str, first: str = "", then: str = "") -> str:
+    """Return a text in lines that fit the terminal, begun with ``first``, or ``then`` from the second on."""
+    import shutil
+    import textwrap
+
+    width = max(_NARROW, min(_WIDE, shutil.get_terminal_size().columns - 2))
+    return textwrap.fill(
+        text, width, initial_indent=first, subsequent_indent=then, break_long_words=False, break_on_hyphens=False
+    )
 
 
 class CommandParser(argparse.ArgumentParser):
-    """One that raises UsageError in place of printing its usage, and prints as everything else is printed."""
+    """One that raises UsageError in place of printing its usage, and prints as everything else is printed.
+
+    ``explain`` returns what its help begins and ends with, when that is asked for; ``more`` comes behind it.
+    """
+
+    explain: Callable[[], tuple[str, str]] = staticmethod(lambda: ("", ""))
+    more = ""
+
+    def format_help(self) -> str:
+        """Return the help."""
+        self.description, end = self.explain()
+        self.epilog = f"{end}{self.more}"
+        return super().format_help()
 
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
         print_ = say if file is sys.stdout else complain
@@ -110,7 +153,8 @@ class Subcommand(Generic[T]):
 
     ``argument`` names the word after the command (in brackets where it may be left out), which ``read`` turns into
     ``target``, and ``words`` what else may follow that is no option. ``options`` are names of options of its
-    ``Subcommands``. It may be said as an option too if it has an ``older`` form.
+    ``Subcommands``. It may be said as an option too if it has an ``older`` form, and is in a short help if it is
+    ``usual``.
     """
 
     name: str
@@ -122,6 +166,7 @@ class Subcommand(Generic[T]):
     options: tuple[str, ...] = ()
     words: str = ""
     older: bool = True
+    usual: bool = True
 
     @property
     def flag(self) -> str:
@@ -138,7 +183,8 @@ class Subcommand(Generic[T]):
 class Subcommands(Generic[T]):
     """The command line of a program. ``options`` are what ``add_argument`` takes, by name, in addition to ``COMMON``.
 
-    Those named by ``everywhere`` go with every command.
+    Those named by ``everywhere`` go with every command. Where there are ``seldom`` ones, ``--help`` leaves them out,
+    and ``--help-all`` has everything.
     """
 
     program: str
@@ -147,6 +193,7 @@ class Subcommands(Generic[T]):
     own_options: Mapping[str, How]
     codes: Mapping[Any, str]
     everywhere: tuple[str, ...] = ("--config", "--verbose")
+    seldom: frozenset[str] = frozenset()
 
     @property
     def options(self) -> Mapping[str, How]:
@@ -223,19 +270,29 @@ class Subcommands(Generic[T]):
                 but = f", not with {command.name}" if said else ""
                 raise UsageError(f"{flag} goes with {' or '.join(others)}{but}")
 
-    def parser(self, command: Subcommand[T], *, said: bool) -> CommandParser:
-        """Return the parser of a command; unless it was ``said``, its help is that of the whole program."""
-        width = max(len(str(code)) for code in self.codes)
-        codes = "\n".join(f"  {code:>{width}}  {meaning}" for code, meaning in sorted(self.codes.items()))
-        listed = "" if said else f"{self._listed()}\n\n"
+    def parser(self, command: Subcommand[T], *, said: bool, short: bool = False) -> CommandParser:
+        """Return the parser of a command; unless it was ``said``, its help is that of the whole program.
+
+        A ``short`` help leaves out what is needed seldom.
+        """
         parser = CommandParser(
             prog=f"{self.program} {command.name}" if said else self.program,
             usage=f"%(prog)s {'' if said else '[COMMAND] '}[options] {command.usage}".rstrip(),
-            description=command.help if said else self.description,
-            epilog=f"{listed}example:\n  bin/{self.program} {command.example}\n\nexit codes:\n{codes}\n",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
+            add_help=False,
         )
+
+        def explain() -> tuple[str, str]:
+            example = f"example:\n  bin/{self.program} {command.example}"
+            listed = [] if said else [self._listed(short=short)]
+            about = folded(command.help if said else self.description)
+            return about, "\n\n".join([*listed, example, self._end(short=short)])
+
+        parser.explain = explain
+        parser.add_argument(*HELP, action="help", help="show this and stop")
+        if self.seldom:
+            parser.add_argument(HELP_ALL, action="help", help="show every option, command and exit code")
         parser.add_argument("--version", action="version", version=software(), help="print the version and stop")
         older = [
             one.flag for one in self.commands[1:] if one.older
@@ -245,12 +302,25 @@ class Subcommands(Generic[T]):
             optional = "?" if command.argument.startswith("[") else None
             parser.add_argument(TARGET, metavar=command.argument.strip("[]"), type=command.read, nargs=optional)
         for name in (*self.everywhere, *command.options):
-            parser.add_argument(name, **self.options[name])
+            hidden = {"help": argparse.SUPPRESS} if short and name in self.seldom else {}
+            parser.add_argument(name, **{**self.options[name], **hidden})
         return parser
 
-    def _listed(self) -> str:
+    def _end(self, *, short: bool) -> str:
+        """Return how the help ends: with the exit codes, or how to see all that is left out."""
+        if short:
+            return f"{HELP_ALL} shows every option, command and exit code.\n"
+        width = max(len(str(code)) for code in self.codes)
+        codes = "\n".join(f"  {code:>{width}}  {meaning}" for code, meaning in sorted(self.codes.items()))
+        return f"exit codes:\n{codes}\n"
+
+    def _listed(self, *, short: bool) -> str:
         """Return the commands for the help of the whole program."""
-        lines = [f"  {f'{one.name} {one.usage}'.rstrip():<{_WIDTH}}{one.help}" for one in self.commands]
+        lines = [
+            folded(one.help, f"  {f'{one.name} {one.usage}'.rstrip():<{_WIDTH}}", " " * (_WIDTH + 2))
+            for one in self.commands
+            if one.usual or not short
+        ]
         head = f"commands ({self.commands[0].name} without one; NAME --help explains one; --NAME is its older form):"
         return "\n".join([head, *lines])
 

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import itertools
-import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -20,15 +18,21 @@ from attrs import evolve, field, frozen
 from buildtool.errors import ConfigurationError, UnknownProject, UsageError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, addresses_meant
 from buildtool.model.addresses import valid_address
-from buildtool.model.matching.requiring import platform_required
-from buildtool.model.options import Kind, Option
-from buildtool.model.platforms import Value
-from buildtool.model.project_options import TOOL_OPTIONS
 from buildtool.programs.common.ending import software
-from buildtool.programs.common.subcommands import REACHING, TARGET, CommandParser, Subcommand, Subcommands
-from buildtool.programs.startcompile.flags import EVERYWHERE, AnyProject, matrix_lines, project_flags
+from buildtool.programs.common.subcommands import (
+    HELP,
+    HELP_ALL,
+    REACHING,
+    TARGET,
+    CommandParser,
+    Subcommand,
+    Subcommands,
+    before_dashes,
+    helps,
+)  # fmt: skip
+from buildtool.programs.startcompile.asking.wanted import BuildArguments, asked_for, plain_bools
+from buildtool.programs.startcompile.flags import EVERYWHERE, AnyProject, project_flags
 from buildtool.programs.startcompile.places import NOWHERE, USUAL_PORT, places_without_configuration
-from buildtool.protocol.limits import TOGETHER
 from buildtool.requester.described import DescribedProject, DescribedProjects
 
 if TYPE_CHECKING:
@@ -39,21 +43,6 @@ T = TypeVar("T")
 _REQUEST_ID = re.compile(r"([0-9]{1,18})(?:-([A-Za-z0-9]{1,80}))?\Z")
 MAILING = ("ask", "matrix")
 """The commands about whose end somebody is mailed."""
-
-_HELP = frozenset({"-h", "--help"})
-
-
-@frozen
-class BuildArguments:
-    """The wanted build, as the command line says it: only what was set, each value checked and canonical."""
-
-    project: AnyProject
-    email: str
-    compile: dict[str, Value]
-    system: dict[str, Value]
-    tool: dict[str, str]
-    force: bool = False
-    native: bool = False
 
 
 @frozen
@@ -103,8 +92,8 @@ def parse(
     """
     first, _ = _first_parser().parse_known_args(list(arguments))
     command, left, said = line.chosen(arguments)
-    parser, asks = line.parser(command, said=said), bool(command.words)
-    help_wanted = any(word in _HELP for word in _before_dashes(left))
+    help_wanted, short = helps(left)
+    parser, asks = line.parser(command, said=said, short=short), bool(command.words)
     settings, problem = _loaded(load, first.config, help_wanted=help_wanted)
     addresses = _addresses(first, settings)
     described = known(addresses) if asks and addresses and not undescribed else None
@@ -116,17 +105,17 @@ def parse(
             _address(left[:1], line)  # a mistyped command is of no project, so none is asked for first
         project = _project(source, first.project, needed=asks and not help_wanted)
         if project is not None and asks:
-            project_flags(parser, project)
+            project_flags(parser, project, short=short)
     except ConfigurationError as error:
         if not help_wanted:
             raise
         problem = problem or str(error)
     if help_wanted:
         _show_help(parser, f"\n(no project's options: {problem})" if problem else _several(source, project, asks=asks))
-    flags, rest = parser.parse_known_args(_plain_bools(left, project if asks else None))
+    flags, rest = parser.parse_known_args(plain_bools(left, project if asks else None))
     words, asked = _positional(rest, parser), list[BuildArguments]()
     if project is not None and asks:
-        asked = _asked_for(flags, _address(words, line), project)
+        asked = asked_for(flags, _address(words, line), project)
     elif words:
         raise UsageError(parser.unknown(words[0]))
     found = _arguments(command, flags, settings, addresses)
@@ -134,6 +123,22 @@ def parse(
         raise UsageError("--output says where the artifact goes, --no-download that it is not fetched: choose one")
     digest, differs = (described.digest, _differs(settings, project)) if described is not None else ("", False)
     return command, evolve(found, asked=tuple(asked), wants=asks, digest=digest, differs=differs)
+
+
+def known_projects(
+    arguments: Sequence[str],
+    load: Callable[[Path | None], Settings | None],
+    known: Callable[[Sequence[MetaserverAddress]], DescribedProjects | None],
+) -> tuple[Sequence[AnyProject], tuple[MetaserverAddress, ...]]:
+    """Return the projects that are known where an unfinished command line leads to, and where that is.
+
+    Raises UsageError, ConfigurationError.
+    """
+    first, _ = _first_parser().parse_known_args(list(arguments))
+    settings = load(first.config)
+    addresses = _addresses(first, settings)
+    source = (known(addresses) if addresses else None) or settings
+    return () if source is None else source.projects, addresses
 
 
 def _loaded(
@@ -159,23 +164,17 @@ def _left_open(
     addresses: tuple[MetaserverAddress, ...],
 ) -> Arguments:
     """Return what was said as far as it can be read before the projects are known. SystemExit after the help."""
-    help_wanted = any(word in _HELP for word in _before_dashes(left))
+    help_wanted, _ = helps(left)
     if help_wanted and not addresses:
         _show_help(parser, f"\n(no project's options: {NOWHERE})")
-    flags, _ = parser.parse_known_args([word for word in left if word not in _HELP])
+    flags, _ = parser.parse_known_args([word for word in left if word not in (*HELP, HELP_ALL)])
     return evolve(_arguments(command, flags, settings, addresses), wants=True, help_wanted=help_wanted)
 
 
 def help_without_projects(line: Subcommands[T], arguments: Sequence[str], why: str) -> NoReturn:
     """Print the help of the command that was said, with why it has no project's options, and end."""
-    command, _, said = line.chosen(arguments)
-    _show_help(line.parser(command, said=said), f"\n(no project's options: {why})")
-
-
-def _asked_for(flags: argparse.Namespace, email: str, project: AnyProject) -> list[BuildArguments]:
-    """Return what is asked for, by a matrix where the command is about one. Raises UsageError."""
-    target = getattr(flags, TARGET, None)
-    return _matrix(target, flags, email, project) if isinstance(target, Path) else _products(flags, email, project)
+    command, left, said = line.chosen(arguments)
+    _show_help(line.parser(command, said=said, short=helps(left)[1]), f"\n(no project's options: {why})")
 
 
 def _arguments(
@@ -225,12 +224,6 @@ def may_be_old(error: UsageError) -> bool:
     return isinstance(error, UnknownProject) or str(error).startswith(("unknown option", "--"))
 
 
-def check_platform(asked: BuildArguments, local: dict[str, Value]) -> None:
-    """Raise UsageError when the options contradict each other: before anybody is asked."""
-    asked.project.options.compile_values(asked.compile)
-    platform_required(asked.project.options, asked.system, local)
-
-
 # --- from flags to values ---------------------------------------------------------------------------------
 
 
@@ -245,32 +238,14 @@ def _first_parser() -> CommandParser:
 
 def _show_help(parser: CommandParser, more: str) -> NoReturn:
     """Print the help with ``more`` behind it, and end."""
-    parser.epilog = f"{parser.epilog}{more}"
+    parser.more = more
     parser.print_help()
     parser.exit()
 
 
-def _before_dashes(arguments: Sequence[str]) -> list[str]:
-    words = list(arguments)
-    return words[: words.index("--")] if "--" in words else words
-
-
-def _plain_bools(arguments: Sequence[str], project: AnyProject | None) -> list[str]:
-    """Turn ``--flag=yes`` and ``--flag=no`` into ``--flag`` and ``--no-flag``, which argparse knows."""
-    bools = {option.flag: option for option in project.options.all() if option.kind is Kind.BOOL} if project else {}
-    before = _before_dashes(arguments)
-    plain: list[str] = []
-    for word in before:
-        flag, equals, value = word.partition("=")
-        if equals and flag in bools:
-            word = flag if bools[flag].parse(value) else f"--no-{flag[2:]}"  # noqa: PLW2901
-        plain.append(word)
-    return plain + list(arguments[len(before) :])
-
-
 def _positional(rest: list[str], parser: CommandParser) -> list[str]:
     """Return the words that are no options. Raises UsageError for an option that there is not, with a near one."""
-    before = _before_dashes(rest)
+    before = before_dashes(rest)
     for word in before:
         if word.startswith("-") and word != "-":
             raise UsageError(parser.unknown(word))
@@ -320,72 +295,3 @@ def _address(words: list[str], line: Subcommands[T]) -> str:
     if len(words) > 1:
         raise UsageError(f"one e-mail address is enough: {words[1][:80]!r} is too much (options begin with --)")
     return valid_address(words[0])
-
-
-def _matrix(path: Path, flags: argparse.Namespace, email: str, project: AnyProject) -> list[BuildArguments]:
-    """Return what each line of a matrix asks for, its options added to the ``flags`` of the command line."""
-    parser = CommandParser(add_help=False, allow_abbrev=False)
-    project_flags(parser, project)
-    found = []
-    for number, line in matrix_lines(path):
-        try:
-            own, rest = parser.parse_known_args(_plain_bools(line, project))
-            _options_only(parser, rest)
-            set_there = {name: value for name, value in vars(own).items() if value is not None}
-            found += _products(argparse.Namespace(**vars(flags) | set_there), email, project)
-        except UsageError as error:
-            raise UsageError(f"{path}:{number}: {error}") from error
-    if not found:
-        raise UsageError(f"{path} asks for nothing: write options in its lines")
-    return _bounded(found)
-
-
-def _options_only(parser: CommandParser, rest: list[str]) -> None:
-    if rest:
-        raise UsageError(f"a line of a matrix holds options of the project only: {parser.unknown(rest[0])}")
-
-
-def _products(flags: argparse.Namespace, email: str, project: AnyProject) -> list[BuildArguments]:
-    """Return what is asked for with every combination of the values that were said more than once."""
-    names = [option.name for option in project.options.all() if getattr(flags, option.name, None)]
-    choices = [list(dict.fromkeys(getattr(flags, name))) for name in names]
-    if math.prod(map(len, choices)) > TOGETHER:
-        raise UsageError(f"at most {TOGETHER} builds can be asked for at once")
-    found = []
-    for combination in itertools.product(*choices):
-        one = argparse.Namespace(**vars(flags) | dict(zip(names, combination, strict=True)))
-        found.append(_asked(one, email, project))
-    return _bounded(found)
-
-
-def _bounded(found: list[BuildArguments]) -> list[BuildArguments]:
-    if len(found) > TOGETHER:
-        raise UsageError(f"at most {TOGETHER} builds can be asked for at once, not {len(found)}")
-    return found
-
-
-def _asked(flags: argparse.Namespace, email: str, project: AnyProject) -> BuildArguments:
-    options = project.options
-    compile_values = _values(flags, options.compile)
-    options.compile_values(compile_values)
-    return BuildArguments(
-        project=project,
-        email=email,
-        compile=compile_values,
-        system=_values(flags, [item.option for item in options.system]),
-        tool={name: str(value) for name, value in _values(flags, TOOL_OPTIONS).items()},
-        force=flags.force,
-        native=flags.native,
-    )
-
-
-def _values(flags: argparse.Namespace, options: Iterable[Option]) -> dict[str, Value]:
-    """Return the values of the options that were set, each parsed by its description. Raises UsageError."""
-    found: dict[str, Value] = {}
-    for option in options:
-        said = getattr(flags, option.name, None)
-        if isinstance(said, bool):
-            found[option.name] = said
-        elif said is not None:
-            found[option.name] = option.parse(said)
-    return found

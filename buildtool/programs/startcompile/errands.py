@@ -27,7 +27,8 @@ from buildtool.programs.common.output import complain
 from buildtool.programs.common.program import StopRequest, monotonic_reactor, run
 from buildtool.programs.common.reaching import reach
 from buildtool.programs.operating.choosing import check_alone
-from buildtool.programs.startcompile.command_line import Arguments, BuildArguments, check_platform
+from buildtool.programs.startcompile.asking.wanted import BuildArguments, check_platform
+from buildtool.programs.startcompile.command_line import Arguments
 from buildtool.programs.startcompile.connecting import MetaserverConnector, addressed, as_answered, check_addressee
 from buildtool.programs.startcompile.consoles import PlainConsole, SilentConsole
 from buildtool.programs.startcompile.description_cache import described, keep

@@ -15,7 +15,7 @@ from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.options import Kind, Option, written
 from buildtool.model.project_options import TOOL_OPTIONS, ProjectOptions
 from buildtool.model.text import duration_of
-from buildtool.programs.common.subcommands import COMMON, REACHING, How, switch, valued
+from buildtool.programs.common.subcommands import COMMON, REACHING, How, folded, switch, valued
 
 _METAVAR_LIMIT = 45
 _MATRIX_LIMIT = 1024 * 1024
@@ -92,27 +92,37 @@ ASKING: Mapping[str, How] = {
 """The options of what is asked for."""
 
 
-def project_flags(parser: argparse.ArgumentParser, project: AnyProject) -> None:
-    """Add a flag for each option that a project describes. Raises ConfigurationError for one that cannot be a flag."""
+SELDOM = frozenset({"--config", *REACHING, "--json", "--no-download", "--wait", "--native"})
+"""What a short help leaves out."""
+
+
+def project_flags(parser: argparse.ArgumentParser, project: AnyProject, *, short: bool = False) -> None:
+    """Add a flag for each option that a project describes. Raises ConfigurationError for one that cannot be a flag.
+
+    A ``short`` help only names those that say for which platform.
+    """
     options = project.options
-    system = parser.add_argument_group(
-        f"system options of {project.name}", "for which platform (default: this machine's), and what the build needs"
-    )
-    _add_all(system, (item.option for item in options.system))
+    about = "for which platform (default: this machine's), and what the build needs"
+    if short and options.system:
+        about = folded(f"{about}: {' '.join(item.option.flag for item in options.system)}", then="  ").strip()
+    system = parser.add_argument_group(f"system options of {project.name}", about)
+    _add_all(system, (item.option for item in options.system), hidden=short)
     _add_all(
         parser.add_argument_group(f"compile options of {project.name}", "what changes the binary"), options.compile
     )
     _add_all(parser.add_argument_group("tool options", "which sources"), TOOL_OPTIONS, patterns=False)
 
 
-def _add_all(group: argparse._ArgumentGroup, options: Iterable[Option], *, patterns: bool = True) -> None:
+def _add_all(
+    group: argparse._ArgumentGroup, options: Iterable[Option], *, patterns: bool = True, hidden: bool = False
+) -> None:
     for option in options:
         metavar = _metavar(option)
         wordy = option.help and (not patterns or metavar.startswith("{"))
         said = option.help if wordy else f"{option.help}: {option.accepts()}" if option.help else option.accepts()
         if option.default not in (None, "", ()):
             said += f" (default: {written(option.default)})"
-        said = said.replace("%", "%%")
+        said = argparse.SUPPRESS if hidden else said.replace("%", "%%")
         try:
             if option.kind is Kind.BOOL:
                 group.add_argument(option.flag, action=_Bools, default=None, help=said)

@@ -5,8 +5,9 @@ What is read here is the command line; nothing of Twisted is loaded for that (se
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,16 +15,18 @@ from typing import TYPE_CHECKING, Any
 from buildtool.errors import BuildToolError, OutputLost, UsageError
 from buildtool.programs.common.ending import whole
 from buildtool.programs.common.launch import loading
+from buildtool.programs.common.output import say
 from buildtool.programs.common.subcommands import Subcommand, Subcommands
 from buildtool.programs.startcompile.command_line import (
     Arguments,
     help_without_projects,
+    known_projects,
     may_be_old,
     parse,
     read_request_id,
 )
 from buildtool.programs.startcompile.description_cache import kept
-from buildtool.programs.startcompile.flags import ASKING, DEADLINE, EVERYWHERE, FETCHING, LOGGING_IN
+from buildtool.programs.startcompile.flags import ASKING, DEADLINE, EVERYWHERE, FETCHING, LOGGING_IN, SELDOM
 from buildtool.programs.startcompile.remote_acts import REMOTE_COMMANDS, REMOTE_OPTIONS, options_of
 from buildtool.programs.startcompile.reporting import refused
 from buildtool.programs.startcompile.sparing import sparing
@@ -32,8 +35,13 @@ from buildtool.requester.outcome import MEANINGS
 
 if TYPE_CHECKING:
     from buildtool.configuration.settings import Settings
+    from buildtool.programs.startcompile.completing.candidates import Refs
+    from buildtool.programs.startcompile.flags import AnyProject
 
 PROGRAM = "startcompile.py"
+
+ASKED = "__complete"
+"""The word with which a shell asks what may stand at its cursor (``completing/scripts.py``)."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,6 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: Sequence[str]) -> int:
+    if words[:1] == [ASKED]:
+        from buildtool.programs.startcompile.completing.asked import answer
+
+        return answer(COMMAND_LINE, words[1:], _known)
     try:
         doubt = None
         try:
@@ -53,6 +65,8 @@ def _run(words: Sequence[str]) -> int:
             command, said = parse(COMMAND_LINE, words, _settings, undescribed=True)
             if not (said.wants and said.addresses):
                 raise error from None
+        if command.name in _AT_ONCE:
+            return _AT_ONCE[command.name](said)
         with loading(), sparing():
             from buildtool.programs.startcompile.errands import Errand, Reading, monotonic_reactor, run
 
@@ -78,6 +92,25 @@ def _described(words: Sequence[str], projects: DescribedProjects | None) -> tupl
 def _helped(words: Sequence[str], why: str) -> None:
     """Print the help without any project's options. SystemExit after that."""
     help_without_projects(COMMAND_LINE, words, why)
+
+
+def _known(words: Sequence[str]) -> tuple[Sequence[AnyProject], Refs]:
+    """Return the projects that are known where unfinished words lead to, and their refs. Raises UsageError."""
+    projects, _ = known_projects(words, _settings, kept)
+    return projects, lambda _project, _source: ()
+
+
+def _completion(said: Arguments) -> int:
+    """Print the script that completes the command line in a shell. Raises UsageError, OutputLost."""
+    from buildtool.programs.startcompile.completing.scripts import script
+
+    text = script(said.target)
+    say(json.dumps({"exit": 0, "script": text}) if said.json else text.removesuffix("\n"))
+    return 0
+
+
+_AT_ONCE: Mapping[str, Callable[[Arguments], int]] = {"completion": _completion}
+"""The commands for which nothing of Twisted is loaded."""
 
 
 def _settings(path: Path | None) -> Settings | None:
@@ -133,6 +166,10 @@ COMMAND_LINE: Subcommands[Any] = Subcommands(
             "login", "have a code mailed, and join a farm with it; without a terminal, say --code in a second call",
             "login anna@example.org", _late("login"), "EMAIL", options=tuple(LOGGING_IN),
         ),
+        Subcommand(
+            "completion", "print what completes command lines in a shell: bash, zsh or fish", "completion bash",
+            _late("ask"), "SHELL", older=False,
+        ),
         Subcommand("logout", "give up the key that login or join brought", "logout", _late("logout")),
         Subcommand(
             "doctor", "look at all that keeps you from asking, and say how to mend it",
@@ -161,5 +198,6 @@ COMMAND_LINE: Subcommands[Any] = Subcommands(
     {**EVERYWHERE, **ASKING, **LOGGING_IN, **REMOTE_OPTIONS},
     MEANINGS,
     tuple(EVERYWHERE),
+    SELDOM,
 )  # fmt: skip
 """Everything that can be said to the program."""

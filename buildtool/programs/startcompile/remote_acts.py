@@ -74,7 +74,7 @@ def options_of(name: str) -> tuple[str, ...]:
 REMOTE_COMMANDS: tuple[Subcommand[Any], ...] = tuple(
     Subcommand(
         one.name, one.words, one.typed, partial(act, one.name), one.argument, one.read, options_of(one.name),
-        older=False,
+        older=False, usual=False,
     )
     for one in REMOTE
     if one.name != "cancel"  # which has an older form here, and a token

@@ -115,7 +115,7 @@ class CancellingTests(SeveralCase):
 
     def test_all_of_everybody_is_not_ended_at_once(self) -> None:
         assert "say of which project" in str(self.failureResultOf(self.late(ANN), UsageError).value)
-        assert "unknown project 'luu'; there is lua" in str(
+        assert "unknown project 'luu': did you mean lua?" in str(
             self.failureResultOf(self.late(ANN, projects=("luu",)), UnknownProject).value
         )
         assert "did you mean 'ppc'" in str(self.failureResultOf(self.late(ANN, platforms=("pcc",)), UsageError).value)

@@ -12,7 +12,8 @@ from buildtool.errors import BuildToolError, ConfigurationError, UsageError
 from buildtool.model.options import Kind, choice, flag, number, text, words, written
 from buildtool.model.project_options import RESERVED, ProjectOptions
 from buildtool.model.properties import standard
-from buildtool.programs.startcompile.command_line import Arguments, BuildArguments, check_platform, parse
+from buildtool.programs.startcompile.asking.wanted import BuildArguments, check_platform
+from buildtool.programs.startcompile.command_line import Arguments, parse
 from buildtool.programs.startcompile.main import COMMAND_LINE
 from buildtool.project import Command, Plan, Project, Recipe, Wanted
 from tests import strategies
@@ -104,6 +105,9 @@ def test_a_bool_may_be_said_in_several_ways(word: str, value: bool) -> None:
         (f"-x {ANNA}", "unknown option -x"),
         (f"--check fnv1a {ANNA}", "unknown option --check"),
         (f"--checksum md5 {ANNA}", "--checksum: 'md5' is not one of crc32, fnv1a"),
+        (f"--checksum fnva {ANNA}", "--checksum: 'fnva' is not one of crc32, fnv1a: did you mean fnv1a?"),
+        (f"--checksum CRC23 {ANNA}", "did you mean crc32?"),
+        (f"--project taly {ANNA}", "unknown project 'taly': did you mean tally?"),
         (f"--table-size 1 {ANNA}", "--table-size: 1 is not a whole number from 16 up to 65536"),
         (f"--table-size many {ANNA}", "--table-size: 'many' is not a whole number"),
         (f"--utf8=perhaps {ANNA}", "--utf8: 'perhaps' is not yes or no"),
@@ -194,7 +198,7 @@ def test_each_line_of_a_matrix_is_asked_for_with_the_options_beside_it(words: st
 def test_the_help_names_every_option_with_what_it_accepts_and_all_exit_codes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = helped("--help", capsys)
+    words = helped("--help-all", capsys)
     for option in project().options.all():
         assert option.flag in words
     for part in (
@@ -204,9 +208,28 @@ def test_the_help_names_every_option_with_what_it_accepts_and_all_exit_codes(
         assert part in words
 
 
+def test_a_short_help_has_what_is_needed_often_and_says_where_the_rest_is(capsys: pytest.CaptureFixture[str]) -> None:
+    short, whole = helped("--help", capsys), helped("--help-all", capsys)
+    for part in ("--checksum {crc32,fnv1a}", "--revision REV", "--foreground", "cancel [ID]", "example:", "--help-all"):
+        assert part in short
+    assert "--libc-version" in short, "a platform's options are named, and explained by the other help"
+    for part in ("newest C library", "--use-tls", "purge-built-by SERVER", "exit codes:"):
+        assert part not in short
+        assert part in whole
+    assert "exit codes:" in helped("cancel --help-all", capsys)
+    assert "exit codes:" not in helped("cancel --help", capsys)
+
+
+def test_the_help_fits_the_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    example = "bin/startcompile.py --revision"
+    lines = [line for line in helped("--help", capsys).splitlines() if example not in line]
+    assert max(map(len, lines)) < 80
+
+
 def test_choices_that_are_too_long_for_the_help_are_listed_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
     many = ProjectOptions(system=standard(), compile=(choice("codec", [f"codec-number-{n}" for n in range(5)]),))
-    words = " ".join(helped("--help", capsys, project(many)).split())
+    words = " ".join(helped("--help-all", capsys, project(many)).split())
     assert "--codec NAME one of codec-number-0, codec-number-1" in words
 
 

@@ -60,7 +60,10 @@ def found(names: set[str], forbidden: frozenset[str]) -> set[str]:
     return {name for name in names if any(name == one or name.startswith(f"{one}.") for one in forbidden)}
 
 
-@pytest.mark.parametrize(("words", "code"), [(["--help"], 0), (["--version"], 0), (["whi"], 2)])
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(["--help"], 0), (["--version"], 0), (["whi"], 2), (["completion", "fish"], 0), (["__complete", "zsh", "--c"], 0)],
+)
 def test_a_command_line_is_read_without_twisted(words: list[str], code: int, tmp_path: Path) -> None:
     ended, names = loaded(words, tmp_path)
     assert ended == code

@@ -1,0 +1,130 @@
+"""What is asked for: from flags to checked values, one build for each combination that was said.
+
+Tested by tests/programs/startcompile/test_command_line.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from attrs import frozen
+
+from buildtool.errors import UsageError
+from buildtool.model.matching.requiring import platform_required
+from buildtool.model.options import Kind, Option
+from buildtool.model.platforms import Value
+from buildtool.model.project_options import TOOL_OPTIONS
+from buildtool.programs.common.subcommands import TARGET, CommandParser, before_dashes
+from buildtool.programs.startcompile.flags import AnyProject, matrix_lines, project_flags
+from buildtool.protocol.limits import TOGETHER
+
+
+@frozen
+class BuildArguments:
+    """The wanted build, as the command line says it: only what was set, each value checked and canonical."""
+
+    project: AnyProject
+    email: str
+    compile: dict[str, Value]
+    system: dict[str, Value]
+    tool: dict[str, str]
+    force: bool = False
+    native: bool = False
+
+
+def asked_for(flags: argparse.Namespace, email: str, project: AnyProject) -> list[BuildArguments]:
+    """Return what is asked for, by a matrix where the command is about one. Raises UsageError."""
+    target = getattr(flags, TARGET, None)
+    return _matrix(target, flags, email, project) if isinstance(target, Path) else _products(flags, email, project)
+
+
+def check_platform(asked: BuildArguments, local: dict[str, Value]) -> None:
+    """Raise UsageError when the options contradict each other: before anybody is asked."""
+    asked.project.options.compile_values(asked.compile)
+    platform_required(asked.project.options, asked.system, local)
+
+
+def plain_bools(arguments: Sequence[str], project: AnyProject | None) -> list[str]:
+    """Return words with ``--flag=yes`` and ``--flag=no`` as ``--flag`` and ``--no-flag``, which argparse knows."""
+    bools = {option.flag: option for option in project.options.all() if option.kind is Kind.BOOL} if project else {}
+    before = before_dashes(arguments)
+    plain: list[str] = []
+    for word in before:
+        flag, equals, value = word.partition("=")
+        if equals and flag in bools:
+            word = flag if bools[flag].parse(value) else f"--no-{flag[2:]}"  # noqa: PLW2901
+        plain.append(word)
+    return plain + list(arguments[len(before) :])
+
+
+def _matrix(path: Path, flags: argparse.Namespace, email: str, project: AnyProject) -> list[BuildArguments]:
+    """Return what each line of a matrix asks for, its options added to the ``flags`` of the command line."""
+    parser = CommandParser(add_help=False, allow_abbrev=False)
+    project_flags(parser, project)
+    found = []
+    for number, line in matrix_lines(path):
+        try:
+            own, rest = parser.parse_known_args(plain_bools(line, project))
+            _options_only(parser, rest)
+            set_there = {name: value for name, value in vars(own).items() if value is not None}
+            found += _products(argparse.Namespace(**vars(flags) | set_there), email, project)
+        except UsageError as error:
+            raise UsageError(f"{path}:{number}: {error}") from error
+    if not found:
+        raise UsageError(f"{path} asks for nothing: write options in its lines")
+    return _bounded(found)
+
+
+def _options_only(parser: CommandParser, rest: list[str]) -> None:
+    if rest:
+        raise UsageError(f"a line of a matrix holds options of the project only: {parser.unknown(rest[0])}")
+
+
+def _products(flags: argparse.Namespace, email: str, project: AnyProject) -> list[BuildArguments]:
+    """Return what is asked for with every combination of the values that were said more than once."""
+    names = [option.name for option in project.options.all() if getattr(flags, option.name, None)]
+    choices = [list(dict.fromkeys(getattr(flags, name))) for name in names]
+    if math.prod(map(len, choices)) > TOGETHER:
+        raise UsageError(f"at most {TOGETHER} builds can be asked for at once")
+    found = []
+    for combination in itertools.product(*choices):
+        one = argparse.Namespace(**vars(flags) | dict(zip(names, combination, strict=True)))
+        found.append(_asked(one, email, project))
+    return _bounded(found)
+
+
+def _bounded(found: list[BuildArguments]) -> list[BuildArguments]:
+    if len(found) > TOGETHER:
+        raise UsageError(f"at most {TOGETHER} builds can be asked for at once, not {len(found)}")
+    return found
+
+
+def _asked(flags: argparse.Namespace, email: str, project: AnyProject) -> BuildArguments:
+    options = project.options
+    compile_values = _values(flags, options.compile)
+    options.compile_values(compile_values)
+    return BuildArguments(
+        project=project,
+        email=email,
+        compile=compile_values,
+        system=_values(flags, [item.option for item in options.system]),
+        tool={name: str(value) for name, value in _values(flags, TOOL_OPTIONS).items()},
+        force=flags.force,
+        native=flags.native,
+    )
+
+
+def _values(flags: argparse.Namespace, options: Iterable[Option]) -> dict[str, Value]:
+    """Return the values of the options that were set, each parsed by its description. Raises UsageError."""
+    found: dict[str, Value] = {}
+    for option in options:
+        said = getattr(flags, option.name, None)
+        if isinstance(said, bool):
+            found[option.name] = said
+        elif said is not None:
+            found[option.name] = option.parse(said)
+    return found
