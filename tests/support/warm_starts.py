@@ -98,6 +98,20 @@ def begin(
     return Forked(words, kind, json.dumps(asked).encode(), stdout, stderr)
 
 
+def finished(
+    words: Sequence[str], *, env: Mapping[str, str], cwd: str | Path | None = None, timeout: float = 60.0
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end as ``subprocess.run`` does, from where it is loaded if that can be."""
+    pipe = subprocess.PIPE
+    with begin(words, env={**env, "PYTHONUNBUFFERED": "1"}, stdout=pipe, stderr=pipe, cwd=cwd) as program:
+        try:
+            out, error = program.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            program.kill()
+            raise
+    return subprocess.CompletedProcess(list(words), program.returncode, out.decode(), error.decode())
+
+
 class Forked(subprocess.Popen[bytes]):
     """A program that was begun by the process that had loaded it, which also tells how it ended."""
 

@@ -33,6 +33,7 @@ from buildtool.programs.common.listening import listen
 from buildtool.programs.webserver.site import BODY_LIMIT, PagesSite, StateReader, web_site
 from buildtool.web.section import Upstream
 from tests.support.inline import run
+from tests.support.warm_starts import finished
 from tests.web.fake_pages import FakeLogs, NoQuestions
 from tests.web.farm import LOG
 from tests.web.seeded import configure, fill
@@ -220,14 +221,8 @@ def test_who_reads_no_answers_is_not_answered_without_end(transport: type[String
 def webserver(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run bin/webserver to its end."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("BUILDTOOL_")}
-    return subprocess.run(
-        [sys.executable, str(ROOT / "bin/webserver"), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=clean | environment,
-        cwd="/",
+    return finished(
+        [sys.executable, str(ROOT / "bin/webserver"), *map(str, arguments)], env=clean | environment, cwd="/"
     )
 
 

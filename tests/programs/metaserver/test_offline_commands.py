@@ -23,6 +23,7 @@ from buildtool.programs.metaserver.offline_commands import EXIT_DAMAGED
 from tests.adapters.maintenance import states
 from tests.adapters.maintenance.states import BYTES, DIGEST, LOG, NOW, soil, spoil, stored
 from tests.support.inline import run
+from tests.support.warm_starts import finished
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -44,7 +45,7 @@ def state(original: Path, tmp_path: Path) -> Path:
 def metaserver(state: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BUILDTOOL_")}
     command = [sys.executable, str(ROOT / "bin/metaserver"), "--config", str(state.parent / "config.py"), *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    return finished(command, env=environment)
 
 
 # --- --fsck -----------------------------------------------------------------------------------------------

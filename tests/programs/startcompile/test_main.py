@@ -24,6 +24,7 @@ from buildtool.project import ProjectOptions, choice, standard
 from buildtool.requester.outcome import ExitCode, RequestResult
 from tests import messages
 from tests.programs.startcompile.test_command_line import project
+from tests.support.warm_starts import finished
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -176,10 +177,7 @@ def test_what_can_be_copied_is_one_line_on_however_narrow_a_terminal(capsys: pyt
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "BUILDTOOL_PB_PORT": "1"}
     environment.pop("BUILDTOOL_CONFIG", None)
-    return subprocess.run(
-        [sys.executable, str(ROOT / "bin" / "startcompile.py"), *arguments],
-        cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    return finished([sys.executable, str(ROOT / "bin" / "startcompile.py"), *arguments], env=environment, cwd=cwd)
 
 
 def test_no_metaserver_is_one_line_and_an_exit_code(tmp_path: Path) -> None:
@@ -214,11 +212,10 @@ def test_a_wrong_command_line_is_one_line(tmp_path: Path) -> None:
     """Nobody listens who could know more of the project."""
 
     def said(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        return finished(
             [sys.executable, str(ROOT / "bin" / "startcompile.py"), "--port", "9", *words],
             env={**os.environ, "XDG_CACHE_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)},
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+        )
 
     plain = said("--nonsense", "anna@mail.example")
     assert (plain.returncode, plain.stdout) == (2, "")
