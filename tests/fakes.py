@@ -298,6 +298,11 @@ class FakeClient:
     followed: dict[int, Callable[[RequestStatus], None]] = field(factory=dict)
     ended: bool = False
     waiting: list[Deferred[str]] = field(factory=list)
+    projects: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        return not self.ended
 
     async def ask(self, message: attrs.AttrsInstance, expected: type[T]) -> T:
         self._check()

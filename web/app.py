@@ -17,10 +17,10 @@ from twisted.web.server import Request
 
 from buildtool.ports.common import Clock
 from buildtool.ports.pages import LogReader, Pages
+from buildtool.protocol.api.routes import PREFIX
 
 from .access import Access, EverythingSeen
 from .answers import HTML, answer, problem, shown_path
-from .api.calls import PREFIX
 from .api.section import ApiSection, problem_answer
 from .assets import load_assets
 from .guard import Gatekeeper, RootResource

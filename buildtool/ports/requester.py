@@ -19,6 +19,14 @@ class MetaserverClient(Protocol):
     Every method raises Unavailable without one, or what was answered.
     """
 
+    @property
+    def projects(self) -> str:
+        """The digest of what ``AskProjects`` is answered with, "" where the metaserver describes none."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not ended, as far as is known here."""
+
     async def ask(self, message: attrs.AttrsInstance, expected: type[T]) -> T:
         """Send a message and return its answer."""
 

@@ -14,12 +14,14 @@ from tests.e2e.control import Control
 SHARED = pytest.mark.xdist_group("serving")  # one farm for all of them
 
 
-@pytest.fixture(scope="module")
-def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
+@pytest.fixture(scope="module", params=["control port", pytest.param("http", marks=pytest.mark.long)])
+def serving(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
     """A metaserver and the build server anna, which takes every build at once, for all tests that ask for no more."""
     with farm(tmp_path_factory.mktemp("serving")) as made:
-        made.farm.start_metaserver()
+        made.farm.start_metaserver("--web")
         made.server("anna")
+        if request.param == "http":
+            made.farm.extra["BUILDTOOL_HTTP"] = made.farm.public_url
         yield made
 
 

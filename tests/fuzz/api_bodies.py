@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from buildtool.errors import DecodeError, UsageError
 from buildtool.protocol import codec
-from buildtool.web.api.calls import CALLS
+from buildtool.protocol.api.routes import CALLS
 from buildtool.web.api.decoding import message_of, read_body
 from buildtool.web.api.problems import NotAcceptable
 from tests.fuzz.target import expect

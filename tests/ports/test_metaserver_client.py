@@ -1,4 +1,4 @@
-"""``MetaserverClient``: a connection to a gateway, over wires in memory, and the requester's fake are used alike."""
+"""``MetaserverClient``: connections to a gateway and to the API, in memory, and the requester's fake are alike."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
@@ -6,11 +6,13 @@ from typing import Any, Protocol
 import pytest
 from twisted.internet.defer import Deferred
 
+from buildtool.client.metaserver import connected
 from buildtool.errors import NotFound, Unauthorised, Unavailable
 from buildtool.ports.requester import MetaserverClient
 from buildtool.protocol.messages import AskStatus, Cancel, Follow, RequestStatus
 from tests import messages
 from tests.adapters.control.test_gateway import Farm
+from tests.client.farms import ClientWorld
 from tests.fakes import FakeMetaserver, FakeRequestService
 
 STANDING = {number: messages.waiting(request_id=number, token="abcdef") for number in (11, 12)}
@@ -81,7 +83,31 @@ class Fake:
         """Everything is told at once."""
 
 
-@pytest.fixture(params=[Real, Fake])
+class OverHttp:
+    """The real API and its client."""
+
+    def __init__(self) -> None:
+        self.at = ClientWorld()
+        self.at.world.people.answers = dict(STANDING)
+
+    def connect(self) -> MetaserverClient:
+        client: MetaserverClient = self.do(connected(self.at.api()))
+        return client
+
+    def move(self, told: RequestStatus) -> None:
+        self.at.move(told)
+
+    def lose(self) -> None:
+        self.at.agent.lose()
+
+    def do(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return self.at.do(coroutine)
+
+    def settle(self) -> None:
+        self.at.settle()
+
+
+@pytest.fixture(params=[Real, OverHttp, Fake])
 def at(request: pytest.FixtureRequest) -> Metaserver:
     made: Metaserver = request.param()
     return made
@@ -135,10 +161,12 @@ def test_once_a_connection_has_ended_nothing_is_asked_or_heard_over_it_and_every
     for _ in range(2):
         client.closed().addCallback(told.append)
     assert told == []
+    before = client.is_open
     if lost:
         at.lose()
     for _ in range(2):
         client.close()
+    assert (before, client.is_open) == (True, False)
     for asking in (
         client.ask(AskStatus(11, "abcdef"), RequestStatus),
         client.follow(Follow(11, "abcdef"), heard.append),

@@ -22,13 +22,14 @@ RANKS = {
     "metaserver": 4,
     "buildserver": 4,
     "requester": 4,
-    "programs": 5,
-    "demo": 6,
+    "client": 5,
+    "programs": 6,
+    "demo": 7,
 }
 """Rank of everything directly inside buildtool/; a module imports its own group and lower ranks."""
 
 ROOT_PACKAGE = ("root", 0)
-LAUNCHERS = ("bin", 6)
+LAUNCHERS = ("bin", 7)
 
 
 @frozen

@@ -18,8 +18,8 @@ from tests.support.checkout import LAUNCHERS, RANKS, read_checkout
 PICTURE = "docs/map.svg"
 
 ORDER = (
-    "bin demo programs web requester buildserver metaserver adapters ports configuration scheduling protocol project"
-    " model concurrency errors"
+    "bin demo programs client web requester buildserver metaserver adapters ports configuration scheduling protocol"
+    " project model concurrency errors"
     " adapters/mail adapters/control adapters/http adapters/maintenance adapters/vcs adapters/host"
     " adapters/network adapters/sql adapters/storage adapters/runtime adapters/processes"
 ).split()

@@ -80,7 +80,8 @@ class Visitor:
         upstream, made = Upstream(questions, condition, live), count(1)
         tools = tools or Tools(lambda: f"{next(made):032x}")
         app = WebApp(pages, logs or FakeLogs(), self.urls, clock or WallClock(NOW), upstream, access, tools)
-        self._treq: Any = StubTreq(_AsSent(app.resource()))
+        self.site: IResource = _AsSent(app.resource())
+        self._treq: Any = StubTreq(self.site)
 
     @classmethod
     def at(cls, live: LiveHub | None, clock: WallClock | None = None) -> Self:

@@ -16,9 +16,9 @@ from attrs import AttrsInstance
 from buildtool.errors import DecodeError, NotFound, UsageError
 from buildtool.model.names import is_client_id
 from buildtool.protocol import codec
+from buildtool.protocol.api.routes import KEY_HEADER, ApiCall
 from buildtool.protocol.json_text import TextBounds, parsed
 
-from .calls import KEY_HEADER, ApiCall
 from .problems import NotAcceptable
 
 BOUNDS = TextBounds(values=5_000, depth=16)

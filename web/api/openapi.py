@@ -7,9 +7,9 @@ from typing import Any
 import attrs
 
 from buildtool import __version__
+from buildtool.protocol.api.routes import CALLS, KEY_HEADER, PREFIX, TOKEN_HEADER, ApiCall
 from buildtool.protocol.shapes import shape_of
 
-from .calls import CALLS, KEY_HEADER, PREFIX, TOKEN_HEADER, ApiCall
 from .problems import CONTENT_TYPE
 
 JSON = "application/json"

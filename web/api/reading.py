@@ -14,6 +14,7 @@ from buildtool.model.properties import nearest
 from buildtool.model.records import BuildState
 from buildtool.model.search.build_query import BuildQuery
 from buildtool.ports.pages import BuildsAsked, BuildsFound
+from buildtool.protocol.api import answers
 from buildtool.protocol.pages.visiting import VisitorStatus
 
 from ..access import may_see, seen_line, sees_for, visitor_of
@@ -41,13 +42,13 @@ class ApiReader:
         found: Callable[[Request, Values], Awaitable[AttrsInstance]] = getattr(self, name)
         return found
 
-    async def builds(self, request: Request, values: Values) -> shown.BuildList:
+    async def builds(self, request: Request, values: Values) -> answers.BuildList:
         """Return a page of builds. Raises UsageError for a state that there is not."""
         state, project = values.get("state", ""), values.get("project", "")
         if state and state not in _STATES:
             raise UsageError(f"there is no state {state!r:.60} of a build{nearest(state, list(_STATES))}")
         query = BuildQuery(project=(project,) if project else (), state=(_STATES[state],) if state else ())
-        asked = BuildsAsked(query, values.get("before"), limit=values.get("limit", shown.PER_PAGE))
+        asked = BuildsAsked(query, values.get("before"), limit=values.get("limit", answers.PER_PAGE))
         return shown.builds_of(await self._found(request, asked), self.parts.urls)
 
     async def _found(self, request: Request, asked: BuildsAsked) -> BuildsFound:
@@ -55,22 +56,22 @@ class ApiReader:
         sees = sees_for(self.parts.access, visitor_of(request))
         return await self.parts.pages.builds(evolve(asked, sees=sees))
 
-    async def build(self, request: Request, values: Values) -> shown.BuildReport:
+    async def build(self, request: Request, values: Values) -> answers.BuildReport:
         """Return all about a build. Raises NotFound, also where who asks may not see it."""
         found = await self.parts.pages.build(values["build_id"])
         if found is None or not may_see(self.parts.access, visitor_of(request), found.build.spec):
             raise NotFound(f"there is no build {values['build_id']}")
         return shown.report_of(found, self.parts.urls)
 
-    async def queue(self, request: Request, values: Values) -> shown.BuildList:
+    async def queue(self, request: Request, values: Values) -> answers.BuildList:
         """Return what waits, in the order of its places."""
-        most = values.get("limit", shown.PER_PAGE)
+        most = values.get("limit", answers.PER_PAGE)
         oldest = BuildsAsked(BuildQuery(state=(BuildState.QUEUED,)), after=0, limit=IN_MATRIX)
         found = await self._found(request, oldest)
         first = sorted(found.lines, key=lambda one: (one.place, one.id))[:most]
         return shown.builds_of(BuildsFound(tuple(first)), self.parts.urls)
 
-    async def matrix(self, request: Request, values: Values) -> shown.Matrix:
+    async def matrix(self, request: Request, values: Values) -> answers.Matrix:
         """Return the matrix of a project. Raises NotFound for one that who asks does not see."""
         name = values["project"]
         if name not in self.parts.access.offered(visitor_of(request)):
@@ -78,20 +79,20 @@ class ApiReader:
         found = await self._found(request, BuildsAsked(BuildQuery(project=(name,)), limit=IN_MATRIX))
         return shown.matrix_of(name, found.lines)
 
-    async def projects(self, request: Request, _values: Values) -> shown.ProjectList:
+    async def projects(self, request: Request, _values: Values) -> answers.ProjectList:
         """Return the names of the projects that who asks sees."""
-        return shown.ProjectList(tuple(sorted(self.parts.access.offered(visitor_of(request)))))
+        return answers.ProjectList(tuple(sorted(self.parts.access.offered(visitor_of(request)))))
 
-    async def machines(self, request: Request, values: Values) -> shown.MachineList:
+    async def machines(self, request: Request, values: Values) -> answers.MachineList:
         """Return a page of build servers."""
         at, by = values.get("page", 1), visitor_of(request)
-        lines = await self.parts.pages.build_servers(skip=(at - 1) * shown.PER_PAGE, limit=shown.PER_PAGE + 1)
-        seen = [seen_line(line, self.parts.access, by) for line in lines[: shown.PER_PAGE]]
+        lines = await self.parts.pages.build_servers(skip=(at - 1) * answers.PER_PAGE, limit=answers.PER_PAGE + 1)
+        seen = [seen_line(line, self.parts.access, by) for line in lines[: answers.PER_PAGE]]
         now = self.parts.clock.wall()
         found = tuple(shown.machine_of(line, self.parts.urls, now) for line in seen)
-        return shown.MachineList(found, at + 1 if len(lines) > shown.PER_PAGE else None)
+        return answers.MachineList(found, at + 1 if len(lines) > answers.PER_PAGE else None)
 
-    async def machine(self, request: Request, values: Values) -> shown.MachineSummary:
+    async def machine(self, request: Request, values: Values) -> answers.MachineSummary:
         """Return a build server. Raises NotFound."""
         lines = await self.parts.pages.build_servers(limit=1, name=values["server"])
         if not lines:
@@ -107,7 +108,7 @@ class ApiReader:
             by.role.value, by.name, by.owner, limits.projects, limits.platforms, limits.acts, self.parts.clock.wall()
         )
 
-    async def audit(self, request: Request, values: Values) -> shown.AuditLines:
+    async def audit(self, request: Request, values: Values) -> answers.AuditLines:
         """Return what happened after an event. Raises Unauthorised where who asks may see some of it only."""
         after = values.get("after", 0)
         self.parts.access.check_role(visitor_of(request), Act.SEE_AUDIT)

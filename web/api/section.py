@@ -17,6 +17,7 @@ from buildtool.errors import LimitReached, Unavailable
 from buildtool.model.access.rights import Act
 from buildtool.model.records import RequestState
 from buildtool.protocol import codec
+from buildtool.protocol.api.routes import CALLS, KEY_HEADER, PREFIX, TOKEN_HEADER, ApiCall
 from buildtool.protocol.json_text import written
 from buildtool.protocol.messages import RequestStatus
 
@@ -24,7 +25,6 @@ from ..access import shown_by, visitor_of
 from ..answers import answer, shown_path
 from ..section import Parts, Route, Section, page
 from ..sessions import TOKEN_PREFIX, check_mark
-from .calls import CALLS, KEY_HEADER, PREFIX, TOKEN_HEADER, ApiCall
 from .decoding import message_of, read_body, read_path, read_query
 from .openapi import JSON, described, fields_of
 from .problems import CONTENT_TYPE, NotAcceptable, problem_of

@@ -112,6 +112,16 @@ class Session:
     perspective: pb.RemoteReference
     theirs: Hello
 
+    @property
+    def projects(self) -> str:
+        """The digest of what the metaserver describes of its projects."""
+        return self.theirs.projects
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection has not ended."""
+        return not (self.broker.disconnected or self.broker.why)
+
     async def call(
         self,
         name: str,
@@ -121,7 +131,7 @@ class Session:
         within: float = CALL_TIMEOUT,
     ) -> T:
         """Call the metaserver, for ``within`` seconds. Raises what it refused with, DecodeError, Unavailable."""
-        if self.broker.disconnected or self.broker.why:
+        if not self.is_open:
             raise Unavailable(f"the connection to the metaserver at {self.where} is gone: {self.broker.why}")
         return await call(self.perspective, name, message, expected, *references, clock=self.clock, within=within)
 

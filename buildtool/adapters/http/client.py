@@ -38,7 +38,7 @@ from twisted.web.client import (
 )
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from buildtool.adapters.http.client_bodies import FileBody, SmallBody
@@ -137,14 +137,17 @@ class SiteEndpoints:
 class HttpClient:
     """An HTTP client that keeps its connections for a while."""
 
-    def __init__(self, reactor: IReactorTime, patience: HttpTimeouts, farm: FarmTls | None = None) -> None:
-        """``farm`` says how to speak to what is the farm's own."""
+    def __init__(
+        self, reactor: IReactorTime, patience: HttpTimeouts, farm: FarmTls | None = None, agent: IAgent | None = None
+    ) -> None:
+        """``farm`` says how to speak to what is the farm's own; ``agent`` stands for the network where that is said."""
         self._reactor = reactor
         self._patience = patience
         self._farm = farm
         self._pool = HTTPConnectionPool(reactor)
         self._pool.cachedConnectionTimeout = 30  # less than the server waits, so that it is seldom the one to close
-        self._agent = Agent.usingEndpointFactory(reactor, SiteEndpoints(reactor, patience.connect, farm), self._pool)
+        endpoints = SiteEndpoints(reactor, patience.connect, farm)
+        self._agent = agent or Agent.usingEndpointFactory(reactor, endpoints, self._pool)
 
     async def close(self) -> None:
         """Close the connections that are kept open."""
@@ -179,7 +182,8 @@ class HttpClient:
                 pending.cancel()
 
         watch = StallWatch(self._reactor, patience.connect + patience.answer + wait, stalled)
-        agent, own = self._agent, None
+        agent: IAgent = self._agent
+        own = None
         if isinstance(body, FileBody):
             own = _OwnConnection(self._reactor, patience.connect, self._farm)
             agent = Agent.usingEndpointFactory(self._reactor, own)

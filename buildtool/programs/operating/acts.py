@@ -62,6 +62,7 @@ from buildtool.protocol.operator import (
 if TYPE_CHECKING:
     from buildtool.adapters.control.client import Session
     from buildtool.configuration.settings import Settings
+    from buildtool.ports.requester import MetaserverClient
 
 PROGRAM = "metaserver"
 
@@ -279,7 +280,7 @@ class OperatorAct:
         """Return what is printed of an answer."""
         return json.dumps(asdict(answer)) if as_json else "\n".join(map(printable, self.answer.lines(answer)))
 
-    async def done(self, there: Session, said: argparse.Namespace, reactor: ReactorBase) -> None:
+    async def done(self, there: MetaserverClient, said: argparse.Namespace, reactor: ReactorBase) -> None:
         """Ask for it, in as many steps as it takes, and print what comes of it."""
         act = self.message
         if isinstance(act, AbortSeveral | CancelSeveral):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from attrs import evolve, field, frozen
 
 from buildtool.errors import ConfigurationError, UnknownProject, UsageError
-from buildtool.model.access.metaserver_addresses import MetaserverAddress, addresses_meant
+from buildtool.model.access.metaserver_addresses import MetaserverAddress
 from buildtool.model.addresses import valid_address
 from buildtool.programs.common.ending import software
 from buildtool.programs.common.subcommands import (
@@ -31,8 +31,8 @@ from buildtool.programs.common.subcommands import (
     helps,
 )  # fmt: skip
 from buildtool.programs.startcompile.asking.wanted import BuildArguments, asked_for, plain_bools
-from buildtool.programs.startcompile.flags import EVERYWHERE, AnyProject, project_flags
-from buildtool.programs.startcompile.places import NOWHERE, USUAL_PORT, places_without_configuration
+from buildtool.programs.startcompile.flags import EVERYWHERE, OVER_HTTP, AnyProject, project_flags
+from buildtool.programs.startcompile.places import NO_PLACE, NOWHERE, MetaserverPlace, MetaserverPlaces, places_meant
 from buildtool.requester.described import DescribedProject, DescribedProjects
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ MAILING = ("ask", "matrix")
 
 @frozen
 class Arguments:
-    """All that the command line said. ``target`` is what its command is about, ``addresses`` where the metaserver is.
+    """All that the command line said. ``target`` is what its command is about, ``where`` the metaserver is asked.
 
     ``asked`` is what is asked for: one, or more when options have several values or there is a matrix. ``flags`` has
     everything as it was said, and ``mails`` says that its end is mailed. ``wants`` says that it is about builds that
@@ -58,8 +58,7 @@ class Arguments:
     settings: Settings | None
     target: Any = None
     asked: tuple[BuildArguments, ...] = ()
-    addresses: tuple[MetaserverAddress, ...] = ()
-    chosen: bool = False
+    where: MetaserverPlaces = NO_PLACE
     output: str = ""
     download: bool = True
     foreground: bool = False
@@ -74,12 +73,17 @@ class Arguments:
     differs: bool = False
     help_wanted: bool = False
 
+    @property
+    def addresses(self) -> tuple[MetaserverAddress, ...]:
+        """Where its control port is."""
+        return self.where.addresses
+
 
 def parse(
     line: Subcommands[T],
     arguments: Sequence[str],
     load: Callable[[Path | None], Settings | None],
-    known: Callable[[Sequence[MetaserverAddress]], DescribedProjects | None] = lambda _addresses: None,
+    known: Callable[[Sequence[MetaserverPlace]], DescribedProjects | None] = lambda _places: None,
     *,
     undescribed: bool = False,
 ) -> tuple[Subcommand[T], Arguments]:
@@ -95,11 +99,11 @@ def parse(
     help_wanted, short = helps(left)
     parser, asks = line.parser(command, said=said, short=short), bool(command.words)
     settings, problem = _loaded(load, first.config, help_wanted=help_wanted)
-    addresses = _addresses(first, settings)
-    described = known(addresses) if asks and addresses and not undescribed else None
+    where = places_meant(first, settings.addresses if settings is not None else None)
+    described = known(where.asked) if asks and where.asked and not undescribed else None
     source = described or (None if undescribed else settings)
     if asks and source is None and not problem:
-        return command, _left_open(parser, command, left, settings, addresses)
+        return command, _left_open(parser, command, left, settings, where)
     try:
         if not said and first.project is None and not help_wanted and left and not left[0].startswith("-"):
             _address(left[:1], line)  # a mistyped command is of no project, so none is asked for first
@@ -118,7 +122,7 @@ def parse(
         asked = asked_for(flags, _address(words, line), project)
     elif words:
         raise UsageError(parser.unknown(words[0]))
-    found = _arguments(command, flags, settings, addresses)
+    found = _arguments(command, flags, settings, where)
     if found.output and not found.download:
         raise UsageError("--output says where the artifact goes, --no-download that it is not fetched: choose one")
     digest, differs = (described.digest, _differs(settings, project)) if described is not None else ("", False)
@@ -128,17 +132,17 @@ def parse(
 def known_projects(
     arguments: Sequence[str],
     load: Callable[[Path | None], Settings | None],
-    known: Callable[[Sequence[MetaserverAddress]], DescribedProjects | None],
-) -> tuple[Sequence[AnyProject], tuple[MetaserverAddress, ...]]:
+    known: Callable[[Sequence[MetaserverPlace]], DescribedProjects | None],
+) -> tuple[Sequence[AnyProject], MetaserverPlaces]:
     """Return the projects that are known where an unfinished command line leads to, and where that is.
 
     Raises UsageError, ConfigurationError.
     """
     first, _ = _first_parser().parse_known_args(list(arguments))
     settings = load(first.config)
-    addresses = _addresses(first, settings)
-    source = (known(addresses) if addresses else None) or settings
-    return () if source is None else source.projects, addresses
+    where = places_meant(first, settings.addresses if settings is not None else None)
+    source = (known(where.asked) if where.asked else None) or settings
+    return () if source is None else source.projects, where
 
 
 def _loaded(
@@ -161,14 +165,14 @@ def _left_open(
     command: Subcommand[T],
     left: Sequence[str],
     settings: Settings | None,
-    addresses: tuple[MetaserverAddress, ...],
+    where: MetaserverPlaces,
 ) -> Arguments:
     """Return what was said as far as it can be read before the projects are known. SystemExit after the help."""
     help_wanted, _ = helps(left)
-    if help_wanted and not addresses:
+    if help_wanted and not where.asked:
         _show_help(parser, f"\n(no project's options: {NOWHERE})")
     flags, _ = parser.parse_known_args([word for word in left if word not in (*HELP, HELP_ALL)])
-    return evolve(_arguments(command, flags, settings, addresses), wants=True, help_wanted=help_wanted)
+    return evolve(_arguments(command, flags, settings, where), wants=True, help_wanted=help_wanted)
 
 
 def help_without_projects(line: Subcommands[T], arguments: Sequence[str], why: str) -> NoReturn:
@@ -178,18 +182,14 @@ def help_without_projects(line: Subcommands[T], arguments: Sequence[str], why: s
 
 
 def _arguments(
-    command: Subcommand[T],
-    flags: argparse.Namespace,
-    settings: Settings | None,
-    addresses: tuple[MetaserverAddress, ...],
+    command: Subcommand[T], flags: argparse.Namespace, settings: Settings | None, where: MetaserverPlaces
 ) -> Arguments:
     """Return what flags say that every project's command line may have."""
     deadline = getattr(flags, "deadline", None)
     return Arguments(
         settings=settings,
+        where=where,
         target=getattr(flags, TARGET, None),
-        addresses=addresses,
-        chosen=bool(flags.host or flags.port or flags.use_tls),
         output=getattr(flags, "output", None) or "",
         download=getattr(flags, "download", True),
         foreground=getattr(flags, "foreground", False) or deadline is not None,
@@ -200,15 +200,6 @@ def _arguments(
         mails=command.name in MAILING,
         flags=flags,
     )
-
-
-def _addresses(first: argparse.Namespace, settings: Settings | None) -> tuple[MetaserverAddress, ...]:
-    """Return where the metaserver is: as said, as configured, or where this account joined; none where nobody says."""
-    configured = settings.addresses if settings is not None else places_without_configuration()
-    if not (configured or first.host):
-        return ()
-    fallback = configured or (MetaserverAddress("", USUAL_PORT),)
-    return addresses_meant(first.host or (), first.port, fallback, use_tls=first.use_tls)
 
 
 def _differs(settings: Settings | None, project: AnyProject | None) -> bool:
@@ -230,7 +221,7 @@ def may_be_old(error: UsageError) -> bool:
 def _first_parser() -> CommandParser:
     """Return a parser of what says which configuration and project are meant."""
     parser = CommandParser(add_help=False, allow_abbrev=False)
-    for name in ("--config", "--project", *REACHING):
+    for name in ("--config", "--project", *REACHING, *OVER_HTTP):
         parser.add_argument(name, **EVERYWHERE[name])
     parser.add_argument("--version", action="version", version=software())
     return parser

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
-from attrs import define
+from attrs import define, field, frozen
 from twisted.internet import error
+from twisted.internet.defer import succeed
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.task import deferLater
 
-from buildtool.adapters.control.client import Session, connect_requester
+from buildtool.adapters.control.client import GREETING_TIMEOUT, connect_requester
 from buildtool.adapters.network.in_turn import InTurn
 from buildtool.adapters.storage.private_directories import own_keys
 from buildtool.errors import (
@@ -25,14 +26,17 @@ from buildtool.errors import (
     UsageError,
 )
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
+from buildtool.ports.requester import MetaserverClient
 from buildtool.programs.common.output import complain
-from buildtool.programs.common.reaching import joined_addresses
+from buildtool.programs.common.reaching import joined_addresses, reach
 from buildtool.programs.startcompile.command_line import Arguments
-from buildtool.programs.startcompile.places import NOWHERE
+from buildtool.programs.startcompile.places import NOWHERE, shown_token
 
 if TYPE_CHECKING:
     from twisted.internet.base import ReactorBase
 
+    from buildtool.adapters.http.client import FarmTls
+    from buildtool.client.farm_urls import FarmUrl
     from buildtool.programs.common.joining import FarmEndpoint
 
 STARTING = 5.0
@@ -46,29 +50,30 @@ _SILENT = 1.0
 """Seconds after which somebody at a terminal is told why nothing happens."""
 
 
+Connects = Callable[[float | None], Awaitable[MetaserverClient]]
+"""Makes a connection to the metaserver, in which each step may take so many seconds, or as long as usual."""
+
+
 @define
 class MetaserverConnector:
-    """A connector to the metaserver at ``where``, in a ``role``.
+    """A connector to the metaserver at ``where``, by ``make``, whatever it is spoken to by.
 
-    It waits for it the first time; later tries have their own time.
+    It waits for it the first time; later tries have their own time. ``close`` ends what is kept for further ones.
     """
 
-    endpoint: IStreamClientEndpoint | InTurn
+    make: Connects
     where: str
     timers: IReactorTime
-    role: str = "requester"
+    close: Callable[[], Awaitable[None]] = field(default=lambda: succeed(None))
     _before: bool = False
-    _held: Session | None = None
+    _held: MetaserverClient | None = None
 
-    async def held(self, *, patient: bool) -> Session:
+    async def held(self, *, patient: bool) -> MetaserverClient:
         """Return a connection that the next call hands out; only who is ``patient`` waits for one that may be starting.
 
         Raises what a call does.
         """
-        if not patient:
-            made = await connect_requester(self.endpoint, self.where, self.timers, IMPATIENT, role=self.role)
-        else:
-            made = await self()
+        made = await self() if patient else await self.make(IMPATIENT)
         self._held = made
         return made
 
@@ -78,16 +83,16 @@ class MetaserverConnector:
             self._held.close()
             self._held = None
 
-    async def __call__(self) -> Session:
+    async def __call__(self) -> MetaserverClient:
         """Return a connection. Raises Unavailable, ProtocolMismatch, Unauthorised."""
-        if self._held is not None and not self._held.broker.disconnected:
+        if self._held is not None and self._held.is_open:
             session, self._held = self._held, None
             return session
         first, self._before = not self._before, True
         began, told = self.timers.seconds(), False
         while True:
             try:
-                return await connect_requester(self.endpoint, self.where, self.timers, role=self.role)
+                return await self.make(None)
             except Unavailable as problem:
                 waited = self.timers.seconds() - began
                 if not first or waited >= STARTING or not isinstance(problem.__cause__, error.ConnectionRefusedError):
@@ -98,12 +103,57 @@ class MetaserverConnector:
             await deferLater(self.timers, _LOOK)
 
 
+def over_pb(
+    endpoint: IStreamClientEndpoint | InTurn, where: str, timers: IReactorTime, role: str = "requester"
+) -> MetaserverConnector:
+    """Return a connector to a control port, in a ``role``."""
+
+    def make(within: float | None) -> Awaitable[MetaserverClient]:
+        patience = GREETING_TIMEOUT if within is None else within
+        return connect_requester(endpoint, where, timers, patience, role=role)
+
+    return MetaserverConnector(make, where, timers)
+
+
+def over_http(url: FarmUrl, token: str, timers: IReactorTime, farm: FarmTls) -> MetaserverConnector:
+    """Return a connector to the API of a farm, which ``token`` says to who asks, if there is one."""
+    from buildtool.client.connection import USUAL, ApiConnection
+    from buildtool.client.metaserver import connected
+
+    api = ApiConnection.to(url, timers, token, farm)
+    return MetaserverConnector(
+        lambda within: connected(api, USUAL if within is None else within), url.where, timers, api.close
+    )
+
+
+@frozen
+class Reached:
+    """The way to the metaserver that was said: what connects, how to speak to its transfer port, and the own key."""
+
+    connect: MetaserverConnector
+    transfers: FarmTls
+    farm: FarmEndpoint | None
+
+
+async def reached(reactor: ReactorBase, said: Arguments) -> Reached:
+    """Return the way to the metaserver, over its control port or over HTTP. Raises what ``addressed`` does."""
+    there, timers = reach(reactor, *await addressed(reactor, said)), IReactorTime(reactor)
+    if said.where.http is not None:
+        return Reached(
+            over_http(said.where.http, shown_token(said.where.token_file), timers, there.transfers),
+            there.transfers,
+            there.farm,
+        )
+    role = "requester" if there.farm is None else there.farm.own.role
+    return Reached(over_pb(there.ways, there.where, timers, role), there.transfers, there.farm)
+
+
 async def addressed(reactor: ReactorBase, said: Arguments) -> tuple[tuple[MetaserverAddress, ...], FarmEndpoint | None]:
     """Return where the metaserver is, and the key that this side has there: where it was said, or else also joined.
 
     Raises UsageError where no address is known, and what ``farm_at`` does.
     """
-    addresses = said.addresses
+    addresses = said.addresses if said.where.http is None else (said.where.http.address,)
     if not addresses:
         raise UsageError(NOWHERE)
     if not own_keys():
@@ -111,7 +161,7 @@ async def addressed(reactor: ReactorBase, said: Arguments) -> tuple[tuple[Metase
     from buildtool.programs.common.joining import farm_at
 
     farm = await farm_at(reactor, {(one.host, one.port) for one in addresses})
-    if farm is not None and not said.chosen:
+    if farm is not None and not said.where.chosen and said.where.http is None:
         known = {(one.host, one.port) for one in addresses}
         addresses += tuple(one for one in joined_addresses(farm.own) if (one.host, one.port) not in known)
     return addresses, farm
@@ -119,7 +169,7 @@ async def addressed(reactor: ReactorBase, said: Arguments) -> tuple[tuple[Metase
 
 def check_addressee(said: Arguments, farm: FarmEndpoint | None) -> None:
     """Raise UsageError where a build is asked for, and neither an address nor a key says who is told."""
-    has_key = farm is not None or any(one.certificate for one in said.addresses)
+    has_key = farm is not None or any(one.certificate for one in said.addresses) or said.where.http is not None
     if said.mails and not said.asked[0].email and not has_key:
         raise UsageError("say who is told: an e-mail address (--help shows an example), or join, and your key has one")
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from buildtool.errors import DecodeError
-from buildtool.model.access.metaserver_addresses import MetaserverAddress
+from buildtool.programs.startcompile.places import MetaserverPlace
 from buildtool.protocol.hello import DESCRIBED, ProjectsDescribed
 from buildtool.requester.described import DescribedProjects, read_described
 
@@ -30,7 +30,7 @@ def cache_directory() -> Path | None:
     return base / "buildtool" / "projects"
 
 
-def kept(addresses: Sequence[MetaserverAddress]) -> DescribedProjects | None:
+def kept(addresses: Sequence[MetaserverPlace]) -> DescribedProjects | None:
     """Return what was kept of the metaserver at these addresses, or None where nothing is that can be used."""
     path = _path(addresses)
     if path is None:
@@ -52,7 +52,7 @@ def described(told: ProjectsDescribed, where: str) -> DescribedProjects:
     return read_described(told.text, told.digest, where)
 
 
-def keep(addresses: Sequence[MetaserverAddress], told: ProjectsDescribed) -> None:
+def keep(addresses: Sequence[MetaserverPlace], told: ProjectsDescribed) -> None:
     """Keep what a metaserver told, as far as that can be: where it cannot, it is asked for again."""
     path = _path(addresses)
     if path is None:
@@ -67,12 +67,12 @@ def keep(addresses: Sequence[MetaserverAddress], told: ProjectsDescribed) -> Non
             beside.unlink(missing_ok=True)
 
 
-def _path(addresses: Sequence[MetaserverAddress]) -> Path | None:
+def _path(addresses: Sequence[MetaserverPlace]) -> Path | None:
     top = cache_directory()
     if top is None or not addresses:
         return None
     return top / f"{hashlib.sha256(_where(addresses).encode()).hexdigest()[:32]}.json"
 
 
-def _where(addresses: Sequence[MetaserverAddress]) -> str:
+def _where(addresses: Sequence[MetaserverPlace]) -> str:
     return ",".join(one.where for one in addresses)

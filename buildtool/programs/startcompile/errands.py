@@ -25,11 +25,10 @@ from buildtool.model.text import duration_words
 from buildtool.programs.common.ending import with_command
 from buildtool.programs.common.output import complain
 from buildtool.programs.common.program import StopRequest, monotonic_reactor, run
-from buildtool.programs.common.reaching import reach
 from buildtool.programs.operating.choosing import check_alone
 from buildtool.programs.startcompile.asking.wanted import BuildArguments, check_platform
 from buildtool.programs.startcompile.command_line import Arguments
-from buildtool.programs.startcompile.connecting import MetaserverConnector, addressed, as_answered, check_addressee
+from buildtool.programs.startcompile.connecting import MetaserverConnector, as_answered, check_addressee, reached
 from buildtool.programs.startcompile.consoles import PlainConsole, SilentConsole
 from buildtool.programs.startcompile.description_cache import described, keep
 from buildtool.programs.startcompile.destination import FilePlace, OutputPlace
@@ -127,12 +126,16 @@ class Errand:
     async def _done(self, reactor: ReactorBase, stop: StopRequest) -> int:
         said, timers, work = self.said, IReactorTime(reactor), self.work
         if isinstance(work, Alone):
+            if said.where.http is not None and said.flags.http:
+                raise UsageError("--http is for asking: this command speaks to the control port (say --host)")
             return await work.run(reactor, said)
-        there = reach(reactor, *await addressed(reactor, said))
-        role = "requester" if there.farm is None else there.farm.own.role
-        connect = MetaserverConnector(there.ways, there.where, timers, role)
+        there = await reached(reactor, said)
+        connect = there.connect
         if isinstance(work, RemoteAct):
-            return await work.done(connect, said, reactor)
+            try:
+                return await work.done(connect, said, reactor)
+            finally:
+                await connect.close()
         files = Threads(reactor, 1, "files")
 
         def transfer_client() -> TransferClient:
@@ -162,6 +165,7 @@ class Errand:
                 over.cancel()
             console.close()
             await downloads.close()
+            await connect.close()
             files.stop()
         results = result if isinstance(result, list) else [result]
         return report(results, console.lost, wants_json=said.json, together=isinstance(result, list))
@@ -195,7 +199,7 @@ class Errand:
             if self.said.help_wanted:
                 self.reading.help_without(str(error))
             raise (doubt or error) from error
-        theirs = session.theirs.projects
+        theirs = session.projects
         if not theirs or (theirs == self.said.digest and known):
             if known:
                 return
@@ -208,7 +212,7 @@ class Errand:
             return
         told = await session.ask(AskProjects(), ProjectsDescribed)
         projects = described(told, connect.where)
-        keep(self.said.addresses, told)
+        keep(self.said.where.asked, told)
         try:
             self.said, self.work = self.reading.again(projects)
         except BaseException:

@@ -43,10 +43,20 @@ class _Bools(argparse.BooleanOptionalAction):
         setattr(namespace, self.dest, [*said, not (option_string or "").startswith("--no-")])
 
 
+OVER_HTTP: Mapping[str, How] = {
+    "--http": valued(
+        "ask over HTTP, where the control port is not reached: the address of the pages (default: $BUILDTOOL_HTTP)",
+        "URL",
+    ),
+    "--token-file": valued("a file with the token to show over HTTP (default: $BUILDTOOL_TOKEN)", "FILE", Path),
+}  # fmt: skip
+"""The options of asking over HTTP."""
+
 EVERYWHERE: Mapping[str, How] = {
     "--config": COMMON["--config"],
     "--project": valued("which project, when the configuration has several", "NAME"),
     **REACHING,
+    **OVER_HTTP,
     "--json": switch("print one JSON object, and nothing else, on standard output"),
 }  # fmt: skip
 """The options that go with every command."""
@@ -92,7 +102,7 @@ ASKING: Mapping[str, How] = {
 """The options of what is asked for."""
 
 
-SELDOM = frozenset({"--config", *REACHING, "--json", "--no-download", "--wait", "--native"})
+SELDOM = frozenset({"--config", *REACHING, *OVER_HTTP, "--json", "--no-download", "--wait", "--native"})
 """What a short help leaves out."""
 
 

@@ -63,7 +63,7 @@ def _run(words: Sequence[str]) -> int:
                 raise
             doubt = error
             command, said = parse(COMMAND_LINE, words, _settings, undescribed=True)
-            if not (said.wants and said.addresses):
+            if not (said.wants and said.where.asked):
                 raise error from None
         if command.name in _AT_ONCE:
             return _AT_ONCE[command.name](said)
@@ -85,7 +85,7 @@ def _described(words: Sequence[str], projects: DescribedProjects | None) -> tupl
 
     Raises UsageError; SystemExit after the help.
     """
-    command, said = parse(COMMAND_LINE, words, _settings, lambda _addresses: projects)
+    command, said = parse(COMMAND_LINE, words, _settings, lambda _places: projects)
     return said, command.run(said)
 
 

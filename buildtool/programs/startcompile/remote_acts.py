@@ -21,7 +21,7 @@ from buildtool.programs.startcompile.command_line import Arguments
 if TYPE_CHECKING:
     from twisted.internet.base import ReactorBase
 
-    from buildtool.adapters.control.client import Session
+    from buildtool.ports.requester import MetaserverClient
     from buildtool.programs.operating.acts import OperatorAct
 
 PROGRAM = "startcompile.py"
@@ -48,7 +48,9 @@ class RemoteAct:
 
     act: OperatorAct
 
-    async def done(self, connect: Callable[[], Awaitable[Session]], said: Arguments, reactor: ReactorBase) -> int:
+    async def done(
+        self, connect: Callable[[], Awaitable[MetaserverClient]], said: Arguments, reactor: ReactorBase
+    ) -> int:
         """Ask for it, print the answer, and return the exit code. Raises BuildToolError for what was refused."""
         there = await connect()
         try:

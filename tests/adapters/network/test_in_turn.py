@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from attrs import frozen
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -25,7 +25,7 @@ from buildtool.adapters.control.gateway import Gateway
 from buildtool.adapters.network.endpoints import machine_at
 from buildtool.adapters.network.in_turn import InTurn, Way
 from buildtool.errors import Unavailable
-from buildtool.programs.startcompile.connecting import MetaserverConnector
+from buildtool.programs.startcompile.connecting import over_pb
 from tests.fakes import FakeBuildServerService, FakeRequestService
 
 
@@ -129,7 +129,7 @@ class InTurnTests(TestCase):
 
         dead, starting = self._dead(), self._dead()
         ways = self._ways(dead, starting)
-        connecting = Deferred.fromCoroutine(MetaserverConnector(ways, ways.where, IReactorTime(reactor))())
+        connecting = Deferred.fromCoroutine(over_pb(ways, ways.where, IReactorTime(reactor))())
         gateway = Gateway(IReactorTime(reactor))
         factory = gateway.factory(FakeRequestService().handlers, FakeBuildServerService().handlers)
 
@@ -142,7 +142,8 @@ class InTurnTests(TestCase):
         ended = session.closed()
         self.addCleanup(lambda: ended)
         session.close()
-        self.assertEqual(session.where, f"farm:{starting}")
+        self.assertIsInstance(session, Session)
+        self.assertEqual(cast(Session, session).where, f"farm:{starting}")
 
     async def test_a_name_with_addresses_of_both_kinds_is_reached_by_the_one_that_answers(self) -> None:
         """RFC 8305: of a name that has one of IPv6 and one of IPv4, either may be dead."""

@@ -1,6 +1,9 @@
 """Connecting: who asks while the metaserver is being started is answered once it has."""
 
-from typing import cast
+import argparse
+import os
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from attrs import evolve
@@ -20,9 +23,10 @@ from buildtool.errors import (
     UnknownProject,
     UsageError,
 )
-from buildtool.model.access.metaserver_addresses import read_addresses
+from buildtool.model.access.metaserver_addresses import at_ports, read_addresses
 from buildtool.programs.common.joining import FarmEndpoint
-from buildtool.programs.startcompile.connecting import STARTING, MetaserverConnector, as_answered, check_addressee
+from buildtool.programs.startcompile.connecting import STARTING, as_answered, check_addressee, over_pb
+from buildtool.programs.startcompile.places import MetaserverPlaces, places_meant, shown_token
 from tests import messages
 from tests.adapters.control.wires import Wires
 from tests.fakes import FakeBuildServerService, FakeRequestService
@@ -30,7 +34,7 @@ from tests.programs.startcompile.test_command_line import ANNA
 from tests.programs.startcompile.test_command_line import said as understood
 
 
-def outcome(deferred: Deferred[Session]) -> list[object]:
+def outcome(deferred: Deferred[Any]) -> list[object]:
     found: list[object] = []
     deferred.addBoth(found.append)
     return found
@@ -40,7 +44,7 @@ def outcome(deferred: Deferred[Session]) -> list[object]:
 def test_a_metaserver_that_starts_within_a_few_seconds_is_waited_for(seconds: float) -> None:
     clock = Clock()
     wires = Wires(clock)
-    connect = MetaserverConnector(cast(IStreamClientEndpoint, wires), "farm.example:1", cast(IReactorTime, clock))
+    connect = over_pb(cast(IStreamClientEndpoint, wires), "farm.example:1", cast(IReactorTime, clock))
     connecting = Deferred.fromCoroutine(connect())
     if seconds:
         wires.advance(seconds)
@@ -56,7 +60,7 @@ def test_a_metaserver_that_starts_within_a_few_seconds_is_waited_for(seconds: fl
 def test_one_that_does_not_start_is_told_after_that_and_a_lost_one_at_once() -> None:
     clock = Clock()
     wires = Wires(clock)
-    connect = MetaserverConnector(cast(IStreamClientEndpoint, wires), "farm.example:1", cast(IReactorTime, clock))
+    connect = over_pb(cast(IStreamClientEndpoint, wires), "farm.example:1", cast(IReactorTime, clock))
     first = Deferred.fromCoroutine(connect())
     for _ in range(20):
         wires.advance(STARTING / 10)
@@ -119,6 +123,40 @@ def test_an_address_may_be_left_out_where_a_key_says_who_asks() -> None:
             check_addressee(said, None)
         check_addressee(said, key)
         shown = read_addresses("tls:h:1:certificate=c:privateKey=k", "--host")
-        check_addressee(evolve(said, addresses=shown), None)
+        check_addressee(evolve(said, where=MetaserverPlaces(shown)), None)
     for line in (ANNA, "explain", "why 12-abcdef"):
         check_addressee(understood(line), None)
+
+
+def said_to_be(**more: object) -> argparse.Namespace:
+    return argparse.Namespace(**{"host": None, "port": 0, "use_tls": False, "http": "", "token_file": None, **more})
+
+
+def test_over_http_is_asked_where_that_was_said_unless_a_control_port_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    control, pages = read_addresses("farm.example.org", "--host"), "https://farm.example.org"
+    assert [one.where for one in places_meant(said_to_be(), at_ports(control, 1)).asked] == ["farm.example.org:1"]
+    assert [one.where for one in places_meant(said_to_be(http=pages), control).asked] == [pages]
+    monkeypatch.setenv("BUILDTOOL_HTTP", f"{pages}/api/v1")
+    assert [one.where for one in places_meant(said_to_be(), None).asked] == [pages]
+    assert [one.where for one in places_meant(said_to_be(host=control, port=2), ()).asked] == ["farm.example.org:2"]
+    for contradiction in ({"http": pages, "host": control}, {"token_file": Path("token"), "host": control}):
+        with pytest.raises(UsageError, match="control port"):
+            places_meant(said_to_be(**contradiction), ())
+
+
+def test_a_token_is_in_the_environment_or_in_a_file_and_is_handed_on_to_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BUILDTOOL_TOKEN", "bt_one")
+    assert shown_token(None) == "bt_one"
+    assert "BUILDTOOL_TOKEN" not in os.environ
+    assert shown_token(None) == ""
+    kept = tmp_path / "token"
+    kept.write_text("bt_two\n")
+    assert shown_token(kept) == "bt_two"
+    for text in ("", "two words", "ä"):
+        kept.write_text(text)
+        with pytest.raises(UsageError, match="holds no token"):
+            shown_token(kept)
+    with pytest.raises(UsageError, match="cannot be read"):
+        shown_token(tmp_path / "none")

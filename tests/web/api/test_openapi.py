@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from buildtool.protocol import codec
 from buildtool.protocol.acts import ACT_OF
+from buildtool.protocol.api.routes import CALLS, ApiCall
 from buildtool.protocol.json_text import written
-from buildtool.web.api.calls import CALLS, ApiCall
 from buildtool.web.api.openapi import body_schema, described, fields_of, operation_id
 from tests import messages
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
 from buildtool.errors import LimitReached, NotFound, RepositoryUnreachable, StorageUnavailable, UnknownRef
+from buildtool.protocol.api.routes import CALLS
 from buildtool.protocol.operator import PauseServer
 from buildtool.protocol.shapes import shape_of
-from buildtool.web.api.calls import CALLS
 from buildtool.web.live.hub import LiveHub
 from buildtool.web.sessions import form_mark
 from tests.support.failures import LoggedFailures

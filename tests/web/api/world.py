@@ -32,7 +32,8 @@ class ApiWorld:
     """A visitor of the API.
 
     ``asked`` are the questions for a request and the messages of operators that reached a service, with who asked.
-    ``meanwhile`` happens while somebody waits for a change; ``live`` is the hub of the pages, where they have one.
+    ``wait`` returns what fires when a second is over, and ``meanwhile`` happens while somebody waits for a change;
+    ``live`` is the hub of the pages, where they have one.
     """
 
     by: Principal = NOBODY
@@ -41,6 +42,7 @@ class ApiWorld:
     people: FakeRequestService = field(factory=lambda: FakeRequestService({12: waiting()}))
     pages: FakePages = field(factory=farm.farm)
     live: LiveHub | None = None
+    wait: Callable[[], Deferred[None]] = lambda: succeed(None)
     meanwhile: Callable[[], None] = lambda: None
     visitor: Visitor = field(init=False)
     service: VisitorService = field(init=False)
@@ -68,7 +70,7 @@ class ApiWorld:
 
     def _later(self, _seconds: float) -> Deferred[None]:
         self.meanwhile()
-        return succeed(None)
+        return self.wait()
 
     def token(self, by: Principal = KEYED) -> dict[str, str]:
         """Return the header of a token of somebody's."""

@@ -1,6 +1,7 @@
 """The table of the API: every route, the act that it is, what is asked of the metaserver or read, and what is answered.
 
-Handlers and the description in OpenAPI are both made of it, and of the shapes that check every message.
+Handlers, the description in OpenAPI and the client are made of it, and of the shapes that check every message.
+Tested by tests/web/api/test_openapi.py.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from attrs import AttrsInstance, field, frozen
 
 from buildtool.model.access.rights import Act
 from buildtool.protocol import enrolment as e
+from buildtool.protocol import hello as h
 from buildtool.protocol import messages as m
 from buildtool.protocol import operator as o
 from buildtool.protocol.acts import ACT_OF
+from buildtool.protocol.api import answers as shown
 from buildtool.protocol.pages import visiting as v
-
-from . import shown
 
 PREFIX = "/api/v1"
 
@@ -150,6 +151,8 @@ CALLS: Sequence[ApiCall] = (
     _get("/matrix/{project}", "Show the newest builds of a project by revision and platform", shown.Matrix,
          read="matrix"),
     _get("/projects", "List the projects", shown.ProjectList, read="projects", act=Act.SEE_FARM),
+    _get("/descriptions", "Describe the projects and their options as the command line keeps them",
+         h.ProjectsDescribed, message=h.AskProjects),
     _get("/farm", "Show how the farm stands", o.FarmStatus, message=o.AskFarmStatus),
     _post("/farm/drain", "Start no more builds and end, or go on as usual", o.Drain, o.ActionResult),
     _get("/health", "Say whether the metaserver can do its work", m.HealthStatus, message=m.AskHealth),

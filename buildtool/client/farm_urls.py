@@ -1,0 +1,52 @@
+"""Where the pages of a farm are, as somebody says it: the API is below."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from attrs import frozen
+
+from buildtool.errors import UsageError
+from buildtool.model.access.metaserver_addresses import MetaserverAddress
+from buildtool.model.text import quoted
+
+API = "/api/v1"
+"""What follows the address of the pages."""
+
+_PORTS = {"http": 80, "https": 443}
+_EXAMPLE = "https://farm.example.org"
+_LONGEST = 2_000
+
+
+@frozen
+class FarmUrl:
+    """The address of a farm's pages, with no ``/`` at its end, and the machine that it leads to."""
+
+    where: str
+    address: MetaserverAddress
+
+    @property
+    def api(self) -> str:
+        """The address of the API."""
+        return self.where + API
+
+
+def read_farm_url(text: str, what: str = "--http") -> FarmUrl:
+    """Return where the pages of a farm are, or its API; ``what`` is for messages. Raises UsageError."""
+    said = f"{what} {quoted(text, 80)}"
+    if not (text.isascii() and text.isprintable() and " " not in text and 0 < len(text) <= _LONGEST):
+        raise UsageError(f"{said} is no address: say where the pages of the farm are, such as {_EXAMPLE}")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(f"{said} is no address: {error}") from error
+    if parts.scheme not in _PORTS or not parts.hostname:
+        raise UsageError(f"{said} is no address of pages: it begins with https:// or http://, such as {_EXAMPLE}")
+    if parts.username is not None or parts.password is not None:
+        raise UsageError(f"{what} takes no name or password in the address: say a token in BUILDTOOL_TOKEN")
+    if parts.query or parts.fragment:
+        raise UsageError(f"{said}: leave out what follows {'?' if parts.query else '#'}, such as {_EXAMPLE}")
+    path = parts.path.rstrip("/").removesuffix(API)
+    where = f"{parts.scheme}://{parts.netloc}{path}"
+    return FarmUrl(where, MetaserverAddress(parts.hostname, port or _PORTS[parts.scheme]))

@@ -1,0 +1,163 @@
+"""What the API tells of what is in the database: frozen values, of which the answers and their schemas are made.
+
+Tested by tests/web/api/test_section.py.
+"""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from buildtool.model.platforms import Value
+
+PER_PAGE = 50
+"""How many of a list one answer has, unless fewer are asked for."""
+
+
+@frozen
+class ArtifactSummary:
+    """An artifact: where its bytes are, and their digests (SHA-256, in hex)."""
+
+    name: str
+    url: str
+    size: int
+    digest: str
+    content_digest: str
+    platform: dict[str, Value] = field(metadata={"members": 100})
+    server: str
+    built_at: float
+
+
+@frozen
+class BuildSummary:
+    """A build: what it makes, and how it stands. Times are seconds since 1970; null is not yet."""
+
+    id: int
+    project: str
+    source: str
+    revision: str
+    options: dict[str, Value] = field(metadata={"members": 200})
+    platform: dict[str, Value] = field(metadata={"members": 100})
+    state: str
+    reason: str
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    attempts: int
+    server: str
+    requests: int
+    artifact: ArtifactSummary | None
+    page_url: str
+    log_url: str
+
+
+@frozen
+class BuildList:
+    """A list of builds, the newest first; ``next`` is the ``before`` of the next page, null on the last."""
+
+    builds: tuple[BuildSummary, ...] = field(metadata={"members": PER_PAGE})
+    next: int | None
+
+
+@frozen
+class AttemptSummary:
+    """One execution of a build; ``end`` is empty while it goes on. Times are seconds since 1970, null for not yet."""
+
+    epoch: int
+    server: str
+    kind: str
+    state: str
+    end: str
+    reason: str
+    offered_at: float
+    accepted_at: float | None
+    ended_at: float | None
+    log_url: str
+
+
+@frozen
+class BuildReport:
+    """A build with its newest attempts, the oldest of these first."""
+
+    build: BuildSummary
+    attempts: tuple[AttemptSummary, ...] = field(metadata={"members": 100})
+
+
+@frozen
+class MachineSummary:
+    """A build server: its state in a word, why, what it offers, and the builds that run there.
+
+    Times are seconds since 1970.
+    """
+
+    name: str
+    state: str
+    reason: str
+    connected: bool
+    since: float
+    last_seen: float
+    slots: int
+    running: tuple[int, ...] = field(metadata={"members": 1_000})
+    platforms: tuple[dict[str, Value], ...] = field(metadata={"members": 100})
+    projects: tuple[str, ...] = field(metadata={"members": 1_000})
+    strikes: int
+    page_url: str
+
+
+@frozen
+class MachineList:
+    """A list of build servers, the connected ones first; ``next`` is the number of the next page, null on the last."""
+
+    machines: tuple[MachineSummary, ...] = field(metadata={"members": PER_PAGE})
+    next: int | None
+
+
+@frozen
+class MatrixCell:
+    """The newest build of a revision for a platform, by its id, and its state."""
+
+    platform: str
+    build: int
+    state: str
+
+
+@frozen
+class MatrixRow:
+    """A revision, and its newest build for each platform that there is one for."""
+
+    revision: str
+    cells: tuple[MatrixCell, ...] = field(metadata={"members": 500})
+
+
+@frozen
+class Matrix:
+    """The newest builds of a project by revision and platform, the newest first."""
+
+    project: str
+    platforms: tuple[str, ...] = field(metadata={"members": 500})
+    rows: tuple[MatrixRow, ...] = field(metadata={"members": 500})
+
+
+@frozen
+class ProjectList:
+    """The names of the projects that builds can be asked of."""
+
+    projects: tuple[str, ...] = field(metadata={"members": 1_000})
+
+
+@frozen
+class AuditLine:
+    """One thing that happened. ``seq`` rises, and is never given twice; ``at`` is in seconds since 1970."""
+
+    seq: int
+    at: float
+    kind: str
+    subject: str
+    detail: str
+
+
+@frozen
+class AuditLines:
+    """A list of what happened, the oldest first; ``next`` is the ``after`` that goes on from there."""
+
+    events: tuple[AuditLine, ...] = field(metadata={"members": 500})
+    next: int

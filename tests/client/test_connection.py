@@ -1,0 +1,172 @@
+"""The client of the API: what it asks, and what it makes of answers, whoever they come from."""
+
+import json
+from collections.abc import Mapping
+
+import pytest
+from attrs import define
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.web.resource import Resource
+from twisted.web.server import Request
+
+from buildtool.client.connection import ROUTES, ApiConnection
+from buildtool.client.metaserver import connected
+from buildtool.errors import (
+    BuildToolError,
+    DecodeError,
+    LimitReached,
+    NotFound,
+    Unauthorised,
+    Unavailable,
+    UnknownRef,
+    UsageError,
+)
+from buildtool.protocol.hello import AskProjects
+from buildtool.protocol.messages import AskStatus, Explanation, Follow, RequestStatus, Submit
+from buildtool.protocol.operator import ActionResult, PauseServer
+from tests.client.farms import ClientWorld, CutAgent
+from tests.messages import waiting
+from tests.web.api.world import ROOT
+
+
+def submit(**more: object) -> Submit:
+    said = {"client_id": "0" * 31 + "1", "project": "paint", "email": "", "source": "", "revision": "main"}
+    return Submit(**{**said, "revrange": "", "compile": {}, "system": {}, "local": {}, **more})  # type: ignore[arg-type]
+
+
+def test_a_message_is_asked_by_its_route_and_arrives_as_it_was_in_the_name_of_the_token() -> None:
+    at = ClientWorld()
+    told = at.do(at.api().ask(submit(compile={"jit": True}, force=True), RequestStatus))
+    assert told.request_id == 12
+    assert at.world.people.submitted == [submit(compile={"jit": True}, force=True)]
+    assert at.world.people.callers[-1].name == "ann"
+
+
+def test_what_is_named_in_a_path_may_hold_anything() -> None:
+    at = ClientWorld()
+    at.token = at.world.tokens.make(ROOT).token
+    for name in ("elm", "ä?c#d", "%2F", "a b"):
+        told = at.do(at.api().ask(PauseServer(name, "dust"), ActionResult))
+        assert told.words == ("it is done",)
+        assert at.world.asked[-1][1] == PauseServer(name, "dust")
+    with pytest.raises(NotFound, match="'a/b'"):
+        at.do(at.api().ask(PauseServer("a/b", "dust"), ActionResult))
+
+
+def test_what_is_refused_is_the_error_that_it_was() -> None:
+    at = ClientWorld()
+    for error in (UnknownRef("there is no 'mian'"), NotFound("gone"), LimitReached("enough for now", 90.0)):
+        at.world.people.fail = error
+        with pytest.raises(type(error), match=str(error)) as caught:
+            at.do(at.api().ask(submit(), RequestStatus))
+        assert getattr(caught.value, "again", 0.0) == getattr(error, "again", 0.0)
+    with pytest.raises(Unauthorised):
+        at.do(at.api(token="bt_wrong").ask(submit(), RequestStatus))
+
+
+def test_what_has_no_route_or_is_too_long_for_one_is_not_sent() -> None:
+    at = ClientWorld()
+    for message in (Follow(12, "abcdef"), submit(compile={f"o{n}": "x" * 600 for n in range(150)})):
+        with pytest.raises(UsageError):
+            at.do(at.api().ask(message, RequestStatus))
+    assert not at.agent.urls
+
+
+def test_nobody_who_listens_is_told_so_and_may_be_waited_for() -> None:
+    at = ClientWorld()
+    at.agent.lose()
+    with pytest.raises(Unavailable, match="nothing listens there") as caught:
+        at.do(connected(at.api()))
+    assert type(caught.value.__cause__).__name__ == "ConnectionRefusedError"
+
+
+@define
+class Odd(Resource):
+    """A site that is no farm's: it answers everything alike."""
+
+    code: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    isLeaf = True
+
+    def __attrs_pre_init__(self) -> None:
+        super().__init__()
+
+    def render(self, request: Request) -> bytes:
+        request.setResponseCode(self.code)
+        for name, value in self.headers.items():
+            request.setHeader(name, value)
+        return self.body
+
+
+def asked_of(odd: Odd) -> object:
+    at = ClientWorld()
+    at.agent = CutAgent(odd)
+    api: ApiConnection = at.api()
+    return at.do(api.ask(AskStatus(12, "abcdef"), RequestStatus))
+
+
+JSON, PROBLEM = {"Content-Type": "application/json"}, {"Content-Type": "application/problem+json"}
+
+
+@pytest.mark.parametrize(
+    ("odd", "error", "words"),
+    [
+        (Odd(200, {"Content-Type": "text/html"}, b"<p>hello"), Unavailable, "is not the API"),
+        (Odd(404, {}, b"nothing"), Unavailable, "answers 404"),
+        (Odd(502, {}, b"proxy"), Unavailable, "answers 502"),
+        (Odd(302, {"Location": "https://other.example/"}, b""), Unavailable, "leads elsewhere, to https://other"),
+        (Odd(200, JSON, b"{"), DecodeError, "not JSON"),
+        (Odd(200, JSON, b"{}"), DecodeError, "does not understand"),
+        (Odd(200, JSON, b'{"a":' * 2_000), DecodeError, "not JSON"),
+        (Odd(400, PROBLEM, b"[]"), DecodeError, "cannot be read"),
+        (Odd(400, PROBLEM, b'{"code": "unknown-ref", "detail": "a\\u001b[31m b"}'), UnknownRef, "[31m b"),
+        (Odd(400, PROBLEM, b'{"code": "new", "detail": "another"}'), BuildToolError, "another"),
+    ],
+)
+def test_what_is_no_farm_or_a_hostile_one_is_told_in_a_line(odd: Odd, error: type[Exception], words: str) -> None:
+    with pytest.raises(error) as caught:
+        asked_of(odd)
+    assert words in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+@given(st.sampled_from([200, 400, 404, 429, 503]), st.sampled_from([JSON, PROBLEM]), st.binary(max_size=200))
+def test_no_answer_is_a_defect(code: int, headers: Mapping[str, str], body: bytes) -> None:
+    with pytest.raises(BuildToolError):
+        asked_of(Odd(code, headers, body))
+
+
+@given(st.dictionaries(st.sampled_from(["code", "detail", "status"]), st.integers() | st.text(max_size=9)))
+def test_no_problem_is_a_defect(said: dict[str, object]) -> None:
+    with pytest.raises(BuildToolError):
+        asked_of(
+            Odd(429, {**PROBLEM, "Retry-After": str(said.get("status"))[:9].encode().hex()}, json.dumps(said).encode())
+        )
+
+
+def test_a_matrix_is_followed_in_rounds_each_until_its_end() -> None:
+    at = ClientWorld()
+    numbers = range(11, 17)
+    at.world.people.answers.update({number: waiting(request_id=number) for number in numbers})
+    client = at.do(connected(at.api()))
+    heard: list[RequestStatus] = []
+    for number in numbers:
+        at.do(client.follow(Follow(number, "abcdef"), heard.append))
+    for number in numbers:
+        at.move(waiting(request_id=number, state="satisfied"))
+    assert [one.request_id for one in heard] == list(numbers)
+    before = len(at.agent.urls)
+    at.move(waiting(request_id=11))
+    assert len(at.agent.urls) == before, "nothing is followed any more, so nothing is asked"
+
+
+def test_every_message_that_requesters_and_operators_send_has_its_route_once() -> None:
+    from buildtool.protocol.calls import OPERATOR, REQUESTER
+
+    known = {*REQUESTER.values(), *OPERATOR.values()} - {Follow}
+    assert {one.__name__ for one in known - set(ROUTES)} == set()
+    assert Explanation is not None
+    assert AskProjects in ROUTES

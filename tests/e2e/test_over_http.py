@@ -1,0 +1,104 @@
+"""The command line over HTTP does what it does at the control port, says the same and ends with the same code."""
+
+import re
+import subprocess
+import zipfile
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.conftest import farm
+from tests.e2e.control import Control
+
+SHARED = pytest.mark.xdist_group("over http")
+
+
+@pytest.fixture(scope="module")
+def paged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
+    """A metaserver with its pages, and the build server anna."""
+    with farm(tmp_path_factory.mktemp("paged")) as made:
+        made.farm.start_metaserver("--web")
+        made.server("anna")
+        yield made
+
+
+def both(at: Control, *words: str, commits: bool = False) -> list[subprocess.CompletedProcess[str]]:
+    """Return what comes of the same command at the control port and over HTTP, each with sources of its own."""
+    found = []
+    for over in ([], ["--http", at.farm.public_url]):
+        if commits:
+            at.commit(**{"main.c": at.source(f"state {len(at.commits)}")})
+        found.append(at.farm.request(*words, *over))
+    return found
+
+
+def alike(done: subprocess.CompletedProcess[str], at: Control) -> tuple[int, str, str]:
+    """Return exit code and output without what differs from one request, or one way to the farm, to another."""
+
+    def without(text: str) -> str:
+        return re.sub(r"\S*[0-9]\S*", "N", text.replace(at.farm.public_url, "127.0.0.1:1"))
+
+    return done.returncode, without(done.stdout), without(done.stderr)
+
+
+@SHARED
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("explain", "ann@example.org"), 0),
+        (("explain", "--memory=900000000", "--json"), 0),
+        (("--revision=nothing", "ann@example.org"), 8),
+        (("cancel", "1-abcdef"), 8),
+        (("why", "999999-abcdef", "--json"), 8),
+        (("pause", "nobody"), 8),
+        (("status",), 0),
+    ],
+)
+def test_questions_and_acts_end_alike(paged: Control, words: tuple[str, ...], code: int) -> None:
+    one, other = (alike(done, paged) for done in both(paged, *words))
+    assert one == other
+    assert one[0] == code
+
+
+@SHARED
+def test_a_request_that_nobody_can_build_yet_says_alike_why_it_waits(paged: Control) -> None:
+    one, other = both(paged, "--memory=900000000", "ann@example.org", commits=True)
+    assert alike(one, paged) == alike(other, paged)
+    assert "needs memory" in other.stdout
+
+
+@SHARED
+def test_a_build_is_followed_with_its_log_and_fetched_alike(paged: Control) -> None:
+    one, other = both(paged, "--foreground", "--output=made.zip", "ann@example.org", commits=True)
+    assert alike(one, paged) == alike(other, paged)
+    assert one.returncode == 0
+    assert "| building on anna" in other.stdout
+    with zipfile.ZipFile(paged.farm.directory / "made.zip") as archive:
+        assert "program" in archive.namelist()
+
+
+@SHARED
+def test_one_who_waits_is_told_when_the_deadline_comes_and_can_follow_fetch_and_cancel_later(paged: Control) -> None:
+    paged.commit(**{"main.c": paged.source(f"state {len(paged.commits)}")})
+    paged.close_gate("anna")
+    over = ("--http", paged.farm.public_url)
+    late = paged.ask("--deadline=1s", "ann@example.org", *over, code=10)
+    assert late["state"] == "waiting"
+    second = paged.ask("bob@example.org", *over)
+    assert (second["answer"], second["build_id"]) == ("joined", late["build_id"])
+    assert paged.ask("cancel", second["cancel_id"], *over)["state"] == "cancelled"
+    paged.open_gate("anna")
+    followed = paged.ask("follow", late["cancel_id"], "--no-download", *over)
+    assert (followed["state"], followed["build_id"]) == ("satisfied", late["build_id"])
+    fetched = paged.ask("download", late["cancel_id"], "--output=later.zip", *over)
+    assert fetched["path"] == "later.zip"
+    assert (paged.farm.directory / "later.zip").stat().st_size == fetched["artifact"]["size"]
+
+
+@SHARED
+def test_where_no_pages_answer_is_one_line_and_the_exit_code_of_an_absent_metaserver(paged: Control) -> None:
+    line = paged.refused("explain", "--http", "http://127.0.0.1:1", code=7)
+    assert "no farm answers at http://127.0.0.1:1: nothing listens there" in line
+    assert "https://" in paged.refused("explain", "--http", "farm.example.org", code=2)
+    port = paged.farm.ports["BUILDTOOL_TRANSFER_PORT"]
+    assert "is not the API" in paged.refused("explain", "--http", f"http://127.0.0.1:{port}", code=7)
