@@ -25,7 +25,7 @@ from buildtool.model.access.rights import Act, Extent, Subject, platform_names
 from buildtool.model.addresses import valid_address
 from buildtool.model.names import is_client_id, is_commit_id
 from buildtool.model.principal import Principal
-from buildtool.model.records import Demand, Request, RequestState
+from buildtool.model.records import BuildSpec, Demand, Request, RequestState
 from buildtool.model.tickets import token_matches
 from buildtool.ports.metaserver import BrokerStore, Conditions, Handlers, SourceResolver
 from buildtool.protocol import messages
@@ -77,6 +77,8 @@ class RequestService:
     wanted_limit: int = WANTED_LIMIT
     kinds_limit: int = KINDS_LIMIT
     turns: Callable[[], messages.ReactorTurns | None] = lambda: None
+    noticed: Callable[[BuildSpec, str], None] = lambda _spec, _url: None
+    """Told what somebody asks for who may, and the URL of its source."""
     admittance: Admittance = field(default=Factory(lambda self: Admittance(self.broker), takes_self=True))
     permissions: Permissions = field(init=False)
     _describer: ProjectDescriber = field(init=False)
@@ -158,6 +160,7 @@ class RequestService:
             url = source_url(project, item.source)
             demand = await self._demands.read(project, url, item, resolved)
             self._check_may_ask(by, demand, email, force=item.force)
+            self.noticed(demand.spec, url)
             submitted.append(
                 Submitted(item.client_id, digest, email, demand, item.force, asker=by.address[:ASKER_LIMIT])
             )

@@ -28,6 +28,7 @@ from buildtool.model.records import (
     Shelf,
     ShelfKey,
 )
+from buildtool.model.search.commits import CommitNote, RevisionKey
 from buildtool.model.servers import Server
 from buildtool.ports.pages import RunningBuild
 from buildtool.protocol.messages import AbortOrder, Order, RequestStatus
@@ -167,6 +168,26 @@ class SourceResolver(Protocol):
 
     async def pin(self, url: str, commit: str) -> None:
         """Keep ``commit`` in the mirror whatever happens at the origin."""
+
+
+class CommitReader(Protocol):
+    """The version control, as what a revision is about is read there."""
+
+    async def about(self, url: str, commit: str) -> CommitNote | None:
+        """Return what a commit with a full id, which was resolved before, is about; None where that cannot be read.
+
+        Raises RepositoryUnreachable.
+        """
+
+
+class CommitStore(Protocol):
+    """The database, as what revisions are about is written there. Every method raises StorageUnavailable."""
+
+    async def unknown(self, revisions: Sequence[RevisionKey]) -> Sequence[RevisionKey]:
+        """Return those of which nothing is written."""
+
+    async def keep(self, notes: Mapping[RevisionKey, CommitNote]) -> None:
+        """Write what revisions are about; what was written of one before is replaced."""
 
 
 @frozen

@@ -12,6 +12,7 @@ from buildtool.model.options import Canonical
 from buildtool.model.principal import Principal
 from buildtool.model.records import Artifact, Attempt, Build, BuildState, Request
 from buildtool.model.search.build_query import EVERYTHING, BuildQuery
+from buildtool.model.search.commits import CommitNote
 from buildtool.model.servers import OfferKind, Server
 from buildtool.protocol.messages import Explanation
 from buildtool.protocol.news import EventNotes
@@ -167,13 +168,17 @@ class RequestLine:
 
 @frozen
 class BuildDetail:
-    """All about one Build: its newest Attempts and first Requests, oldest first, and how many asked in all."""
+    """All about one Build: its newest Attempts and first Requests, oldest first, and how many asked in all.
+
+    ``commit`` is what its revision is about, where that is known.
+    """
 
     build: Build
     attempts: tuple[Attempt, ...]
     requests: tuple[RequestLine, ...]
     request_count: int
     artifact: Artifact | None
+    commit: CommitNote | None = None
 
 
 @frozen

@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.access.audience import EVERYBODY, Audience, ProjectAccess, read_audience
-from buildtool.model.farm.deployment import ProjectPlace, valid_contact, valid_link
+from buildtool.model.farm.deployment import ProjectPlace, valid_contact, valid_link, valid_revision_url
 from buildtool.model.platforms import Value
 from buildtool.model.policy import FAILURE_TTL, REQUEST_TTL, TIME_LIMIT, Policy
 from buildtool.model.principal import PrincipalRole
@@ -68,6 +68,10 @@ def _url(value: object) -> str:
     return _read(valid_link, value, "a project's url =")
 
 
+def _revision_url(value: object) -> str:
+    return _read(valid_revision_url, value, "a project's revision_url =")
+
+
 def _contact(value: object) -> str:
     return _read(valid_contact, value, "a project's contact =")
 
@@ -102,7 +106,8 @@ class Project:
     build servers get them: each a list of names of keys, e-mail addresses, ``@`` with a domain, or roles. ``rights``
     changes the table of rights for this project.
 
-    ``url`` is the page of the project's own, ``contact`` the e-mail address or the page where questions are asked.
+    ``url`` is the page of the project's own, ``contact`` the e-mail address or the page where questions are asked, and
+    ``revision_url`` where a revision of its sources is shown, with ``{revision}`` for its id.
     """
 
     name: str = field(validator=_name)
@@ -125,11 +130,12 @@ class Project:
     rights: Mapping[str, Mapping[str, str]] = field(factory=dict)
     url: str = field(default="", converter=_url)
     contact: str = field(default="", converter=_contact)
+    revision_url: str = field(default="", converter=_revision_url)
 
     @property
     def place(self) -> ProjectPlace:
         """Where more is told of it, and who is asked."""
-        return ProjectPlace(self.url, self.contact)
+        return ProjectPlace(self.url, self.contact, self.revision_url)
 
     @property
     def access(self) -> ProjectAccess:

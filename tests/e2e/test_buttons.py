@@ -36,6 +36,7 @@ def test_an_operator_signs_in_pauses_a_machine_ends_a_build_and_signs_out(runnin
 
         build_id = running.ask("ann@example.org")["build_id"]
         page.goto(f"/build/{build_id}")
+        expect(page.locator("dl", has_text="Revision")).to_contain_text("revision 0")
         page.get_by_label("Reason").fill("the wrong branch")
         page.get_by_role("button", name="End this build").click()
         expect(page.locator("h1")).to_contain_text("cancelled")

@@ -29,6 +29,7 @@ from buildtool.model.records import (
     ShelfKey,
     stocked,
 )
+from buildtool.model.search.commits import CommitNote, RevisionKey
 from buildtool.model.servers import Server
 from buildtool.ports.metaserver import Snapshot
 from buildtool.scheduling.effects import Effect
@@ -132,6 +133,25 @@ class MemoryStore:
         artifacts = [row for row in self.all(Artifact) if row.shelf == key and not row.withdrawn]
         failures = [row for row in self.all(RememberedFailure) if row.shelf == key and row.until > now]
         return stocked(sorted(artifacts, key=lambda row: -row.id), sorted(failures, key=lambda row: -row.build_id))
+
+
+@define
+class MemoryCommits:
+    """Implements ``ports.CommitStore``. ``problem`` is raised by the next call; ``writes`` counts what was written."""
+
+    notes: dict[RevisionKey, CommitNote] = field(factory=dict)
+    writes: list[int] = field(factory=list)
+    problem: Exception | None = None
+
+    async def unknown(self, revisions: Sequence[RevisionKey]) -> Sequence[RevisionKey]:
+        if self.problem is not None:
+            problem, self.problem = self.problem, None
+            raise problem
+        return [one for one in revisions if one not in self.notes]
+
+    async def keep(self, notes: Mapping[RevisionKey, CommitNote]) -> None:
+        self.notes |= notes
+        self.writes.append(len(notes))
 
 
 @define

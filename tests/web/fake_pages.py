@@ -11,7 +11,7 @@ from buildtool.model.access.rights import platform_names
 from buildtool.model.logs.index import FOUND_LIMIT, FoundInLog, LogIndex
 from buildtool.model.logs.marks import LogMark
 from buildtool.model.records import Artifact, Attempt, AttemptState, Build, BuildState, Request, RequestState
-from buildtool.model.search.commits import Commit
+from buildtool.model.search.commits import CommitNote, RevisionKey
 from buildtool.model.search.terms import Term, asked_terms, found, query_groups, server_term, spec_terms
 from buildtool.model.servers import Server
 from buildtool.ports.pages import (
@@ -53,7 +53,7 @@ class FakePages:
     servers: list[Server] = field(factory=list)
     mail_errors: dict[int, str] = field(factory=dict)
     hour_counts: list[HourCount] = field(factory=list)
-    commits: dict[tuple[str, str], Commit] = field(factory=dict)
+    commits: dict[RevisionKey, CommitNote] = field(factory=dict)
     last_event: int = 0
     broken: Exception | None = None
 
@@ -71,6 +71,9 @@ class FakePages:
     def _artifact(self, build: Build) -> Artifact | None:
         return next((it for it in self.artifacts if it.id == build.artifact_id), None)
 
+    def _commit(self, build: Build) -> CommitNote | None:
+        return self.commits.get(RevisionKey(build.spec.project, build.spec.source, build.spec.revision))
+
     def _line(self, build: Build) -> BuildLine:
         epoch = build.epoch if build.deciding_epoch is None else build.deciding_epoch
         chosen = [it for it in self.attempts if (it.build_id, it.epoch) == (build.id, epoch)]
@@ -79,7 +82,7 @@ class FakePages:
         made = made if made is not None and not made.withdrawn else None
         asked = sorted((it for it in self.requests if it.build_id == build.id), key=lambda it: it.id)
         first = asked[0] if asked else None
-        spec, commit = build.spec, self.commits.get((build.spec.source, build.spec.revision))
+        spec, commit = build.spec, self._commit(build)
         people = list(dict.fromkeys(it.email.lower() for it in sorted(self.requests, key=lambda it: it.id)))
         return BuildLine(
             build.id, build.state, spec.project, spec.source, spec.revision, spec.options, spec.platform,
@@ -173,7 +176,7 @@ class FakePages:
                 lines = tuple(RequestLine(it, self.mail_errors.get(it.id, "")) for it in asked[:REQUESTS_SHOWN])
                 attempts = sorted((it for it in self.attempts if it.build_id == build_id), key=lambda it: it.epoch)
                 newest = tuple(attempts[-ATTEMPTS_SHOWN:])
-                return BuildDetail(build, newest, lines, len(asked), self._artifact(build))
+                return BuildDetail(build, newest, lines, len(asked), self._artifact(build), self._commit(build))
         return None
 
     async def request(self, request_id: int) -> RequestLine | None:

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from buildtool.model.farm.deployment import NO_PLACE, ProjectPlace
 from buildtool.model.records import Artifact, Attempt, Build, BuildState
+from buildtool.model.search.commits import CommitNote
 from buildtool.model.text import duration_words, size_words
 from buildtool.ports.pages import BuildDetail, RequestLine
 from buildtool.protocol.messages import Explanation, WhyLine
@@ -27,6 +28,17 @@ _TEXT = 13
 _BAR = 20
 _AXIS = 18
 _THIN = 0.4
+
+
+@frozen
+class RevisionCard:
+    """The revision that is built: ``url`` is empty where no page shows it, ``subject`` where nothing is known of it."""
+
+    id: str
+    url: str
+    subject: str
+    author: str
+    when: Moment | None
 
 
 @frozen
@@ -145,6 +157,7 @@ class BuildPage:
     failed: bool
     headline: str
     reason: str
+    revision: RevisionCard
     facts: tuple[Fact, ...]
     created: Moment
     artifact: ArtifactCard | None
@@ -185,6 +198,7 @@ def build_page(
         failed=build.state in (BuildState.FAILED, BuildState.UNBUILDABLE),
         headline=_headline(build, detail, now),
         reason=build.reason,
+        revision=_revision(build.spec.revision, detail.commit, place, now),
         facts=tuple(_facts(build, place)),
         created=moment(build.created_at, now),
         artifact=_artifact(detail.artifact, urls, now) if detail.artifact is not None else None,
@@ -234,12 +248,23 @@ def _headline(build: Build, detail: BuildDetail, now: float) -> str:
     return f"{what}; it took {lasted}." if lasted else f"{what}; never started."
 
 
+def _revision(revision: str, note: CommitNote | None, place: ProjectPlace, now: float) -> RevisionCard:
+    if note is None:
+        return RevisionCard(revision, place.revision(revision), "", "", None)
+    return RevisionCard(
+        revision,
+        place.revision(revision),
+        words.without_addresses(note.subject),
+        words.without_addresses(note.author),
+        moment(note.at, now) if note.at > 0 else None,
+    )
+
+
 def _facts(build: Build, place: ProjectPlace) -> list[Fact]:
     spec = build.spec
     facts = [Fact("Project", spec.project, url=place.url)]
     if place.contact:
         facts.append(Fact("Questions to", place.contact, url=place.contact_url))
-    facts.append(Fact("Revision", spec.revision, code=True))
     if spec.source:
         facts.append(Fact("Source", spec.source, code=True))
     facts.append(Fact("Has to run on", words.platform(spec.platform) + (", built natively" if spec.native else "")))

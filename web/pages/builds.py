@@ -167,7 +167,7 @@ def build_row(line: BuildLine, urls: Urls, now: float, viewer: Viewer = NOBODY) 
         badges.BUILD[line.state],
         line.project,
         options_words(line.options, viewer.defaults.get(line.project)),
-        _short(line.subject) or short,
+        _short(words.without_addresses(line.subject)) or short,
         line.revision,
         short,
         _short(line.revrange if ".." in line.revrange else line.ref if line.ref != line.revision else ""),

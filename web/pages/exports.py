@@ -47,7 +47,8 @@ def record(line: BuildLine, urls: Urls) -> dict[str, Value]:
     took = took_seconds(line, 0.0) if line.ended_at is not None else None
     values: tuple[Value, ...] = (
         line.id, urls.absolute(urls.build(line.id)), line.state.value, line.project, shown(line.options),
-        shown(line.platform), line.revision, line.ref or None, line.subject or None, _at(line.created_at),
+        shown(line.platform), line.revision, line.ref or None,
+        words.without_addresses(line.subject) or None, _at(line.created_at),
         _at(line.started_at), _at(line.ended_at), None if took is None else round(took, 3), line.server or None,
         line.epoch, words.without_addresses(line.reason) or None, line.requests, who(line) or None,
         urls.artifact(line.digest, line.name) if line.digest else None, line.digest or None,
@@ -114,7 +115,7 @@ def _entry(feed: ET.Element, line: BuildLine, urls: Urls) -> None:
     _add(entry, "published", _at(line.created_at) or "")
     _add(entry, "updated", _at(_changed(line)) or "")
     told = [
-        line.subject,
+        words.without_addresses(line.subject),
         f"options: {shown(line.options)}" if line.options else "",
         words.without_addresses(line.reason),
     ]

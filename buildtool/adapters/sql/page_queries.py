@@ -29,10 +29,12 @@ from sqlalchemy import (
 from buildtool.adapters.sql import rows, schema
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.schema import artifacts, attempts, builds, events, hours, outbox, requests, servers
+from buildtool.adapters.sql.search.commit_store import note_in
 from buildtool.adapters.sql.search.indexing import ANY_TERM, STATE_CODES
 from buildtool.adapters.sql.search.pages import BuildSearch, bounded, id_within
 from buildtool.adapters.sql.search.tables import build_terms
 from buildtool.model.records import AttemptState, BuildState
+from buildtool.model.search.commits import RevisionKey
 from buildtool.ports.pages import (
     ATTEMPTS_SHOWN,
     REQUESTS_SHOWN,
@@ -254,6 +256,7 @@ def _build_detail(build_id: int, connection: Connection) -> BuildDetail | None:
         requests=tuple(_request_line(row) for row in connection.execute(_FIRST_REQUESTS, key)),
         request_count=connection.execute(_HOW_MANY, key).scalar_one(),
         artifact=rows.artifact_of(made) if made is not None else None,
+        commit=note_in(connection, RevisionKey(build.spec.project, build.spec.source, build.spec.revision)),
     )
 
 

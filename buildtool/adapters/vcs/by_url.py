@@ -6,20 +6,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 from attrs import frozen
 
 from buildtool.adapters.vcs.svn.refs import is_svn
+from buildtool.model.search.commits import CommitNote
 from buildtool.ports.buildserver import SourceCopy, Sources
-from buildtool.ports.metaserver import SourceResolver
+from buildtool.ports.metaserver import CommitReader, SourceResolver
+
+
+class VersionControl(SourceResolver, CommitReader, Protocol):
+    """A version control, asked for revisions and for what they are about."""
 
 
 @frozen
 class Resolvers:
-    """The ``ports.SourceResolver`` that asks the one to which the URL belongs."""
+    """The ``ports.SourceResolver`` and ``CommitReader`` that ask the one to which the URL belongs."""
 
-    git: SourceResolver
-    svn: SourceResolver
+    git: VersionControl
+    svn: VersionControl
 
     async def resolve(self, url: str, ref: str) -> str:
         return await self._of(url).resolve(url, ref)
@@ -30,7 +36,10 @@ class Resolvers:
     async def pin(self, url: str, commit: str) -> None:
         await self._of(url).pin(url, commit)
 
-    def _of(self, url: str) -> SourceResolver:
+    async def about(self, url: str, commit: str) -> CommitNote | None:
+        return await self._of(url).about(url, commit)
+
+    def _of(self, url: str) -> VersionControl:
         return self.svn if is_svn(url) else self.git
 
 

@@ -16,6 +16,7 @@ TITLE_LIMIT = 60
 
 USUAL_TITLE = "buildtool"
 
+_REVISION, _NUMBER = "{revision}", "{number}"
 _FURTHER = frozenset(string.ascii_letters + string.digits + "._~/%?#&=+:@!$'()*,;-")
 """What may stand behind the path of a URL."""
 
@@ -46,10 +47,19 @@ UNNAMED = Deployment()
 
 @frozen
 class ProjectPlace:
-    """The page of a project's own and who is asked about it; what is empty was not said."""
+    """The page of a project's own and who is asked about it; what is empty was not said.
+
+    ``revision_url`` is where a revision of its sources is shown, see ``valid_revision_url``.
+    """
 
     url: str = ""
     contact: str = ""
+    revision_url: str = ""
+
+    def revision(self, revision: str) -> str:
+        """Return where a revision is shown, "" if that was not said."""
+        said = quote(revision, safe="", errors="replace")
+        return self.revision_url.replace(_REVISION, said).replace(_NUMBER, said.removeprefix("r"))
 
     @property
     def contact_url(self) -> str:
@@ -88,6 +98,21 @@ def valid_link(text: object, what: str) -> str:
     if len(found) + len(slash) + len(further) > URL_LIMIT:
         raise UsageError(f"{what} {quoted(text)} is not usable: it is longer than {URL_LIMIT} characters")
     return f"{found}{slash}{further}"
+
+
+def valid_revision_url(text: object, what: str) -> str:
+    """Return the URL where a revision is shown; "" where there is none. Raises UsageError.
+
+    ``{revision}`` stands in it for the whole id, or ``{number}`` for one of Subversion without its ``r``.
+    """
+    if text == "":
+        return ""
+    said = text.strip() if isinstance(text, str) else ""
+    host, _, path = said.partition("://")[2].partition("/")
+    if "{" in host or not (_REVISION in path or _NUMBER in path):
+        raise UsageError(f"{what} {quoted(text)} is not usable: it says {_REVISION} where the id of a revision belongs")
+    valid_link(said.replace(_REVISION, "r1").replace(_NUMBER, "1"), what)
+    return said
 
 
 def valid_contact(text: object, what: str) -> str:

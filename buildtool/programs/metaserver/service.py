@@ -66,7 +66,7 @@ from buildtool.programs.metaserver.mail import mailing
 from buildtool.programs.metaserver.maintenance import Housekeeping
 from buildtool.programs.metaserver.monitoring.figures import figures, metered
 from buildtool.programs.metaserver.reload import ConfigurationReload
-from buildtool.programs.metaserver.sources import open_sources, packed
+from buildtool.programs.metaserver.sources import noting, open_sources, packed
 from buildtool.programs.metaserver.state_directory import OpenState, StartOptions, open_state
 from buildtool.programs.webserver.site import OwnPages, PagesSite
 from buildtool.scheduling.allowances import Allowances
@@ -192,7 +192,7 @@ class Metaserver:
         admittance = await admit(configuration, broker, stored.keys, mailer, self._ceilings, identities)
         requests = RequestService(
             configuration, broker, store, resolvers, status_reader, explainer, keeping.conditions, turns=meter.told,
-            admittance=admittance,
+            admittance=admittance, noticed=noting(resolvers, stored.database, closing),
         )  # fmt: skip
         troubles, history = BuildProblems(broker, timers), SqlOperatorStore(stored.database)
         build_servers = BuildServerService(

@@ -14,6 +14,8 @@ from twisted.logger import Logger
 
 from buildtool.adapters.runtime.fair_pool import FairPool
 from buildtool.adapters.runtime.threads import Threads
+from buildtool.adapters.sql.database import Database
+from buildtool.adapters.sql.search.commit_store import SqlCommitStore
 from buildtool.adapters.vcs.by_url import Resolvers
 from buildtool.adapters.vcs.git_mirrors.bundles import Bundles
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
@@ -24,7 +26,9 @@ from buildtool.configuration.settings import Settings
 from buildtool.errors import NotFound
 from buildtool.metaserver.demands import source_url
 from buildtool.metaserver.requests import RequestService
-from buildtool.ports.metaserver import Bundle
+from buildtool.metaserver.showing.commit_notes import CommitNotes
+from buildtool.model.records import BuildSpec
+from buildtool.ports.metaserver import Bundle, CommitReader
 from buildtool.programs.common.shutdown import ShutdownList
 from buildtool.protocol.source_parts import SourcePart
 
@@ -72,6 +76,13 @@ async def _end_sources(threads: Threads, sources: Sequence[GitMirror | SvnComman
         if threads.stop(SOURCES_GRACE):
             return
     log.warn("cut off: threads for version control are still busy")
+
+
+def noting(sources: CommitReader, database: Database, closing: ShutdownList) -> Callable[[BuildSpec, str], None]:
+    """Return what writes down what the revisions of builds are about, in the database; ``closing`` ends it."""
+    notes = CommitNotes(sources, SqlCommitStore(database))
+    closing.add("looking up what revisions are about", notes.stop)
+    return notes.notice
 
 
 def packed(requests: RequestService, parts: SourceParts) -> Callable[[int, SourcePart], Awaitable[Bundle]]:

@@ -5,7 +5,9 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from buildtool.model.farm.deployment import ProjectPlace
 from buildtool.model.records import Attempt, AttemptEnd, Build, BuildState, RequestState
+from buildtool.model.search.commits import CommitNote, RevisionKey
 from buildtool.ports.pages import ATTEMPTS_SHOWN, REQUESTS_SHOWN, BuildsAsked
 from buildtool.web.pages.build import build_page, deciding_epoch, timeline
 from buildtool.web.pages.builds import build_row
@@ -57,6 +59,20 @@ def test_a_failure_shows_the_end_of_the_log_that_decided_it() -> None:
     assert "wdith" in page.tail
     assert page.tail_log == "/build/3/log?attempt=2"
     assert build_page(detail(1), URLS, NOW).tail == ""
+
+
+def test_a_revision_is_shown_with_what_is_known_of_it_and_no_address_is() -> None:
+    pages, place = farm(), ProjectPlace(revision_url="https://git.example/c/{revision}")
+    spec = detail(1, pages).build.spec
+    bare = build_page(detail(1, pages), URLS, NOW).revision
+    assert (bare.id, bare.url, bare.subject, bare.when) == (spec.revision, "", "", None)
+    note = CommitNote("Mend it for ada@example.org", "Ada <ada@example.org>", NOW - 7_200)
+    pages.commits[RevisionKey(spec.project, spec.source, spec.revision)] = note
+    shown = build_page(detail(1, pages), URLS, NOW, place=place).revision
+    assert shown.url == f"https://git.example/c/{spec.revision}"
+    assert (shown.subject, shown.author) == ("Mend it for a…@example.org", "Ada <a…@example.org>")
+    assert shown.when is not None
+    assert shown.when.words == "2 h ago"
 
 
 def test_requests_that_are_not_shown_are_counted() -> None:

@@ -28,6 +28,7 @@ _KINDS = {kind.value: kind for kind in OfferKind}
 
 _B, _A, _F, _R, _C = builds.c, attempts.c, artifacts.c, requests.c, commits.c
 _MADE_BY = and_(_A.build_id == _B.id, _A.epoch == func.coalesce(_B.deciding_epoch, _B.epoch))
+_PLACE = _B.project.concat(" ").concat(_B.source)
 _first = requests.alias("first")
 _counted = requests.alias("counted")
 _FIRST_ID = select(func.min(_counted.c.id)).where(_counted.c.build_id == _B.id).scalar_subquery()
@@ -50,7 +51,7 @@ def _lines(count: int) -> Prepared:
         builds.outerjoin(attempts, _MADE_BY)
         .outerjoin(artifacts, and_(_F.id == _B.artifact_id, _F.withdrawn == ""))
         .outerjoin(_first, _first.c.id == _FIRST_ID)
-        .outerjoin(commits, and_(_C.revision == _B.revision, _C.source == _B.source))
+        .outerjoin(commits, and_(_C.revision == _B.revision, _C.source == _PLACE))
     )
     return Prepared(select(*_COLUMNS).select_from(joined).where(_B.id.in_(keys)).order_by(_B.id.desc()))
 

@@ -33,7 +33,8 @@ build_terms = Table(
     sqlite_with_rowid=False,
 )
 
-# What the mirrors say of revisions that were built; see model/search/commits.py.
+# What the mirrors say of revisions that were asked for, each by its project and source ("lua https://..."); see
+# model/search/commits.py.
 commits = Table(
     "commits",
     metadata,

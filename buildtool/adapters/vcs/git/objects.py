@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from buildtool.errors import SourceUnusable
+from buildtool.model.search.commits import SUBJECT_LIMIT, CommitNote
+from buildtool.model.text import one_line
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -21,6 +23,21 @@ DIRECTORY, FILE, LINK, GITLINK = stat.S_IFDIR, stat.S_IFREG, stat.S_IFLNK, 0o160
 
 PATH_LIMIT = 4_000
 """The longest path below the top of a tree, in bytes."""
+
+_MESSAGE_READ = 4_000
+"""Bytes of a message, or of a name, that are looked at."""
+
+_NAME_LIMIT = 40
+_TIME_DIGITS = 11
+_ENCODINGS = {
+    name.encode(): name
+    for name in (
+        "utf-8", "iso-8859-1", "latin-1", "latin1", "iso-8859-2", "iso-8859-5", "iso-8859-15", "cp1250", "cp1251",
+        "cp1252", "windows-1251", "windows-1252", "koi8-r", "euc-jp", "shift_jis", "iso-2022-jp", "euc-kr", "gbk",
+        "gb18030", "big5",
+    )
+}  # fmt: skip
+"""What messages are written in that are not UTF-8: of what Python knows, only what is quick and no program."""
 
 _SHA1_SIZE = 20
 _COMMIT = re.compile(rb"tree ([0-9a-f]{40}|[0-9a-f]{64})\n")
@@ -64,6 +81,22 @@ def parents_of(commit: bytes) -> list[bytes]:
     """Return the ids, in hex digits, of what came before a commit."""
     head, _, _ = commit.partition(b"\n\n")
     return [line[7:] for line in head.split(b"\n") if line.startswith(b"parent ")]
+
+
+def note_of(commit: bytes) -> CommitNote:
+    """Return what a commit is about. Nothing of it is believed: what cannot be read is shown as it can be, or empty."""
+    head, _, message = commit.partition(b"\n\n")
+    said = dict(reversed([line.partition(b" ")[::2] for line in head.split(b"\n")]))  # the first of its name counts
+    known = _ENCODINGS.get(said.get(b"encoding", b"")[:_NAME_LIMIT].strip().lower(), "utf-8")
+    name, _, behind = said.get(b"author", b"").partition(b"<")
+    when = behind.rpartition(b">")[2].split()[:1]
+    plain = bool(when) and when[0].isdigit() and len(when[0]) <= _TIME_DIGITS
+    subject = message[:_MESSAGE_READ].lstrip(b"\n").partition(b"\n\n")[0]
+    return CommitNote(
+        one_line(subject.decode(known, "replace"), SUBJECT_LIMIT),
+        one_line(name[:_MESSAGE_READ].decode(known, "replace"), SUBJECT_LIMIT),
+        float(int(when[0])) if plain else 0.0,
+    )
 
 
 def parse_tree(content: bytes, id_size: int, path: bytes = b"") -> Tree:

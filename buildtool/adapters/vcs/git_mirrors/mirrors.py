@@ -21,6 +21,8 @@ from twisted.logger import Logger
 from buildtool.adapters.vcs.git.command import GitCommand
 from buildtool.adapters.vcs.git.gitdir import Tag
 from buildtool.adapters.vcs.git.ids import ObjectKind, Unreadable
+from buildtool.adapters.vcs.git.objects import note_of
+from buildtool.adapters.vcs.git.reader import DamagedMirror, ObjectCache, ObjectReader
 from buildtool.adapters.vcs.git_mirrors.copies import MirrorCopies
 from buildtool.adapters.vcs.git_mirrors.lines import FirstParentLines
 from buildtool.adapters.vcs.git_mirrors.listing import Listed, meanings
@@ -39,7 +41,8 @@ from buildtool.adapters.vcs.refs import (
 )
 from buildtool.concurrency.asker import INTERNAL, working_for
 from buildtool.concurrency.single_flight import Batches
-from buildtool.errors import MachineFault, RepositoryUnreachable, UnknownRef
+from buildtool.errors import MachineFault, RepositoryUnreachable, SourceUnusable, UnknownRef
+from buildtool.model.search.commits import CommitNote
 from buildtool.ports.buildserver import CommitCopy
 from buildtool.ports.common import Executor
 
@@ -48,6 +51,9 @@ __all__ = ["FETCH_LIMIT", "GitMirror", "Mirror", "directory_name"]
 log = Logger()
 
 T = TypeVar("T")
+
+COMMIT_LIMIT = 1 << 20
+"""The largest commit that is read to say what it is about, in bytes."""
 
 _ATTEMPTS = 3
 
@@ -171,6 +177,20 @@ class GitMirror:
                 why = await self._origins.locked(mirror, lambda: self._origins.pin(mirror, commit))
         if why:
             raise UnknownRef(f"commit {commit} of {mask(url)} cannot be pinned: {why}")
+
+    async def about(self, url: str, commit: str) -> CommitNote | None:
+        """Return what a commit that is in the mirror is about; None where it cannot be read, and the log says why."""
+        mirror, commit = self.mirror(url), _full(commit, url)
+
+        def read() -> bytes:
+            with ObjectReader(self.command, mirror.path, ObjectCache(), COMMIT_LIMIT) as reader:
+                return reader.small(bytes.fromhex(commit), b"commit")
+
+        try:
+            return note_of(await self._pool.run(read))
+        except (DamagedMirror, SourceUnusable) as error:
+            log.info("what {commit} of {url} is about is not known: {why}", commit=commit, url=mask(url), why=error)
+            return None
 
     async def acceptable(self, url: str, commit: str, revrange: str) -> tuple[str, ...]:
         """Return the commits that ``revrange`` accepts, nearest to ``commit`` first; ``commit`` itself is the first.

@@ -12,16 +12,19 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from xml.parsers import expat
 
-from attrs import frozen
+from attrs import field, frozen
 
 from buildtool.adapters.processes.environment import passed_on
 from buildtool.adapters.vcs.process import ProcessOutput, TimedOut, VcsProgram, read
 from buildtool.adapters.vcs.refs import mask
 from buildtool.adapters.vcs.svn.refs import Address
 from buildtool.errors import BuildToolError, MachineFault, RepositoryUnreachable, UnknownRef
+from buildtool.model.search.commits import SUBJECT_LIMIT, CommitNote
+from buildtool.model.text import one_line
 
 OLDEST = (1, 10)
 """The oldest svn that will do."""
@@ -187,18 +190,32 @@ COUNT_LIMIT = 100_000
 """How many elements one answer may have."""
 
 
+PIECES_LIMIT = 100
+"""How many pieces of an element's text are kept: a parser tells it line by line."""
+
+PIECE_LIMIT = 4_000
+"""How many characters of each."""
+
+
 @frozen
 class Element:
-    """An element: the names from the root down to it, joined by ``/``, and its attributes."""
+    """An element: the names from the root down to it, joined by ``/``, its attributes, and the pieces of its text."""
 
     path: str
     attributes: Mapping[str, str]
+    pieces: list[str] = field(factory=list)
+
+    @property
+    def text(self) -> str:
+        """What stands in it, or the beginning of that."""
+        return "".join(self.pieces)
 
 
 def elements(data: bytes) -> list[Element]:
     """Return all elements in the order in which they begin. Raises MachineFault for what svn would never say."""
     found: list[Element] = []
     open_: list[str] = []
+    inner: list[Element] = []
     parser = expat.ParserCreate()
 
     def start(name: str, attributes: dict[str, str]) -> None:
@@ -206,15 +223,22 @@ def elements(data: bytes) -> list[Element]:
         if len(open_) > DEPTH_LIMIT or len(found) >= COUNT_LIMIT:
             raise MachineFault("svn answered with more than can be read")
         found.append(Element("/".join(open_), attributes))
+        inner.append(found[-1])
 
     def end(_name: str) -> None:
         open_.pop()
+        inner.pop()
+
+    def heard(text: str) -> None:
+        if len(inner[-1].pieces) < PIECES_LIMIT:
+            inner[-1].pieces.append(text[:PIECE_LIMIT])
 
     def declared(*_said: object) -> None:
         raise MachineFault("svn answered with a document type, which it never does by itself")
 
     parser.StartElementHandler = start
     parser.EndElementHandler = end
+    parser.CharacterDataHandler = heard
     parser.StartDoctypeDeclHandler = declared
     try:
         parser.Parse(data, True)
@@ -226,6 +250,20 @@ def elements(data: bytes) -> list[Element]:
 def revisions(data: bytes) -> list[int]:
     """Return the revisions that a ``svn log --xml`` lists, in its order. Raises MachineFault."""
     return [_number(one.attributes.get("revision", "")) for one in elements(data) if one.path == "log/logentry"]
+
+
+def note(data: bytes) -> CommitNote | None:
+    """Return what the first revision of a ``svn log --xml`` is about; None where it lists none. Raises MachineFault."""
+    said = {one.path: one.text for one in reversed(elements(data))}
+    if "log/logentry" not in said:
+        return None
+    try:
+        at = datetime.fromisoformat(said.get("log/logentry/date", "")).timestamp()
+    except (ValueError, OverflowError):
+        at = 0.0
+    subject = said.get("log/logentry/msg", "").lstrip().partition("\n\n")[0]
+    author = one_line(said.get("log/logentry/author", ""), SUBJECT_LIMIT)
+    return CommitNote(one_line(subject, SUBJECT_LIMIT), author, at)
 
 
 def unclean(data: bytes) -> list[str]:

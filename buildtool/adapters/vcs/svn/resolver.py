@@ -8,15 +8,17 @@ what was asked once by number is remembered.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 
 from buildtool.adapters.vcs.process import TimedOut
 from buildtool.adapters.vcs.refs import REVRANGE_LIMIT, RevisionsNear, mask, nearest, parse_revrange
-from buildtool.adapters.vcs.svn.command import LOG_LIMIT, SvnCommand, failure, revisions
+from buildtool.adapters.vcs.svn.command import LOG_LIMIT, SvnCommand, failure, note, revisions
 from buildtool.adapters.vcs.svn.refs import FIRST, Address, address, full_id, full_number, revision_number
 from buildtool.concurrency.bounded_cache import keep_newest
 from buildtool.concurrency.single_flight import SingleFlight
 from buildtool.errors import RepositoryUnreachable, UnknownRef
+from buildtool.model.search.commits import CommitNote
 from buildtool.ports.common import Executor
 
 KNOWN_LIMIT = 20_000
@@ -84,6 +86,15 @@ class SvnResolver:
         """Check the id, which is enough: no revision leaves a Subversion repository. Raises UnknownRef."""
         full_number(commit, url)
 
+    async def about(self, url: str, commit: str) -> CommitNote | None:
+        """Return what a revision is about, None where the path did not change in it.
+
+        Raises UnknownRef, RepositoryUnreachable.
+        """
+        where, number = address(url), str(full_number(commit, url))
+        found = await self._pool.run(lambda: self._logged(where, number, ["--limit=1", f"--revision={number}"]))
+        return note(found)
+
     async def _near(self, where: Address, number: int, steps: int) -> tuple[str, ...]:
         older = await self._older(where, number, steps + 1)
         newer = await self._newer(where, number, steps + 1)
@@ -114,13 +125,17 @@ class SvnResolver:
         The log knows also the copy that brought a directory's parent to where it is. What ``svn info`` calls the last
         change may lie before it, and then there is nothing at the URL in that revision.
         """
-        arguments = ["log", "--quiet", "--xml", "--with-no-revprops", "--stop-on-copy", f"--limit={most}"]
+        further = ["--quiet", "--with-no-revprops", "--stop-on-copy", f"--limit={most}", f"--revision={begin}:{end}"]
+        return revisions(self._logged(where, peg, further))
+
+    def _logged(self, where: Address, peg: str, further: Sequence[str]) -> bytes:
+        """Return (blocking) what ``svn log`` says of what stood at the URL at ``peg``, in XML."""
         try:
             answer = self._command.run(
-                [*arguments, f"--revision={begin}:{end}", where.at(peg)], cwd=_NOWHERE, login=where, limit=LOG_LIMIT
+                ["log", "--xml", *further, where.at(peg)], cwd=_NOWHERE, login=where, limit=LOG_LIMIT
             )
         except TimedOut as error:
             raise RepositoryUnreachable(f"cannot read {mask(where.url)}: {error}") from error
         if answer.code:
             raise failure(where, answer, f"revision {peg}")
-        return revisions(answer.out)
+        return answer.out

@@ -23,6 +23,7 @@ from buildtool.adapters.vcs.process import ProcessOutput, TimedOut
 from buildtool.adapters.vcs.refs import RevisionsNear, RevisionSpan, apart, check_ref, check_url, mask, parse_revrange
 from buildtool.concurrency.single_flight import SingleFlight
 from buildtool.errors import BuildToolError, MachineFault, RepositoryUnreachable, UnknownRef, UsageError
+from buildtool.model.search.commits import CommitNote
 from tests.support.origins import Origin
 
 HOSTILE_REFS = [
@@ -289,6 +290,19 @@ class ResolveTests(Repositories):
         self.origin.git("checkout", "-q", "-b", "topic/sub")
         commit = self.origin.commit()
         self.assertEqual(await self.mirror.resolve(self.url, "topic/sub"), commit)
+
+    async def test_a_commit_in_the_mirror_says_what_it_is_about_and_one_that_is_not_says_nothing(self) -> None:
+        self.origin.commit()
+        (self.origin.path / "file").write_text("other")
+        commit = self.origin.commit_all("Mend\nit\n\nAt last.")
+        self.origin.git("branch", commit, "HEAD~1")
+        self.assertEqual(await self.mirror.resolve(self.url, "main"), commit)
+        self.assertEqual(await self.mirror.about(self.url, commit), CommitNote("Mend it", "A", 1704067200.0))
+        self.assertIsNone(await self.mirror.about(self.url, "0" * 40))
+        (self.origin.path / "message").write_text("x" * 2_000_000)
+        self.origin.git("commit", "-q", "--allow-empty", "-F", "message")
+        huge = await self.mirror.resolve(self.url, "main")
+        self.assertIsNone(await self.mirror.about(self.url, huge))
 
     async def test_tags_are_peeled_to_their_commit(self) -> None:
         commit = self.origin.commit()

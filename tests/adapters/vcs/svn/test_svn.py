@@ -27,6 +27,7 @@ from buildtool.adapters.vcs.svn.copies import SvnSources
 from buildtool.adapters.vcs.svn.refs import Address, address, full_id, full_number, is_svn, revision_number
 from buildtool.adapters.vcs.svn.resolver import SvnResolver
 from buildtool.errors import BuildToolError, MachineFault, RepositoryUnreachable, UnknownRef, UsageError
+from buildtool.model.search.commits import CommitNote
 from buildtool.ports.buildserver import SourceCopy
 from tests.adapters.vcs.svn.repositories import SvnOrigin
 from tests.support.packages import require
@@ -362,6 +363,17 @@ class ResolveTests(SvnCase):
         self.assertEqual(await self.resolver.resolve(self.url, "HEAD"), change)
         later = self.origin.commit("trunk/deep/file")
         self.assertEqual(await self.resolver.resolve(self.url, "HEAD"), later)
+
+    async def test_a_revision_is_about_the_first_paragraph_of_its_message(self) -> None:
+        self.origin.write("trunk/file")
+        self.origin.svn("add", "-q", "--force", ".")
+        self.origin.svn("commit", "-q", "-m", "Gr\u00fc\u00dfe <b>&\nan alle\n\nLanger Text")
+        change = await self.resolver.resolve(self.url, "HEAD")
+        found = await self.resolver.about(self.url, change)
+        assert found is not None
+        self.assertEqual(found.subject, "Gr\u00fc\u00dfe <b>& an alle")
+        self.assertTrue(found.author)
+        self.assertGreater(found.at, 1.7e9)
 
     async def test_a_number_is_the_last_change_of_the_path_up_to_it(self) -> None:
         first = self.origin.commit("trunk/file")
@@ -829,6 +841,9 @@ class DispatchTests(SvnCase):
             async def pin(self, url: str, commit: str) -> None:
                 pinned.append(url)
 
+            async def about(self, url: str, commit: str) -> CommitNote | None:
+                return CommitNote(url, "", 0.0)
+
             async def checkout(self, url: str, commit: str, slot: int, copy: SourceCopy | None = None) -> Path:
                 return Path("/git", commit)
 
@@ -844,4 +859,5 @@ class DispatchTests(SvnCase):
         self.assertEqual(await resolvers.acceptable(plain, "a", "1"), (f"git {plain} a 1",))
         await resolvers.pin(plain, "a")
         self.assertEqual(pinned, [plain])
+        self.assertEqual(await resolvers.about(plain, "a"), CommitNote(plain, "", 0.0))
         self.assertEqual(await checkouts.checkout(plain, "a", 0), Path("/git/a"))
