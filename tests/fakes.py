@@ -10,10 +10,11 @@ from twisted.internet.interfaces import IReactorTime
 
 from buildtool.concurrency.signal import Signal
 from buildtool.errors import BadOffset, BuildToolError, Declined, NotFound, Unauthorised, Unavailable
+from buildtool.model.logs.index import Phase
 from buildtool.model.principal import Principal
 from buildtool.model.servers import Held, HeldVerdict
 from buildtool.ports.metaserver import ConnectionEnded, Handlers
-from buildtool.protocol.hello import AskProjects, ProjectsDescribed
+from buildtool.protocol.hello import AskProjects, AskRequests, ProjectsDescribed
 from buildtool.protocol.messages import (
     AbortOrder,
     Accepted,
@@ -72,6 +73,7 @@ class FakeRequestService:
             AskBuild: self.build,
             AskHealth: self.health,
             AskProjects: self.projects,
+            AskRequests: self.requests,
         }
 
     async def submit(self, by: Principal, message: Submit) -> RequestStatus:
@@ -114,6 +116,9 @@ class FakeRequestService:
 
     async def build(self, _by: Principal, message: AskBuild) -> Explanation:
         return explanation("queued", build_id=message.build_id)
+
+    async def requests(self, _by: Principal, message: AskRequests) -> RequestStatuses:
+        return RequestStatuses(tuple(self.answers.values())[: message.most])
 
     async def projects(self, _by: Principal, _message: AskProjects) -> ProjectsDescribed:
         return ProjectsDescribed("0" * 64, '{"projects":[]}')
@@ -314,7 +319,7 @@ class FakeClient:
         if self.ended:
             raise Unavailable("the connection to the metaserver is gone")
 
-    def _answer(self, message: attrs.AttrsInstance) -> attrs.AttrsInstance:
+    def _answer(self, message: attrs.AttrsInstance) -> attrs.AttrsInstance:  # noqa: PLR0911 - one for each message
         there = self.metaserver
         match message:
             case Submit():
@@ -327,6 +332,8 @@ class FakeClient:
                 return told
             case AskStatus(request_id, token):
                 return there.status(request_id, token)
+            case AskRequests(most):
+                return RequestStatuses(tuple(there.requests.values())[:most])
             case AskExplain():
                 return explanation("queued", project=message.project)
             case AskWhy(request_id, token):
@@ -370,6 +377,7 @@ class FakeDownloads:
     clock: IReactorTime
     logs: dict[str, bytes] = field(factory=dict)
     unfinished: set[str] = field(factory=set)
+    steps: dict[str, tuple[Phase, ...]] = field(factory=dict)
     fetched: list[tuple[str, str]] = field(factory=list)
     failing: list[BuildToolError] = field(factory=list)
     log_failing: list[BuildToolError] = field(factory=list)
@@ -388,6 +396,11 @@ class FakeDownloads:
         self.logs[url] = self.logs.get(url, b"") + data
         (self.unfinished.discard if finished else self.unfinished.add)(url)
         self._grown.notify()
+
+    async def phases(self, url: str) -> Sequence[Phase]:
+        if url not in self.logs:
+            raise NotFound("there is no such log")
+        return self.steps.get(url, ())
 
     async def log(self, url: str, offset: int, wait: float) -> tuple[bytes, bool]:
         if self.log_failing:

@@ -7,7 +7,7 @@ from hypothesis.strategies import SearchStrategy
 from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Capability, Held, HeldState, HeldVerdict, Offer, OfferKind, ProjectSkill, Verdict
 from buildtool.protocol import messages
-from buildtool.protocol.hello import AskProjects, Hello, ProjectsDescribed
+from buildtool.protocol.hello import AskProjects, AskRequests, Hello, ProjectsDescribed
 from tests import strategies
 
 _text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
@@ -108,6 +108,10 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
         artifact=st.none() | _found,
         log_url=_text,
         page_url=_text,
+        asked_at=strategies.times,
+        ref=_text,
+        since=strategies.times,
+        usual=st.none() | strategies.durations,
     ),
     "Refused": st.builds(messages.Refused, strategies.words, _text),
     "Register": st.builds(messages.Register, strategies.server_names, _capabilities, _held),
@@ -117,6 +121,7 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
     "Draining": st.builds(messages.Draining, _text),
     "AskHealth": st.just(messages.AskHealth()),
     "AskProjects": st.just(AskProjects()),
+    "AskRequests": st.builds(AskRequests, _numbers),
     "ProjectsDescribed": st.builds(ProjectsDescribed, strategies.words, strategies.words),
     "ReactorTurns": _turns,
     "HealthStatus": st.builds(

@@ -65,7 +65,7 @@ def asked(farm: LocalFarm, *arguments: str) -> dict[str, Any]:
     """Run startcompile.py --json and return what it printed. Raises FarmError."""
     done = farm.request("--json", *arguments, seconds=BUILD_PATIENCE)
     try:
-        found = json.loads(done.stdout)
+        found = json.loads((done.stdout.splitlines() or [""])[-1])
     except ValueError:
         found = None
     if not isinstance(found, dict):

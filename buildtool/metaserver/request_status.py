@@ -13,7 +13,7 @@ from buildtool.concurrency.bounded_cache import remembering, weight
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.model.incarnations import Keys
 from buildtool.model.options import Canonical
-from buildtool.model.records import Artifact, Build, BuildState, Request, RequestState
+from buildtool.model.records import Artifact, Attempt, Build, BuildState, Request, RequestState
 from buildtool.model.tickets import cancel_token
 from buildtool.ports.metaserver import BrokerStore
 from buildtool.protocol.codec import listed, size_of
@@ -91,7 +91,18 @@ class RequestStatusReader:
             artifact=self.found(artifact) if artifact is not None else None,
             log_url=self.addresses.log(request.build_id, epoch) if request.build_id is not None and epoch else "",
             page_url=self.addresses.page(request.build_id) if request.build_id is not None else "",
+            asked_at=request.admitted_at,
+            ref=request.demand.ref,
+            since=_since(request, attempt),
+            usual=self._usual(build, attempt),
         )
+
+    def _usual(self, build: Build | None, attempt: Attempt | None) -> float | None:
+        """Return how many seconds such a Build took on that build server, None where nobody knows."""
+        if build is None or attempt is None:
+            return None
+        found = self.state.durations.expected(build.spec.shelf, attempt.platform, attempt.server)
+        return found.seconds if found is not None else None
 
     def found(self, artifact: Artifact) -> FoundArtifact:
         """Return what a requester needs to fetch and verify an artifact."""
@@ -108,6 +119,15 @@ class RequestStatusReader:
             build_id=artifact.build_id,
             built_at=artifact.built_at,
         )
+
+
+def _since(request: Request, attempt: Attempt | None) -> float:
+    """Return since when a Request waits, or its Build is built (wall time); 0 for one that has ended."""
+    if request.state is not RequestState.WAITING:
+        return 0.0
+    if attempt is not None:
+        return attempt.accepted_at or attempt.offered_at
+    return request.admitted_at
 
 
 def _fitted(platform: Canonical) -> Canonical:

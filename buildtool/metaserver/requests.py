@@ -21,6 +21,7 @@ from buildtool.metaserver.demands import DemandReader, body_digest, source_url
 from buildtool.metaserver.explanations import Explainer
 from buildtool.metaserver.farm_status import veiled
 from buildtool.metaserver.request_status import RequestStatusReader
+from buildtool.metaserver.showing.own_requests import RequestLister
 from buildtool.model.access.rights import Act, Extent, Subject, platform_names
 from buildtool.model.addresses import valid_address
 from buildtool.model.names import is_client_id, is_commit_id
@@ -29,7 +30,7 @@ from buildtool.model.records import BuildSpec, Demand, Request, RequestState
 from buildtool.model.tickets import token_matches
 from buildtool.ports.metaserver import BrokerStore, Conditions, Handlers, SourceResolver
 from buildtool.protocol import messages
-from buildtool.protocol.hello import AskProjects, ProjectsDescribed
+from buildtool.protocol.hello import AskProjects, AskRequests, ProjectsDescribed
 from buildtool.protocol.limits import TOGETHER
 from buildtool.scheduling import answers
 from buildtool.scheduling.allowances import STANDING_AGAIN
@@ -105,6 +106,9 @@ class RequestService:
             messages.AskBuild: self.build,
             messages.AskHealth: self.health,
             AskProjects: self.projects,
+            AskRequests: RequestLister(
+                self.store, self.status_reader, self.permissions, self.admittance, self._gate
+            ).read,
         }
 
     async def submit(self, by: Principal, message: messages.Submit) -> messages.RequestStatus:

@@ -147,7 +147,7 @@ RESERVED: frozenset[str] = frozenset(
     {"help", "help_all", "config", "project", "output", "download", "no_download", "foreground", "wait", "cancel",
      "force", "json", "host", "port", "email", "native", "explain", "why", "matrix", "version", "verbose", "quiet",
      "status", "join", "use_tls", "doctor", "login", "logout", "code", "fingerprint", "reason", "mail", "platform",
-     "person", "yes", "dry_run", "deadline", "follow", "browse", "expires", "may", "list", "log", "failed_step",
+     "person", "yes", "dry_run", "deadline", "follow", "browse", "expires", "may", "list", "log", "failed_step", "most",
      "completion", "http", "token_file"}
 )  # fmt: skip
 """Names that startcompile itself uses; no project may describe an option of such a name."""

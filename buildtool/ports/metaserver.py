@@ -86,6 +86,9 @@ class BrokerStore(Protocol):
     async def request(self, request_id: int) -> Request | None:
         """Return a Request, open or ended."""
 
+    async def requests_of(self, email: str, most: int) -> Sequence[Request]:
+        """Return at most ``most`` Requests for an e-mail address that something was built for, newest first."""
+
     async def build(self, build_id: int) -> Build | None:
         """Return a Build, open or ended."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import enum
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred
 
+from buildtool.model.logs.index import Phase
 from buildtool.protocol.messages import Follow, RequestStatus
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
@@ -49,15 +51,29 @@ class Downloads(Protocol):
     async def log(self, url: str, offset: int, wait: float) -> tuple[bytes, bool]:
         """Return log bytes from ``offset`` and whether the log is finished; waits up to ``wait`` seconds for more."""
 
+    async def phases(self, url: str) -> Sequence[Phase]:
+        """Return the phases of a log, in their order. Raises Unavailable, NotFound, DecodeError."""
+
+
+class Tone(enum.Enum):
+    """The tone of a line, which a terminal may show by its colour."""
+
+    PLAIN = "plain"
+    GOOD = "good"
+    BAD = "bad"
+
 
 class Console(Protocol):
     """A display of how the request goes."""
 
-    def say(self, line: str) -> None:
+    def say(self, line: str, tone: Tone = Tone.PLAIN) -> None:
         """Show one line."""
 
-    def state(self, told: RequestStatus) -> None:
-        """Show the status of the Request. Once it has ended, the rest of its log may still come."""
+    def state(self, told: RequestStatus, seconds: float) -> None:
+        """Show the status of a Request that has waited, or whose build has run, for so many ``seconds``.
+
+        Once it has ended, the rest of its log may still come.
+        """
 
     def log(self, data: bytes) -> None:
         """Show more of the log: arbitrary bytes."""

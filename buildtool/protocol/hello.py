@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
+from buildtool.protocol.limits import TOGETHER
 from buildtool.protocol.news import EVENTS
 
 PROTOCOL_VERSION = 3
@@ -16,7 +17,10 @@ PROTOCOL_MINOR = 1
 """Raised with each release that adds a field or a message. Who does not know a field ignores it, and gives one that is
 absent its default, so it needs one; ``tests/protocol/transcripts`` keeps the texts of each minor version."""
 
-CAPABILITIES: tuple[str, ...] = (EVENTS,)
+REQUESTS = "requests"
+"""The capability of a metaserver that answers ``AskRequests``."""
+
+CAPABILITIES: tuple[str, ...] = (EVENTS, REQUESTS)
 """What this program understands beyond 3.0 that a peer may not be sent unless it names it in its Hello: whatever would
 be misunderstood if it were ignored."""
 
@@ -56,6 +60,13 @@ class ProjectsDescribed:
 
     digest: str = field(metadata={"most": 64, "sent": 64})
     text: str = field(metadata={"most": DESCRIBED, "sent": DESCRIBED})
+
+
+@frozen
+class AskRequests:
+    """A question for the newest requests of the caller, at most so many, the newest first."""
+
+    most: int = TOGETHER
 
 
 def hello_of(role: str, protocol: int = PROTOCOL_VERSION) -> Hello:

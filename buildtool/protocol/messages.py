@@ -14,7 +14,7 @@ from buildtool.model.options import Canonical
 from buildtool.model.platforms import Value
 from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Capability, Held, HeldVerdict, OfferKind
-from buildtool.protocol.hello import AskProjects
+from buildtool.protocol.hello import AskProjects, AskRequests
 from buildtool.protocol.limits import TOGETHER
 
 LOG_TAIL_LIMIT = 16 * 1024
@@ -126,7 +126,9 @@ class RequestStatus:
     """The status of a Request. ``answer`` is ``hit``, ``dispatched``, ``joined``, ``queued`` or ``known-failure``.
 
     ``state`` is the Request's, ``build_state`` its Build's; ``why`` holds lines for people when it is queued;
-    ``log_url`` and ``page_url`` are empty where there is nothing yet.
+    ``log_url`` and ``page_url`` are empty where there is nothing yet. ``asked_at`` is when it was asked for, by the
+    revision ``ref``. One that has not ended waits, or is built, ``since`` then (both wall time); ``usual`` is how many
+    seconds such builds took on that build server, None where there were none.
     """
 
     request_id: int
@@ -144,11 +146,15 @@ class RequestStatus:
     artifact: FoundArtifact | None
     log_url: str = field(metadata={"sent": 500})
     page_url: str = field(metadata={"sent": 500})
+    asked_at: float = 0.0
+    ref: str = field(default="", metadata={"most": 400, "sent": 100})
+    since: float = 0.0
+    usual: float | None = None
 
 
 @frozen
 class RequestStatuses:
-    """The statuses of Requests that were made together, in the order of their submissions."""
+    """The statuses of Requests: of those that were made together in the order of their submissions."""
 
     items: tuple[RequestStatus, ...] = field(metadata={"members": TOGETHER})
 
@@ -381,7 +387,7 @@ Calls = Mapping[str, type[AttrsInstance]]
 REQUESTER: Calls = {
     "submit": Submit, "cancel": Cancel, "status": AskStatus, "follow": Follow, "together": SubmitTogether,
     "explain": AskExplain, "why": AskWhy, "build": AskBuild, "health": AskHealth,
-    "projects": AskProjects,
+    "projects": AskProjects, "requests": AskRequests,
 }  # fmt: skip
 """What a requester may call at the metaserver."""
 

@@ -18,7 +18,7 @@ from buildtool.concurrency.signal import Signal
 from buildtool.errors import BuildToolError, NotFound, Unavailable
 from buildtool.ports.requester import Console, Downloads, MetaserverClient
 from buildtool.protocol.messages import Follow, RequestStatus
-from buildtool.requester.text import clean, moved, waits
+from buildtool.requester.text import came_back, clean, moved, waits
 
 LOG_WAIT = 20.0
 """Seconds that the transfer port keeps a question for more of a log before it answers with nothing."""
@@ -59,31 +59,55 @@ class ChangeLines:
 
 @define(eq=False)
 class FollowedRequest:
-    """The status of a Request, as far as it is known here; those that wait for a change are woken."""
+    """The status of a Request, as far as it is known here; those that wait for a change are woken.
+
+    ``wall`` returns wall time, by which the clock here is ``ahead`` of the metaserver's.
+    """
 
     told: RequestStatus
     console: Console
     changes: ChangeLines
+    wall: Callable[[], float]
+    ahead: float = 0.0
     changed: Signal = field(factory=Signal, init=False)
 
-    def hear(self, now: RequestStatus) -> None:
+    @classmethod
+    def fresh(
+        cls, told: RequestStatus, console: Console, changes: ChangeLines, wall: Callable[[], float]
+    ) -> FollowedRequest:
+        """Return one that was asked for just now, which tells by how much the clock here is ahead of there."""
+        return cls(told, console, changes, wall, wall() - told.asked_at if told.asked_at else 0.0)
+
+    def show(self) -> None:
+        """Show how it stands, and for how long it has."""
+        since = self.told.since
+        self.console.state(self.told, max(self.wall() - self.ahead - since, 0.0) if since else 0.0)
+
+    def hear(self, now: RequestStatus, *, told_already: bool = False) -> None:
         """Record a status of the Request. What comes after its end is not believed."""
         if now.request_id != self.told.request_id or not waits(self.told):
             return
         before, self.told = self.told, now
-        if waits(now):
+        if waits(now) and not told_already:
             for line in moved(before, now):
                 self.changes.say(line)
-        self.console.state(now)
+        self.show()
         self.changed.notify()
 
     def goes_on(self) -> bool:
         """Return whether the Request has not ended."""
         return waits(self.told)
 
-    async def hear_over(self, client: MetaserverClient) -> str:
-        """Follow over one connection, until the end of the Request or of the connection; return why that ended."""
-        self.hear(await client.follow(Follow(self.told.request_id, self.told.token), self.hear))
+    async def hear_over(self, client: MetaserverClient, away: float | None = None) -> str:
+        """Follow over one connection, until the end of the Request or of the connection; return why that ended.
+
+        Where the metaserver was ``away`` for so many seconds, one line tells what changed meanwhile.
+        """
+        before = self.told
+        now = await client.follow(Follow(before.request_id, before.token), self.hear)
+        if away is not None and now.request_id == before.request_id:
+            self.changes.say(came_back(before, now, away))
+        self.hear(now, told_already=away is not None)
         return await until_closed(client, self.changed, self.goes_on)
 
 

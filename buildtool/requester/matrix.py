@@ -13,7 +13,7 @@ from buildtool.ports.requester import MetaserverClient
 from buildtool.protocol.messages import Follow, RequestStatus, Submit
 from buildtool.requester.follow import until_closed
 from buildtool.requester.outcome import RequestResult
-from buildtool.requester.text import answered, clean, waits, where_to_look
+from buildtool.requester.text import answered, came_back_to, clean, differs, waits, where_to_look
 
 
 def differences(submits: Sequence[Submit]) -> list[str]:
@@ -62,24 +62,35 @@ class RequestWatch:
 
     told: list[RequestStatus]
     moved: Callable[[RequestStatus], None]
+    say: Callable[[str], None]
     _changed: Signal = field(factory=Signal, init=False)
 
     def goes_on(self) -> bool:
         """Return whether a Request has not ended."""
         return any(waits(told) for told in self.told)
 
-    async def hear_over(self, client: MetaserverClient) -> str:
-        """Follow all that wait over one connection; return why that ended, "" when all have ended before."""
-        for told in [told for told in self.told if waits(told)]:
-            self.note(await client.follow(Follow(told.request_id, told.token), self.note))
+    async def hear_over(self, client: MetaserverClient, away: float | None = None) -> str:
+        """Follow all that wait over one connection; return why that ended, "" when all have ended before.
+
+        Where the metaserver was ``away`` for so many seconds, one line tells what changed meanwhile.
+        """
+        before = [told for told in self.told if waits(told)]
+        for told in before:
+            now = await client.follow(Follow(told.request_id, told.token), self.note)
+            self.note(now, told_already=away is not None)
+        if away is not None:
+            standing = {told.request_id: told for told in self.told}
+            changed = [news(standing[old.request_id]) for old in before if differs(old, standing[old.request_id])]
+            self.say(came_back_to(changed, away))
         return await until_closed(client, self._changed, self.goes_on)
 
-    def note(self, told: RequestStatus) -> None:
+    def note(self, told: RequestStatus, *, told_already: bool = False) -> None:
         """Record the status of one Request."""
         for index, before in enumerate(self.told):
-            if before.request_id == told.request_id and before != told and waits(before):
+            if before.request_id == told.request_id and waits(before):
                 self.told[index] = told
-                self.moved(told)
+                if differs(before, told) and not told_already:
+                    self.moved(told)
         self._changed.notify()
 
 

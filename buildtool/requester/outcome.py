@@ -137,12 +137,14 @@ def as_json(result: RequestResult) -> dict[str, object]:
     }
     if result.explanation is not None:
         return found | {"explanation": _explanation(result.explanation)}
-    if told is None:
-        return found
-    artifact = _artifact(told.artifact)
-    plain = attrs.asdict(told, recurse=False) | {"why": list(told.why), "artifact": artifact}
+    return found if told is None else status_as_json(told) | found
+
+
+def status_as_json(told: RequestStatus) -> dict[str, object]:
+    """Return how a Request stands as plain data."""
+    plain = attrs.asdict(told, recurse=False) | {"why": list(told.why), "artifact": _artifact(told.artifact)}
     del plain["token"]  # the second half of what cancel takes: said once
-    return plain | found | {"cancel_id": request_id_words(told)}
+    return plain | {"cancel_id": request_id_words(told)}
 
 
 def _artifact(found: FoundArtifact | None) -> dict[str, object] | None:

@@ -16,7 +16,8 @@ from buildtool.concurrency.backoff import Backoff
 from buildtool.errors import BadUpload, BuildToolError, NotFound, Unavailable
 from buildtool.model.names import ARTIFACT_NAME_WORDS, is_artifact_name, is_digest
 from buildtool.model.records import RequestState
-from buildtool.ports.requester import Console, Destination, Downloads, MetaserverClient
+from buildtool.ports.requester import Console, Destination, Downloads, MetaserverClient, Tone
+from buildtool.protocol.hello import AskRequests
 from buildtool.protocol.messages import (
     AskExplain,
     AskStatus,
@@ -30,6 +31,7 @@ from buildtool.protocol.messages import (
     SubmitTogether,
 )
 from buildtool.requester.follow import ChangeLines, FollowedRequest, LogShower
+from buildtool.requester.listing import listed
 from buildtool.requester.matrix import RequestWatch, answered_together, news, table
 from buildtool.requester.outcome import ExitCode, RequestResult, exit_of_state
 from buildtool.requester.text import (
@@ -69,7 +71,8 @@ class RequestPlan:
 class Requester:
     """A run of the program. ``connect`` makes connections; ``program`` is how the command is called in hints.
 
-    ``told`` is the status of the Request as far as is known, for an interruption; None until it was accepted.
+    ``wall`` returns wall time. ``told`` is the status of the Request as far as is known, for an interruption; None
+    until it was accepted.
     """
 
     connect: Callable[[], Awaitable[MetaserverClient]]
@@ -77,6 +80,7 @@ class Requester:
     console: Console
     place: Destination
     timers: IReactorTime
+    wall: Callable[[], float]
     program: str = "bin/startcompile.py"
     owner: str = ""
     _followed: FollowedRequest | None = field(default=None, init=False)
@@ -93,7 +97,7 @@ class Requester:
             told = await self._sent(plan.submit, RequestStatus)
             milliseconds = (self.timers.seconds() - began) * 1_000
             changes = ChangeLines(self.console, self.timers)
-            self._followed = FollowedRequest(told, self.console, changes)
+            self._followed = FollowedRequest.fresh(told, self.console, changes, self.wall)
             self._say(answered(told, milliseconds))
             if waits(told):
                 self._say(how_to_go_on(told, plan.submit.email or self.owner, self.program))
@@ -101,7 +105,7 @@ class Requester:
                     told = await self._follow(self._followed)
                     changes.sum_up()
             if told.answer not in ("hit", "known-failure") and not waits(told):
-                self._say(ended(told))
+                self._tell_end(told)
             return await self._fetched(told, milliseconds, download=plan.download)
         finally:
             self._disconnect()
@@ -114,7 +118,7 @@ class Requester:
             answered_all = await self._sent(SubmitTogether(tuple(submits)), RequestStatuses)
             milliseconds = (self.timers.seconds() - began) * 1_000
             changes = ChangeLines(self.console, self.timers)
-            watch = RequestWatch(list(answered_all.items), lambda told: changes.say(news(told)))
+            watch = RequestWatch(list(answered_all.items), lambda told: changes.say(news(told)), self.console.say)
             self._say(answered_together(submits, watch.told, milliseconds, self.program))
             if watch.goes_on():
                 self.console.say(f"mail will go to {addressee(submits[0].email or self.owner)} when all have ended")
@@ -140,17 +144,42 @@ class Requester:
             told = await (await self._connected()).ask(message, RequestStatus)
             milliseconds = (self.timers.seconds() - began) * 1_000
             changes = ChangeLines(self.console, self.timers)
-            self._followed = FollowedRequest(told, self.console, changes)
+            self._followed = FollowedRequest(told, self.console, changes, self.wall)
             if waits(told):
                 self._say([standing(told), *where_to_look(told, self.program)])
                 if not wait:
                     return RequestResult(ExitCode.WAITING, told, milliseconds)
                 told = await self._follow(self._followed)
                 changes.sum_up()
-            self._say(ended(told))
+            self._tell_end(told)
             return await self._fetched(told, milliseconds, download=download)
         finally:
             self._disconnect()
+
+    async def log(self, message: AskStatus, *, failed_step: bool) -> RequestResult:
+        """Show the log of a Request's build as far as there is one, or the step that failed. Raises BuildToolError."""
+        told, milliseconds = await self._asked(message, RequestStatus)
+        url, start, end = told.log_url, 0, None
+        if not url:
+            raise NotFound(f"request {told.request_id} has no log: nothing was built for it")
+        if failed_step:
+            step = next((one for one in await self.downloads.phases(url) if one.failed), None)
+            if step is None:
+                raise NotFound(f"no step of build {told.build_id} failed, as far as its log tells (--failed-step)")
+            start, end = step.start, step.end
+        while end is None or start < end:
+            data, _ = await self.downloads.log(url, start, 0.0)
+            if not data:
+                break
+            self.console.log(data if end is None else data[: end - start])
+            start += len(data)
+        return RequestResult(ExitCode.OK, told, milliseconds)
+
+    async def requests(self, message: AskRequests) -> list[RequestResult]:
+        """Show the newest Requests of the own key. Raises BuildToolError."""
+        told, milliseconds = await self._asked(message, RequestStatuses)
+        self._say(listed(told.items, self.wall()))
+        return [RequestResult(ExitCode.OK, one, milliseconds) for one in told.items]
 
     async def page(self, message: AskStatus, shown: Callable[[str], None]) -> RequestResult:
         """Print where the page of a Request's build is, and have it ``shown``. Raises BuildToolError."""
@@ -224,7 +253,7 @@ class Requester:
         """Wait for the end of the Request and return it. Raises Unavailable after ``PATIENCE``."""
         shower = LogShower(followed, self.downloads, self.console, self.timers)
         showing = shower.start()
-        self.console.state(followed.told)
+        followed.show()
         try:
             await self._hear_all(followed)
             await shower.finish(showing)
@@ -235,12 +264,12 @@ class Requester:
 
     async def _hear_all(self, watched: FollowedRequest | RequestWatch) -> None:
         """Follow what waits until all of it has ended, over as many connections as it takes."""
-        tries, lost_at = _RETRY.begin(), self.timers.seconds()
+        tries, lost_at, away = _RETRY.begin(), self.timers.seconds(), False
         while watched.goes_on():
             try:
                 client = await self._connected()
-                reason = await watched.hear_over(client)
-                lost_at = self.timers.seconds()
+                reason = await watched.hear_over(client, self.timers.seconds() - lost_at if away else None)
+                lost_at, away = self.timers.seconds(), True
                 tries.reset()
             except Unavailable as error:
                 reason = str(error)
@@ -249,7 +278,7 @@ class Requester:
                 return
             if self.timers.seconds() - lost_at > PATIENCE:
                 raise Unavailable(f"{clean(reason)}; the request goes on: look at the pages")
-            delay = tries.next_delay()
+            away, delay = True, tries.next_delay()
             self.console.say(f"the metaserver is away ({clean(reason)}); trying again in {delay:g} s")
             await deferLater(self.timers, delay)
 
@@ -308,6 +337,11 @@ class Requester:
         instead = ", in place of what was there" if replaced else ""
         self.console.say(f"wrote {path}{instead}, its digest verified")
         return path
+
+    def _tell_end(self, told: RequestStatus) -> None:
+        first, *more = ended(told)
+        self.console.say(first, Tone.GOOD if told.state == RequestState.SATISFIED.value else Tone.BAD)
+        self._say(more)
 
     def _say(self, lines: list[str]) -> None:
         for line in lines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -90,17 +91,37 @@ def where_to_look(told: RequestStatus, program: str) -> list[str]:
     return [*page, f"cancel with: {program} cancel {shlex.quote(request_id_words(told))}"]
 
 
+def differs(before: RequestStatus, now: RequestStatus) -> bool:
+    """Return whether a Request has moved: not only that time went by."""
+    return (now.state, now.build_id, now.build_state, now.epoch, now.server) != (
+        before.state, before.build_id, before.build_state, before.epoch, before.server,
+    )  # fmt: skip
+
+
 def moved(before: RequestStatus, now: RequestStatus) -> list[str]:
     """Return what has changed for a Request that still waits."""
-    if (now.build_id, now.build_state, now.epoch, now.server) == (
-        before.build_id, before.build_state, before.epoch, before.server,
-    ):  # fmt: skip
+    if not differs(before, now):
         return []
     if now.build_state == BuildState.QUEUED.value:
         again = " again" if now.epoch else ""
         return [f"build {now.build_id} is queued{again}", *_why(now)]
     attempt = f", attempt {now.epoch}" if now.epoch > 1 else ""
     return [f"build {now.build_id}: {_place(now)}{attempt}"]
+
+
+def came_back(before: RequestStatus, now: RequestStatus, seconds: float) -> str:
+    """Return the line about what changed for a Request while the metaserver was away for so many ``seconds``."""
+    changed = [line.strip() for line in (moved(before, now) if waits(now) else ended(now)[:1])]
+    return f"{_back(seconds)}: {'; '.join(changed) or 'nothing has changed'}"
+
+
+def came_back_to(changed: Sequence[str], seconds: float) -> str:
+    """Return that line for several Requests, of each of which that changed ``changed`` has the news."""
+    return f"{_back(seconds)}: {'; '.join(changed) or 'nothing has changed'}"
+
+
+def _back(seconds: float) -> str:
+    return f"the metaserver is back after {duration_words(seconds)}; meanwhile"
 
 
 def ended(told: RequestStatus) -> list[str]:

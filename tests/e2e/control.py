@@ -99,7 +99,7 @@ class Control:
         """Run startcompile.py --json, which must end with ``code``, and return what it printed."""
         done = self.farm.request("--json", *arguments)
         assert done.returncode == code, f"{done.returncode} instead of {code}: {done.stderr}{done.stdout}"
-        found = json.loads(done.stdout)
+        found = json.loads(done.stdout.splitlines()[-1])
         assert isinstance(found, dict)
         return found
 

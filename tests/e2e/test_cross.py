@@ -76,7 +76,7 @@ def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalFarm]:
 def ask(farm: LocalFarm, *arguments: str) -> dict[str, Any]:
     done = farm.request("--json", *arguments)
     assert done.returncode == 0, done.stderr + done.stdout
-    found = json.loads(done.stdout)
+    found = json.loads(done.stdout.splitlines()[-1])
     assert isinstance(found, dict)
     return found
 

@@ -1,6 +1,7 @@
 """Requests, from the requester's side, with real processes over loopback."""
 
 import hashlib
+import json
 import subprocess
 import zipfile
 from collections.abc import Iterator
@@ -156,6 +157,24 @@ def test_a_foreground_request_shows_the_log_as_it_grows(building: Control) -> No
     done = building.farm.request("--foreground", "--no-download", "ann@example.org")
     assert done.returncode == 0
     assert "building on anna" in done.stdout + done.stderr
+
+
+@SHARED
+def test_a_failure_is_told_event_by_event_and_its_step_is_printed_alone(building: Control) -> None:
+    building.commit(**{"main.c": "int main(void) { return 0 }\n"})
+    asked = building.farm.request("--json", "--foreground", "--force", "ann@example.org")
+    assert asked.returncode == 3, asked.stderr
+    events = [json.loads(line) for line in asked.stdout.splitlines()]
+    assert {"note", "state", "log"} <= {one["event"] for one in events[:-1]}
+    assert (events[-1]["event"], events[-1]["state"]) == ("end", "failed")
+    assert events[-1]["asked_at"] > 1e9
+    lines = [line for one in events for line in one.get("lines", ())]
+    whole = building.farm.request("log", events[-1]["cancel_id"])
+    assert whole.stdout.splitlines() == lines
+    step = building.farm.request("--log", events[-1]["cancel_id"], "--failed-step").stdout.splitlines()
+    assert step[0] != lines[0]
+    assert any("error" in line for line in step)
+    assert set(step) < set(lines)
 
 
 def test_whoever_waits_only_so_long_is_told_that_it_goes_on_and_takes_it_up_again(running: Control) -> None:

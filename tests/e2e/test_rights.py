@@ -41,7 +41,12 @@ def test_an_owner_and_an_operator_act_over_the_network_as_far_as_the_table_says(
     other = program(keyed, "startcompile.py", "eve@example.com", **ben)
     assert "ben asks for builds in the name of ben@example.org only" in other.stderr
     waits = json.loads(program(keyed, "startcompile.py", "--json", "ben@example.org", **ben).stdout)
+    listed = program(keyed, "startcompile.py", "--list", **ben).stdout.splitlines()
+    assert [line.split()[0] for line in listed] == ["request", waits["cancel_id"]]
+    assert " queued " in listed[1]
     assert program(keyed, "startcompile.py", "cancel", str(waits["request_id"]), **ben).returncode == 0
+    (mine,) = json.loads(program(keyed, "startcompile.py", "list", "--json", **ben).stdout)["requests"]
+    assert mine["state"] == "cancelled"
     assert program(keyed, "startcompile.py", "--json", "ben@example.org", **ben).returncode == 0
     asked = program(keyed, "startcompile.py", "cancel", "--project", "greeter", **ben)
     assert asked.returncode == 2

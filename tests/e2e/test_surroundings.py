@@ -88,7 +88,7 @@ def test_the_same_artifact_comes_from_any_locale_and_no_build_sees_its_build_ser
                     signal.signal(number, handler)
             done = running.request("--force", "--foreground", "--json", "--no-download", "ann@mail.example")
             assert done.returncode == 0, done.stdout + "\n".join(server.lines)
-            told = json.loads(done.stdout)
+            told = json.loads(done.stdout.splitlines()[-1])
             assert told["artifact"]["server"] == name
             digests.append(told["artifact"]["digest"])
             server.stop()

@@ -98,6 +98,12 @@ class DownloadsContract(ABC, Base):
         with pytest.raises(CancelledError):
             await waiting
 
+    async def test_a_log_without_marks_has_no_phases_and_one_that_is_not_there_is_not_found(self) -> None:
+        with pytest.raises(NotFound):
+            await self.downloads.phases(self.log_url.replace("/7/", "/8/"))
+        await self.grow(b"begin")
+        assert tuple(await self.downloads.phases(self.log_url)) == ()
+
     async def test_what_has_come_of_an_artifact_is_told_from_nothing_to_all_of_it(self) -> None:
         seen: list[int] = []
         path = str(Path(self.mktemp()).absolute())

@@ -80,6 +80,8 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
     messages.explanation("hit", artifact=messages.found(), nearest_artifact=messages.found(build_id=18), steps=3),
     protocol.AskHealth(),
     hello.AskProjects(),
+    hello.AskRequests(20),
+    messages.waiting(asked_at=1_700_000_000.0, ref="main", since=1_700_000_060.5, usual=90.25),
     hello.ProjectsDescribed("0" * 64, '{"projects":[]}'),
     _TURNS,
     protocol.HealthStatus(False, ("the disk is full",), _TURNS),

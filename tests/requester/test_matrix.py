@@ -74,7 +74,8 @@ def test_a_watch_ends_when_all_have_ended_and_tells_each_change_once() -> None:
     first, second = messages.waiting(request_id=1), messages.waiting(request_id=2)
     ended = evolve(second, state="satisfied")
     moved: list[RequestStatus] = []
-    watch, line = RequestWatch([first, second], moved.append), Line()
+    said: list[str] = []
+    watch, line = RequestWatch([first, second], moved.append, said.append), Line()
     hearing = Deferred.fromCoroutine(watch.hear_over(line))  # type: ignore[arg-type]
     assert line.followed.keys() == {1, 2}
     for told in (ended, ended, second):
@@ -88,3 +89,15 @@ def test_a_watch_ends_when_all_have_ended_and_tells_each_change_once() -> None:
     watch.note(evolve(first, state="failed"))
     assert not watch.goes_on()
     assert run(watch.hear_over(Line())) == ""  # type: ignore[arg-type]
+
+
+def test_what_changed_while_the_metaserver_was_away_is_one_line_about_those_that_moved() -> None:
+    first, second = messages.waiting(request_id=1), messages.waiting(request_id=2, epoch=3)
+    moved: list[RequestStatus] = []
+    said: list[str] = []
+    watch, line = RequestWatch([first, second], moved.append, said.append), Line()
+    Deferred.fromCoroutine(watch.hear_over(line, 42.0))  # type: ignore[arg-type]
+    assert moved == []
+    assert said == ["the metaserver is back after 42 s; meanwhile: request 2, build 17: running on anna"]
+    Deferred.fromCoroutine(watch.hear_over(Line(), 1.0))  # type: ignore[arg-type]
+    assert said[1:] == ["the metaserver is back after 1 s; meanwhile: nothing has changed"]

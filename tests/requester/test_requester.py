@@ -1,5 +1,6 @@
 """A requester's errand: what is asked, said, followed and fetched, and where a lost connection leaves it."""
 
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -20,7 +21,10 @@ from buildtool.errors import (
     UsageError,
     WrongDigest,
 )
+from buildtool.model.logs.index import Phase
 from buildtool.model.text import LINE_LIMIT
+from buildtool.ports.requester import Tone
+from buildtool.protocol.hello import AskRequests
 from buildtool.protocol.messages import AskStatus, Cancel, RequestStatus
 from buildtool.requester import text as lines
 from buildtool.requester.outcome import MEANINGS, ExitCode, RequestResult, as_json, exit_of_error
@@ -42,11 +46,16 @@ class Recorder:
     logged: bytes = b""
     bars: list[tuple[int, int]] = field(factory=list)
 
-    def say(self, line: str) -> None:
-        self.said.append(line)
+    tones: dict[str, Tone] = field(factory=dict)
+    lasting: list[float] = field(factory=list)
 
-    def state(self, told: RequestStatus) -> None:
+    def say(self, line: str, tone: Tone = Tone.PLAIN) -> None:
+        self.said.append(line)
+        self.tones[line] = tone
+
+    def state(self, told: RequestStatus, seconds: float) -> None:
         self.states.append(told)
+        self.lasting.append(seconds)
 
     def log(self, data: bytes) -> None:
         self.logged += data
@@ -74,6 +83,10 @@ class FakePlace:
         return self.held.get(path) == digest
 
 
+WALL = 1_000_000.0
+"""What the clock of whoever asks says at the beginning."""
+
+
 @define(eq=False)
 class Errand:
     """A Requester among fakes, under a Clock."""
@@ -88,7 +101,13 @@ class Errand:
     def __attrs_post_init__(self) -> None:
         self.downloads = FakeDownloads(self.clock)
         self.requester = Requester(
-            self.metaserver.connect, self.downloads, self.console, self.place, self.clock, "bin/startcompile.py"
+            self.metaserver.connect,
+            self.downloads,
+            self.console,
+            self.place,
+            self.clock,
+            lambda: WALL + self.clock.seconds(),
+            "bin/startcompile.py",
         )
 
     def begin(self, *, foreground: bool = False, download: bool = True) -> list[Any]:
@@ -399,6 +418,77 @@ def test_a_lost_connection_is_made_again_and_what_happened_meanwhile_is_heard() 
     it.clock.advance(1)
     it.clock.advance(0)
     assert found[0].exit is ExitCode.OK
+
+
+def test_one_line_tells_what_changed_while_the_metaserver_was_away() -> None:
+    it = errand(messages.waiting())
+    it.downloads.logs = {LOG: b""}
+    it.downloads.unfinished = {LOG}
+    it.begin(foreground=True)
+    it.metaserver.lose()
+    it.clock.advance(0.5)
+    assert it.console.said[-1] == "the metaserver is back after less than 1 s; meanwhile: nothing has changed"
+    it.metaserver.refuse = [Unavailable("nothing listens there")]
+    it.metaserver.lose()
+    it.metaserver.requests[12] = messages.waiting(epoch=2, server="bob")
+    it.clock.pump([0.5, 1.0])
+    (line,) = [line for line in it.console.said if "bob" in line]
+    assert line == "the metaserver is back after 2 s; meanwhile: build 17: building on bob, attempt 2"
+
+
+def test_for_how_long_something_runs_is_right_also_where_the_clocks_of_both_sides_differ() -> None:
+    hour_behind = WALL - 3_600
+    it = errand(messages.waiting(asked_at=hour_behind, since=hour_behind))
+    it.downloads.logs = {LOG: b""}
+    it.downloads.unfinished = {LOG}
+    it.begin(foreground=True)
+    assert set(it.console.lasting) == {0.0}
+    it.clock.advance(90)
+    it.metaserver.move(messages.waiting(asked_at=hour_behind, since=hour_behind + 80, server="bob", epoch=2))
+    assert it.console.lasting[-1] == 10.0
+
+
+def test_the_end_has_the_tone_of_what_came_of_it() -> None:
+    it = errand(messages.told(answer="dispatched", build_id=17))
+    it.ask()
+    assert it.console.tones["build 17 succeeded"] is Tone.GOOD
+    it = errand(messages.waiting(state="failed", reason="make: exited with code 2"))
+    it.ask()
+    assert it.console.tones["build 17 failed: make: exited with code 2"] is Tone.BAD
+
+
+def looked(it: Errand, asked: Coroutine[Any, Any, Any]) -> Any:
+    found: list[Any] = []
+    Deferred.fromCoroutine(asked).addBoth(found.append)
+    it.clock.advance(0)
+    return found[0]
+
+
+def test_the_log_of_a_request_is_shown_whole_or_the_step_that_failed() -> None:
+    it = errand()
+    it.metaserver.requests[12] = messages.waiting(state="failed", build_state="failed")
+    it.downloads.logs = {LOG: b"configure\nmake: error\nthe end\n"}
+    it.downloads.steps = {LOG: (Phase("configure", 0, 1, 0.0, 10), Phase("make", 10, 2, 1.0, 22, failed=True))}
+    question = AskStatus(12, messages.waiting().token)
+    assert looked(it, it.requester.log(question, failed_step=False)).exit is ExitCode.OK
+    assert it.console.logged == it.downloads.logs[LOG]
+    it.console.logged = b""
+    looked(it, it.requester.log(question, failed_step=True))
+    assert it.console.logged == b"make: error\n"
+    it.downloads.steps = {}
+    assert "no step of build 17 failed" in str(looked(it, it.requester.log(question, failed_step=True)).value)
+    it.metaserver.requests[12] = messages.waiting("queued")
+    assert "nothing was built for it" in str(looked(it, it.requester.log(question, failed_step=False)).value)
+
+
+def test_requests_are_listed_in_a_table_and_each_is_a_result() -> None:
+    it = errand()
+    it.metaserver.requests = {12: messages.waiting(asked_at=WALL - 180, ref="v1.0"), 13: messages.told()}
+    results = looked(it, it.requester.requests(AskRequests(20)))
+    assert [result.exit for result in results] == [ExitCode.OK] * 2
+    assert it.console.said[1].split("  ")[0] == f"12-{messages.waiting().token}"
+    assert "3 min ago" in it.console.said[1]
+    assert "testproject v1.0" in it.console.said[1]
 
 
 def test_who_follows_gives_up_in_the_end_when_the_metaserver_stays_away() -> None:

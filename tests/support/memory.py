@@ -72,6 +72,10 @@ class MemoryStore:
             beat=beat_of(self.rows),
         )
 
+    async def requests_of(self, email: str, most: int) -> Sequence[Request]:
+        own = [row for row in self.all(Request) if row.email == email and row.build_id is not None]
+        return sorted(own, key=lambda row: -row.id)[:most]
+
     async def accounts(self) -> Sequence[Identity | Invitation]:
         return [*self.all(Identity), *self.all(Invitation)]
 

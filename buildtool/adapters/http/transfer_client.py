@@ -21,8 +21,10 @@ from buildtool.adapters.http.client_bodies import FileBody, SmallBody
 from buildtool.adapters.storage.filesystem import storage_unavailable
 from buildtool.adapters.storage.partial_download import PartialDownload
 from buildtool.errors import BadOffset, BadUpload, StorageUnavailable, TooLong, Unavailable, WrongDigest
+from buildtool.model.logs.index import Phase
 from buildtool.model.logs.marks import LogMark
 from buildtool.ports.common import Executor
+from buildtool.protocol.logs.answers import read_phases
 from buildtool.protocol.logs.marks import LOG_MARKS, marks_text
 
 T = TypeVar("T")
@@ -217,6 +219,12 @@ class TransferClient:
             await response.expect(HTTPStatus.OK)
             data = await response.body(LOG_LIMIT)
             return data, response.header("Log-Finished") == "yes"
+
+    async def phases(self, url: str) -> tuple[Phase, ...]:
+        """Read what a log's index tells of its phases. Raises Unavailable, NotFound, DecodeError."""
+        async with self._asker.asked("GET", f"{url}/index", {}) as response:
+            await response.expect(HTTPStatus.OK)
+            return read_phases(await response.body(LOG_LIMIT))
 
     async def _disk(self, target: Path, function: Callable[[], T]) -> T:
         try:

@@ -29,6 +29,7 @@ from sqlalchemy import (
 from buildtool.adapters.sql import hours, rows, schema
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.prepared import Prepared, insertion, padded
+from buildtool.adapters.sql.request_history import requests_of
 from buildtool.adapters.sql.search.indexing import BuildIndex
 from buildtool.adapters.sql.shelf_queries import NEWEST_ID, chunks, shelves_of, similar
 from buildtool.concurrency.rates import RateBudget, RateLimiter
@@ -171,6 +172,9 @@ class SqlBrokerStore:
 
     async def request(self, request_id: int) -> Request | None:
         return await self._one(_BY_ID[schema.requests], request_id, rows.request_of)
+
+    async def requests_of(self, email: str, most: int) -> Sequence[Request]:
+        return await self._database.run(partial(requests_of, email, most))
 
     async def build(self, build_id: int) -> Build | None:
         return await self._one(_BY_ID[schema.builds], build_id, rows.build_of)

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _REQUEST_ID = re.compile(r"([0-9]{1,18})(?:-([A-Za-z0-9]{1,80}))?\Z")
+STREAMING = ("follow", "download", "log")
+"""The commands that tell of each event with ``--json``, besides those that wait in the foreground."""
+
 MAILING = ("ask", "matrix")
 """The commands about whose end somebody is mailed."""
 
@@ -50,9 +53,9 @@ class Arguments:
     """All that the command line said. ``target`` is what its command is about, ``where`` the metaserver is asked.
 
     ``asked`` is what is asked for: one, or more when options have several values or there is a matrix. ``flags`` has
-    everything as it was said, and ``mails`` says that its end is mailed. ``wants`` says that it is about builds that
-    are asked for, as the metaserver's descriptions with that ``digest`` say; the configuration, if there is one, may
-    say something else (``differs``). ``deadline`` is in seconds.
+    everything as it was said to ``command``, and ``mails`` says that its end is mailed. ``wants`` says that it is about
+    builds that are asked for, as the metaserver's descriptions with that ``digest`` say; the configuration, if there is
+    one, may say something else (``differs``). ``deadline`` is in seconds; ``streams`` says that each event is told of.
     """
 
     settings: Settings | None
@@ -72,6 +75,8 @@ class Arguments:
     digest: str = ""
     differs: bool = False
     help_wanted: bool = False
+    streams: bool = False
+    command: str = ""
 
     @property
     def addresses(self) -> tuple[MetaserverAddress, ...]:
@@ -197,7 +202,9 @@ def _arguments(
         json=flags.json,
         code=getattr(flags, "code", None) or "",
         fingerprint=getattr(flags, "fingerprint", None) or "",
+        command=command.name,
         mails=command.name in MAILING,
+        streams=getattr(flags, "foreground", False) or deadline is not None or command.name in STREAMING,
         flags=flags,
     )
 

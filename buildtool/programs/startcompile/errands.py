@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,6 @@ from buildtool.adapters.runtime.threads import Threads
 from buildtool.errors import BuildToolError, OutputLost, Unavailable, UsageError
 from buildtool.model.platforms import Value
 from buildtool.model.properties import Role
-from buildtool.model.text import duration_words
 from buildtool.programs.common.ending import with_command
 from buildtool.programs.common.output import complain
 from buildtool.programs.common.program import StopRequest, monotonic_reactor, run
@@ -29,29 +29,32 @@ from buildtool.programs.operating.choosing import check_alone
 from buildtool.programs.startcompile.asking.wanted import BuildArguments, check_platform
 from buildtool.programs.startcompile.command_line import Arguments
 from buildtool.programs.startcompile.connecting import MetaserverConnector, as_answered, check_addressee, reached
-from buildtool.programs.startcompile.consoles import PlainConsole, SilentConsole
+from buildtool.programs.startcompile.consoles import JsonConsole, PlainConsole, SilentConsole
 from buildtool.programs.startcompile.description_cache import described, keep
 from buildtool.programs.startcompile.destination import FilePlace, OutputPlace
 from buildtool.programs.startcompile.flags import AnyProject
 from buildtool.programs.startcompile.places import NOWHERE
 from buildtool.programs.startcompile.remote_acts import RemoteAct, act
-from buildtool.programs.startcompile.reporting import refused, report, shown_in_browser, shown_nowhere
+from buildtool.programs.startcompile.reporting import interrupted, refused, report, shown_in_browser, shown_nowhere
 from buildtool.protocol.hello import AskProjects, ProjectsDescribed
 from buildtool.protocol.messages import AskExplain, AskStatus, AskWhy, Cancel, Submit
-from buildtool.requester.outcome import ExitCode, RequestResult, exit_of_error
+from buildtool.requester.outcome import RequestResult, exit_of_error
 from buildtool.requester.requester import Requester, RequestPlan
-from buildtool.requester.text import how_to_go_on, waits
 
 if TYPE_CHECKING:
     from twisted.internet.base import ReactorBase
 
     from buildtool.adapters.http.transfer_client import TransferClient
+    from buildtool.model.logs.index import Phase
     from buildtool.programs.common.joining import FarmEndpoint
     from buildtool.requester.described import DescribedProjects
 
 __all__ = ["Errand", "Reading", "monotonic_reactor", "run"]
 
 PROGRAM = "startcompile.py"
+
+_DUMB = ("dumb", "unknown", "")
+"""Terminals (``$TERM``) that show no more than lines."""
 
 
 Work = Callable[[Requester], Coroutine[Any, Any, RequestResult | list[RequestResult]]]
@@ -82,6 +85,9 @@ class _LateDownloads:
 
     async def log(self, url: str, offset: int, wait: float) -> tuple[bytes, bool]:
         return await self._there().log(url, offset, wait)
+
+    async def phases(self, url: str) -> Sequence[Phase]:
+        return await self._there().phases(url)
 
     async def close(self) -> None:
         """End its connections."""
@@ -144,10 +150,10 @@ class Errand:
             return TransferClient(timers, files, farm=there.transfers)
 
         downloads = _LateDownloads(transfer_client)
-        console = _console(said, timers)
+        console = console_of(said, timers)
         place = FilePlace(OutputPlace(said.output), files)
         owner = "" if there.farm is None else there.farm.own.owner
-        requester = Requester(connect, downloads, console, place, timers, sys.argv[0] or PROGRAM, owner)
+        requester = Requester(connect, downloads, console, place, timers, time.time, sys.argv[0] or PROGRAM, owner)
         working = Deferred.fromCoroutine(self._worked(connect, requester, there.farm))
         stopping = Deferred.fromCoroutine(stop.asked())
         stopping.addCallback(lambda _: working.cancel())
@@ -157,7 +163,7 @@ class Errand:
         except CancelledError:
             console.close()
             late = over is not None and not over.active()
-            result = _interrupted(requester, self.said, late=late)
+            result = interrupted(requester, self.said, late=late)
         except BuildToolError as error:
             result = RequestResult(exit_of_error(error), requester.told, error=self._told_by(connect.where, error))
         finally:
@@ -168,7 +174,7 @@ class Errand:
             await connect.close()
             files.stop()
         results = result if isinstance(result, list) else [result]
-        return report(results, console.lost, wants_json=said.json, together=isinstance(result, list))
+        return report(results, console.lost, wants_json=said.json, together=isinstance(result, list), last=said.streams)
 
     async def _worked(
         self, connect: MetaserverConnector, requester: Requester, farm: FarmEndpoint | None
@@ -373,24 +379,14 @@ def detected(project: AnyProject, detectors: Mapping[str, object]) -> dict[str, 
     return found
 
 
-def _console(said: Arguments, timers: IReactorTime) -> SilentConsole:
-    if said.json or not sys.stdout.isatty():
-        return SilentConsole() if said.json else PlainConsole()
+def console_of(said: Arguments, timers: IReactorTime) -> SilentConsole:
+    """Return the display that fits what was said and where it is shown."""
+    if said.command == "log" and not said.json:
+        return PlainConsole(mark="")
+    if said.json:
+        return JsonConsole(time.time) if said.streams else SilentConsole()
+    if not sys.stdout.isatty() or os.environ.get("TERM", "dumb") in _DUMB:
+        return PlainConsole()
     from buildtool.programs.startcompile.terminal import TerminalConsole
 
     return TerminalConsole(timers)
-
-
-def _interrupted(requester: Requester, said: Arguments, *, late: bool = False) -> RequestResult:
-    """Print how to go on after an interruption, or where it is too ``late`` to wait on, and return the result."""
-    told, code = requester.told, ExitCode.WAITING if late else ExitCode.INTERRUPTED
-    words = f"it is not done within {duration_words(said.deadline or 0.0)}" if late else "interrupted"
-    if said.json:
-        return RequestResult(code, told)
-    if told is not None and waits(told):
-        complain(f"{words}; the request goes on")
-        for line in how_to_go_on(told, said.asked[0].email or requester.owner if said.asked else "", requester.program):
-            complain(line)
-    else:
-        complain(words)
-    return RequestResult(code, told)

@@ -16,6 +16,8 @@ from buildtool.model.options import Kind, Option, written
 from buildtool.model.project_options import TOOL_OPTIONS, ProjectOptions
 from buildtool.model.text import duration_of
 from buildtool.programs.common.subcommands import COMMON, REACHING, How, folded, switch, valued
+from buildtool.programs.common.subcommands import number as whole_number
+from buildtool.protocol.limits import TOGETHER
 
 _METAVAR_LIMIT = 45
 _MATRIX_LIMIT = 1024 * 1024
@@ -82,6 +84,16 @@ DEADLINE: Mapping[str, How] = {
     ),
 }
 """How long is waited."""
+
+LISTING: Mapping[str, How] = {
+    "--most": valued(f"how many at most (20, up to {TOGETHER})", "N", whole_number(1, TOGETHER), default=20),
+}
+"""The options of a list of requests."""
+
+LOGGED: Mapping[str, How] = {
+    "--failed-step": switch("print no more than what the step wrote that failed"),
+}
+"""The options of a log."""
 
 FETCHING: Mapping[str, How] = {
     "--output": valued("where the artifact goes (default: its own name, here)", "FILE|DIR"),

@@ -26,7 +26,16 @@ from buildtool.programs.startcompile.command_line import (
     read_request_id,
 )
 from buildtool.programs.startcompile.description_cache import kept
-from buildtool.programs.startcompile.flags import ASKING, DEADLINE, EVERYWHERE, FETCHING, LOGGING_IN, SELDOM
+from buildtool.programs.startcompile.flags import (
+    ASKING,
+    DEADLINE,
+    EVERYWHERE,
+    FETCHING,
+    LISTING,
+    LOGGED,
+    LOGGING_IN,
+    SELDOM,
+)
 from buildtool.programs.startcompile.remote_acts import REMOTE_COMMANDS, REMOTE_OPTIONS, options_of
 from buildtool.programs.startcompile.reporting import refused
 from buildtool.programs.startcompile.sparing import sparing
@@ -127,17 +136,18 @@ def _settings(path: Path | None) -> Settings | None:
 # --- commands ---------------------------------------------------------------------------------------------
 
 
-def _late(name: str) -> Callable[[Arguments], Any]:
-    """Return what loads and calls the function of this name in ``errands``, once its command is said."""
+def _late(name: str, module: str = "errands") -> Callable[[Arguments], Any]:
+    """Return what loads and calls the function of this name in a module beside, once its command is said."""
 
     def run(said: Arguments) -> object:
-        from buildtool.programs.startcompile import errands
+        import importlib
 
-        return getattr(errands, name)(said)
+        return getattr(importlib.import_module(f"buildtool.programs.startcompile.{module}"), name)(said)
 
     return run
 
 
+_LOOKING = "asking.looking"
 _ASKING = tuple(ASKING)
 _FOLLOWING = (*FETCHING, *DEADLINE)
 
@@ -187,6 +197,14 @@ COMMAND_LINE: Subcommands[Any] = Subcommands(
             _late("download"), "ID", read_request_id, ("--output",),
         ),
         Subcommand(
+            "list", "list your newest requests, with their ids, and how they stand", "list --most 50",
+            _late("requests", _LOOKING), options=tuple(LISTING),
+        ),
+        Subcommand(
+            "log", "print the log of a request's build, or no more than the step that failed",
+            "log 12-abcdef --failed-step", _late("log", _LOOKING), "ID", read_request_id, tuple(LOGGED),
+        ),
+        Subcommand(
             "browse", "show the page of a request's build", "browse 12-abcdef", _late("browse"), "ID", read_request_id,
         ),
         Subcommand(
@@ -195,7 +213,7 @@ COMMAND_LINE: Subcommands[Any] = Subcommands(
         ),
         *REMOTE_COMMANDS,
     ),
-    {**EVERYWHERE, **ASKING, **LOGGING_IN, **REMOTE_OPTIONS},
+    {**EVERYWHERE, **ASKING, **LOGGING_IN, **LISTING, **LOGGED, **REMOTE_OPTIONS},
     MEANINGS,
     tuple(EVERYWHERE),
     SELDOM,

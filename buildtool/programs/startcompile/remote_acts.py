@@ -32,6 +32,9 @@ _HERE_ONLY = frozenset({"invite"})
 REMOTE = tuple(one for one in (*ACTS, *token_commands.ACTS) if one.name not in _HERE_ONLY)
 """What is asked for in the same words over the network."""
 
+_CALLED = {"list": "identities"}
+"""What is called otherwise in this program, where the operator's name for it means something of one's own."""
+
 EVERYWHERE = frozenset({"--project", "--json"})
 """The options that every command of this program has."""
 
@@ -75,8 +78,8 @@ def options_of(name: str) -> tuple[str, ...]:
 
 REMOTE_COMMANDS: tuple[Subcommand[Any], ...] = tuple(
     Subcommand(
-        one.name, one.words, one.typed, partial(act, one.name), one.argument, one.read, options_of(one.name),
-        older=False, usual=False,
+        _CALLED.get(one.name, one.name), one.words, _CALLED.get(one.name, one.typed), partial(act, one.name),
+        one.argument, one.read, options_of(one.name), older=False, usual=False,
     )
     for one in REMOTE
     if one.name != "cancel"  # which has an older form here, and a token

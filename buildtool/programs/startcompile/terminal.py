@@ -20,21 +20,24 @@ from rich.progress import (
     Task,
     TaskID,
     TextColumn,
-    TimeElapsedColumn,
     TransferSpeedColumn,
 )
+from rich.table import Column
 from rich.text import Text
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
-from buildtool.model.records import BuildState
 from buildtool.model.text import printable
+from buildtool.ports.requester import Tone
 from buildtool.programs.common.output import lost, put
 from buildtool.programs.startcompile.consoles import LINE_LIMIT, LogText, SilentConsole
 from buildtool.protocol.messages import RequestStatus
-from buildtool.requester.text import clean, ended, waits
+from buildtool.requester.progress import progress
+from buildtool.requester.text import clean
 
 _REFRESH = 0.2
+
+_STYLES = {Tone.PLAIN: "", Tone.GOOD: "bold green", Tone.BAD: "bold red"}
 
 
 class _Speed(TransferSpeedColumn):
@@ -81,7 +84,11 @@ class TerminalConsole(SilentConsole):
     def __init__(self, timers: IReactorTime, console: RichConsole | None = None) -> None:
         self._console = console or RichConsole(highlight=False, file=_Steady(sys.stdout))  # type: ignore[arg-type] # it has all that is used
         self._timers = timers
-        self._words = TextColumn("{task.description}", markup=False)
+        one_line = Column(no_wrap=True, overflow="ellipsis")
+        self._words = TextColumn("{task.description}", markup=False, table_column=one_line)
+        self._time = TextColumn("{task.fields[time]}", markup=False, table_column=Column(no_wrap=True))
+        self._told: tuple[RequestStatus, float] | None = None
+        self._bar = False
         self._text = LogText()
         self._bottom: Progress | None = None
         self._shown = TaskID(0)
@@ -89,32 +96,36 @@ class TerminalConsole(SilentConsole):
         self._refresh = LoopingCall(self._redraw)
         self._refresh.clock = timers
 
-    def say(self, line: str) -> None:
-        self._console.print(Text(printable(line, LINE_LIMIT)), soft_wrap=True)
+    def say(self, line: str, tone: Tone = Tone.PLAIN) -> None:
+        self._console.print(Text(printable(line, LINE_LIMIT), style=_STYLES[tone]), soft_wrap=True)
 
     def log(self, data: bytes) -> None:
         """Show the lines of the log, dimmed."""
         for line in self._text.feed(data):
             self._console.print(Text(line, style="dim"), soft_wrap=True)
 
-    def state(self, told: RequestStatus) -> None:
-        """Show the state at the bottom."""
-        if not waits(told):
-            words = ended(told)[0]
-        elif told.build_state == BuildState.QUEUED.value:
-            words = f"build {told.build_id} is queued"
-        else:
-            words = f"build {told.build_id} on {clean(told.server) or 'its way'}"
-        if self._measured:
+    def state(self, told: RequestStatus, seconds: float) -> None:
+        """Show the state at the bottom: why it waits and since when, or how far it is beside what is usual."""
+        bar = progress(told, seconds).has_bar
+        if self._measured or bar != self._bar:
             self.close()
+        self._bar, self._told = bar, (told, self._timers.seconds() - seconds)
+        self._show_state()
+
+    def _show_state(self) -> None:
+        if self._told is None:
+            return
+        told, began = self._told
+        now = progress(told, self._timers.seconds() - began)
         spinner = SpinnerColumn("dots" if self._console.encoding.startswith("utf") else "line")
-        self._show([spinner, self._words, TimeElapsedColumn()], words, 0, None)
+        columns: list[ProgressColumn] = [spinner, self._words, *([BarColumn(20)] if self._bar else []), self._time]
+        self._show(columns, now.words, now.seconds, now.usual, now.time)
 
     def downloading(self, name: str, received: int, size: int) -> None:
         """Move the bar."""
         if not self._measured:
             self.close()
-        self._measured = True
+        self._measured, self._told = True, None
         columns = [self._words, BarColumn(), DownloadColumn(binary_units=True), _Speed()]
         self._show(columns, clean(name), received, size)
         if received >= size:
@@ -122,24 +133,27 @@ class TerminalConsole(SilentConsole):
 
     def close(self) -> None:
         """Take away what is at the bottom."""
-        self._measured = False
+        self._measured, self._told = False, None
         if self._refresh.running:
             self._refresh.stop()
         if self._bottom is not None:
             self._bottom.stop()
             self._bottom = None
 
-    def _show(self, columns: list[ProgressColumn], words: str, done: int, total: int | None) -> None:
+    def _show(
+        self, columns: list[ProgressColumn], words: str, done: float, total: float | None, time: str = ""
+    ) -> None:
         if self._bottom is None:
             self._bottom = Progress(
                 *columns, console=self._console, auto_refresh=False, transient=True, get_time=self._timers.seconds,
                 redirect_stdout=False, redirect_stderr=False,  # what it takes over it breaks into lines of its own
             )  # fmt: skip
             self._bottom.start()
-            self._shown = self._bottom.add_task(words, completed=done, total=total)
+            self._shown = self._bottom.add_task(words, completed=int(done), total=total, time=time)
             self._refresh.start(_REFRESH)
-        self._bottom.update(self._shown, description=words, completed=done, total=total)
+        self._bottom.update(self._shown, description=words, completed=done, total=total, time=time)
 
     def _redraw(self) -> None:
         if self._bottom is not None:
+            self._show_state()
             self._bottom.refresh()

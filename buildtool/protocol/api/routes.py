@@ -19,6 +19,7 @@ from buildtool.protocol import messages as m
 from buildtool.protocol import operator as o
 from buildtool.protocol.acts import ACT_OF
 from buildtool.protocol.api import answers as shown
+from buildtool.protocol.limits import TOGETHER
 from buildtool.protocol.pages import visiting as v
 
 PREFIX = "/api/v1"
@@ -128,6 +129,8 @@ CALLS: Sequence[ApiCall] = (
     ),
     _post("/requests/together", "Ask for several builds, of which one mail tells", m.SubmitTogether, m.RequestStatuses,
           secret=True),
+    _get("/requests", "List your newest requests", m.RequestStatuses, message=h.AskRequests,
+         query={"most": QueryName("how many at most", numeric=True, most=TOGETHER)}, secret=True),
     _get("/requests/{request_id}", "Show a request, or wait for it to change", m.RequestStatus, message=m.AskStatus,
          proven=True, query={"wait": WAIT}, secret=True),
     _get("/requests/{request_id}/why", "Say why a request waits", m.Explanation, message=m.AskWhy, proven=True),

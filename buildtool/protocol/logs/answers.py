@@ -8,7 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from buildtool.model.logs.index import CHUNK, FoundInLog, FoundLine, LogIndex
+from buildtool.errors import DecodeError
+from buildtool.model.logs.index import CHUNK, FoundInLog, FoundLine, LogIndex, Phase
+from buildtool.model.logs.marks import MARKS_LIMIT
+from buildtool.model.text import one_line
+from buildtool.protocol.json_text import TextBounds, parsed
+
+_BOUNDS = TextBounds(400_000, 8)
 
 VERSION = 1
 """What ``version`` of an index is: it rises when a field changes its meaning, and not when one is added."""
@@ -51,6 +57,26 @@ def index_answer(index: LogIndex, since: int, *, finished: bool, length: int) ->
         ],
         "cuts": [{"line": cut.line, "start": cut.offset, "bytes": cut.size} for cut in index.cuts()],
     }
+
+
+def read_phases(text: bytes) -> tuple[Phase, ...]:
+    """Return the phases that an index of a log tells of. Raises DecodeError, in one line, for what is no index."""
+    found = parsed(text, _BOUNDS)
+    phases = found.get("phases") if isinstance(found, dict) else None
+    if not isinstance(phases, list) or len(phases) > MARKS_LIMIT:
+        raise DecodeError("an index of a log that has no list of phases")
+    return tuple(map(_read_phase, phases))
+
+
+def _read_phase(plain: object) -> Phase:
+    said = plain if isinstance(plain, dict) else {}
+    name, start, line, end = said.get("name"), said.get("start"), said.get("line"), said.get("end")
+    if not (isinstance(name, str) and isinstance(start, int) and isinstance(line, int) and start >= 0):
+        raise DecodeError("a phase of a log without a name or a place")
+    if end is not None and not (isinstance(end, int) and end >= start):
+        raise DecodeError("a phase of a log that ends before it begins")
+    how, failed = one_line(str(said.get("how") or "")), said.get("failed") is True
+    return Phase(one_line(name), start, line, 0.0, end, how=how, failed=failed)
 
 
 def index_tag(index: LogIndex, since: int, *, finished: bool) -> str:

@@ -453,6 +453,23 @@ def test_client_ids_are_remembered_with_what_was_answered(files: Files) -> None:
         assert list(run(files.broker.answered([*(f"x{number}" for number in range(1, most)), "c1"]))) == ["c1"]
 
 
+def test_the_newest_requests_of_one_person_are_found_whatever_became_of_their_builds(files: Files) -> None:
+    states = (BuildState.QUEUED, BuildState.SUCCEEDED, BuildState.FAILED)
+    ann, eve = "ann@example.org", "eve@example.org"
+    for number, state in enumerate(states, 1):
+        build = evolve(BUILD, id=number, key=f"k{number}", state=state)
+        ended = evolve(REQUEST, build_id=number, state=RequestState.CANCELLED)
+        files.commit(
+            build,
+            evolve(ended, id=number, client_id=f"a{number}", email=ann),
+            evolve(ended, id=number + 10, client_id=f"e{number}", email=eve),
+        )
+    assert [one.id for one in run(files.broker.requests_of(ann, 10))] == [3, 2, 1]
+    assert [one.id for one in run(files.broker.requests_of(ann, 2))] == [3, 2]
+    assert [one.id for one in run(files.broker.requests_of(eve, 1))] == [13]
+    assert run(files.broker.requests_of("bob@example.org", 10)) == []
+
+
 def test_ids_that_there_are_not_are_none(files: Files) -> None:
     assert run(files.broker.request(1)) is None
     assert run(files.broker.build(1)) is None

@@ -3,9 +3,12 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
@@ -14,9 +17,11 @@ from rich.console import Console as RichConsole
 from twisted.internet.task import Clock
 
 from buildtool.errors import OutputUnread, UsageError
-from buildtool.programs.startcompile.consoles import LINE_LIMIT, LogText, PlainConsole
+from buildtool.ports.requester import Tone
+from buildtool.programs.startcompile.command_line import Arguments
+from buildtool.programs.startcompile.consoles import LINE_LIMIT, JsonConsole, LogText, PlainConsole
 from buildtool.programs.startcompile.destination import FilePlace, OutputPlace
-from buildtool.programs.startcompile.errands import detected
+from buildtool.programs.startcompile.errands import console_of, detected
 from buildtool.programs.startcompile.main import main
 from buildtool.programs.startcompile.reporting import report
 from buildtool.programs.startcompile.terminal import TerminalConsole
@@ -136,11 +141,11 @@ def test_plain_lines_go_to_the_stream_and_a_closed_one_is_no_error() -> None:
 def test_a_terminal_shows_state_lines_and_a_bar_and_is_left_clean() -> None:
     clock, screen = Clock(), io.StringIO()
     console = TerminalConsole(clock, RichConsole(file=screen, force_terminal=True, width=100, highlight=False))
-    console.state(messages.waiting())
+    console.state(messages.waiting(), 0.0)
     clock.advance(1)
     console.log(b"[bold]no markup[/bold]\n")
     console.say("[red]a line[/red]")
-    console.state(messages.waiting(state="satisfied", build_state="succeeded"))
+    console.state(messages.waiting(state="satisfied", build_state="succeeded"), 0.0)
     clock.advance(1)
     console.downloading("[b]x.zip", 1024, 3 * 1024 * 1024)
     clock.advance(1)
@@ -158,12 +163,103 @@ def test_a_terminal_shows_state_lines_and_a_bar_and_is_left_clean() -> None:
     assert not clock.getDelayedCalls()
 
 
+def on_a_terminal(
+    width: int = 100, surroundings: Mapping[str, str] = MappingProxyType({"TERM": "xterm"})
+) -> tuple[Clock, io.StringIO, TerminalConsole]:
+    clock, screen = Clock(), io.StringIO()
+    rich = RichConsole(file=screen, force_terminal=True, width=width, highlight=False, _environ=dict(surroundings))
+    return clock, screen, TerminalConsole(clock, rich)
+
+
+def test_a_terminal_shows_how_far_a_build_is_beside_what_is_usual_and_why_another_waits() -> None:
+    clock, screen, console = on_a_terminal()
+    console.state(messages.waiting("queued", why=("  attic: busy until about 18:00",)), 60.0)
+    clock.advance(5)
+    console.state(messages.waiting(usual=120.0), 0.0)
+    clock.pump([0.2] * 300)
+    clock.pump([0.2] * 500)
+    console.close()
+    shown = screen.getvalue()
+    for words in (
+        "build 17 has waited for 60 s: attic: busy until about 18:00", "build 17 has waited for 65 s",
+        "build 17 on anna", "60 s of usually 2 min", "longer than usual: 3 min so far, usually 2 min",
+    ):  # fmt: skip
+        assert words in shown
+    assert not clock.getDelayedCalls()
+
+
+@pytest.mark.parametrize(("more", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_an_end_has_its_colour_unless_no_colours_are_wanted(more: dict[str, str], coloured: bool) -> None:
+    _, screen, console = on_a_terminal(surroundings={"TERM": "xterm-256color", **more})
+    console.say("build 17 failed", Tone.BAD)
+    console.state(messages.waiting(usual=60.0), 30.0)
+    console.close()
+    colours = re.findall(r"\x1b\[[0-9;]*3[0-9](?:;[0-9;]*)?m", screen.getvalue())
+    assert bool(colours) is coloured, screen.getvalue()
+
+
+def test_what_is_at_the_bottom_stays_one_line_on_a_narrow_terminal() -> None:
+    clock, screen, console = on_a_terminal(width=30)
+    console.state(messages.waiting("queued", why=("  " + "a reason without end " * 20,)), 0.0)
+    clock.advance(0.2)
+    console.close()
+    assert screen.getvalue().count("\n") == 1, "but the one that is taken back at the end"
+
+
+def test_events_are_lines_of_json_each_with_its_kind_and_time() -> None:
+    stream, times = io.StringIO(), iter(range(100))
+    console = JsonConsole(lambda: float(next(times)), stream)
+    console.say("queued as build 17", Tone.PLAIN)
+    console.state(messages.waiting(), 0.0)
+    console.log(b"one\ntwo")
+    console.downloading("a.zip", 1, 3)
+    console.downloading("a.zip", 3, 3)
+    console.close()
+    events = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [event["event"] for event in events] == ["note", "state", "log", "download", "download", "log"]
+    assert events[1]["build_state"] == "running"
+    assert "token" not in events[1]
+    assert [event["lines"] for event in events if event["event"] == "log"] == [["one"], ["two"]]
+    assert all("at" in event for event in events)
+
+
+def test_of_a_fast_download_a_line_a_second_is_told() -> None:
+    stream, now = io.StringIO(), [0.0]
+    console = JsonConsole(lambda: now[0], stream)
+    for received in range(1_001):
+        now[0] = received / 500
+        console.downloading("a.zip", received, 1_000)
+    assert [json.loads(line)["received"] for line in stream.getvalue().splitlines()] == [0, 500, 1_000]
+
+
+def test_a_last_line_that_was_never_ended_is_shown_at_the_end() -> None:
+    stream = io.StringIO()
+    console = PlainConsole(stream, mark="")
+    console.log(b"one\nand no more")
+    console.close()
+    console.close()
+    assert stream.getvalue() == "one\nand no more\n"
+
+
+@pytest.mark.parametrize(("term", "kind"), [("dumb", PlainConsole), ("", PlainConsole), ("xterm", TerminalConsole)])
+def test_a_terminal_that_shows_no_more_than_lines_gets_lines(
+    term: str, kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stdout", Terminal())
+    monkeypatch.setenv("TERM", term)
+    assert type(console_of(Arguments(None), Clock())) is kind
+
+
 def test_what_can_be_copied_is_one_line_on_however_narrow_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """What is printed beside a live display is not broken by it either."""
     command = "cancel with: bin/startcompile.py cancel 12-0123456789abcdef0123456789abcdef0123456789abcdef"
     clock, screen = Clock(), io.StringIO()
     console = TerminalConsole(clock, RichConsole(file=screen, force_terminal=True, width=40, highlight=False))
-    console.state(messages.waiting())
+    console.state(messages.waiting(), 0.0)
     console.say(command)
     print(command, file=sys.stderr)
     console.close()
