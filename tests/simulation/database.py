@@ -90,7 +90,7 @@ class SimulatedDatabase(Database):
         kind = "failing_enrolment" if writes and _enrols(function) else "failing_commit"
         if writes and self._faults.happens(kind):
             if rng.random() < 0.5 or not AMBIGUOUS:
-                raise StorageUnavailable("the database cannot be used: disk I/O error")
+                self._transaction(partial(_broken_off, function))
             self._transaction(function)
             self._note(function, told=False)
             await self._life.pause(0.001)
@@ -109,6 +109,12 @@ class SimulatedDatabase(Database):
 
     def _drop(self, connection: Connection) -> None:
         """The rows are in memory: this connection is all there is."""
+
+
+def _broken_off(function: Callable[[Connection], object], connection: Connection) -> None:
+    """Do all that a transaction does but its commit, so that it is rolled back."""
+    function(connection)
+    raise StorageUnavailable("the database cannot be used: disk I/O error")
 
 
 def _enrols(function: Any) -> bool:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from attrs import evolve, frozen
+from sqlalchemy import delete
 from twisted.internet.defer import Deferred
 
 from buildtool.adapters.control.build_server_connections import BuildServerConnections
@@ -20,9 +21,11 @@ from buildtool.adapters.control.events.followers import EventFollower
 from buildtool.adapters.control.gateway import Gateway
 from buildtool.adapters.http.handling import TicketReader
 from buildtool.adapters.mail.mailer import Mailer
-from buildtool.adapters.sql import broker_store, outbox_store
+from buildtool.adapters.sql import broker_store, hours, outbox_store, schema
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.database import Database
+from buildtool.adapters.sql.search import indexing
+from buildtool.adapters.sql.search.indexing import BuildIndex
 from buildtool.adapters.storage import artifacts, spool
 from buildtool.adapters.tls import peers
 from buildtool.adapters.tls.peers import KeyHolders
@@ -106,6 +109,44 @@ def _mutant(
         return changes
 
     return add
+
+
+# --- what builds are found by, and what charts are drawn of ----------------------------------------------
+
+
+@_mutant("a build is found in the state that it is in, not in the one in which it began")
+def state_left_in_the_index() -> Sequence[Change]:
+    class Still:
+        def run(self, *_: object) -> None:
+            """Move nothing."""
+
+    return [(indexing, "_MOVED", Still())]
+
+
+@_mutant("numbers of terms are forgotten with the transaction in which they were to be written")
+def terms_of_failed_commits_kept() -> Sequence[Change]:
+    return [(BuildIndex, "forget", lambda _self: None)]
+
+
+@_mutant("a machine's builds are found by its name also where it was not the first to try")
+def later_servers_not_indexed() -> Sequence[Change]:
+    original = BuildIndex.write
+
+    def write(self: BuildIndex, connection: Any, builds: Any, attempts: Any, requests: Any) -> None:
+        original(self, connection, builds, [one for one in attempts if one.epoch == 1], requests)
+
+    return [(BuildIndex, "write", write)]
+
+
+@_mutant("charts add what happens to what happened in the same hour")
+def hour_begun_anew() -> Sequence[Change]:
+    original = hours.add
+
+    def add(happened: Any, now: float, connection: Any) -> None:
+        connection.execute(delete(schema.hours).where(schema.hours.c.hour == int(now // hours.HOUR)))
+        original(happened, now, connection)
+
+    return [(hours, "add", add)]
 
 
 # --- the broker and its database ------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from tests.simulation.configuring import Configuring
 from tests.simulation.database import Rows
 from tests.simulation.decisions import watched
 from tests.simulation.faults import Faults
+from tests.simulation.finding import PastSeen, wrong_hours, wrong_searches
 from tests.simulation.front import Front
 from tests.simulation.hostile import Liar
 from tests.simulation.intruders import Intruder
@@ -103,6 +104,7 @@ class World:
         self.keepalive = times.lease / 4
         self.truths = Truths(rng)
         self.rows = Rows()
+        self.past = PastSeen()
         self.network = Network(self.time, rng, self.trace, self.faults)
         for name in ("meta", "transfer"):
             self.network.node(name)
@@ -212,6 +214,7 @@ class World:
         self.watch.committed(transaction)
         if transaction[0] == "_commit":
             self.front.commits(transaction[2])
+            self.past.committed(transaction[1], transaction[2], transaction[3])
             self.trust.committed(transaction[1], transaction[3])
             self.shares.committed(transaction[1], self.time.now, told=told)
         if transaction[0] == "_commit" and self.rng.random() < 0.1:
@@ -426,6 +429,9 @@ class World:
         if self.metaserver is not None:
             self.watch.compare(self.rows.ask, self.metaserver.state)
         self.front.check_rest()
+        found = wrong_searches(self.seed, self.watch, self.past, self.rows)
+        for what in (*wrong_hours(self.past, self.rows), *found):
+            self.watch.wrong(f"at rest {what}")
         for builder in self.builders:
             if self._connections(builder) != 1:
                 self.watch.wrong(f"at rest {builder.name} has {self._connections(builder)} connections")
