@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, evolve, field
 from sqlalchemy import Connection
@@ -114,7 +114,7 @@ def _plain(found: BuildsFound) -> tuple[object, ...]:
 def _asked(rng: random.Random, watch: Watch) -> BuildsAsked:
     """Return a search for something that is there, or nearly."""
     build = rng.choice(list(watch.builds.values())) if watch.builds else None
-    ways = {
+    ways: dict[str, Any] = {
         "state": tuple(rng.sample(list(BuildState), rng.randint(1, 2))),
         "server": (rng.choice([*watch.servers, "nobody"]),),
         "rev": (build.spec.revision[: rng.randint(4, 40)],) if build is not None else (),
@@ -123,7 +123,9 @@ def _asked(rng: random.Random, watch: Watch) -> BuildsAsked:
         "by": ("me",),
     }
     query = evolve(BuildQuery(), **{name: ways[name] for name in rng.sample(list(ways), rng.randint(0, 2))})
-    ends = {} if rng.random() < 0.5 else {rng.choice(("before", "after")): rng.randint(0, len(watch.builds) + 1)}
+    ends: dict[str, Any] = (
+        {} if rng.random() < 0.5 else {rng.choice(("before", "after")): rng.randint(0, len(watch.builds) + 1)}
+    )
     emails = sorted({row.email for row in watch.requests.values()})
     mine = tuple(rng.sample(emails, min(len(emails), 1)))
     return BuildsAsked(query, mine=mine, counted=True, limit=rng.choice((3, 50)), **ends)
