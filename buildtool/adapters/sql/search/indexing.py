@@ -71,7 +71,7 @@ class BuildIndex:
     ) -> None:
         """Write what these rows, which are in the transaction already, change of what builds are found by.
 
-        A build stays found by whoever asked for it, also once the Request has gone on to another one.
+        A build stays found by all requesters who asked for it, also once a Request has gone on to another one.
         """
         states = {build.id: STATE_CODES[build.state] for build in builds}
         about = {*states, *(it.build_id for it in attempts), *(it.build_id for it in requests if it.build_id)}
