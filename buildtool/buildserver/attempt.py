@@ -26,7 +26,7 @@ from buildtool.buildserver.ticket_holder import TicketHolder
 from buildtool.concurrency.asker import Asker, working_for
 from buildtool.model.logs.marks import LogMark
 from buildtool.model.names import ARTIFACT_NAME_LIMIT
-from buildtool.model.options import digest_of, shown
+from buildtool.model.options import canonical, digest_of, shown
 from buildtool.model.platforms import Value
 from buildtool.model.records import AttemptEnd
 from buildtool.ports import buildserver as ports
@@ -57,7 +57,7 @@ class AttemptTools:
 
     ``environment`` is what commands have before the recipe adds to it; ``time_limit`` is the donor's own, in seconds of
     all commands of one build together, or None; ``cpus`` how many processors one build may use. ``secrets`` are masked
-    in what is told of an Attempt.
+    in what is told of an Attempt. ``planned``, if there is one, is called with what the recipe answered.
     """
 
     sources: ports.Sources
@@ -71,6 +71,7 @@ class AttemptTools:
     time_limit: float | None = None
     copies: ports.SourceCopies | None = None
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
+    planned: Callable[[Plan], None] | None = None
 
 
 @frozen
@@ -247,6 +248,8 @@ class AttemptRun:
             self._asking = None
         if not isinstance(plan, Plan):
             raise errors.RecipeMistake(f"{whom} answered with a {type(plan).__name__}, not with a Plan{where}")
+        if self._tools.planned is not None:
+            self._tools.planned(plan)
         return plan
 
     async def _run(self, command: Command, plan: Plan, tree: Path, place: ports.SlotPlace) -> None:
@@ -285,7 +288,8 @@ class AttemptRun:
         return {"LANG": "C.UTF-8", "TZ": "UTC", **self._tools.environment, **own}
 
     async def _pack(self, plan: Plan, tree: Path, place: ports.SlotPlace) -> tuple[ports.PackedFile, Path, str]:
-        name, limit = artifact_name(self._work.order), self._limit()
+        name = artifact_name(self._work.order, self._work.project.options.artifact_names)
+        limit = self._limit()
         output = place.output / name
         # Packing counts as a command does: what is delivered may be as large as it likes, and so take as long.
         timer = self._tools.clock.callLater(
@@ -306,6 +310,8 @@ class AttemptRun:
         A recipe that forgets the cross compiler makes perfect programs for the wrong machine.
         """
         wanted = dict(self._work.order.platform).get("arch")
+        if "arch" not in self._work.project.options.artifact_names:
+            return
         if found and isinstance(wanted, str) and wanted not in found:
             made = ", ".join(sorted(found))
             raise errors.BuildFailed(
@@ -335,10 +341,14 @@ class AttemptRun:
         return await self._work.tickets.using(lambda own: uploads.append_log(url, own.log_ticket, offset, data, marks))
 
 
-def artifact_name(order: Order) -> str:
-    """Return ``project-revision-platform-key.zip``: different where anything that went into it differs."""
-    platform: dict[str, Value] = dict(order.platform)
+def artifact_name(order: Order, described: frozenset[str]) -> str:
+    """Return ``project-revision-platform-key.zip``: different where anything that went into it differs.
+
+    ``described`` are the properties that the project's binaries have: without an arch or system among them the platform
+    is ``any``, and not that of the machine which happened to make it.
+    """
+    platform: dict[str, Value] = {name: value for name, value in order.platform if name in described}
     where = "-".join(str(platform[name]) for name in ("os", "arch") if name in platform) or "any"
-    key = digest_of([order.project, order.recipe_version, order.source, order.revision, order.options, order.platform])
+    made_of = [order.project, order.recipe_version, order.source, order.revision, order.options, canonical(platform)]
     plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{order.project}-{order.revision[:12]}-{where}")
-    return f"{plain.lstrip('-.')[: ARTIFACT_NAME_LIMIT - 20]}-{key[:8]}.zip"
+    return f"{plain.lstrip('-.')[: ARTIFACT_NAME_LIMIT - 20]}-{digest_of(made_of)[:8]}.zip"

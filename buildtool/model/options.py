@@ -12,6 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from attrs import field, frozen
 
@@ -39,6 +40,10 @@ _TRUE = frozenset({"yes", "true", "on", "1"})
 _FALSE = frozenset({"no", "false", "off", "0"})
 
 
+Asking = Mapping[Any, "Value | Mapping[str, Value]"]
+"""What an option asks of others: their values by name; or, by a value of its own, such values by name."""
+
+
 class Kind(enum.Enum):
     """The type of an option's values."""
 
@@ -53,8 +58,22 @@ def _check_name(_instance: object, _attribute: object, name: str) -> None:
     if not _NAME.match(name):
         raise ConfigurationError(
             f"option name {quoted(name)} is not usable: "
-            "start with a lower-case letter, then lower-case letters, digits and _"
+            "start with a lower-case letter, then lower-case letters, digits and _, at most 40 in all"
         )
+
+
+@frozen
+class Consequence:
+    """A value that another option, called ``name``, gets along with one.
+
+    ``at`` is the value that the one has to have; None is each but its default. What is merely ``suggested`` is so
+    unless the other option is said, or required to be otherwise.
+    """
+
+    name: str
+    value: Value
+    at: Value | None = None
+    suggested: bool = False
 
 
 @frozen
@@ -63,8 +82,9 @@ class Option:
 
     ``choices`` bounds a choice, and a set when given; ``minimum`` and ``maximum`` bound an int; ``pattern`` is a
     regular expression that a whole string must match, and ``shape`` says in words what it matches. ``requires`` lists
-    (option, value) pairs that must hold whenever this option is set to something other than its default. Raises
-    ConfigurationError when made wrong.
+    (option, value) pairs that must hold whenever this option is set to something other than its default, and
+    ``consequences`` those that hold at one value only, or are suggested. ``path`` is the name with dots between it and
+    the groups that it is in. Raises ConfigurationError when made wrong.
     """
 
     name: str = field(validator=_check_name)
@@ -77,8 +97,13 @@ class Option:
     pattern: str = ""
     requires: tuple[tuple[str, Value], ...] = ()
     shape: str = ""
+    consequences: tuple[Consequence, ...] = ()
+    path: str = ""
 
     def __attrs_post_init__(self) -> None:
+        parts = self.path.split(".")
+        if self.path and (not all(parts) or len(parts) == 1 or "_".join(parts) != self.name):
+            raise ConfigurationError(f"option {self.name} cannot be {quoted(self.path)} of any group")
         if self.kind is Kind.CHOICE and not self.choices:
             raise ConfigurationError(f"option {self.name} is a choice without choices")
         if self.pattern:
@@ -98,6 +123,18 @@ class Option:
     def flag(self) -> str:
         """The command-line flag, such as ``--libc-version``."""
         return "--" + self.name.replace("_", "-")
+
+    @property
+    def group(self) -> str:
+        """The path of the group that it is in, or ""."""
+        return self.path.rpartition(".")[0]
+
+    def asks(self, value: Value) -> tuple[Consequence, ...]:
+        """Return what follows for other options where this one has a value; of its default nothing does."""
+        if value == self.default and type(value) is type(self.default):
+            return ()
+        required = tuple(Consequence(name, said) for name, said in self.requires)
+        return required + tuple(one for one in self.consequences if one.at is None or one.at == value)
 
     def accepts(self) -> str:
         """Return in words what values are right, for messages and ``--help``."""
@@ -143,13 +180,16 @@ class Option:
             "name": self.name,
             "kind": self.kind.value,
             "help": self.help,
-            "default": list(self.default) if isinstance(self.default, tuple) else self.default,
+            "default": _plain(self.default),
             "choices": list(self.choices),
             "minimum": self.minimum,
             "maximum": self.maximum,
             "pattern": self.pattern,
             "shape": self.shape,
-            "requires": [[name, list(v) if isinstance(v, tuple) else v] for name, v in self.requires],
+            "requires": [[name, _plain(value)] for name, value in self.requires],
+            # Where there is nothing to say they are not there, so that older descriptions keep their digests.
+            **({"consequences": [_described(one) for one in self.consequences]} if self.consequences else {}),
+            **({"path": self.path} if self.path else {}),
         }
 
     def _near(self, value: object) -> str:
@@ -215,43 +255,62 @@ def choice(
     *,
     default: str | None = None,
     help: str = "",
-    requires: Mapping[str, Value] | None = None,
+    requires: Asking | None = None,
+    suggests: Asking | None = None,
 ) -> Option:
     """Describe an option that takes one of ``choices``; the default is the first unless named."""
     values = tuple(choices)
     return Option(
         name, Kind.CHOICE, help, values[0] if default is None and values else default, values,
-        requires=_pairs(requires),
+        requires=_pairs(requires), consequences=_consequences(requires, suggests),
     )  # fmt: skip
 
 
-def flag(name: str, *, default: bool = False, help: str = "", requires: Mapping[str, Value] | None = None) -> Option:
+def flag(
+    name: str, *, default: bool = False, help: str = "", requires: Asking | None = None, suggests: Asking | None = None
+) -> Option:
     """Describe an option that is on or off."""
-    return Option(name, Kind.BOOL, help, default, requires=_pairs(requires))
+    return Option(
+        name, Kind.BOOL, help, default, requires=_pairs(requires), consequences=_consequences(requires, suggests)
+    )
 
 
 def number(
     name: str, *, default: int, minimum: int | None = None, maximum: int | None = None, help: str = "",
-    requires: Mapping[str, Value] | None = None,
+    requires: Asking | None = None, suggests: Asking | None = None,
 ) -> Option:  # fmt: skip
     """Describe an option that takes a whole number."""
-    return Option(name, Kind.INT, help, default, minimum=minimum, maximum=maximum, requires=_pairs(requires))
+    return Option(
+        name, Kind.INT, help, default, minimum=minimum, maximum=maximum, requires=_pairs(requires),
+        consequences=_consequences(requires, suggests),
+    )  # fmt: skip
 
 
 def text(
     name: str, *, default: str = "", pattern: str = "", shape: str = "", help: str = "",
-    requires: Mapping[str, Value] | None = None,
+    requires: Asking | None = None, suggests: Asking | None = None,
 ) -> Option:  # fmt: skip
     """Describe an option that takes one line of text, bounded by ``pattern`` when given, ``shape`` in words."""
-    return Option(name, Kind.STRING, help, default, pattern=pattern, shape=shape, requires=_pairs(requires))
+    return Option(
+        name, Kind.STRING, help, default, pattern=pattern, shape=shape, requires=_pairs(requires),
+        consequences=_consequences(requires, suggests),
+    )  # fmt: skip
 
 
 def words(
     name: str, *, choices: Iterable[str] = (), default: Iterable[str] = (), help: str = "",
-    requires: Mapping[str, Value] | None = None,
+    requires: Asking | None = None, suggests: Asking | None = None,
 ) -> Option:  # fmt: skip
     """Describe an option that takes a set of words."""
-    return Option(name, Kind.SET, help, tuple(sorted(set(default))), tuple(choices), requires=_pairs(requires))
+    return Option(
+        name, Kind.SET, help, tuple(sorted(set(default))), tuple(choices), requires=_pairs(requires),
+        consequences=_consequences(requires, suggests),
+    )  # fmt: skip
+
+
+def name_of(path: str) -> str:
+    """Return the name of an option by its path: ``translation_gc`` for ``translation.gc``."""
+    return path.replace(".", "_")
 
 
 def is_option_name(text: str) -> bool:
@@ -276,8 +335,30 @@ def shown(values: Canonical) -> str:
     return " ".join(f"{name}={written(value)}" for name, value in values)
 
 
-def _pairs(requires: Mapping[str, Value] | None) -> tuple[tuple[str, Value], ...]:
-    return tuple(sorted((requires or {}).items()))
+def _pairs(requires: Asking | None) -> tuple[tuple[str, Value], ...]:
+    """Return what is required at every value but the default."""
+    plain = {name_of(name): value for name, value in (requires or {}).items() if not isinstance(value, Mapping)}
+    return tuple(sorted(plain.items()))
+
+
+def _consequences(requires: Asking | None, suggests: Asking | None) -> tuple[Consequence, ...]:
+    """Return what is required at one value, and all that is suggested."""
+    found = []
+    for asking, suggested in ((requires or {}, False), (suggests or {}, True)):
+        for name, value in asking.items():
+            if isinstance(value, Mapping):
+                found += [Consequence(name_of(other), said, name, suggested) for other, said in value.items()]
+            elif suggested:
+                found.append(Consequence(name_of(name), value, None, suggested))
+    return tuple(found)
+
+
+def _plain(value: Value | None) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _described(one: Consequence) -> dict[str, object]:
+    return {"name": one.name, "value": _plain(one.value), "at": _plain(one.at), "suggested": one.suggested}
 
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)

@@ -5,14 +5,14 @@ The test is tests/model/test_options.py.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 
 from buildtool.errors import ConfigurationError, UsageError
-from buildtool.model.options import Canonical, Kind, Option, digest_of, written
+from buildtool.model.options import Canonical, Consequence, Kind, Option, digest_of, is_option_name, name_of, written
 from buildtool.model.platforms import Value
 from buildtool.model.properties import ENUMERATED, SHOWN, Comparison, Property, Role, nearest
 from buildtool.model.text import quoted
@@ -36,12 +36,62 @@ def tool_option(name: str) -> Option:
     return _TOOL_OPTIONS[name]
 
 
+def _check_group(_instance: object, _attribute: object, name: str) -> None:
+    if not isinstance(name, str) or not is_option_name(name):
+        raise ConfigurationError(f"group name {quoted(name)} is not usable: lower-case letters, digits and _")
+
+
+@frozen
+class OptionGroup:
+    """A group of options, and of groups, whose names begin with the group's."""
+
+    name: str = field(validator=_check_group)
+    members: tuple[Option | OptionGroup, ...]
+
+
+def group(name: str, *members: Option | OptionGroup) -> OptionGroup:
+    """Describe a group: ``gc`` in ``translation`` is called ``translation.gc``, and its flag ``--translation-gc``."""
+    return OptionGroup(name, members)
+
+
+def flattened(members: Iterable[Option | OptionGroup]) -> tuple[Option, ...]:
+    """Return options, those of groups under their whole names. Raises ConfigurationError for what is neither."""
+    return tuple(_flattened(members, ""))
+
+
+def _flattened(members: Iterable[Option | OptionGroup], within: str) -> Iterator[Option]:
+    for one in members:
+        if isinstance(one, OptionGroup):
+            yield from _flattened(one.members, f"{within}{one.name}.")
+        elif not isinstance(one, Option):
+            raise ConfigurationError(f"options are made by choice(), flag() and the like; {quoted(one)} is none")
+        elif not within:
+            yield one
+        else:
+            yield evolve(one, name=name_of(within + (one.path or one.name)), path=within + (one.path or one.name))
+
+
+_Asking = tuple[str, bool]
+"""The option that asks for a value of another, and whether it only suggests that."""
+
+
+@frozen
+class Followed:
+    """A value that was not said: of the option ``name``, because ``by`` has the value ``at``."""
+
+    name: str
+    value: Value
+    by: str
+    at: Value
+    suggested: bool
+
+
 @frozen
 class ProjectOptions:
     """All options of one project. Raises ConfigurationError when two have one name or ``requires`` leads nowhere."""
 
     system: tuple[Property, ...]
-    compile: tuple[Option, ...]
+    compile: tuple[Option, ...] = field(converter=flattened)
 
     def __attrs_post_init__(self) -> None:
         seen: set[str] = {option.name for option in TOOL_OPTIONS} | RESERVED
@@ -51,15 +101,8 @@ class ProjectOptions:
             if option.name in seen:
                 raise ConfigurationError(f"option name {option.name!r} is used twice or belongs to startcompile itself")
             seen.add(option.name)
-        by_name = {option.name: option for option in self.compile}
         for option in self.compile:
-            for name, value in option.requires:
-                if name not in by_name:
-                    raise ConfigurationError(f"option {option.name} requires {name!r}, which is no compile option")
-                try:
-                    by_name[name].check(value)
-                except UsageError as error:
-                    raise ConfigurationError(f"option {option.name} requires an impossible value: {error}") from error
+            self._check_consequences(option)
 
     def all(self) -> tuple[Option, ...]:
         """Return every option that the command line takes: system, compile, tool."""
@@ -79,18 +122,25 @@ class ProjectOptions:
         return frozenset(item.name for item in self.system if item.role is Role.ARTIFACT)
 
     def compile_values(self, given: Mapping[str, object]) -> Canonical:
-        """Return every compile option's value, ``given`` over defaults. Raises UsageError, naming the option."""
-        by_name = {option.name: option for option in self.compile}
-        _known(given, by_name, "compile option")
-        values: dict[str, Value] = {}
-        for option in self.compile:
-            value = option.check(given[option.name]) if option.name in given else option.default
-            if value is None:
-                raise UsageError(f"{option.flag} has no default: say {option.accepts()}")
-            values[option.name] = value
-        for option in self.compile:
-            self._check_requires(option, values, by_name)
+        """Return every compile option's value: as ``given``, as that requires or suggests, or the default.
+
+        The same values come of it where all that it returned is given. Raises UsageError, naming the option.
+        """
+        values, _ = self._settled(given)
         return tuple(sorted(values.items()))
+
+    def followed(self, given: Mapping[str, object]) -> tuple[Followed, ...]:
+        """Return which values that were not ``given`` are no defaults, and which option asks for each.
+
+        Raises UsageError as ``compile_values`` does.
+        """
+        values, asking = self._settled(given)
+        defaults = dict(self.defaults)
+        return tuple(
+            Followed(name, values[name], by, values[by], suggested)
+            for name, (by, suggested) in sorted(asking.items())
+            if name not in given and values[name] != defaults.get(name)
+        )
 
     @cached_property
     def defaults(self) -> Canonical:
@@ -120,18 +170,99 @@ class ProjectOptions:
     def _properties(self) -> dict[str, Property]:
         return {item.name: item for item in self.system}
 
-    @staticmethod
-    def _check_requires(option: Option, values: Mapping[str, Value], by_name: Mapping[str, Option]) -> None:
-        if values[option.name] == option.default:
-            return
-        for name, said in option.requires:
-            other = by_name[name]
-            value = other.check(said)
-            if values[name] != value:
-                raise UsageError(
-                    f"{option.flag}={written(values[option.name])} needs {other.flag}={written(value)}, "
-                    f"but it is {written(values[name])}"
-                )
+    @cached_property
+    def _compiled(self) -> dict[str, Option]:
+        return {option.name: option for option in self.compile}
+
+    def _check_consequences(self, option: Option) -> None:
+        """Raise ConfigurationError for what no value of another option can follow."""
+        for one in (*(Consequence(name, value) for name, value in option.requires), *option.consequences):
+            does = "suggests" if one.suggested else "requires"
+            if one.name not in self._compiled:
+                raise ConfigurationError(f"option {option.name} {does} {one.name!r}, which is no compile option")
+            try:
+                self._compiled[one.name].check(one.value)
+            except UsageError as error:
+                raise ConfigurationError(f"option {option.name} {does} an impossible value: {error}") from error
+            if one.at is not None and not _can_be(option, one.at):
+                where = f"option {option.name} {does} something at {quoted(one.at)}"
+                raise ConfigurationError(f"{where}, which it never is: it takes {option.accepts()}")
+
+    def _settled(self, given: Mapping[str, object]) -> tuple[dict[str, Value], dict[str, _Asking]]:
+        """Return every value, and by name which option asks for it and whether it only suggests. Raises UsageError."""
+        _known(given, self._compiled, "compile option")
+        said = {option.name: option.check(given[option.name]) for option in self.compile if option.name in given}
+        values, asking = self._required(said, {})
+        suggested: dict[str, tuple[Value, str]] = {}
+        tried: set[tuple[str, str, Value]] = set()
+        while True:
+            fresh = next(
+                (
+                    (option.name, one)
+                    for option in self.compile
+                    for one in option.asks(values[option.name])
+                    if one.suggested
+                    and one.name not in (*said, *asking)
+                    and (option.name, one.name, one.value) not in tried
+                ),
+                None,
+            )
+            if fresh is None:
+                return values, asking
+            by, one = fresh
+            tried.add((by, one.name, one.value))
+            with_it = {**suggested, one.name: (self._compiled[one.name].check(one.value), by)}
+            try:
+                values, asking = self._required(said, with_it)
+                suggested = with_it
+            except UsageError:
+                continue  # what was said, or is required, goes before what is only suggested
+
+    def _required(
+        self, said: Mapping[str, Value], suggested: Mapping[str, tuple[Value, str]]
+    ) -> tuple[dict[str, Value], dict[str, _Asking]]:
+        """Return every value, with all that is required by what was said or suggested. Raises UsageError."""
+        asking: dict[str, _Asking] = {name: (by, True) for name, (_, by) in suggested.items()}
+        values = {**dict(self.defaults), **{name: value for name, (value, _) in suggested.items()}, **said}
+        waiting = list(self.compile)
+        while waiting:
+            option = waiting.pop(0)
+            if option.name not in values:
+                continue  # it has no default, and may yet be required
+            for one in option.asks(values[option.name]):
+                if one.suggested:
+                    continue
+                other = self._compiled[one.name]
+                value = other.check(one.value)
+                if values.get(one.name) == value:
+                    asking.setdefault(one.name, (option.name, False))
+                    continue
+                if one.name in said or one.name in asking:
+                    raise UsageError(self._contradiction(option, other, value, values, asking))
+                values[one.name], asking[one.name] = value, (option.name, False)
+                waiting.append(other)
+        for option in self.compile:
+            if option.name not in values:
+                raise UsageError(f"{option.flag} has no default: say {option.accepts()}")
+        return values, asking
+
+    def _contradiction(
+        self, option: Option, other: Option, value: Value, values: Mapping[str, Value], asking: Mapping[str, _Asking]
+    ) -> str:
+        needs = f"{option.flag}={written(values[option.name])} needs {other.flag}={written(value)}"
+        has = written(values[other.name])
+        if other.name not in asking:
+            return f"{needs}, but it is {has}"
+        by = self._compiled[asking[other.name][0]]
+        return f"{needs}, but {by.flag}={written(values[by.name])} needs {other.flag}={has}"
+
+
+def _can_be(option: Option, value: Value) -> bool:
+    """Return whether this is a value of the option, in the form in which it is kept."""
+    try:
+        return option.check(value) == value
+    except UsageError:
+        return False
 
 
 def described_digest(described: Mapping[str, Any]) -> str:

@@ -3,14 +3,15 @@
 Tested by tests/project/test_recipe.py and tests/project/test_recipe_check.py.
 """
 
-from buildtool.errors import MachineFault
+from buildtool.errors import MachineFault, ToolMissing
 from buildtool.model.options import Kind, Option, choice, flag, number, text, words
-from buildtool.model.project_options import ProjectOptions
+from buildtool.model.project_options import OptionGroup, ProjectOptions, group
 from buildtool.model.properties import Comparison, Property, Role, standard
 from buildtool.project.definition import Checked, Project
 from buildtool.project.recipe import Command, Plan, Recipe, Wanted
 
 __all__ = [
-    "Checked", "Command", "Comparison", "Kind", "MachineFault", "Option", "Plan", "Project", "ProjectOptions",
-    "Property", "Recipe", "Role", "Wanted", "choice", "flag", "number", "standard", "text", "words",
+    "Checked", "Command", "Comparison", "Kind", "MachineFault", "Option", "OptionGroup", "Plan", "Project",
+    "ProjectOptions", "Property", "Recipe", "Role", "ToolMissing", "Wanted", "choice", "flag", "group", "number",
+    "standard", "text", "words",
 ]  # fmt: skip

@@ -166,10 +166,9 @@ def _pair(one: tuple[int, int], two: tuple[int, int]) -> tuple[tuple[int, int], 
 
 def _completed(options: ProjectOptions, usual: Mapping[str, Value], said: Mapping[str, Value]) -> dict[str, Value]:
     """Return values for all options with those ``said``, as far as the project takes them together."""
-    values = {**usual, **said}
-    for option in options.compile:
-        if values[option.name] != option.default:
-            values |= dict(option.requires)
+    defaults = dict(options.defaults)
+    # What is as it would be anyway may follow from something else.
+    values = {name: value for name, value in {**usual, **said}.items() if value != defaults.get(name)}
     try:
         return dict(options.compile_values(values))
     except UsageError:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from attrs import frozen
 
 from buildtool.errors import BuildToolError, DecodeError, UnknownProject
-from buildtool.model.options import Kind, Option
+from buildtool.model.options import Consequence, Kind, Option
 from buildtool.model.platforms import Value
 from buildtool.model.project_options import ProjectOptions, described_digest
 from buildtool.model.properties import Comparison, Property, Role, nearest
@@ -119,6 +119,8 @@ def _option(data: object) -> Option:
         maximum=_bound(said, "maximum"),
         requires=_each(said.get("requires", []), OPTIONS, _pair),
         shape=shape or (f"text matching {pattern}" if pattern else ""),
+        consequences=_each(said.get("consequences", []), OPTIONS, _consequence),
+        path=_is(said.get("path", ""), str),
     )
 
 
@@ -148,3 +150,9 @@ def _pair(data: object) -> tuple[str, Value]:
     if found is None:
         raise DecodeError("an option requires nothing of another")
     return _is(name, str), found
+
+
+def _consequence(data: object) -> Consequence:
+    said = _is(data, dict)
+    name, value = _pair([said.get("name"), said.get("value")])
+    return Consequence(name, value, _value(said.get("at")), _is(said.get("suggested"), bool))

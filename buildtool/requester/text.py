@@ -130,7 +130,7 @@ def ended(told: RequestStatus) -> list[str]:
     build = f"build {told.build_id}" if told.build_id is not None else "the request"
     match told.state:
         case RequestState.SATISFIED.value:
-            head = f"{build} succeeded"
+            head = f"{build} succeeded{reason}"
             return [head, *(_artifact(told.artifact) if told.artifact is not None else ())]
         case RequestState.FAILED.value:
             return [f"{build} failed{reason}", *_log(told)]

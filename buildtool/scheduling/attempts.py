@@ -37,6 +37,9 @@ from buildtool.scheduling.dispatching import capable_elsewhere
 from buildtool.scheduling.events import ArtifactUnkept, AttemptAccepted, AttemptEnded, AttemptEvent, Delivered
 from buildtool.scheduling.servers import quarantine
 
+DIGITS = 12
+"""So many digits of a digest tell two artifacts apart for people."""
+
 
 @frozen
 class EndRule:
@@ -128,12 +131,13 @@ def delivered(context: DecisionContext, event: Delivered) -> Acknowledged:
         close_attempt(context, attempt, AttemptEnd.ABORTED, "finished while it was being aborted", event.log_tail)
         return Acknowledged(stale=True)
     build = _begun(context.state.builds[event.build_id], attempt.offered_at)
+    differs = _differing(context, build, attempt, event)
     artifact = _publish(context, build, attempt, event)
     close_attempt(context, attempt, AttemptEnd.SUCCEEDED, "", event.log_tail)
     waiting = context.state.waiters(build.id)
     made = evolve(build, artifact_id=artifact.id, deciding_epoch=attempt.epoch)
-    close_build(context, made, BuildState.SUCCEEDED, "")
-    _hand_out(context, artifact)
+    close_build(context, made, BuildState.SUCCEEDED, differs)
+    _hand_out(context, artifact, differs)
     for request in waiting:
         if request.id in context.state.requests:
             leave(context, request)
@@ -253,14 +257,29 @@ def _publish(context: DecisionContext, build: Build, attempt: Attempt, event: De
     return artifact
 
 
-def _hand_out(context: DecisionContext, artifact: Artifact) -> None:
+def _differing(context: DecisionContext, build: Build, attempt: Attempt, event: Delivered) -> str:
+    """Return in words that the newest artifact of the very same has other bytes, or "": then it is not reproducible."""
+    same = (build.spec.options, attempt.platform, attempt.kind)
+    for one in context.state.shelves.get(build.spec.shelf).artifacts:
+        if (one.options, one.platform, one.kind) == same:
+            if one.digest == event.digest:
+                return ""
+            before, now = one.digest[:DIGITS], event.digest[:DIGITS]
+            return (
+                f"not the same bytes as build {one.build_id} made of the same on {one.server}: "
+                f"SHA-256 {before}... before, {now}... now"
+            )
+    return ""
+
+
+def _hand_out(context: DecisionContext, artifact: Artifact, reason: str = "") -> None:
     """Complete every waiting Request that the artifact satisfies; Builds that nobody waits for then end."""
     emptied: dict[int, None] = {}
     for request_id in sorted(context.state.records.wanting.get(artifact.shelf)):
         request = context.state.requests[request_id]
         if satisfies(artifact, request.demand, context.state.projects.compare(artifact.shelf.project)):
             continue
-        satisfy(context, request, artifact)
+        satisfy(context, request, artifact, reason)
         if request.build_id is not None:
             emptied[request.build_id] = None
     for build_id in emptied:

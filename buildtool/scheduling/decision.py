@@ -84,10 +84,15 @@ def server_of(context: DecisionContext, event: SessionEvent) -> Server | None:
     return server if server is not None and server.connected and server.session == event.session else None
 
 
-def satisfy(context: DecisionContext, request: Request, artifact: Artifact) -> Request:
-    """End a waiting Request with an artifact that satisfies it, and mail its requester."""
+def satisfy(context: DecisionContext, request: Request, artifact: Artifact, reason: str = "") -> Request:
+    """End a waiting Request with an artifact that satisfies it, and mail its requester; ``reason`` is what to know."""
     ended = evolve(
-        request, state=RequestState.SATISFIED, artifact_id=artifact.id, build_id=artifact.build_id, ended_at=context.now
+        request,
+        state=RequestState.SATISFIED,
+        artifact_id=artifact.id,
+        build_id=artifact.build_id,
+        reason=reason,
+        ended_at=context.now,
     )
     _end(context, ended, artifact.build_id)
     return ended

@@ -1100,6 +1100,8 @@ class Leaving(Case):
 
 texts = st.text(max_size=600)
 
+DESCRIBED = frozenset({"os", "arch"})
+
 
 @given(texts)
 def test_a_reason_is_one_printable_line_of_bounded_length(reason: str) -> None:
@@ -1114,8 +1116,8 @@ def test_a_reason_is_one_printable_line_of_bounded_length(reason: str) -> None:
     second=st.sampled_from(["red", "blue"]),
 )
 def test_artifact_names_are_plain_and_differ_where_the_inputs_do(name: str, first: str, second: str) -> None:
-    one = artifact_name(order(project=name, options=(("colour", first),)))
-    other = artifact_name(order(project=name, options=(("colour", second),)))
+    one = artifact_name(order(project=name, options=(("colour", first),)), DESCRIBED)
+    other = artifact_name(order(project=name, options=(("colour", second),)), DESCRIBED)
     assert (one == other) == (first == second)
     assert len(one) <= ARTIFACT_NAME_LIMIT
     assert Path(one).name == one
@@ -1124,4 +1126,13 @@ def test_artifact_names_are_plain_and_differ_where_the_inputs_do(name: str, firs
 
 
 def test_an_artifact_is_named_after_project_revision_and_platform() -> None:
-    assert artifact_name(order()).startswith("paint-0123456789ab-linux-x86_64-")
+    assert artifact_name(order(), DESCRIBED).startswith("paint-0123456789ab-linux-x86_64-")
+
+
+@given(st.sampled_from(["x86_64", "aarch64"]), st.sampled_from(["linux", "darwin"]))
+def test_an_artifact_that_runs_anywhere_is_named_so_whatever_machine_made_it(arch: str, system: str) -> None:
+    """A wheel, say: its project describes no property of a platform."""
+    made = order(platform=canonical({"os": system, "arch": arch}))
+    assert artifact_name(made, frozenset()) == artifact_name(order(), frozenset())
+    assert artifact_name(made, frozenset()).startswith("paint-0123456789ab-any-")
+    assert artifact_name(made, frozenset({"os"})).startswith(f"paint-0123456789ab-{system}-")

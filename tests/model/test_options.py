@@ -24,7 +24,7 @@ from buildtool.model.options import (
     written,
 )
 from buildtool.model.platforms import ALIASES, Value
-from buildtool.model.project_options import TOOL_OPTIONS, ProjectOptions
+from buildtool.model.project_options import TOOL_OPTIONS, Followed, ProjectOptions
 from buildtool.model.properties import STANDARD, standard
 from tests.strategies import accepted_values, canonicals, option_descriptions, option_names, project_options
 
@@ -250,8 +250,15 @@ NEEDS = ProjectOptions(
 
 def test_a_contradiction_names_both_options_and_what_would_be_right() -> None:
     with pytest.raises(UsageError) as caught:
-        NEEDS.compile_values({"jit": True})
+        NEEDS.compile_values({"jit": True, "backend": "portable"})
     assert str(caught.value) == "--jit=yes needs --backend=native, but it is portable"
+
+
+def test_what_is_required_and_not_said_is_so_by_itself() -> None:
+    assert NEEDS.compile_values({"jit": True}) == (("backend", "native"), ("jit", True), ("parts", ("core", "vm")))
+    assert NEEDS.followed({"jit": True, "backend": "native"}) == (
+        Followed("parts", ("core", "vm"), "jit", True, suggested=False),
+    )
 
 
 def test_what_is_required_is_compared_in_canonical_form() -> None:

@@ -1,11 +1,13 @@
 """Cancelling, sessions that take over, restarts, and reports that come too late."""
 
+from attrs import evolve
+
 from buildtool.model.records import AttemptEnd, AttemptState, BuildState, RequestState
 from buildtool.model.servers import Held, Verdict
 from buildtool.scheduling.answers import Cancelled, Dispatched, JoinedBuild, Queued
 from buildtool.scheduling.effects import Fence, RequestMoved
 from buildtool.scheduling.events import AttemptAccepted, AttemptEnded, Disconnected, Tick
-from tests.scheduling.farm import Farm, begun
+from tests.scheduling.farm import Farm, NewRequest, begun
 from tests.scheduling.worlds import POLICY, machine, spec, submitted
 
 CANCELLED, SATISFIED, WAITING = RequestState.CANCELLED, RequestState.SATISFIED, RequestState.WAITING
@@ -307,3 +309,33 @@ def test_followers_hear_of_every_step_of_their_build() -> None:
         ("running", 2, "bert"),
         ("", 0, ""),
     ]
+
+
+# --- what is built again ----------------------------------------------------------------------------------------
+
+
+def rebuilt(digest: str = "") -> tuple[Farm, NewRequest]:
+    """Build something, ask for it by force, and deliver bytes with this digest, or the same."""
+    farm = Farm()
+    farm.login("anna")
+    farm.ask()
+    first = farm.deliver("anna")
+    asked = farm.ask(force=True)
+    farm.note(evolve(farm.delivery(farm.attempt_on("anna")), digest=digest or first.digest))
+    return farm, asked
+
+
+def test_a_build_made_again_with_other_bytes_succeeds_and_says_so() -> None:
+    farm, asked = rebuilt("f" * 64)
+    first, _ = farm.artifacts()
+    said = (
+        f"not the same bytes as build {first.build_id} made of the same on anna: "
+        f"SHA-256 {first.digest[:12]}... before, ffffffffffff... now"
+    )
+    assert (farm.build_of(asked).state, farm.build_of(asked).reason) == (BuildState.SUCCEEDED, said)
+    assert (farm.state(asked), farm.request(asked).reason) == (SATISFIED, said)
+
+
+def test_a_build_made_again_with_the_same_bytes_says_nothing() -> None:
+    farm, asked = rebuilt()
+    assert (farm.build_of(asked).reason, farm.request(asked).reason) == ("", "")

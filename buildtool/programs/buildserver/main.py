@@ -55,6 +55,8 @@ from buildtool.programs.common.program import StopRequest, run
 from buildtool.programs.common.reaching import Reach, joined_addresses, reach
 from buildtool.programs.common.subcommands import Subcommand, Subcommands
 from buildtool.programs.doctors.buildserver import doctor, install_words
+from buildtool.programs.trying.new_project import new_project
+from buildtool.programs.trying.trying import EXIT_DIFFERS, EXIT_PROJECT, TRYING, try_project
 from buildtool.protocol.messages import Register
 
 log = Logger()
@@ -282,11 +284,23 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
             "doctor", "look at all that keeps this machine from building, and say how to mend it",
             "doctor --host farm.example.org", partial(doctor, PROGRAM), options=(*OPTIONS, "--json"),
         ),
+        Subcommand(
+            "try", "build a working tree by a project's recipe, twice, without any server, and say what differs",
+            "try testproject --source testproject/source --utf8", partial(try_project, PROGRAM), "PROJECT",
+            options=("--platforms", "--no-cross", "--toolchains", "--time-limit", *TRYING, "--json"),
+            words="[OPTIONS OF THE PROJECT]", more=True,
+        ),
+        Subcommand(
+            "new-project", "write DIR/config.py, a project's configuration, from a look at its sources",
+            "new-project farm/mine --source src/mine", new_project, "DIR", options=("--source", "--json"),
+        ),
     ),
-    OPTIONS,
+    {**OPTIONS, **TRYING},
     EXIT_CODES | {
+        EXIT_PROJECT: "what was tried does not build, by the project's or the recipe's fault",
         EXIT_UNAVAILABLE: "the metaserver cannot be reached: as many logins failed as --maxretries says",
         EXIT_REFUSED: "refused by the metaserver, which speaks another version of the protocol",
+        EXIT_DIFFERS: "what was tried became something else when it was built again",
     },
 )  # fmt: skip
 """Everything that can be said to the program."""

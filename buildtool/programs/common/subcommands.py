@@ -154,7 +154,7 @@ class Subcommand(Generic[T]):
     ``argument`` names the word after the command (in brackets where it may be left out), which ``read`` turns into
     ``target``, and ``words`` what else may follow that is no option. ``options`` are names of options of its
     ``Subcommands``. It may be said as an option too if it has an ``older`` form, and is in a short help if it is
-    ``usual``.
+    ``usual``. With ``more``, what is not known here is left there in place of being refused: a project's options, say.
     """
 
     name: str
@@ -167,6 +167,7 @@ class Subcommand(Generic[T]):
     words: str = ""
     older: bool = True
     usual: bool = True
+    more: bool = False
 
     @property
     def flag(self) -> str:
@@ -213,8 +214,9 @@ class Subcommands(Generic[T]):
     def parse(self, words: Sequence[str]) -> tuple[Subcommand[T], argparse.Namespace]:
         """Return which command was said and with what. Raises UsageError; SystemExit after the help."""
         command, rest, said = self.chosen(words)
-        found = self.parser(command, said=said).parse_args(rest)
-        found.target = vars(found).pop(TARGET, None)
+        parser = self.parser(command, said=said)
+        found, more = parser.parse_known_args(rest) if command.more else (parser.parse_args(rest), [])
+        found.target, found.more = vars(found).pop(TARGET, None), more
         return command, found
 
     def chosen(self, words: Sequence[str]) -> tuple[Subcommand[T], list[str], bool]:

@@ -129,10 +129,18 @@ def project_flags(parser: argparse.ArgumentParser, project: AnyProject, *, short
         about = folded(f"{about}: {' '.join(item.option.flag for item in options.system)}", then="  ").strip()
     system = parser.add_argument_group(f"system options of {project.name}", about)
     _add_all(system, (item.option for item in options.system), hidden=short)
-    _add_all(
-        parser.add_argument_group(f"compile options of {project.name}", "what changes the binary"), options.compile
-    )
+    compile_flags(parser, project)
     _add_all(parser.add_argument_group("tool options", "which sources"), TOOL_OPTIONS, patterns=False)
+
+
+def compile_flags(parser: argparse.ArgumentParser, project: AnyProject) -> None:
+    """Add a flag for each compile option, those of each group together. Raises ConfigurationError."""
+    within: dict[str, list[Option]] = {"": []}
+    for option in project.options.compile:
+        within.setdefault(option.group, []).append(option)
+    for name, found in within.items():
+        title = f"compile options of {project.name}" + (f": {name}" if name else "")
+        _add_all(parser.add_argument_group(title, "" if name else "what changes the binary"), found)
 
 
 def _add_all(

@@ -112,7 +112,7 @@ def test_a_bool_may_be_said_in_several_ways(word: str, value: bool) -> None:
         (f"--table-size many {ANNA}", "--table-size: 'many' is not a whole number"),
         (f"--utf8=perhaps {ANNA}", "--utf8: 'perhaps' is not yes or no"),
         (f"--parts a,c {ANNA}", "--parts: ('a', 'c') is not a comma-separated list of a, b"),
-        (f"--fast {ANNA}", "--fast=yes needs --utf8=yes, but it is no"),
+        (f"--fast --no-utf8 {ANNA}", "--fast=yes needs --utf8=yes, but it is no"),
         (f"--memory lots {ANNA}", "--memory: 'lots' is not a whole number"),
         (f"--revision '../x y' {ANNA}", "--revision: '../x y' is not"),
         (f"--revision {'x' * 5000} {ANNA}", "--revision: "),

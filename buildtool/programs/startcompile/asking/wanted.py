@@ -15,11 +15,11 @@ from attrs import frozen
 
 from buildtool.errors import UsageError
 from buildtool.model.matching.requiring import platform_required
-from buildtool.model.options import Kind, Option
+from buildtool.model.options import Canonical, Kind, Option
 from buildtool.model.platforms import Value
 from buildtool.model.project_options import TOOL_OPTIONS
 from buildtool.programs.common.subcommands import TARGET, CommandParser, before_dashes
-from buildtool.programs.startcompile.flags import AnyProject, matrix_lines, project_flags
+from buildtool.programs.startcompile.flags import AnyProject, compile_flags, matrix_lines, project_flags
 from buildtool.protocol.limits import TOGETHER
 
 
@@ -46,6 +46,21 @@ def check_platform(asked: BuildArguments, local: dict[str, Value]) -> None:
     """Raise UsageError when the options contradict each other: before anybody is asked."""
     asked.project.options.compile_values(asked.compile)
     platform_required(asked.project.options, asked.system, local)
+
+
+def compile_said(project: AnyProject, words: Sequence[str]) -> Canonical:
+    """Return every compile option's value, as words of a command line say some of them. Raises UsageError."""
+    parser = CommandParser(add_help=False, allow_abbrev=False)
+    compile_flags(parser, project)
+    said, rest = parser.parse_known_args(plain_bools(words, project))
+    if rest:
+        raise UsageError(parser.unknown(rest[0]))
+    for option in project.options.compile:
+        values = getattr(said, option.name)
+        if isinstance(values, list) and len(set(values)) > 1:
+            raise UsageError(f"{option.flag} has several values: only one is tried at a time")
+        setattr(said, option.name, values[-1] if values else None)
+    return project.options.compile_values(_values(said, project.options.compile))
 
 
 def plain_bools(arguments: Sequence[str], project: AnyProject | None) -> list[str]:
