@@ -89,6 +89,9 @@ changes: dev  ## show what changes.d/ adds to CHANGES.rst; a release does it: .v
 map: dev  ## draw docs/map.svg: the rooms of the code, and which imports which
 	@$(DEV) -m tests.support.house_map
 
+man: dev  ## write docs/man: the man pages of the programs, from the parsers that read their command lines
+	@$(DEV) -m tests.support.man_pages
+
 screenshots: dev  ## take pictures of the pages of a seeded farm, into build/pictures
 	@$(DEV) -m tests.support.screenshots
 

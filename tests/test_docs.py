@@ -36,6 +36,7 @@ from buildtool.project.recipe import Plan, Wanted
 from buildtool.protocol.messages import FoundArtifact, RequestStatus
 from buildtool.requester.outcome import MEANINGS, ExitCode, RequestResult, as_json
 from buildtool.scheduling.attempts import RULES
+from tests.support import man_pages
 from tests.support.checkout import read_checkout
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -425,6 +426,14 @@ def test_the_donors_commands_for_a_start_work_as_they_are_printed(tmp_path: Path
             assert done.returncode == (7 if start else 0), (command, done.stderr)
     assert starts == 2
     assert (tmp_path / "home" / "builds" / "attic" / "lock").exists()
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_man_page_says_what_the_parsers_of_its_program_say(program: str) -> None:
+    page = (man_pages.FOLDER / f"{program}.1").read_text("utf-8")
+    assert page == man_pages.man_page(LINES[program]), "the command line has changed: run `make man`"
+    for one in LINES[program].commands:
+        assert one.name.replace("-", "\\-") in page
 
 
 # --- settings ---------------------------------------------------------------------------------------------------

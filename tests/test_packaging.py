@@ -36,7 +36,7 @@ def run(command: list[str], cwd: Path, env: dict[str, str]) -> str:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built offline, and from a copy because building leaves traces beside the sources."""
     source = tmp_path_factory.mktemp("source")
-    for name in ("buildtool", "web"):
+    for name in ("buildtool", "web", "docs/man"):
         shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("setup.cfg", "pyproject.toml", "README.rst", "CHANGES.rst", "LICENSE"):
         shutil.copy(ROOT / name, source)
@@ -89,7 +89,12 @@ def test_every_file_of_a_folder_is_in_the_wheel(names: set[str], folder: str, su
 
 def test_the_wheel_holds_one_top_level_package(names: set[str]) -> None:
     """A top-level `web` would clash with web.py's."""
-    assert {n.split("/")[0] for n in names if ".dist-info/" not in n} == {"buildtool"}
+    assert {n.split("/")[0] for n in names if ".dist-info/" not in n and ".data/" not in n} == {"buildtool"}
+
+
+def test_the_wheel_installs_a_man_page_of_each_program(names: set[str]) -> None:
+    found = {n.partition(".data/data/share/man/man1/")[2] for n in names if ".data/" in n}
+    assert found == {f"{program}.1" for program in PROGRAMS if program != "startcompile"}
 
 
 def test_the_wheel_is_typed_and_licensed(names: set[str]) -> None:

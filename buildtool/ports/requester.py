@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred
 
-from buildtool.model.logs.index import Phase
 from buildtool.protocol.messages import Follow, RequestStatus
+
+if TYPE_CHECKING:
+    from buildtool.model.logs.index import Phase
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
 

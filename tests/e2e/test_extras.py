@@ -1,5 +1,7 @@
 """A donor and a requester install what their own program needs; whoever installs all three needs no checkout."""
 
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.control import Control
+from tests.e2e.test_operator import operate
 
 pytestmark = pytest.mark.long
 
@@ -26,6 +29,15 @@ def done(*words: str | Path) -> str:
 def installing(python: Path) -> tuple[str | Path, ...]:
     """Return the words of a pip that leaves compiling to whoever starts a program."""
     return (python, "-m", "pip", "-q", "--disable-pip-version-check", "install", "--no-compile")
+
+
+def copied(source: Path) -> None:
+    """Copy what a wheel is built of, since building leaves traces beside the sources."""
+    source.mkdir()
+    for name in ("buildtool", "web", "docs/man"):
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.cfg", "pyproject.toml", "README.rst", "CHANGES.rst", "LICENSE"):
+        shutil.copy(ROOT / name, source)
 
 
 def environment(directory: Path, *programs: str, without: tuple[str, ...]) -> Path:
@@ -55,11 +67,7 @@ def test_installed_programs_are_a_whole_farm(control: Control, tmp_path: Path) -
     """The package is installed beside what the locks have and nothing else; no checkout is in sight."""
     place, source = tmp_path / "installed", tmp_path / "source"
     python = environment(place, "metaserver", "buildserver", "requester", without=TESTERS)
-    source.mkdir()
-    for name in ("buildtool", "web"):  # installing leaves traces beside the sources
-        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.cfg", "pyproject.toml", "README.rst", "CHANGES.rst", "LICENSE"):
-        shutil.copy(ROOT / name, source)
+    copied(source)
     done(*installing(python), f"{source}[metaserver,buildserver,requester]")
     shutil.rmtree(source)
     for program in ("metaserver", "webserver", "buildserver.py", "startcompile.py"):
@@ -74,3 +82,39 @@ def test_installed_programs_are_a_whole_farm(control: Control, tmp_path: Path) -
     assert (first["answer"], first["state"]) == ("dispatched", "satisfied")
     assert control.ask("bob@example.org")["answer"] == "hit"
     mail.wait_for("mail for ann@example.org")
+
+
+def test_the_wheel_of_a_requester_and_one_line_are_all_that_it_takes_to_ask(control: Control, tmp_path: Path) -> None:
+    """No checkout, no configuration and no lock: what the package itself says that it needs comes from the index."""
+    control.farm.extra |= {"BUILDTOOL_TRUSTED": "nobody", "XDG_CONFIG_HOME": str(control.directory / "home")}
+    control.farm.start_metaserver()
+    line = operate(control, "invite", "anna", "--owner", "anna@example.org")
+    control.server("anna", "--join", line)
+    line = operate(control, "invite", "ben", "--role", "requester", "--owner", "ben@example.org")
+
+    copied(tmp_path / "source")
+    done(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path, tmp_path / "source")
+    (wheel,) = tmp_path.glob("*.whl")
+    shutil.rmtree(tmp_path / "source")
+    place, home = tmp_path / "venv", tmp_path / "home"
+    home.mkdir()
+    done(sys.executable, "-m", "venv", place)
+    done(*installing(place / "bin" / "python"), f"{wheel}[requester]")
+    bare = {name: text for name, text in os.environ.items() if not name.startswith(("BUILDTOOL_", "XDG_", "PYTHON"))}
+
+    def said(*words: str) -> str:
+        ended = subprocess.run(
+            [place / "bin" / "startcompile.py", *words], env={**bare, "HOME": str(home)}, cwd=home,
+            capture_output=True, text=True, timeout=240, check=False,
+        )  # fmt: skip
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        return ended.stdout
+
+    assert "joined" in said("join", line)
+    assert "--greeting {hello,goodbye}" in said("--help")
+    events = [json.loads(event) for event in said("--greeting=goodbye", "--foreground", "--json").splitlines()]
+    assert (events[-1]["state"], Path(events[-1]["path"]).parent) == ("satisfied", Path())
+    assert list(home.glob("*.zip"))
+    assert " satisfied " in said("list").splitlines()[1]
+    assert "--greeting=goodbye" in said("__complete", "zsh", "--greeting=g")
+    assert (place / "share" / "man" / "man1" / "startcompile.py.1").is_file()

@@ -59,7 +59,7 @@ EVERYWHERE: Mapping[str, How] = {
     "--project": valued("which project, when the configuration has several", "NAME"),
     **REACHING,
     **OVER_HTTP,
-    "--json": switch("print one JSON object, and nothing else, on standard output"),
+    "--json": switch("print one JSON object, and nothing else, on standard output; where one waits, a line an event"),
 }  # fmt: skip
 """The options that go with every command."""
 
