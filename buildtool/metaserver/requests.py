@@ -106,9 +106,7 @@ class RequestService:
             messages.AskBuild: self.build,
             messages.AskHealth: self.health,
             AskProjects: self.projects,
-            AskRequests: RequestLister(
-                self.store, self.status_reader, self.permissions, self.admittance, self._gate
-            ).read,
+            AskRequests: self.own_requests,
         }
 
     async def submit(self, by: Principal, message: messages.Submit) -> messages.RequestStatus:
@@ -163,7 +161,7 @@ class RequestService:
             email = valid_address(item.email)
             url = source_url(project, item.source)
             demand = await self._demands.read(project, url, item, resolved)
-            self._check_may_ask(by, demand, email, force=item.force)
+            _check_may_ask(self.permissions, by, demand, email, force=item.force)
             self.noticed(demand.spec, url)
             submitted.append(
                 Submitted(item.client_id, digest, email, demand, item.force, asker=by.address[:ASKER_LIMIT])
@@ -185,15 +183,6 @@ class RequestService:
             await self.admittance.release(email)  # it was confirmed meanwhile
         together = answer.answers if isinstance(answer, answers.AnsweredTogether) else (answer,)
         return await self._statuses(together, urls)
-
-    def _check_may_ask(self, by: Principal, demand: Demand, email: str, *, force: bool) -> None:
-        """Raise Unauthorised where a caller may not ask for this in the name of whoever has that address."""
-        subject = Subject(frozenset({email}), demand.spec.project, platform_names(demand.spec.platform), by.trusted)
-        if by.owner and by.owner != email and not self.permissions.settings.rights.allows(by, Act.SUBMIT, subject):
-            raise errors.Unauthorised(f"{by.name} asks for builds in the name of {by.owner} only, not of {email}")
-        self.permissions.check(by, Act.SUBMIT, subject)
-        if force:
-            self.permissions.check(by, Act.FORCE, subject)
 
     async def _statuses(
         self, together: Sequence[answers.Answer], urls: Sequence[str]
@@ -283,6 +272,12 @@ class RequestService:
         """Return the projects that a caller may see, described. Raises UsageError where that is too long."""
         return await self._describer.describe(by, message)
 
+    async def own_requests(self, by: Principal, message: AskRequests) -> messages.RequestStatuses:
+        """Return the newest requests of a caller. Raises UsageError for one without an address, LimitReached."""
+        return await RequestLister(self.store, self.status_reader, self.permissions, self.admittance, self._gate).read(
+            by, message
+        )
+
     async def health(self, by: Principal, _message: messages.AskHealth) -> messages.HealthStatus:
         """Return whether the metaserver can do its work."""
         problems = veiled(self.conditions.problems(), self.broker.state, partial(self.permissions.sees, by))
@@ -360,3 +355,13 @@ def _addressed(by: Principal, items: tuple[messages.Submit, ...]) -> tuple[messa
         why = f"the key of {by.name} has no e-mail address" if by.key else "no key says who you are"
         raise errors.UsageError(f"{why}: say who is told")
     return tuple(evolve(item, email=item.email or by.owner) for item in items)
+
+
+def _check_may_ask(permissions: Permissions, by: Principal, demand: Demand, email: str, *, force: bool) -> None:
+    """Raise Unauthorised where a caller may not ask for this in the name of who has that address."""
+    subject = Subject(frozenset({email}), demand.spec.project, platform_names(demand.spec.platform), by.trusted)
+    if by.owner and by.owner != email and not permissions.settings.rights.allows(by, Act.SUBMIT, subject):
+        raise errors.Unauthorised(f"{by.name} asks for builds in the name of {by.owner} only, not of {email}")
+    permissions.check(by, Act.SUBMIT, subject)
+    if force:
+        permissions.check(by, Act.FORCE, subject)
