@@ -122,7 +122,7 @@ JSON, PROBLEM = {"Content-Type": "application/json"}, {"Content-Type": "applicat
         (Odd(200, JSON, b"{}"), DecodeError, "does not understand"),
         (Odd(200, JSON, b'{"a":' * 2_000), DecodeError, "not JSON"),
         (Odd(400, PROBLEM, b"[]"), DecodeError, "cannot be read"),
-        (Odd(400, PROBLEM, b'{"code": "unknown-ref", "detail": "a\\u001b[31m b"}'), UnknownRef, "[31m b"),
+        (Odd(400, PROBLEM, b'{"code": "unknown-ref", "detail": "a\\u001b[31m b"}'), UnknownRef, "a b"),
         (Odd(400, PROBLEM, b'{"code": "new", "detail": "another"}'), BuildToolError, "another"),
     ],
 )

@@ -36,6 +36,7 @@ def alike(done: subprocess.CompletedProcess[str], at: Control) -> tuple[int, str
     """Return exit code and output without what differs from one request, or one way to the farm, to another."""
 
     def without(text: str) -> str:
+        text = re.sub(r"  .* before this one\n|, in place of what was there", "", text)  # what the first left
         return re.sub(r"\S*[0-9]\S*", "N", text.replace(at.farm.public_url, "127.0.0.1:1"))
 
     return done.returncode, without(done.stdout), without(done.stderr)

@@ -83,6 +83,11 @@ class Front:
     def lost(self) -> None:
         self._upto = None
 
+    @property
+    def current(self) -> bool:
+        """Whether it knows of everything."""
+        return self._upto == len(self.committed)
+
     def check_rest(self) -> None:
         """At rest it knows of everything."""
         newest = len(self.committed)

@@ -413,7 +413,11 @@ class World:
             return False
         if not all(builder.running and builder.idle for builder in self.builders):
             return False
-        return not self._unsent() and all(self._connections(builder) == 1 for builder in self.builders)
+        return (
+            self.front.current
+            and not self._unsent()
+            and all(self._connections(builder) == 1 for builder in self.builders)
+        )
 
     def _connections(self, builder: Builder) -> int:
         wires = self.network.between(builder.name, "meta")

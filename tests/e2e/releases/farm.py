@@ -31,11 +31,11 @@ class ReleaseFarm(LocalFarm):
     """The farm of a recorded release."""
 
     def ask(self, *words: str, code: int = 0) -> dict[str, Any]:
-        """Run startcompile.py --json, which must end with ``code``, and return what it printed."""
+        """Run startcompile.py --json, which must end with ``code``, and return what it printed last."""
         done = self.request("--json", *words)
         if done.returncode != code:
             raise FarmError(f"{done.returncode} instead of {code}: {done.stderr}{done.stdout}")
-        said: dict[str, Any] = json.loads(done.stdout)
+        said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return said
 
     def server(self, name: str) -> Program:

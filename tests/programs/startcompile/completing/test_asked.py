@@ -1,7 +1,6 @@
 """What a shell is answered, and that real shells offer it."""
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from buildtool.programs.startcompile.completing.asked import answer, split
 from buildtool.programs.startcompile.completing.scripts import script
 from buildtool.programs.startcompile.main import COMMAND_LINE, main
 from tests.programs.startcompile.completing.test_candidates import PROJECTS, refs
+from tests.support.packages import require
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -108,10 +108,9 @@ OFFERED = {
 
 
 @pytest.mark.world
-@pytest.mark.parametrize("shell", [pytest.param(
-    shell, marks=pytest.mark.skipif(shutil.which(shell) is None, reason=f"this system has no {shell}")
-) for shell in OFFERED])  # fmt: skip
+@pytest.mark.parametrize("shell", OFFERED)
 def test_a_real_shell_takes_its_script_and_offers_what_fits(shell: str, typed: dict[str, str], tmp_path: Path) -> None:
+    require(shell, shell)
     text, expected = OFFERED[shell]
     ran = subprocess.run(
         [shell, "-c", text], cwd=tmp_path, env=typed, capture_output=True, text=True, timeout=60, check=False
