@@ -22,7 +22,7 @@ IMPLICIT_TLS_PORT = 465
 _MAILS_AN_HOUR = range(1, 1_000_001)
 _MAIL = frozenset(
     {"host", "port", "sender", "username", "password_file", "password_env", "starttls", "verify", "per_address",
-     "per_asker", "implicit_tls", "certificate_file", "key_file"}
+     "per_asker", "implicit_tls", "certificate_file", "key_file", "templates"}
 )  # fmt: skip
 
 
@@ -33,6 +33,7 @@ class MailSettings:
     ``starttls`` is ``never``, ``opportunistic`` or ``required``; with ``verify`` the server's certificate must hold.
     With ``implicit_tls`` the connection begins with TLS, and STARTTLS is not spoken. ``certificate`` is a file with our
     own certificate, for servers that ask for one, and ``key`` the file of its key, which may be the same.
+    ``templates`` is the directory of the deployment's own templates.
     ``per_address`` is how many mails an hour one address gets, ``per_asker`` how many the requests of one network
     address cause: at once, and spread over the hour after that. What is more is put together.
     """
@@ -49,6 +50,7 @@ class MailSettings:
     implicit_tls: bool = False
     certificate: Path | None = None
     key: Path | None = None
+    templates: Path | None = None
 
     @property
     def speaks_tls(self) -> bool:
@@ -126,6 +128,7 @@ def read_mail(path: Path, value: object, overrides: Mapping[str, object], *, sec
         implicit_tls=implicit,  # type: ignore[arg-type]
         certificate=certificate,
         key=key,
+        templates=read_directory(path, "mail: templates", said["templates"]) if "templates" in said else None,
     )
 
 

@@ -6,6 +6,7 @@ import urllib.request
 import pytest
 
 from tests.e2e.control import Control
+from tests.support.smtp import mail_text
 
 BROKEN = "#include <stdio.h>\nint main(void) { return nonsense; }\n"
 
@@ -21,7 +22,7 @@ def test_a_compile_error_is_confirmed_on_another_server_mailed_to_all_and_never_
     for _ in range(2):
         running.farm.programs[0].wait_for("mail for")
     for name in ("ann", "bob"):
-        body = running.mail_to(f"{name}@example.org").get_content()
+        body = mail_text(running.mail_to(f"{name}@example.org"))
         assert "nonsense" in body, "the end of the log is in the mail"
     assert any("nonsense" in line or "failed" in line for line in bert.lines)
     again = running.ask("ann@example.org", code=3)
@@ -59,7 +60,7 @@ def test_three_broken_machines_make_a_build_unbuildable_and_the_mail_lists_them(
     ended = running.ask("--foreground", "ann@example.org", code=4)
     assert ended["state"] == "unbuildable"
     running.farm.programs[0].wait_for("mail for")
-    body = running.mail_to("ann@example.org").get_content()
+    body = mail_text(running.mail_to("ann@example.org"))
     assert all(name in body for name in ("anna", "bert", "carl"))
 
 

@@ -17,6 +17,7 @@ from buildtool.requester.outcome import ExitCode
 from tests.e2e.control import Control
 from tests.e2e.test_identities import joined, program
 from tests.e2e.test_operator import operate
+from tests.support.smtp import mail_text
 
 
 @pytest.fixture
@@ -39,8 +40,8 @@ def mailed(farm: Control) -> EmailMessage:
 
 
 def code_in(mail: EmailMessage) -> str:
-    found = re.search(r"code: ([a-z2-7-]{19})\n", mail.get_content())
-    assert found is not None, mail.get_content()
+    found = re.search(r"code: ([a-z2-7-]{19})\n", mail_text(mail))
+    assert found is not None, mail_text(mail)
     return found[1]
 
 
@@ -59,7 +60,7 @@ def test_a_person_logs_in_by_mail_asks_for_a_build_and_logs_out(mailing: Control
     assert "ask for a new one" in wrong.stderr
     pin = re.search("sha256:[0-9a-f]{64}", asked.stderr)
     assert pin is not None
-    assert f" --fingerprint {pin[0]}\n" in mail.get_content()
+    assert f" --fingerprint {pin[0]}\n" in mail_text(mail)
     code = code_in(mail)
     told = program(mailing, "startcompile.py", "--login", "ben@example.org", "--code", code.upper(), "--json")
     name = json.loads(told.stdout)["name"]

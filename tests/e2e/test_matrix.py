@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tests.e2e.control import Control
+from tests.support.smtp import mail_text
 
 
 def test_repeated_values_ask_for_every_combination_and_one_mail_tells_of_all(running: Control) -> None:
@@ -15,7 +16,7 @@ def test_repeated_values_ask_for_every_combination_and_one_mail_tells_of_all(run
     running.farm.programs[0].wait_for("mail for ann")
     (mail,) = running.mails()
     assert "2 of 2 built" in mail["Subject"]
-    body = mail.get_content()
+    body = mail_text(mail)
     assert all(one["artifact"]["digest"] in body for one in requests)
     assert "greeting=goodbye: ready" in body
 

@@ -14,6 +14,7 @@ import pytest
 from buildtool.demo.local_farm import Program
 from tests.e2e.control import CONFIG, Control
 from tests.support.packages import require
+from tests.support.smtp import mail_text
 
 MISTAKES = CONFIG.with_name("mistakes_config.py")
 LINE = next(
@@ -56,7 +57,7 @@ def test_a_recipe_that_raises_ends_at_once_with_its_line_and_costs_the_machines_
     again = wrong(mistaken, "--raises")
     assert again["answer"] == "dispatched", "what was mended meanwhile would be built"
     mistaken.farm.programs[0].wait_for("mail for")
-    mails = [mail.get_content() for mail in mistaken.mails() if mail["Delivered-To"] == "ann@example.org"]
+    mails = [mail_text(mail) for mail in mistaken.mails() if mail["Delivered-To"] == "ann@example.org"]
     assert any("NameError" in body and str(LINE) in body for body in mails)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests.e2e.control import CONFIG, Control
 from tests.support.packages import require
+from tests.support.smtp import mail_text
 
 pytestmark = pytest.mark.long
 
@@ -37,7 +38,7 @@ def test_a_link_error_for_one_platform_is_the_projects_failure_with_the_linkers_
     assert (failed["answer"], failed["state"]) == ("dispatched", "failed")
     counting.farm.programs[0].wait_for("mail for ann@example.org")
     mail = counting.mail_to("ann@example.org")
-    assert "undefined reference to `__atomic" in mail.get_content()
+    assert "undefined reference to `__atomic" in mail_text(mail)
     assert "ppc" in mail["Subject"]
 
 

@@ -21,6 +21,7 @@ import pytest
 from buildtool.demo.local_farm import Program
 from buildtool.model.tickets import Ticket, TicketKind, sign
 from tests.e2e.control import CONFIG, Control
+from tests.support.smtp import mail_text
 
 IN_TIME = 10.0
 """Seconds within which the metaserver has ended after SIGTERM, whatever is connected."""
@@ -63,7 +64,7 @@ def test_the_running_metaserver_does_what_the_operator_says(running: Control) ->
     assert "1 request is told" in operate(running, "--abort", str(build_id), "--reason", "the wrong branch")
     anna.wait_for(rf"build {build_id}\.1 .*abort")
     running.farm.programs[0].wait_for("mail for ann@example.org")
-    assert "Aborted by the operator: the wrong branch." in running.mail_to("ann@example.org").get_content()
+    assert "Aborted by the operator: the wrong branch." in mail_text(running.mail_to("ann@example.org"))
     assert "is not open: it was cancelled" in operate(running, "--abort", str(build_id), code=1)
     running.control("gate-anna").unlink(missing_ok=True)
 
@@ -128,7 +129,7 @@ def test_sighup_takes_another_configuration_over_whole_or_not_at_all(control: Co
     assert (asked["answer"], asked["page_url"][:20]) == ("queued", "https://farm.example")
     control.server("bert").wait_for(rf"build {asked['build_id']}\.1 succeeded")
     control.farm.programs[0].wait_for("mail for bob@example.org")
-    assert "https://farm.example/build/" in control.mail_to("bob@example.org").get_content()
+    assert "https://farm.example/build/" in mail_text(control.mail_to("bob@example.org"))
 
 
 def shown(farm: Control, path: str) -> str:

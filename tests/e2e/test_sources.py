@@ -7,6 +7,7 @@ import pytest
 
 from tests.e2e.control import Control
 from tests.e2e.test_requests import run_program
+from tests.support.smtp import mail_text
 
 
 def overwrite(control: Control) -> None:
@@ -48,7 +49,7 @@ def test_a_commit_that_is_nowhere_any_more_fails_at_once_and_says_what_to_do(run
         shutil.rmtree(mirror)
     running.server("anna")
     running.farm.programs[0].wait_for(r"mail for ann@example\.org")
-    text = running.mail_to("ann@example.org").get_content()
+    text = mail_text(running.mail_to("ann@example.org"))
     assert "push it again" in " ".join(text.split())
 
 

@@ -9,6 +9,7 @@ from tests.adapters.vcs.svn.repositories import SvnOrigin
 from tests.e2e.control import BUILD, Control
 from tests.e2e.test_requests import run_program
 from tests.support.packages import require
+from tests.support.smtp import mail_text
 
 
 @pytest.fixture
@@ -56,4 +57,4 @@ def test_revisions_of_subversion_are_built_hit_near_enough_or_unknown(origin: Sv
     later = running.ask("--revision=r1", "--greeting=goodbye", "--foreground", "--no-download", "ann@example.org")
     assert (later["answer"], later["state"], later["revision"]) == ("dispatched", "satisfied", "r1")
     running.farm.programs[0].wait_for("mail for bob@example.org")
-    assert f"HEAD ({third})" in running.mail_to("bob@example.org").get_content()
+    assert f"HEAD ({third})" in mail_text(running.mail_to("bob@example.org"))

@@ -62,7 +62,8 @@ class MailServer:
         return deliver
 
     def _take(self, address: str, message: email.message.Message[Any, Any]) -> None:
-        text = message.get_payload(decode=True)
+        (plain, *_) = (part for part in message.walk() if part.get_content_type() == "text/plain")
+        text = plain.get_payload(decode=True)
         body = text.decode() if isinstance(text, bytes) else ""
         letter = Letter(address, str(message["Message-ID"]), str(message["X-Buildtool-Outcome"]), body)
         self.trace.say("mail", f"{address} {letter.outcome} {letter.message_id[:12]}")

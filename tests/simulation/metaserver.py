@@ -16,6 +16,7 @@ from buildtool.adapters.control.events.followers import EventFollowers
 from buildtool.adapters.control.gateway import Gateway, Identify, anybody
 from buildtool.adapters.http.handling import Oversight
 from buildtool.adapters.http.transfer_site import TransferSite
+from buildtool.adapters.mail.letter import Letter
 from buildtool.adapters.mail.mailer import Mailer
 from buildtool.adapters.mail.text import MailLinks, render
 from buildtool.adapters.maintenance.orphan_sweep import OrphanSweep
@@ -252,7 +253,7 @@ class Metaserver:
         addresses = PublicUrls(CurrentConfiguration(settings))
         links = MailLinks(addresses.artifact, addresses.page, lambda build_id: f"{settings.public_url}/logs/{build_id}")
 
-        def rendered(outgoing: Any, now: float) -> tuple[str, str]:
+        async def rendered(outgoing: Any, now: float) -> Letter:
             return render(outgoing, links, now)
 
         return Mailer(outbox, self.life, world.wall, settings.mail, rendered, world.mail.delivery(self.life))

@@ -248,6 +248,24 @@ def parse(message: bytes) -> EmailMessage:
     return read
 
 
+def mail_text(message: EmailMessage) -> str:
+    """Return the text of a message, whatever other forms it comes in."""
+    part = message.get_body(("plain",))
+    assert part is not None
+    text: str = part.get_content()
+    return text
+
+
+def mail_html(message: EmailMessage) -> str:
+    """Return the HTML of a message, which has its text before it."""
+    assert message.get_content_type() == "multipart/alternative"
+    assert [part.get_content_type() for part in message.iter_parts()] == ["text/plain", "text/html"]
+    part = message.get_body(("html",))
+    assert part is not None
+    html: str = part.get_content()
+    return html
+
+
 class Authority:
     """A certificate authority of the test's own: for servers, of one name or address, and for who connects to them."""
 

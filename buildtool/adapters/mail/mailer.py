@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from attrs import frozen
 from twisted.application.service import Service
@@ -19,7 +20,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from buildtool.adapters.mail.message import Deliver, compose
+from buildtool.adapters.mail.letter import Letter
+from buildtool.adapters.mail.message import Deliver, compose_letter
 from buildtool.concurrency.backoff import Backoff
 from buildtool.concurrency.rates import FairShares, RateBudget
 from buildtool.concurrency.signal import Signal
@@ -35,8 +37,8 @@ from buildtool.errors import (
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import OutboxStore, OutgoingMail
 
-Render = Callable[[OutgoingMail, float], tuple[str, str]]
-"""Turns a mail and the wall time into a subject and a body."""
+Render = Callable[[OutgoingMail, float], Coroutine[Any, Any, Letter]]
+"""Turns a mail and the wall time into what it says."""
 
 RETRY = Backoff(10, 3600, spread=0.25)
 """For a mail that the mail server asks to try again later."""
@@ -287,7 +289,7 @@ class Mailer(Service):
         store = self._store
         self._rates.take(outgoing, self._clock.seconds())
         try:
-            await self._deliver(mail.email, self._message(outgoing))
+            await self._deliver(mail.email, await self._message(outgoing))
         except (MailRefused, UsageError) as error:
             self._server_answered()
             self._log.warn("mail {key} is refused for good: {reason}", key=mail.key, reason=str(error))
@@ -307,18 +309,18 @@ class Mailer(Service):
         self._server_answered()
         return partial(store.sent, mail.key, self._wall.wall())
 
-    def _message(self, outgoing: OutgoingMail) -> bytes:
-        if self._settings is None:
+    async def _message(self, outgoing: OutgoingMail) -> bytes:
+        settings = self._settings
+        if settings is None:
             raise ConfigurationError("mail = None in config.py: no mail is sent")
         now = self._wall.wall()
-        subject, body = self._render(outgoing, now)
+        letter = await self._render(outgoing, now)
         mail = outgoing.mail
         told = "digest" if outgoing.members else mail.purpose or mail.outcome.value
-        outcome = {"X-Buildtool-Outcome": told}
-        extra = {"X-Buildtool-Server": mail.server} if mail.server else outcome
+        extra = {"X-Buildtool-Server": mail.server} if mail.server else {"X-Buildtool-Outcome": told}
         if mail.build_id is not None:
             extra["X-Buildtool-Build"] = str(mail.build_id)
-        return compose(self._settings.sender, mail.email, subject, body, key=mail.key, now=now, extra=extra)
+        return compose_letter(settings.sender, mail.email, letter, key=mail.key, now=now, extra=extra.items())
 
     def _later(self, outgoing: OutgoingMail, reason: str) -> Callable[[], Awaitable[None]]:
         mail, now = outgoing.mail, self._wall.wall()

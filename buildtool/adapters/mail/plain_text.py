@@ -70,14 +70,14 @@ def wrapped(text: str, indent: str = "") -> str:
 
 def quoted(text: str, indent: str = "") -> str:
     """Return what a stranger may have written, marked as that: lines that begin with ">", and nothing to click on."""
-    return wrapped(defanged(_sentence(plain(text, REASON_SHOWN))), f"{indent}> ") if text else ""
+    return wrapped(sentence(text), f"{indent}> ") if text else ""
 
 
 def why(text: str, outcome: RequestState, indent: str) -> str:
     """Return why something ended so: quoted where a build server says it, which the farm does not where it expired."""
     if outcome in (RequestState.FAILED, RequestState.UNBUILDABLE):
         return quoted(text, indent)
-    return wrapped(defanged(_sentence(plain(text, REASON_SHOWN))), indent)
+    return wrapped(sentence(text), indent)
 
 
 def defanged(text: str) -> str:
@@ -85,8 +85,10 @@ def defanged(text: str) -> str:
     return _LINK.sub("[:]//", text)
 
 
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".") if text else ""
+def sentence(text: str) -> str:
+    """Return what a stranger may have written as a sentence in one line, with nothing to click on; "" for nothing."""
+    said = defanged(plain(text, REASON_SHOWN))
+    return said[:1].upper() + said[1:] + ("" if said.endswith((".", "!", "?")) else ".") if said else ""
 
 
 def machine(platform: Canonical) -> str:

@@ -51,7 +51,10 @@ def _serve(said: argparse.Namespace) -> int:
     settings = _checked(said)
     with loading():
         from buildtool.programs.metaserver import service  # noqa: F401 - all that ``_served`` takes
+        from buildtool.programs.metaserver.mail import check_mail
         from buildtool.programs.metaserver.state_directory import StartOptions
+    with within(FILE_PATIENCE):
+        check_mail(settings)
     beginning = StartOptions(said.accept_new_database, said.restored)
     return run(
         PROGRAM,
@@ -62,6 +65,7 @@ def _serve(said: argparse.Namespace) -> int:
 
 def _check_config(said: argparse.Namespace) -> int:
     from buildtool.programs.common.farm_tls import check_own_files
+    from buildtool.programs.metaserver.mail import check_mail
 
     file = find_config(said.config)
 
@@ -70,7 +74,8 @@ def _check_config(said: argparse.Namespace) -> int:
             settings = load_settings(file)
             check_own_files(settings, time.time())
         check_projects(settings, thorough=True, within=limit)
-        notes = _not_here(settings)
+        with limit("a template of mail"):
+            notes = [*check_mail(settings), *_not_here(settings)]
         if said.json:
             return json.dumps({**as_object(settings), "notes": notes})
         return "\n".join([*describe(settings), *(f"note            {line}" for line in notes)])

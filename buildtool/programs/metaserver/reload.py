@@ -24,6 +24,7 @@ from buildtool.errors import BuildToolError, ConfigurationError
 from buildtool.ports.common import Executor
 from buildtool.programs.common.beginning import is_ignored
 from buildtool.programs.common.farm_tls import check_own_files
+from buildtool.programs.metaserver.mail import check_mail
 
 log = Logger()
 
@@ -49,6 +50,7 @@ def reread(old: Settings) -> Settings:
         )
     if settings.own_files != old.own_files:
         check_own_files(settings, time.time())
+    check_mail(settings)
     return settings
 
 

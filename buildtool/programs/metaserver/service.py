@@ -172,8 +172,9 @@ class Metaserver:
         resolvers, parts = await open_sources(self._settings, self.reactor, closing)
         identities, addresses = await self._identities(store, stored, clock, timers), PublicUrls(configuration)
         mails = partial(
-            mailing, addresses=addresses, reactor=self.reactor, keys=stored.keys, authority=authority_of(identities)
-        )
+            mailing, addresses=addresses, reactor=self.reactor, keys=stored.keys, authority=authority_of(identities),
+            logs=stored.logs,
+        )  # fmt: skip
         self._mailer = mailer = Mailer(SqlOutboxStore(stored.database), timers, clock, *mails(settings), PACE)
         closing.add("mail under way", self._mail_ended)
 

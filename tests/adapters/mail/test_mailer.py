@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from buildtool.adapters.mail.letter import Letter
 from buildtool.adapters.mail.mailer import GIVE_UP_AFTER, GIVE_UP_TRIES, PAUSE, RETRY, Mailer, MailerLimits, delay
 from buildtool.adapters.mail.message import compose
 from buildtool.adapters.mail.smtp import SmtpDelivery
@@ -28,8 +29,8 @@ PACE = MailerLimits()
 SETTINGS = MailSettings("mail.test", 25, "farm@example.org", starttls="never")
 
 
-def render(mail: OutgoingMail, now: float) -> tuple[str, str]:
-    return f"about {mail.mail.key}", "body\n"
+async def render(mail: OutgoingMail, now: float) -> Letter:
+    return Letter(f"about {mail.mail.key}", "body\n")
 
 
 class Post:
@@ -87,9 +88,13 @@ class MailerCase(SynchronousTestCase):
 FEW = evolve(SETTINGS, per_address=3, per_asker=5)
 
 
-def telling(mail: OutgoingMail, now: float) -> tuple[str, str]:
+async def anew(mail: OutgoingMail, _now: float) -> Letter:
+    return Letter(f"anew {mail.mail.key}", "body\n")
+
+
+async def telling(mail: OutgoingMail, now: float) -> Letter:
     """A mail whose body names every mail that it tells of."""
-    return "about much", "".join(f"{one.mail.key}\n" for one in mail.members or (mail,))
+    return Letter("about much", "".join(f"{one.mail.key}\n" for one in mail.members or (mail,)))
 
 
 class RatesTests(MailerCase):
@@ -360,10 +365,10 @@ class TestMailer(MailerCase):
         assert self.outbox.done == {"key-a": "sent"}
 
     def test_a_mail_that_cannot_be_made_is_logged_and_put_off_and_does_not_hold_up_the_others(self) -> None:
-        def broken(mail: OutgoingMail, now: float) -> tuple[str, str]:
+        async def broken(mail: OutgoingMail, now: float) -> Letter:
             if mail.mail.key == "key-a":
                 raise KeyError("platform")
-            return render(mail, now)
+            return await render(mail, now)
 
         self.start("a", "b", how=broken)
         assert self.outbox.done == {"key-b": "sent"}
@@ -428,7 +433,7 @@ class TestConfiguring(MailerCase):
 
     def configure(self, mailer: Mailer, settings: MailSettings | None) -> Post:
         post = Post()
-        mailer.configure(settings, lambda mail, _now: (f"anew {mail.mail.key}", "body\n"), post)
+        mailer.configure(settings, anew, post)
         return post
 
     def test_what_waits_for_a_mail_server_is_sent_when_there_is_one(self) -> None:

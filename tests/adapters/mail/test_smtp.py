@@ -30,7 +30,7 @@ from buildtool.errors import (
     MailServerTrouble,
     UsageError,
 )
-from tests.support.smtp import Authority, ScriptedServer, SilentServer, SmtpServer
+from tests.support.smtp import Authority, ScriptedServer, SilentServer, SmtpServer, mail_text
 
 reactor: Any = the_reactor
 ALICE = "alice@example.org"
@@ -419,8 +419,8 @@ class TestMailTest(SmtpCase):
         said = await mail_test(chosen, ALICE, self.delivery(chosen), "k", 1_700_000_000.0)
         assert said == f"the mail server 127.0.0.1:{server.port} took a test mail for {ALICE}: 250 taken"
         ((_, arrived),) = server.messages
-        assert ALICE in arrived.get_content()
-        assert "2023-11-14 22:13 UTC" in arrived.get_content()
+        assert ALICE in mail_text(arrived)
+        assert "2023-11-14 22:13 UTC" in mail_text(arrived)
 
     async def test_without_mail_settings_it_says_what_to_write_into_the_configuration(self) -> None:
         with pytest.raises(ConfigurationError, match="mail = None"):

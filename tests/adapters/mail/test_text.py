@@ -1,8 +1,11 @@
 """What mails say: everything a person needs of each outcome, and nothing that a stranger wrote breaks their form."""
 
+import hashlib
+import re
 import shlex
 import subprocess
 from collections.abc import Callable
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +15,22 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from buildtool.adapters.mail.codes import render_code
-from buildtool.adapters.mail.message import compose
+from buildtool.adapters.mail.letter import Letter
+from buildtool.adapters.mail.message import compose, compose_letter
 from buildtool.adapters.mail.plain_text import LOG_BYTES, LOG_LINES, WIDTH, log_end, plain
-from buildtool.adapters.mail.text import MailLinks, render, render_test
+from buildtool.adapters.mail.text import MailLinks, MailStyle, render, render_test
+from buildtool.adapters.mail.told import Defaults
 from buildtool.errors import InternalError
+from buildtool.model.farm.deployment import Deployment
+from buildtool.model.logs.error_lines import Excerpt
 from buildtool.model.platforms import Value
 from buildtool.model.records import AttemptEnd, AttemptState, BuildState, Mail, RequestState
 from buildtool.model.servers import Capability, Server
 from buildtool.ports.metaserver import OutgoingMail
 from buildtool.ports.pages import RunningBuild
+from tests.support.mail_page import HARMLESS, MailPage
 from tests.support.outbox import DIGEST, NAME, REVISION, WALL, artifact, attempt, build, outgoing, request
-from tests.support.smtp import parse
+from tests.support.smtp import mail_html, mail_text, parse
 
 LINKS = MailLinks(
     lambda digest, name: f"http://farm.test:23433/artifacts/{digest}/{name}",
@@ -35,7 +43,19 @@ HOSTILE = st.text(st.one_of(st.characters(), st.sampled_from("\n\r\x1b\x00.\u202
 
 
 def told(mail: OutgoingMail) -> tuple[str, str]:
+    return words(letter(mail))
+
+
+def letter(mail: OutgoingMail) -> Letter:
     return render(mail, LINKS, WALL + 100)
+
+
+def words(letter: Letter) -> tuple[str, str]:
+    return letter.subject, letter.text
+
+
+def knowing(defaults: Defaults) -> MailStyle:
+    return MailStyle(defaults=defaults)
 
 
 def failed(log_tail: str = "cc -c lua.c\nlua.c:12: error\n") -> OutgoingMail:
@@ -68,7 +88,7 @@ def cancelled() -> OutgoingMail:
 
 def test_a_finished_build_is_told_with_all_that_is_needed_to_fetch_and_verify_it() -> None:
     subject, body = told(outgoing())
-    assert subject == "[lua] built: v5.4 (3f2a1b9c) for linux ppc"
+    assert subject == "[lua] linux ppc: built: v5.4 (3f2a1b9c)"
     assert body.startswith("Your binary is ready: lua v5.4 (3f2a1b9c4d5e) for linux ppc.\n")
     for fact in (
         REVISION, DIGEST, "lto=yes opt=O2 with=readline,ssl", "libc_version=2.36", "cross toolchain",
@@ -81,13 +101,13 @@ def test_a_finished_build_is_told_with_all_that_is_needed_to_fetch_and_verify_it
 def test_the_subject_tells_builds_of_one_branch_apart() -> None:
     """By the commit, and by what was chosen besides the defaults, while that is little."""
     defaults: dict[str, dict[str, Value | None]] = {"lua": {"lto": False, "opt": "O2", "with": ("readline", "ssl")}}
-    of = "[lua] built: v5.4 (3f2a1b9c) for linux ppc"
-    assert render(outgoing(), LINKS, WALL, defaults)[0] == f"{of}, lto=yes"
-    assert render(outgoing(), LINKS, WALL, {"lua": dict(artifact().options)})[0] == of
+    of = "[lua] linux ppc: built: v5.4 (3f2a1b9c)"
+    assert render(outgoing(), LINKS, WALL, knowing(defaults)).subject == f"{of}, lto=yes"
+    assert render(outgoing(), LINKS, WALL, knowing({"lua": dict(artifact().options)})).subject == of
     many = evolve(artifact(), options=tuple((f"option{number}", number) for number in range(4)))
-    assert render(evolve(outgoing(), artifact=many), LINKS, WALL, defaults)[0] == of
+    assert render(evolve(outgoing(), artifact=many), LINKS, WALL, knowing(defaults)).subject == of
     by_id = request(ref=REVISION[:10])
-    assert told(evolve(outgoing(), requests=(by_id,)))[0] == f"[lua] built: {REVISION[:12]} for linux ppc"
+    assert told(evolve(outgoing(), requests=(by_id,)))[0] == f"[lua] linux ppc: built: {REVISION[:12]}"
 
 
 def test_the_line_that_verifies_an_artifact_says_ok_for_the_right_bytes_and_fails_for_others(tmp_path: Path) -> None:
@@ -120,7 +140,7 @@ def test_a_mistake_of_the_project_is_not_said_to_be_remembered() -> None:
 
 def test_a_failure_is_told_with_its_reason_where_it_failed_and_the_end_of_the_log() -> None:
     subject, body = told(failed())
-    assert subject == "[lua] failed: v5.4 (3f2a1b9c) for linux ppc"
+    assert subject == "[lua] linux ppc: failed: v5.4 (3f2a1b9c)"
     assert body.startswith("The build failed: lua v5.4")
     assert "in the words of the build server vega:\n\n  > Make exited with 2." in body
     assert "orion and vega" in body
@@ -167,7 +187,7 @@ def test_who_waited_for_a_build_that_the_operator_aborted_is_told_the_reason() -
     reason = "aborted by the operator: the branch was wrong"
     made = evolve(build(BuildState.CANCELLED), deciding_epoch=None, reason=reason)
     subject, body = told(evolve(cancelled(), build=made, requests=(evolve(request(), reason=reason),)))
-    assert subject.startswith("[lua] cancelled: v5.4")
+    assert subject.startswith("[lua] linux ppc: cancelled: v5.4")
     assert "  Aborted by the operator: the branch was wrong." in body
     assert "Ask again" in body
 
@@ -264,13 +284,20 @@ def test_nothing_that_strangers_write_breaks_the_form_of_a_mail(
     stored = evolve(artifact(), name=name, options=options, server=name)
     found = stored if outcome is RequestState.SATISFIED else None
     mail = OutgoingMail(outgoing(outcome=outcome).mail, made, (asked,), found, (ended,), 0)
-    subject, body = told(mail)
-    read = parse(compose("farm@example.org", "alice@example.org", subject, body, key="k", now=WALL))
-    assert read.get_content() == body
+    written = letter(mail)
+    subject, body = words(written)
+    message = compose_letter("farm@example.org", "alice@example.org", written, key="k", now=WALL)
+    read = parse(message)
+    assert mail_text(read) == body
+    assert mail_html(read) == written.html
     assert read["Subject"].strip() == subject.strip()
-    assert len(read.keys()) == 9
-    assert read.get_content_type() == "text/plain"
+    assert len(read.keys()) == 12
     assert body.replace("\n", "").isprintable()
+    assert written.html.replace("\n", "").isprintable()
+    assert max(map(len, message.split(b"\n"))) <= 998
+    shown = MailPage(written.html)
+    assert shown.tags <= HARMLESS
+    assert all(link.startswith("http://farm.test") for link in shown.links)
 
 
 @given(st.text(st.sampled_from("aü=?_.;:() \u2028"), max_size=200) | st.text(st.sampled_from("ab =?qQ8"), max_size=200))
@@ -282,6 +309,102 @@ def test_a_subject_reads_back_as_it_was_with_every_space_and_nothing_in_it_is_ta
     message = compose("farm@example.org", "alice@example.org", subject, "b\n", key="k", now=WALL)
     assert str(parse(message)["Subject"]).strip() == subject.strip()
     assert all(len(line) <= WIDTH for line in message.splitlines())
+
+
+def test_both_parts_tell_the_same_and_what_matters_most_stands_before_all_else() -> None:
+    """The artifact, or the first error with what is around it."""
+    ready = letter(outgoing())
+    page = MailPage(ready.html)
+    assert page.links == [f"http://farm.test:23433/artifacts/{DIGEST}/{NAME}", "http://farm.test/build/12"]
+    assert ready.text.index(page.links[0]) < ready.text.index("Project")
+    assert page.text.index("Ready") < page.text.index("Fetch it (1.2 MiB)") < page.text.index("Project")
+    log = "".join(f"cc -c {name}.c\n" for name in "abcdef") + "d.c:1: error: no\nx\ny\nz\nmake: *** [all] Error 1\n"
+    bad = letter(failed(log))
+    page = MailPage(bad.html)
+    for part in (bad.text, page.text):
+        assert "The first error" in part
+        first = part.index("d.c:1: error: no")
+        assert part.index("cc -c d.c") < first < part.index("Project") < part.rindex("Project") + 1
+    assert ">> d.c:1: error: no\n" in bad.text
+    assert "<b>d.c:1: error: no</b>" in bad.html
+    assert {*page.links} == {"http://farm.test/build/12", "http://farm.test/logs/12"}
+    assert all(link in bad.text for link in page.links)
+
+
+def test_the_first_error_of_the_whole_log_is_told_with_its_line_where_that_is_known() -> None:
+    excerpt = Excerpt(1_200, ("cc -c big.c", "big.c:7: error: <b>no</b>"), 1)
+    found = render(failed("the end\n"), LINKS, WALL, error=excerpt)
+    assert "The first error, line 1201 of its log:\n\n>  cc -c big.c\n>> big.c:7: error: <b>no</b>\n" in found.text
+    assert "The first error, line 1201 of its log" in found.html
+    assert "<b>big.c:7: error: &lt;b&gt;no&lt;/b&gt;</b>" in found.html
+
+
+@pytest.mark.parametrize("make", [outgoing, failed, unbuildable, expired, cancelled])
+def test_the_state_is_told_by_word_shape_and_colour_in_the_pages_colours_and_all_of_it_is_small(
+    make: Callable[[], OutgoingMail],
+) -> None:
+    html = letter(make()).html
+    (state,) = re.findall(
+        r'<p class="state (\w+)"><span class="shape" aria-hidden="true">(.)</span>([A-Z][a-z ]+)', html
+    )
+    assert len(state) == 3
+    pages = (Path(__file__).parents[3] / "web/static/style.css").read_text()
+    assert set(re.findall(r"#[0-9a-f]{6}", html)) <= set(re.findall(r"#[0-9a-f]{6}", pages))
+    page = MailPage(html)
+    assert page.tags <= HARMLESS
+    assert page.attributes <= {"lang", "charset", "name", "content", "class", "aria-hidden", "href", "scope"}
+    assert len(html) < 8_000
+
+
+def test_each_state_has_a_shape_of_its_own() -> None:
+    shapes = {re.search(r'aria-hidden="true">(.)<', letter(make()).html)[1] for make in KINDS}  # type: ignore[index]
+    assert len(shapes) == len(KINDS)
+
+
+KINDS = (outgoing, failed, unbuildable, expired, cancelled)
+
+
+def headers(written: Letter, name: str = "farm@example.org") -> EmailMessage:
+    return parse(compose_letter(name, "a@example.org", written, key="k", now=WALL))
+
+
+def test_subjects_sort_and_mails_thread_by_project_and_platform() -> None:
+    ready, bad = headers(letter(outgoing())), headers(letter(failed()))
+    assert ready["References"] == ready["In-Reply-To"] == bad["References"] != ready["Message-ID"]
+    other = evolve(outgoing(), artifact=evolve(artifact(), platform=(("os", "linux"), ("arch", "arm"))))
+    assert headers(letter(other))["References"] != ready["References"]
+    assert str(ready["Subject"]).partition(": ")[0] == str(bad["Subject"]).partition(": ")[0] == "[lua] linux ppc"
+    assert ready["List-Id"] == "<lua.builds.example.org>"
+    assert ready["Auto-Submitted"] == "auto-generated"
+    assert headers(letter(missing()))["List-Id"] == "<builds.example.org>"
+    digest = evolve(outgoing("digest:1"), build=None, artifact=None, attempts=(), members=(outgoing(),))
+    assert headers(letter(digest))["References"] is None
+
+
+def test_a_farm_that_has_a_name_and_a_contact_says_so_and_is_asked_there_to_stop() -> None:
+    farm = Deployment("Bücher & Builds", "https://farm.test/about", "help@farm.test")
+    written = render(outgoing(), LINKS, WALL, MailStyle(farm=farm))
+    read = headers(written)
+    (sender,) = read["From"].addresses
+    assert (sender.display_name, sender.addr_spec) == ("Bücher & Builds", "farm@example.org")
+    assert read["List-Unsubscribe"] == "<mailto:help@farm.test?subject=unsubscribe>"
+    assert read["List-Help"] == "<https://farm.test/about>"
+    assert written.text.endswith("\nBücher & Builds: https://farm.test/about\nQuestions: help@farm.test\n")
+    assert {"https://farm.test/about", "mailto:help@farm.test"} < set(MailPage(written.html).links)
+    lost = render(missing(), LINKS, WALL, MailStyle(farm=farm))
+    assert lost.subject.startswith("[Bücher & Builds] orion is missing")
+    unnamed = headers(letter(outgoing()))
+    assert unnamed["From"] == "farm@example.org"
+    assert unnamed["List-Unsubscribe"] == "<mailto:farm@example.org?subject=unsubscribe>"
+
+
+def test_a_log_that_holds_the_boundary_of_the_parts_does_not_end_them() -> None:
+    """Whoever builds may know by what the Message-ID and the boundary are made."""
+    digest = hashlib.sha256(b"k").hexdigest()[:40]
+    written = Letter("s", f"a\n--={digest}=\nb\n--={digest}=--\nc\n", f"<p>--={digest}=--</p>\n")
+    read = headers(written)
+    assert mail_text(read) == written.text
+    assert mail_html(read) == written.html
 
 
 SPAM = "BUY NOW http://evil.example/ " * 8
@@ -298,7 +421,7 @@ def test_what_strangers_write_is_quoted_never_in_the_subject_and_no_link(outcome
     digest = evolve(mail, build=None, attempts=(), members=(mail, mail))
     usual: dict[str, dict[str, Value | None]] = {"lua": {"note": ""}}
     for one in (mail, digest, evolve(mail, mail=evolve(mail.mail, summary=True), build=None, attempts=())):
-        subject, body = render(one, LINKS, WALL, usual)
+        subject, body = words(render(one, LINKS, WALL, knowing(usual)))
         assert "evil" not in subject
         assert "BUY" not in subject
         assert "://" not in body.replace("http://farm.test", "")
@@ -362,15 +485,15 @@ def test_plain_text_is_one_printable_line_of_bounded_length_and_printable_text_i
 
 
 def test_the_test_mail_says_who_sent_it_and_that_nothing_needs_to_be_done() -> None:
-    _, body = render_test("a@example.org", "mail.test:25", WALL)
+    body = render_test("a@example.org", "mail.test:25", WALL).text
     assert "bin/metaserver mail-test" in " ".join(body.split())
     assert "Nothing needs to be done" in " ".join(body.split())
 
 
 def test_the_command_in_a_mail_with_a_code_says_whom_it_is_for() -> None:
     mail = Mail("first:code:1", "ben@example.org", None, (), RequestState.WAITING, WALL, purpose="login")
-    body = render_code(mail, "aaaa-bbbb", "https://farm.test", ("farm.test", 443), "7" * 64)[1]
+    body = render_code(mail, "aaaa-bbbb", "https://farm.test", ("farm.test", 443), "7" * 64).text
     command = next(line for line in body.splitlines() if "startcompile.py" in line)
     said = "login ben@example.org --host farm.test --port 443 --code aaaa-bbbb --fingerprint sha256:"
     assert command.strip() == f"bin/startcompile.py {said}{'7' * 64}"
-    assert "--fingerprint" not in render_code(mail, "aaaa-bbbb", "https://farm.test", ("farm.test", 443), "")[1]
+    assert "--fingerprint" not in render_code(mail, "aaaa-bbbb", "https://farm.test", ("farm.test", 443), "").text
