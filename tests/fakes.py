@@ -14,7 +14,7 @@ from buildtool.model.logs.index import Phase
 from buildtool.model.principal import Principal
 from buildtool.model.servers import Held, HeldVerdict
 from buildtool.ports.metaserver import ConnectionEnded, Handlers
-from buildtool.protocol.hello import AskProjects, AskRequests, ProjectsDescribed
+from buildtool.protocol.hello import AskProjects, AskRefs, AskRequests, ProjectsDescribed, RefsFound
 from buildtool.protocol.messages import (
     AbortOrder,
     Accepted,
@@ -74,6 +74,7 @@ class FakeRequestService:
             AskHealth: self.health,
             AskProjects: self.projects,
             AskRequests: self.requests,
+            AskRefs: self.refs,
         }
 
     async def submit(self, by: Principal, message: Submit) -> RequestStatus:
@@ -119,6 +120,9 @@ class FakeRequestService:
 
     async def requests(self, _by: Principal, message: AskRequests) -> RequestStatuses:
         return RequestStatuses(tuple(self.answers.values())[: message.most])
+
+    async def refs(self, _by: Principal, message: AskRefs) -> RefsFound:
+        return RefsFound((f"{message.source or 'main'}-1.0", "main"))
 
     async def projects(self, _by: Principal, _message: AskProjects) -> ProjectsDescribed:
         return ProjectsDescribed("0" * 64, '{"projects":[]}')

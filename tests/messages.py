@@ -7,7 +7,7 @@ from hypothesis.strategies import SearchStrategy
 from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Capability, Held, HeldState, HeldVerdict, Offer, OfferKind, ProjectSkill, Verdict
 from buildtool.protocol import messages
-from buildtool.protocol.hello import AskProjects, AskRequests, Hello, ProjectsDescribed
+from buildtool.protocol.hello import AskProjects, AskRefs, AskRequests, Hello, ProjectsDescribed, RefsFound
 from tests import strategies
 
 _text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
@@ -122,6 +122,8 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
     "AskHealth": st.just(messages.AskHealth()),
     "AskProjects": st.just(AskProjects()),
     "AskRequests": st.builds(AskRequests, _numbers),
+    "AskRefs": st.builds(AskRefs, strategies.project_names, _text),
+    "RefsFound": st.builds(RefsFound, st.lists(_text, max_size=3).map(tuple)),
     "ProjectsDescribed": st.builds(ProjectsDescribed, strategies.words, strategies.words),
     "ReactorTurns": _turns,
     "HealthStatus": st.builds(

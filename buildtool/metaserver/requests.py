@@ -22,6 +22,7 @@ from buildtool.metaserver.explanations import Explainer
 from buildtool.metaserver.farm_status import veiled
 from buildtool.metaserver.request_status import RequestStatusReader
 from buildtool.metaserver.showing.own_requests import RequestLister
+from buildtool.metaserver.showing.ref_names import RefLister
 from buildtool.model.access.rights import Act, Extent, Subject, platform_names
 from buildtool.model.addresses import valid_address
 from buildtool.model.names import is_client_id, is_commit_id
@@ -30,7 +31,7 @@ from buildtool.model.records import BuildSpec, Demand, Request, RequestState
 from buildtool.model.tickets import token_matches
 from buildtool.ports.metaserver import BrokerStore, Conditions, Handlers, SourceResolver
 from buildtool.protocol import messages
-from buildtool.protocol.hello import AskProjects, AskRequests, ProjectsDescribed
+from buildtool.protocol.hello import AskProjects, AskRefs, AskRequests, ProjectsDescribed, RefsFound
 from buildtool.protocol.limits import TOGETHER
 from buildtool.scheduling import answers
 from buildtool.scheduling.allowances import STANDING_AGAIN
@@ -107,6 +108,7 @@ class RequestService:
             messages.AskHealth: self.health,
             AskProjects: self.projects,
             AskRequests: self.own_requests,
+            AskRefs: self.refs,
         }
 
     async def submit(self, by: Principal, message: messages.Submit) -> messages.RequestStatus:
@@ -278,6 +280,10 @@ class RequestService:
             by, message
         )
 
+    async def refs(self, by: Principal, message: AskRefs) -> RefsFound:
+        """Return the newest refs of a project. Raises UnknownProject, Unauthorised, UsageError, LimitReached."""
+        return await RefLister(self.resolver, self.permissions, self.admittance).read(by, message)
+
     async def health(self, by: Principal, _message: messages.AskHealth) -> messages.HealthStatus:
         """Return whether the metaserver can do its work."""
         problems = veiled(self.conditions.problems(), self.broker.state, partial(self.permissions.sees, by))
@@ -289,7 +295,7 @@ class RequestService:
             case answers.Hit():
                 return await self.status_reader.read(answer.request, answer.artifact)
             case answers.Dispatched() | answers.Queued():
-                self._pin(url, answer.build.spec.revision)
+                _pin(self.resolver, url, answer.build.spec.revision)
                 return await self.status_reader.read(answer.request)
             case answers.JoinedBuild() | answers.KnownFailure() | answers.Unconfirmed():
                 return await self.status_reader.read(answer.request)
@@ -331,14 +337,6 @@ class RequestService:
             raise errors.Unauthorised(f"{wrong}: use the id as it was told to you")
         return request
 
-    def _pin(self, url: str, commit: str) -> None:
-        """Start to keep a commit whatever happens at the origin."""
-
-        def failed(failure: object) -> None:
-            log.warn("commit {commit} could not be pinned: {failure}", commit=commit, failure=failure)
-
-        Deferred.fromCoroutine(self.resolver.pin(url, commit)).addErrback(failed)
-
 
 def _explained(answer: answers.Answer) -> answers.ExplainedAnswer:
     if not isinstance(answer, answers.ExplainedAnswer):
@@ -365,3 +363,12 @@ def _check_may_ask(permissions: Permissions, by: Principal, demand: Demand, emai
     permissions.check(by, Act.SUBMIT, subject)
     if force:
         permissions.check(by, Act.FORCE, subject)
+
+
+def _pin(resolver: SourceResolver, url: str, commit: str) -> None:
+    """Start to keep a commit whatever happens at the origin."""
+
+    def failed(failure: object) -> None:
+        log.warn("commit {commit} could not be pinned: {failure}", commit=commit, failure=failure)
+
+    Deferred.fromCoroutine(resolver.pin(url, commit)).addErrback(failed)

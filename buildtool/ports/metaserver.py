@@ -172,6 +172,9 @@ class SourceResolver(Protocol):
     async def pin(self, url: str, commit: str) -> None:
         """Keep ``commit`` in the mirror whatever happens at the origin."""
 
+    async def refs(self, url: str) -> Sequence[str]:
+        """Return the newest branches and tags, as they were when the origin was asked last; none for Subversion."""
+
 
 class CommitReader(Protocol):
     """The version control, as what a revision is about is read there."""

@@ -25,7 +25,7 @@ ACT_OF: Mapping[type[attrs.AttrsInstance], Act] = {
     m.Submit: Act.SUBMIT, m.SubmitTogether: Act.SUBMIT, m.AskExplain: Act.EXPLAIN,
     m.Cancel: Act.CANCEL, o.CancelSeveral: Act.CANCEL_SEVERAL,
     m.AskStatus: Act.SEE_REQUEST, m.Follow: Act.SEE_REQUEST, m.AskWhy: Act.SEE_REQUEST,
-    h.AskRequests: Act.SEE_REQUEST,
+    h.AskRequests: Act.SEE_REQUEST, h.AskRefs: Act.EXPLAIN,
     m.AskBuild: Act.SEE_BUILD, v.AskBuildFor: Act.SEE_BUILD,
     m.AskHealth: Act.PING, v.AskHealthFor: Act.PING, h.AskProjects: Act.PING,
     o.AskFarmStatus: Act.SEE_FARM, AskFarm: Act.SEE_FARM, AskFigures: Act.SEE_FARM,

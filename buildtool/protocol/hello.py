@@ -18,7 +18,7 @@ PROTOCOL_MINOR = 1
 absent its default, so it needs one; ``tests/protocol/transcripts`` keeps the texts of each minor version."""
 
 REQUESTS = "requests"
-"""The capability of a metaserver that answers ``AskRequests``."""
+"""The capability of a metaserver that answers ``AskRequests`` and ``AskRefs``."""
 
 CAPABILITIES: tuple[str, ...] = (EVENTS, REQUESTS)
 """What this program understands beyond 3.0 that a peer may not be sent unless it names it in its Hello: whatever would
@@ -67,6 +67,25 @@ class AskRequests:
     """A question for the newest requests of the caller, at most so many, the newest first."""
 
     most: int = TOGETHER
+
+
+REFS = 500
+"""Most refs in one answer."""
+
+
+@frozen
+class AskRefs:
+    """A question for the newest branches and tags of a project, in one of its sources ("" for the usual one)."""
+
+    project: str = field(metadata={"most": 80})
+    source: str = field(default="", metadata={"most": 400})
+
+
+@frozen
+class RefsFound:
+    """An answer: names of branches and tags, the newest first."""
+
+    names: tuple[str, ...] = field(metadata={"sent": 200, "members": REFS, "members_sent": REFS})
 
 
 def hello_of(role: str, protocol: int = PROTOCOL_VERSION) -> Hello:

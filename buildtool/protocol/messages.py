@@ -14,7 +14,7 @@ from buildtool.model.options import Canonical
 from buildtool.model.platforms import Value
 from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Capability, Held, HeldVerdict, OfferKind
-from buildtool.protocol.hello import AskProjects, AskRequests
+from buildtool.protocol.hello import AskProjects, AskRefs, AskRequests
 from buildtool.protocol.limits import TOGETHER
 
 LOG_TAIL_LIMIT = 16 * 1024
@@ -387,7 +387,7 @@ Calls = Mapping[str, type[AttrsInstance]]
 REQUESTER: Calls = {
     "submit": Submit, "cancel": Cancel, "status": AskStatus, "follow": Follow, "together": SubmitTogether,
     "explain": AskExplain, "why": AskWhy, "build": AskBuild, "health": AskHealth,
-    "projects": AskProjects, "requests": AskRequests,
+    "projects": AskProjects, "requests": AskRequests, "refs": AskRefs,
 }  # fmt: skip
 """What a requester may call at the metaserver."""
 

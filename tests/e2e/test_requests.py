@@ -177,6 +177,16 @@ def test_a_failure_is_told_event_by_event_and_its_step_is_printed_alone(building
     assert set(step) < set(lines)
 
 
+@SHARED
+def test_the_refs_of_a_project_are_completed_and_a_mistyped_one_is_answered_with_the_nearest(building: Control) -> None:
+    building.git("branch", "-f", "feature-x")
+    building.ask("explain", "--revision=feature-x")  # the mirror has it from then on
+    offered = building.farm.request("__complete", "zsh", "--revision=fea").stdout.splitlines()
+    assert offered == ["words", "--revision=feature-x"]
+    wrong = building.refused("explain", "--revision=featur-x", code=8)
+    assert wrong.endswith("has no branch, tag or commit 'featur-x': did you mean feature-x?")
+
+
 def test_whoever_waits_only_so_long_is_told_that_it_goes_on_and_takes_it_up_again(running: Control) -> None:
     """No build server is there when it is asked for; one comes while another program follows."""
     asked = running.ask("--deadline", "1s", "ann@example.org", code=10)

@@ -85,6 +85,9 @@ class Resolver:
     async def pin(self, url: str, commit: str) -> None:
         return None
 
+    async def refs(self, url: str) -> tuple[str, ...]:
+        return ("main", "v1.0")
+
 
 @define
 class World:

@@ -93,3 +93,10 @@ def test_what_is_not_there_and_one_that_answers_nobody_are_told_apart(line: OneL
     line.go_away()
     with pytest.raises(RepositoryUnreachable):
         run(line.resolver.resolve(line.url, "HEAD"))
+
+
+def test_what_is_named_can_be_asked_for(line: OneLine) -> None:
+    run(line.resolver.resolve(line.url, "HEAD"))
+    names = run(line.resolver.refs(line.url))
+    assert all(run(line.resolver.resolve(line.url, name)) in line.ids for name in names)
+    assert ("main" in names) is not line.url.startswith("svn")

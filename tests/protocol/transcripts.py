@@ -81,6 +81,8 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
     protocol.AskHealth(),
     hello.AskProjects(),
     hello.AskRequests(20),
+    hello.AskRefs("testproject", "trunk"),
+    hello.RefsFound(("main", "v1.0")),
     messages.waiting(asked_at=1_700_000_000.0, ref="main", since=1_700_000_060.5, usual=90.25),
     hello.ProjectsDescribed("0" * 64, '{"projects":[]}'),
     _TURNS,

@@ -146,3 +146,6 @@ class Resolver:
 
     async def pin(self, url: str, commit: str) -> None:
         return None
+
+    async def refs(self, url: str) -> tuple[str, ...]:
+        return ("main",)

@@ -25,7 +25,7 @@ from buildtool.adapters.network.violation_log import ViolationLog
 from buildtool.adapters.tls.words import CONTROL, OTHER_PROTOCOL, tls_errors, tls_words, way_in
 from buildtool.errors import BuildToolError, DecodeError, ProtocolMismatch, Unauthorised, Unavailable
 from buildtool.protocol import codec
-from buildtool.protocol.hello import PROTOCOL_VERSION, REQUESTS, AskRequests, Hello, hello_of
+from buildtool.protocol.hello import PROTOCOL_VERSION, REQUESTS, AskRefs, AskRequests, Hello, hello_of
 from buildtool.protocol.messages import (
     NEWS,
     REQUESTER,
@@ -147,8 +147,9 @@ class Session:
         Raises what it refused with, DecodeError, Unavailable, and ProtocolMismatch for what an older one does not know.
         """
         asked = type(message)
-        if asked is AskRequests and REQUESTS not in self.theirs.capabilities:
-            raise ProtocolMismatch(f"the metaserver at {self.where} is older, and lists no requests: have it updated")
+        if asked in (AskRequests, AskRefs) and REQUESTS not in self.theirs.capabilities:
+            what = "requests" if asked is AskRequests else "refs"
+            raise ProtocolMismatch(f"the metaserver at {self.where} is older, and lists no {what}: have it updated")
         name, most = _call_of(asked)
         return await self.call(name, message, expected, *references, within=most if within is None else within)
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -35,6 +36,9 @@ class Resolvers:
 
     async def pin(self, url: str, commit: str) -> None:
         await self._of(url).pin(url, commit)
+
+    async def refs(self, url: str) -> Sequence[str]:
+        return await self._of(url).refs(url)
 
     async def about(self, url: str, commit: str) -> CommitNote | None:
         return await self._of(url).about(url, commit)

@@ -105,8 +105,10 @@ def _helped(words: Sequence[str], why: str) -> None:
 
 def _known(words: Sequence[str]) -> tuple[Sequence[AnyProject], Refs]:
     """Return the projects that are known where unfinished words lead to, and their refs. Raises UsageError."""
-    projects, _ = known_projects(words, _settings, kept)
-    return projects, lambda _project, _source: ()
+    from buildtool.programs.startcompile.completing.refs import refs_of
+
+    projects, where = known_projects(words, _settings, kept)
+    return projects, partial(refs_of, where)
 
 
 def _completion(said: Arguments) -> int:

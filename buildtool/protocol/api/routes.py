@@ -154,6 +154,8 @@ CALLS: Sequence[ApiCall] = (
     _get("/matrix/{project}", "Show the newest builds of a project by revision and platform", shown.Matrix,
          read="matrix"),
     _get("/projects", "List the projects", shown.ProjectList, read="projects", act=Act.SEE_FARM),
+    _get("/projects/{project}/refs", "List the newest branches and tags of a project", h.RefsFound, message=h.AskRefs,
+         query={"source": QueryName("in this source", length=400)}),
     _get("/descriptions", "Describe the projects and their options as the command line keeps them",
          h.ProjectsDescribed, message=h.AskProjects),
     _get("/farm", "Show how the farm stands", o.FarmStatus, message=o.AskFarmStatus),

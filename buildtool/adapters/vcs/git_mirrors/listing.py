@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection
+from pathlib import Path
 
 from attrs import define, field, frozen
 
+from buildtool.adapters.vcs.git.command import GitCommand
 from buildtool.adapters.vcs.refs import mask
 from buildtool.errors import UnknownRef
 
@@ -49,10 +51,28 @@ class Listing:
         return found[0] if found else None
 
 
+NAMES = 500
+"""At most so many branches and tags are named."""
+
+
 def meanings(ref: str) -> tuple[str, ...]:
     """Return the full names that ``ref`` may stand for."""
     exact = ref == "HEAD" or ref.startswith("refs/")
     return (ref,) if exact else (f"refs/heads/{ref}", f"refs/tags/{ref}")
+
+
+def known_names(command: GitCommand, mirror: Path) -> tuple[str, ...]:
+    """Return the names of branches and tags in a mirror, the newest first, at most ``NAMES``; blocking.
+
+    None where git cannot tell, as in a mirror that is not there yet.
+    """
+    if not mirror.is_dir():
+        return ()
+    words = ("--sort=-creatordate", f"--count={NAMES}", "--format=%(refname:lstrip=2)")
+    answer = command.run(("for-each-ref", *words, "refs/heads", "refs/tags"), git_dir=mirror)
+    if answer.code:
+        return ()
+    return tuple(dict.fromkeys(name for name in answer.text.split("\n") if name and name.isprintable()))
 
 
 @define

@@ -25,7 +25,7 @@ from buildtool.adapters.vcs.git.objects import note_of
 from buildtool.adapters.vcs.git.reader import DamagedMirror, ObjectCache, ObjectReader
 from buildtool.adapters.vcs.git_mirrors.copies import MirrorCopies
 from buildtool.adapters.vcs.git_mirrors.lines import FirstParentLines
-from buildtool.adapters.vcs.git_mirrors.listing import Listed, meanings
+from buildtool.adapters.vcs.git_mirrors.listing import Listed, known_names, meanings
 from buildtool.adapters.vcs.git_mirrors.mirror import Mirror, MirrorKeeper, unfit, unlock
 from buildtool.adapters.vcs.git_mirrors.origin import FETCH_LIMIT, Origins
 from buildtool.adapters.vcs.git_mirrors.tags import OriginTags
@@ -43,6 +43,7 @@ from buildtool.concurrency.asker import INTERNAL, working_for
 from buildtool.concurrency.single_flight import Batches
 from buildtool.errors import MachineFault, RepositoryUnreachable, SourceUnusable, UnknownRef
 from buildtool.model.search.commits import CommitNote
+from buildtool.model.text import meant
 from buildtool.ports.buildserver import CommitCopy
 from buildtool.ports.common import Executor
 
@@ -135,7 +136,13 @@ class GitMirror:
             raise RepositoryUnreachable(f"{mask(url)} changes faster than it can be fetched: try again")
         if may_be_short_id(ref):
             return await self._resolve_short(mirror, ref.lower())
-        raise UnknownRef(f"{mask(url)} has no branch, tag or commit {ref!r}")
+        near = await self._pool.run(lambda: meant(ref, known_names(self.command, mirror.path)))
+        raise UnknownRef(f"{mask(url)} has no branch, tag or commit {ref!r}{near}")
+
+    async def refs(self, url: str) -> tuple[str, ...]:
+        """Return the newest branches and tags that the mirror has; none where there is no mirror yet."""
+        mirror = self.mirror(url)
+        return await self._pool.run(lambda: known_names(self.command, mirror.path))
 
     async def fetch_commit(self, url: str, commit: str, copy: CommitCopy | None = None) -> str:
         """Fetch ``commit`` (a full id) into the mirror; the network is used only if it is not there.

@@ -86,6 +86,10 @@ class SvnResolver:
         """Check the id, which is enough: no revision leaves a Subversion repository. Raises UnknownRef."""
         full_number(commit, url)
 
+    async def refs(self, url: str) -> tuple[str, ...]:
+        """Return nothing: branches and tags are folders there, which ``--source`` says."""
+        return ()
+
     async def about(self, url: str, commit: str) -> CommitNote | None:
         """Return what a revision is about, None where the path did not change in it.
 

@@ -841,6 +841,9 @@ class DispatchTests(SvnCase):
             async def pin(self, url: str, commit: str) -> None:
                 pinned.append(url)
 
+            async def refs(self, url: str) -> tuple[str, ...]:
+                return (url,)
+
             async def about(self, url: str, commit: str) -> CommitNote | None:
                 return CommitNote(url, "", 0.0)
 
