@@ -15,6 +15,7 @@ from buildtool.model.access.rights import Act
 from buildtool.model.farm.deployment import NO_PLACE, UNNAMED, Deployment, ProjectPlace
 from buildtool.model.options import Canonical
 from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.model.project_options import ProjectOptions
 from buildtool.model.records import BuildSpec
 from buildtool.ports.pages import Sees, ServerLine, ShownVisitor
 
@@ -46,17 +47,26 @@ class Access(Protocol):
     def place(self, project: str) -> ProjectPlace:
         """Return what a project says of itself, of which nothing is known where it is not configured."""
 
+    def options(self, project: str) -> ProjectOptions | None:
+        """Return the options of a project that is configured, None for any other."""
+
 
 class EverythingSeen:
     """The ``Access`` of pages that stand alone, where all may be seen. ``offered`` are projects' names.
 
-    ``deployment`` is what the farm says of itself, ``place`` what each of its projects does.
+    ``deployment`` is what the farm says of itself, ``place`` what each of its projects does, and ``options`` are those
+    of projects whose options are known.
     """
 
     def __init__(
-        self, offered: Collection[str] = (), deployment: Deployment = UNNAMED, place: ProjectPlace = NO_PLACE
+        self,
+        offered: Collection[str] = (),
+        deployment: Deployment = UNNAMED,
+        place: ProjectPlace = NO_PLACE,
+        options: Mapping[str, ProjectOptions] | None = None,
     ) -> None:
         self._offered, self._deployment, self._place = tuple(offered), deployment, place
+        self._options = dict(options or {})
 
     def visitor(self, _request: Request) -> Principal:
         """Return a visitor."""
@@ -77,8 +87,12 @@ class EverythingSeen:
         """Return that all are."""
 
     def defaults(self) -> Mapping[str, Canonical]:
-        """Return that none are known."""
-        return {}
+        """Return those of the projects whose options are known."""
+        return {name: options.defaults for name, options in self._options.items()}
+
+    def options(self, project: str) -> ProjectOptions | None:
+        """Return the options of a project, where they are known."""
+        return self._options.get(project)
 
     def deployment(self) -> Deployment:
         """Return what the farm says of itself."""

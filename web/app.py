@@ -29,6 +29,7 @@ from .pages.views import ErrorPage
 from .rendering import templates
 from .section import Parts, Section, Tools, Upstream
 from .sections.acts import ACTS, ActsSection
+from .sections.ask import AskSection
 from .sections.build import BuildSection
 from .sections.builds import BuildsSection
 from .sections.confirm import ConfirmSection
@@ -37,6 +38,7 @@ from .sections.health import HealthSection
 from .sections.live import LiveSection
 from .sections.logs import LogsSection
 from .sections.machines import MachinesSection
+from .sections.matrix import MatrixSection
 from .sections.now import NowSection
 from .sections.sign_in import SignInSection
 from .sessions import CookieJar, SessionReader
@@ -47,6 +49,8 @@ SECTIONS: tuple[type[Section], ...] = (
     BuildsSection,
     BuildSection,
     LogsSection,
+    AskSection,
+    MatrixSection,
     MachinesSection,
     ConfirmSection,
     HealthSection,

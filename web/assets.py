@@ -14,6 +14,7 @@ from .delivery import packed
 _TYPES: Mapping[str, str] = {
     "style.css": "text/css; charset=utf-8",
     "live.js": "text/javascript; charset=utf-8",
+    "ask.js": "text/javascript; charset=utf-8",
     "log.css": "text/css; charset=utf-8",
     "log.js": "text/javascript; charset=utf-8",
     "favicon.svg": "image/svg+xml",

@@ -62,18 +62,26 @@ def browser_mark(request: Request, jar: CookieJar, shown: ShownVisitor, new_secr
 
 def read_form(request: Request) -> Mapping[str, str]:
     """Return the fields of a form; what stands in the address is none of them. Raises DecodeError."""
+    pairs = read_pairs(request, FIELDS)
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise DecodeError("the form has a field twice, or a NUL in one")
+    return fields
+
+
+def read_pairs(request: Request, most: int) -> list[tuple[str, str]]:
+    """Return the fields of a form in their order, of which some may be said several times. Raises DecodeError."""
     kind = (request.getHeader("content-type") or "").partition(";")[0].strip().lower()
     body = request.content.read() if request.content is not None else b""
     if body and kind != _FORM:
         raise DecodeError("a form is what is sent here")
     try:
-        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FIELDS, errors="strict")
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=most, errors="strict")
     except ValueError:
         raise DecodeError("the form cannot be read") from None
-    fields = dict(pairs)
-    if len(fields) != len(pairs) or any("\0" in value for value in fields.values()):
+    if any("\0" in value for _, value in pairs):
         raise DecodeError("the form has a field twice, or a NUL in one")
-    return fields
+    return pairs
 
 
 def client_id(secret: str, what: str, once: str) -> str:

@@ -18,7 +18,22 @@ from .pages.common import moment
 from .pages.views import BuildRow
 from .urls import Urls
 
-PAGES = ("status", "queue", "builds", "servers", "build", "log", "confirm", "error", "api", "sign_in", "audit", "acts")
+PAGES = (
+    "status",
+    "queue",
+    "builds",
+    "servers",
+    "build",
+    "log",
+    "confirm",
+    "error",
+    "api",
+    "sign_in",
+    "audit",
+    "acts",
+    "ask",
+    "matrix",
+)
 
 
 def showable(value: object) -> object:

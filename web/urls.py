@@ -6,7 +6,7 @@ Links inside pages are paths, so that they work under whatever name a visitor ca
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from urllib.parse import quote, urlencode, urlsplit
 
 from attrs import field, frozen
@@ -38,6 +38,15 @@ class Urls:
         """Return the front page, with the chart of a span if that is named."""
         return f"{self.prefix}/" + (f"?{urlencode({'span': span})}" if span else "")
 
+    def ask(self, fields: Iterable[tuple[str, str]] = ()) -> str:
+        """Return the form that asks for builds, filled in with these fields."""
+        words = urlencode(list(fields), errors="replace")
+        return f"{self.prefix}/request" + (f"?{words}" if words else "")
+
+    def matrix(self, project: str = "") -> str:
+        """Return the matrix of a project, or of the first one."""
+        return f"{self.prefix}/matrix" + (f"/{_quoted(project)}" if project else "")
+
     def queue(self) -> str:
         """Return who waits for what."""
         return f"{self.prefix}/queue"
@@ -58,10 +67,6 @@ class Urls:
         asked = {"q": line, "before": before, "after": after}
         words = urlencode({name: str(value) for name, value in asked.items() if value not in {"", None}})
         return f"{self.prefix}/builds" + (f".{form}" if form else "") + (f"?{words}" if words else "")
-
-    def go(self) -> str:
-        """Return where the field leads that goes anywhere."""
-        return f"{self.prefix}/go"
 
     def badge(self, project: str) -> str:
         """Return the badge of a project."""

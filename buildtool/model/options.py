@@ -11,7 +11,7 @@ import enum
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import field, frozen
@@ -333,6 +333,13 @@ def canonical(values: Mapping[str, Value]) -> Canonical:
 def shown(values: Canonical) -> str:
     """Return ``values`` for people: ``arch=ppc utf8=yes``."""
     return " ".join(f"{name}={written(value)}" for name, value in values)
+
+
+def differing(asked: Sequence[Mapping[str, Value]]) -> list[str]:
+    """Return for each of several sets of values in words what it has that not all have alike."""
+    names = sorted({name for values in asked for name in values})
+    varying = [name for name in names if len({(type(one), one) for one in (it.get(name) for it in asked)}) > 1]
+    return [" ".join(f"{name}={written(values[name])}" for name in varying if name in values) for values in asked]
 
 
 def _pairs(requires: Asking | None) -> tuple[tuple[str, Value], ...]:

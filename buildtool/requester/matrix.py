@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from attrs import define, field
 
 from buildtool.concurrency.signal import Signal
-from buildtool.model.options import written
+from buildtool.model.options import differing
 from buildtool.model.platforms import Value
 from buildtool.ports.requester import MetaserverClient
 from buildtool.protocol.messages import Follow, RequestStatus, Submit
@@ -18,10 +18,7 @@ from buildtool.requester.text import answered, came_back_to, clean, differs, wai
 
 def differences(submits: Sequence[Submit]) -> list[str]:
     """Return for each submission in words what it asks for that not all ask for alike."""
-    asked = [_values(submit) for submit in submits]
-    names = sorted({name for values in asked for name in values})
-    varying = [name for name in names if len({values.get(name) for values in asked}) > 1]
-    return [" ".join(f"{name}={written(values[name])}" for name in varying if name in values) for values in asked]
+    return differing([_values(submit) for submit in submits])
 
 
 def answered_together(

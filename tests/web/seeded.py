@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def configure(directory: Path) -> Path:
     """Return a configuration that keeps its state in `directory` and takes any free port."""
     path = directory / "config.py"
-    path.write_text('state_dir = "state"\ntrusted = "loopback"\n')
+    project = ROOT / "testproject/config.py"
+    path.write_text(f'state_dir = "state"\ntrusted = "loopback"\nprojects = [load({str(project)!r})]\n')
     (directory / "state").mkdir()
     return path
 

@@ -12,10 +12,12 @@ from buildtool.model.access.rights import RIGHTS, Act, platform_names
 from buildtool.model.farm.deployment import NO_PLACE, UNNAMED, Deployment, ProjectPlace
 from buildtool.model.options import Canonical
 from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.model.project_options import ProjectOptions
 from buildtool.model.records import BuildState
 from buildtool.ports.pages import ShownVisitor
 from buildtool.protocol.messages import HealthStatus
 from buildtool.web.app import SECTIONS
+from tests.fakes_build import OPTIONS
 from tests.web.fake_pages import FakeLogs, FakePages, NoQuestions
 from tests.web.farm import farm
 from tests.web.visitor import Seen, Visitor, links
@@ -57,6 +59,9 @@ class Some:
 
     def place(self, _project: str) -> ProjectPlace:
         return NO_PLACE
+
+    def options(self, _project: str) -> ProjectOptions | None:
+        return OPTIONS
 
 
 def visitor(role: PrincipalRole) -> Visitor:

@@ -26,6 +26,9 @@ PATHS = (
     "/buildservers",
     "/queue",
     "/?span=quarter",
+    "/matrix/testproject",
+    "/request",
+    "/request?_several=yes",
     "/nothing-here",
     *(f"/build/{build.id}" for build in farm().builds_made),
 )

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from buildtool.web.access import EverythingSeen
+from tests.fakes_build import OPTIONS
 from tests.support.packages import require, require_that
 from tests.web.farm import farm, logs
 from tests.web.visitor import Visitor
@@ -15,7 +17,7 @@ JAR = ROOT / ".cache/vnu.jar"
 
 PATHS = (
     "/", "/builds", "/builds?state=failed", "/builds?project=none", "/buildservers", "/queue",
-    "/?span=week", "/nothing-here",
+    "/?span=week", "/matrix/testproject", "/request", "/request?_several=yes", "/nothing-here",
     *(f"/build/{build.id}" for build in farm().builds_made),
 )  # fmt: skip
 
@@ -25,7 +27,7 @@ pytestmark = [pytest.mark.world, pytest.mark.long]
 def test_the_checker_finds_nothing_in_any_page_or_style(tmp_path: Path) -> None:
     java = require("java", "default-jre-headless")
     require_that(present=JAR.exists(), what="vnu.jar is not there", remedy=".ci/vnu")
-    visitor = Visitor(farm(), logs())
+    visitor = Visitor(farm(), logs(), access=EverythingSeen(["testproject"], options={"testproject": OPTIONS}))
     for number, path in enumerate(PATHS):
         (tmp_path / f"{number:02}.html").write_bytes(visitor.visit(path).body)
     for style in (ROOT / "web/static").glob("*.css"):

@@ -27,6 +27,7 @@ HTML_PAGES = (
     "/", "/metaserverstatus", "/buildservers", "/buildersinfo", "/builds", "/builds?state=failed&project=lua",
     "/builds?before=4", "/builds?after=4", "/builds?q=platform:ppc+state:failed",
     "/build/1", "/build/2", "/build/3", "/build/4", "/build/6", "/build/7", "/builds/8",
+    "/matrix/testproject", "/matrix/lua?q=state:failed",
 )  # fmt: skip
 OTHER_PAGES = (
     "/logs/3", "/logs/3?attempt=1", "/health", "/favicon.ico", "/robots.txt", "/builds.csv", "/builds.json",
@@ -44,6 +45,7 @@ NOT_UNDERSTOOD = (
     "/builds?colour=red", "/builds?q=" + "x" * 501, "/builds?q=by:me", "/builds?q=by:ada@example.org",
     "/builds.csv?q=colour:red", "/builds.json?colour=red",
     "/builds.atom?q=since:never", "/go?to=1", "/badge/lua.svg?colour=red",
+    "/matrix/lua?q=colour:red", "/matrix/lua?to=1",
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildtool.errors import Unavailable
+from buildtool.model.principal import Principal
 from buildtool.ports.pages import A
 from buildtool.protocol.pages.visiting import EndToken
 from buildtool.web.app import SECTIONS, make_urls
@@ -23,8 +24,8 @@ from tests.web.visitor import PUBLIC, TRANSFER, Visitor
 FARM = make_urls("https://example.org/farm", TRANSFER)
 
 
-def session_of(world: ApiWorld) -> str:
-    return run(world.tokens.sign_in(token=world.tokens.make(ROOT).token)).session
+def session_of(world: ApiWorld, by: Principal = ROOT) -> str:
+    return run(world.tokens.sign_in(token=world.tokens.make(by).token)).session
 
 
 def name_of(world: ApiWorld, cookie: str) -> str:

@@ -228,10 +228,11 @@ def _waiting(why: Explanation, urls: Urls) -> WaitCard:
         notes.append(f"{words.count(why.ahead, 'build waits', 'builds wait')} before it for the same build servers.")
     if why.seconds is not None:
         notes.append(f"It may start in about {duration_words(why.seconds)} ({why.basis}).")
-    return WaitCard(tuple(_wait_row(line, urls) for line in why.reasons), tuple(notes))
+    return WaitCard(tuple(wait_row(line, urls) for line in why.reasons), tuple(notes))
 
 
-def _wait_row(line: WhyLine, urls: Urls) -> WaitRow:
+def wait_row(line: WhyLine, urls: Urls) -> WaitRow:
+    """Return one reason for waiting, with links to the build servers that it holds for."""
     left = line.count - len(line.servers)
     servers = tuple(PageLink(urls.server(name), name) for name in line.servers)
     return WaitRow(line.words, servers, f"and {left:,} more" if left > 0 else "")

@@ -23,6 +23,7 @@ from buildtool.model.addresses import network_of
 from buildtool.model.farm.deployment import NO_PLACE, Deployment, ProjectPlace
 from buildtool.model.options import Canonical
 from buildtool.model.principal import Principal
+from buildtool.model.project_options import ProjectOptions
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import BrokerStore
 
@@ -92,6 +93,10 @@ class HttpVisitors:
     def place(self, project: str) -> ProjectPlace:
         """Return what a project says of itself, of which nothing is known where it is not configured."""
         return next((one.place for one in self.settings().projects if one.name == project), NO_PLACE)
+
+    def options(self, project: str) -> ProjectOptions | None:
+        """Return the options of a project that is configured, None for any other."""
+        return next((one.options for one in self.settings().projects if one.name == project), None)
 
     def sees_all(self, by: Principal, act: Act) -> bool:
         """Return whether a visitor may do an act to whatever there is or was, of any project and platform."""
