@@ -77,6 +77,9 @@ class Console(Protocol):
         Once it has ended, the rest of its log may still come.
         """
 
+    def moved(self, told: RequestStatus, line: str) -> None:
+        """Show that one of several Requests has moved: a line about it, or how it stands."""
+
     def log(self, data: bytes) -> None:
         """Show more of the log: arbitrary bytes."""
 

@@ -45,11 +45,19 @@ class ChangeLines:
 
     def say(self, line: str) -> None:
         """Show a line, if there is room for one more."""
+        if self._has_room():
+            self.console.say(line)
+
+    def moved(self, told: RequestStatus, line: str) -> None:
+        """Show that one of several Requests has moved, if there is room for one more."""
+        if self._has_room():
+            self.console.moved(told, line)
+
+    def _has_room(self) -> bool:
         now = self.timers.seconds()
         shown = self._rates.allows("", "", 1, now)
         self.sum_up(now - SUMMED_UP_AFTER)
-        if shown:
-            self.console.say(line)
+        return shown
 
     def sum_up(self, before: float | None = None) -> None:
         """Show how many lines were left out since a time no later than ``before`` (monotonic), or at all."""

@@ -118,7 +118,9 @@ class Requester:
             answered_all = await self._sent(SubmitTogether(tuple(submits)), RequestStatuses)
             milliseconds = (self.timers.seconds() - began) * 1_000
             changes = ChangeLines(self.console, self.timers)
-            watch = RequestWatch(list(answered_all.items), lambda told: changes.say(news(told)), self.console.say)
+            watch = RequestWatch(
+                list(answered_all.items), lambda told: changes.moved(told, news(told)), self.console.say
+            )
             self._say(answered_together(submits, watch.told, milliseconds, self.program))
             if watch.goes_on():
                 self.console.say(f"mail will go to {addressee(submits[0].email or self.owner)} when all have ended")

@@ -57,6 +57,9 @@ class Recorder:
         self.states.append(told)
         self.lasting.append(seconds)
 
+    def moved(self, told: RequestStatus, line: str) -> None:
+        self.say(line)
+
     def log(self, data: bytes) -> None:
         self.logged += data
 

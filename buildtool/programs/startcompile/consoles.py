@@ -57,6 +57,10 @@ class SilentConsole:
     def state(self, told: RequestStatus, seconds: float) -> None:
         """Print nothing."""
 
+    def moved(self, told: RequestStatus, line: str) -> None:
+        """Print the line about one of several requests."""
+        self.say(line)
+
     def log(self, data: bytes) -> None:
         """Print nothing."""
 
@@ -115,6 +119,10 @@ class JsonConsole(SilentConsole):
     def state(self, told: RequestStatus, seconds: float) -> None:
         """Print how the request stands, with the keys of the object at the end."""
         self._tell("state", **status_as_json(told))
+
+    def moved(self, told: RequestStatus, line: str) -> None:
+        """Print how one of several requests stands."""
+        self.state(told, 0.0)
 
     def log(self, data: bytes) -> None:
         """Print the lines of the log."""

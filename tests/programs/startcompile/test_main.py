@@ -214,9 +214,10 @@ def test_events_are_lines_of_json_each_with_its_kind_and_time() -> None:
     console.log(b"one\ntwo")
     console.downloading("a.zip", 1, 3)
     console.downloading("a.zip", 3, 3)
+    console.moved(messages.told(), "request 12, build 17: satisfied")
     console.close()
     events = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert [event["event"] for event in events] == ["note", "state", "log", "download", "download", "log"]
+    assert [event["event"] for event in events] == ["note", "state", "log", "download", "download", "state", "log"]
     assert events[1]["build_state"] == "running"
     assert "token" not in events[1]
     assert [event["lines"] for event in events if event["event"] == "log"] == [["one"], ["two"]]
