@@ -71,6 +71,10 @@ check: dev  ## style, types and the direction of imports
 	$(DEV) -m mypy --strict $(LAUNCHERS) .ci/venv.py
 	$(DEV) -m mypy --strict docs/conf.py
 	$(DEV) -m mypy --strict examples/lua/config.py examples/lua/import_sources.py
+	$(DEV) -m mypy --strict examples/make_repositories.py examples/wheel/config.py
+	$(DEV) -m mypy --strict examples/golang/config.py
+	$(DEV) -m mypy --strict examples/cmake/config.py
+	$(DEV) -m mypy --strict examples/rust/config.py
 	$(DEV) -m pytest -q tests/test_architecture.py
 
 docs: dev  ## render the manuals into build/docs; a warning or a link that leads nowhere is an error

@@ -122,7 +122,7 @@ class Option:
     @property
     def flag(self) -> str:
         """The command-line flag, such as ``--libc-version``."""
-        return "--" + self.name.replace("_", "-")
+        return flag_of(self.name)
 
     @property
     def group(self) -> str:
@@ -311,6 +311,11 @@ def words(
 def name_of(path: str) -> str:
     """Return the name of an option by its path: ``translation_gc`` for ``translation.gc``."""
     return path.replace(".", "_")
+
+
+def flag_of(name: str) -> str:
+    """Return the command-line flag of the option with this name."""
+    return "--" + name.replace("_", "-")
 
 
 def is_option_name(text: str) -> bool:

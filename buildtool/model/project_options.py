@@ -12,7 +12,17 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from buildtool.errors import ConfigurationError, UsageError
-from buildtool.model.options import Canonical, Consequence, Kind, Option, digest_of, is_option_name, name_of, written
+from buildtool.model.options import (
+    Canonical,
+    Consequence,
+    Kind,
+    Option,
+    digest_of,
+    flag_of,
+    is_option_name,
+    name_of,
+    written,
+)
 from buildtool.model.platforms import Value
 from buildtool.model.properties import ENUMERATED, SHOWN, Comparison, Property, Role, nearest
 from buildtool.model.text import quoted
@@ -84,6 +94,11 @@ class Followed:
     by: str
     at: Value
     suggested: bool
+
+    def words(self) -> str:
+        """Return the value and what asks for it, by their flags, for people."""
+        does = "suggests" if self.suggested else "needs"
+        return f"{flag_of(self.name)}={written(self.value)}, which {flag_of(self.by)}={written(self.at)} {does}"
 
 
 @frozen

@@ -15,6 +15,7 @@ from twisted.internet.task import deferLater
 from buildtool.concurrency.backoff import Backoff
 from buildtool.errors import BadUpload, BuildToolError, NotFound, Unavailable
 from buildtool.model.names import ARTIFACT_NAME_WORDS, is_artifact_name, is_digest
+from buildtool.model.project_options import Followed
 from buildtool.model.records import RequestState
 from buildtool.ports.requester import Console, Destination, Downloads, MetaserverClient, Tone
 from buildtool.protocol.hello import AskRequests
@@ -199,10 +200,13 @@ class Requester:
         cancelled = told.state == RequestState.CANCELLED.value
         return RequestResult(ExitCode.OK if cancelled else exit_of_state(told), told, milliseconds)
 
-    async def explain(self, message: AskExplain) -> RequestResult:
-        """Ask what would be answered, without submitting anything. Raises BuildToolError."""
+    async def explain(self, message: AskExplain, follows: Sequence[Followed] = ()) -> RequestResult:
+        """Ask what would be answered, without submitting anything; what ``follows`` from its options is said too.
+
+        Raises BuildToolError.
+        """
         said, milliseconds = await self._asked(message, Explanation)
-        self._say(explained(said))
+        self._say(explained(said, follows))
         return RequestResult(ExitCode.OK, milliseconds=milliseconds, explanation=said)
 
     async def why(self, message: AskWhy) -> RequestResult:

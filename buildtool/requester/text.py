@@ -12,6 +12,7 @@ from buildtool.model.records import BuildState, RequestState
 from buildtool.model.text import duration_words, one_line
 
 if TYPE_CHECKING:
+    from buildtool.model.project_options import Followed
     from buildtool.protocol.messages import Explanation, FoundArtifact, RequestStatus, WhyLine
 
 clean = one_line
@@ -167,8 +168,8 @@ _WOULD_QUEUE = "queue: no build server could take it now"
 """The verdict on what nobody has asked for yet, so that it has no build."""
 
 
-def explained(said: Explanation) -> list[str]:
-    """Return an explanation for people, the verdict first."""
+def explained(said: Explanation, follows: Sequence[Followed] = ()) -> list[str]:
+    """Return an explanation for people, the verdict first, with what ``follows`` from the options that were said."""
     verdict = _VERDICTS.get(said.verdict, "{verdict}{colon}{reason}")
     if said.verdict == BuildState.QUEUED.value and said.build_id is None:
         verdict = _WOULD_QUEUE
@@ -196,7 +197,7 @@ def explained(said: Explanation) -> list[str]:
         lines += [f"  {clean(difference)}" for difference in said.differences]
     if said.page_url:
         lines.append(f"page: {clean(said.page_url)}")
-    return lines
+    return lines + [f"with {one.words()}" for one in follows]
 
 
 def _line(reason: WhyLine) -> str:

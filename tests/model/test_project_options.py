@@ -45,7 +45,14 @@ def test_what_is_suggested_follows_and_brings_what_it_requires() -> None:
         "opt": "jit", "translation_jit": True, "translation_gc": "incminimark", "translation_shape": "asmgcc",
         "translation_transformer": "none", "translation_backend_inline": 40, "translation_backend_merge": False,
     }  # fmt: skip
-    assert Followed("translation_jit", True, "opt", "jit", suggested=True) in PYPY.followed({"opt": "jit"})
+    followed = PYPY.followed({"opt": "jit"})
+    assert Followed("translation_jit", True, "opt", "jit", suggested=True) in followed
+    assert [one.words() for one in followed] == [
+        "--translation-backend-inline=40, which --translation-jit=yes needs",
+        "--translation-gc=incminimark, which --translation-jit=yes suggests",
+        "--translation-jit=yes, which --opt=jit suggests",
+        "--translation-shape=asmgcc, which --translation-gc=incminimark suggests",
+    ]
 
 
 def test_what_is_said_goes_before_what_is_suggested_and_not_before_what_is_required() -> None:

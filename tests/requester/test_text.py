@@ -4,6 +4,7 @@ from typing import Any
 
 from hypothesis import given
 
+from buildtool.model.project_options import Followed
 from buildtool.requester.text import explained
 from tests import messages
 
@@ -24,6 +25,12 @@ def test_whatever_is_explained_is_said_once_in_printable_lines(said: Any) -> Non
 def test_what_would_be_queued_is_not_said_to_wait_and_what_waits_is() -> None:
     assert explained(messages.explanation("queued"))[0] == "queue: no build server could take it now"
     assert explained(messages.explanation("queued", build_id=17))[0] == "build 17 waits"
+
+
+def test_what_follows_from_the_options_is_said_at_the_end() -> None:
+    follows = Followed("table_size", 64, "utf8", True, suggested=True)
+    lines = explained(messages.explanation("queued"), [follows])
+    assert lines == [*explained(messages.explanation("queued")), "with --table-size=64, which --utf8=yes suggests"]
 
 
 def test_an_estimate_says_of_what_it_is() -> None:

@@ -257,7 +257,9 @@ def explain(said: Arguments) -> Work:
     if len(submits) > 1:
         raise UsageError("explain is about one combination: say each option once")
     question = AskExplain(**{one.name: getattr(submits[0], one.name) for one in fields(AskExplain)})
-    return lambda requester: requester.explain(question)
+    (asked,) = said.asked
+    follows = asked.project.options.followed(asked.compile)
+    return lambda requester: requester.explain(question, follows)
 
 
 def cancel(said: Arguments) -> Work | RemoteAct:
