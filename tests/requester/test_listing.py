@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from buildtool.requester.listing import NOTHING, listed
 from tests import messages
+from tests.support.lanes import examples
 
 NOW = 1_000_000.0
 
@@ -34,6 +35,7 @@ def test_nothing_is_said_in_one_line() -> None:
     assert listed([], NOW) == [NOTHING]
 
 
+@settings(max_examples=examples(30))
 @given(st.lists(messages.ALL["RequestStatus"], max_size=4), st.floats(allow_nan=False, allow_infinity=False))
 def test_whatever_is_told_is_a_line_each(items: list[Any], now: float) -> None:
     rows = listed(items, now)

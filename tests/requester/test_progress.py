@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from buildtool.requester.progress import progress
 from tests import messages
+from tests.support.lanes import examples
 
 
 def test_a_build_is_shown_beside_what_is_usual_and_said_to_be_late_where_it_is() -> None:
@@ -25,6 +26,7 @@ def test_what_waits_is_said_with_why_and_for_how_long() -> None:
     assert progress(unconfirmed, 1.0).words == "request 12 has waited for 1 s: until its address is confirmed"
 
 
+@settings(max_examples=examples(30))
 @given(messages.ALL["RequestStatus"], st.floats(-1e9, 1e9))
 def test_whatever_is_told_is_one_line_and_a_bar_is_never_fuller_than_full(told: Any, seconds: float) -> None:
     found = progress(told, seconds)
