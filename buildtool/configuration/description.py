@@ -116,5 +116,6 @@ def _mail_words(mail: MailSettings | None) -> str:
         return "none: nobody is mailed; what would be sent is kept"
     login = f", logging in as {mail.username}" if mail.username else ""
     tls = "from the first byte" if mail.implicit_tls else mail.starttls
+    back = f", back to {mail.bounces}" if mail.bounces else ""
     own = f", showing {mail.certificate}" if mail.certificate is not None else ""
-    return f"{mail.sender} by {at_port(mail.host, mail.port)}, TLS {tls}{own}{login}"
+    return f"{mail.sender} by {at_port(mail.host, mail.port)}, TLS {tls}{own}{login}{back}"

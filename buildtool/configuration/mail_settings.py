@@ -11,7 +11,9 @@ from attrs import field, frozen
 
 from buildtool.configuration.places import read_directory, read_mail_host, read_sender, valid_port
 from buildtool.configuration.secret_file import read_secret
-from buildtool.errors import ConfigurationError, EmptySecret
+from buildtool.errors import ConfigurationError, EmptySecret, UsageError
+from buildtool.model.addresses import valid_address
+from buildtool.model.farm.return_paths import LONGEST, PLACE
 from buildtool.model.text import quoted
 
 STARTTLS = ("never", "opportunistic", "required")
@@ -22,7 +24,7 @@ IMPLICIT_TLS_PORT = 465
 _MAILS_AN_HOUR = range(1, 1_000_001)
 _MAIL = frozenset(
     {"host", "port", "sender", "username", "password_file", "password_env", "starttls", "verify", "per_address",
-     "per_asker", "implicit_tls", "certificate_file", "key_file", "templates"}
+     "per_asker", "implicit_tls", "certificate_file", "key_file", "templates", "bounces"}
 )  # fmt: skip
 
 
@@ -33,7 +35,8 @@ class MailSettings:
     ``starttls`` is ``never``, ``opportunistic`` or ``required``; with ``verify`` the server's certificate must hold.
     With ``implicit_tls`` the connection begins with TLS, and STARTTLS is not spoken. ``certificate`` is a file with our
     own certificate, for servers that ask for one, and ``key`` the file of its key, which may be the same.
-    ``templates`` is the directory of the deployment's own templates.
+    ``templates`` is the directory of the deployment's own templates, ``bounces`` the address to which a mail comes back
+    that cannot be delivered, with ``PLACE`` in it.
     ``per_address`` is how many mails an hour one address gets, ``per_asker`` how many the requests of one network
     address cause: at once, and spread over the hour after that. What is more is put together.
     """
@@ -51,6 +54,7 @@ class MailSettings:
     certificate: Path | None = None
     key: Path | None = None
     templates: Path | None = None
+    bounces: str = ""
 
     @property
     def speaks_tls(self) -> bool:
@@ -78,6 +82,9 @@ class MailSettings:
         for name, said in (("verify", self.verify), ("implicit_tls", self.implicit_tls)):
             if not isinstance(said, bool):
                 raise ConfigurationError(f"mail: {name} = {quoted(said)} is not True or False")
+        if self.bounces and not _is_return_path(self.bounces):
+            right = f"an address with {PLACE} before the @, such as farm-bounces+{PLACE}@example.org"
+            raise ConfigurationError(f"mail: bounces = {quoted(self.bounces)} is not usable: it is {right}")
         if self.certificate is not None and not self.speaks_tls:
             raise ConfigurationError("mail: certificate_file is of no use without TLS, and starttls is never")
 
@@ -128,8 +135,19 @@ def read_mail(path: Path, value: object, overrides: Mapping[str, object], *, sec
         implicit_tls=implicit,  # type: ignore[arg-type]
         certificate=certificate,
         key=key,
+        bounces=said.get("bounces", ""),  # type: ignore[arg-type]
         templates=read_directory(path, "mail: templates", said["templates"]) if "templates" in said else None,
     )
+
+
+def _is_return_path(text: object) -> bool:
+    """Return whether a text is an address, whatever tag stands in its one place for it."""
+    if not isinstance(text, str) or text.count(PLACE) != 1 or PLACE not in text.partition("@")[0]:
+        return False
+    try:
+        return bool(valid_address(text.replace(PLACE, LONGEST)))
+    except UsageError:
+        return False
 
 
 def _own_files(path: Path, said: Mapping[str, object]) -> tuple[Path | None, Path | None]:

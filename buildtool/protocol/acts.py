@@ -39,6 +39,7 @@ ACT_OF: Mapping[type[attrs.AttrsInstance], Act] = {
     o.ForgetFailure: Act.FORGET_FAILURE,
     o.PurgeArtifact: Act.PURGE, o.PurgeBuiltBy: Act.PURGE,
     o.Drain: Act.DRAIN,
+    o.ReportBounce: Act.NOTE_BOUNCES,
     e.Join: Act.JOIN, e.AskCode: Act.JOIN, e.ShowCode: Act.JOIN, e.ShowCodeFor: Act.CONFIRM,
     e.Renew: Act.RENEW, e.Leave: Act.RENEW,
     e.InviteOne: Act.INVITE, e.RevokeOne: Act.REVOKE, e.AskIdentities: Act.SEE_KEYS,

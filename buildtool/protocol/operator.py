@@ -125,6 +125,14 @@ class Drain:
     on: bool
 
 
+@frozen
+class ReportBounce:
+    """A report that a mail came back; ``tag`` stood in the address that it was sent from."""
+
+    tag: str = field(metadata={"most": 60})
+    reason: str = field(metadata={"kept": "start"})
+
+
 # --- metaserver -> operator ----------------------------------------------------------------------------
 
 

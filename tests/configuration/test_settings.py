@@ -363,6 +363,9 @@ WRONG = {
     "mail = {'host': 'x', 'sender': 'f@x', 'starttls': 'yes'}":
         ": mail: starttls = 'yes' is not one of never, opportunistic, required",
     "mail = {'host': 'x', 'sender': 'f@x', 'verify': 1}": ": mail: verify = 1 is not True or False",
+    "mail = {'host': 'x', 'sender': 'f@x', 'bounces': 'farm@x'}":
+        ": mail: bounces = 'farm@x' is not usable: it is an address with {{id}} before the @, such as "
+        "farm-bounces+{{id}}@example.org",
     "mail = {'host': 'x', 'sender': 'f@x', 'implicit_tls': 1}": ": mail: implicit_tls = 1 is not True or False",
     "mail = {'host': 'x', 'sender': 'f@x', 'port': 465, 'starttls': 'required'}":
         ": mail: starttls is not spoken where TLS begins at once: leave it out, or set implicit_tls = False",

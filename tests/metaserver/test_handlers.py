@@ -10,6 +10,7 @@ from buildtool.adapters.control.operator_endpoint import OperatorEndpoint
 from buildtool.metaserver.access.tokens import TokenService
 from buildtool.metaserver.accounts import AccountService
 from buildtool.metaserver.build_servers import BuildServerService
+from buildtool.metaserver.operating.bounces import BounceService
 from buildtool.metaserver.operating.machines import MachineService
 from buildtool.metaserver.operating.several import SeveralService
 from buildtool.metaserver.operations import OperatorService
@@ -47,14 +48,17 @@ def test_each_call_has_a_handler_unless_the_endpoint_answers_it_itself(
 
 
 def test_each_call_of_an_operator_has_a_handler_in_one_service() -> None:
-    services = [handlers_of(one) for one in (OperatorService, MachineService, SeveralService, TokenService)]
+    services = [
+        handlers_of(one) for one in (OperatorService, MachineService, SeveralService, TokenService, BounceService)
+    ]
     found = [message for one in (*services, object.__new__(AccountService).operating) for message in one]
     assert sorted(map(str, found)) == sorted(map(str, set(OperatorEndpoint.takes.values()) - {Cancel}))
     assert Cancel in handlers_of(RequestService)
 
 
 @pytest.mark.parametrize(
-    "service", [RequestService, BuildServerService, OperatorService, MachineService, SeveralService, TokenService]
+    "service",
+    [RequestService, BuildServerService, OperatorService, MachineService, SeveralService, TokenService, BounceService],
 )
 def test_each_handler_takes_who_calls_and_the_message_that_it_stands_for(service: type[Any]) -> None:
     for message, handler in handlers_of(service).items():

@@ -3,7 +3,7 @@
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -58,6 +58,7 @@ class History:
     store: MemoryStore
     mails: tuple[int, int] = (0, 0)
     problem: Exception | None = None
+    returned: dict[int, str] = field(factory=dict)
 
     async def mail_left(self) -> tuple[int, int]:
         if self.problem is not None:
@@ -68,6 +69,13 @@ class History:
         if self.problem is not None:
             raise self.problem
         return min((one.created_at for one in self.store.all(Mail)), default=None)
+
+    async def mail_returned(self, request_id: int, reason: str) -> int:
+        requests = {one.id: one for one in self.store.all(Request)}
+        found = requests[request_id]
+        alike = [one.id for one in requests.values() if (one.email, one.build_id) == (found.email, found.build_id)]
+        self.returned |= dict.fromkeys(alike, reason)
+        return len(alike)
 
     async def artifacts_by(self, server: str, after: int, limit: int) -> list[Artifact]:
         made = [one for one in self.store.all(Artifact) if one.server == server and not one.withdrawn]

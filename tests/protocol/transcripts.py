@@ -117,6 +117,7 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
     operator.PurgeBuiltBy("anna", "it was infected"),
     operator.ForgetFailure(17),
     operator.Drain(on=True),
+    operator.ReportBounce("b17-0123456789abcdef0123", "550 5.1.1 user unknown"),
     operator.FarmStatus(
         3, 1, 1, 1, 2, None, 0, False, ("the outbox cannot be read",),
         (operator.ServerStatus("anna", "building", "", 1, 4), operator.ServerStatus("bob", "missing", "lost", 0, 2)),

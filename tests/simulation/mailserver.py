@@ -41,7 +41,7 @@ class MailServer:
     def delivery(self, life: Life) -> Deliver:
         """Return how the mailer of one life hands mails over."""
 
-        async def deliver(address: str, message: bytes) -> str:
+        async def deliver(address: str, message: bytes, _returns_to: str) -> str:
             faults = self.faults
             await life.pause(0.05)
             if faults.happens("mail_defer"):

@@ -28,6 +28,7 @@ class Letter:
     """The words of a mail: one printable line as its subject, a whole text, and the same as HTML, "" for none.
 
     Mails of one ``thread`` belong together. ``topic`` is the project that it is about; ``farm`` is who sends it.
+    ``returns_to`` is the address that it comes back to, "" for the sender's.
     """
 
     subject: str
@@ -36,6 +37,7 @@ class Letter:
     thread: str = ""
     topic: str = ""
     farm: Deployment = UNNAMED
+    returns_to: str = ""
 
     def headers(self, sender: str) -> Iterable[tuple[str, str]]:
         """Yield the headers by which mail programs put mails together, and let people get rid of them.

@@ -289,7 +289,7 @@ class Mailer(Service):
         store = self._store
         self._rates.take(outgoing, self._clock.seconds())
         try:
-            await self._deliver(mail.email, await self._message(outgoing))
+            await self._deliver(mail.email, *await self._message(outgoing))
         except (MailRefused, UsageError) as error:
             self._server_answered()
             self._log.warn("mail {key} is refused for good: {reason}", key=mail.key, reason=str(error))
@@ -309,7 +309,8 @@ class Mailer(Service):
         self._server_answered()
         return partial(store.sent, mail.key, self._wall.wall())
 
-    async def _message(self, outgoing: OutgoingMail) -> bytes:
+    async def _message(self, outgoing: OutgoingMail) -> tuple[bytes, str]:
+        """Return a mail as a message, and the address that it comes back to."""
         settings = self._settings
         if settings is None:
             raise ConfigurationError("mail = None in config.py: no mail is sent")
@@ -320,7 +321,8 @@ class Mailer(Service):
         extra = {"X-Buildtool-Server": mail.server} if mail.server else {"X-Buildtool-Outcome": told}
         if mail.build_id is not None:
             extra["X-Buildtool-Build"] = str(mail.build_id)
-        return compose_letter(settings.sender, mail.email, letter, key=mail.key, now=now, extra=extra.items())
+        message = compose_letter(settings.sender, mail.email, letter, key=mail.key, now=now, extra=extra.items())
+        return message, letter.returns_to or settings.sender
 
     def _later(self, outgoing: OutgoingMail, reason: str) -> Callable[[], Awaitable[None]]:
         mail, now = outgoing.mail, self._wall.wall()

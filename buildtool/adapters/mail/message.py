@@ -18,8 +18,8 @@ from buildtool.errors import ConfigurationError
 from buildtool.model.addresses import at_port, valid_address
 from buildtool.model.farm.deployment import UNNAMED
 
-Deliver = Callable[[str, bytes], Awaitable[str]]
-"""Gives a message for an address to the mail server; see ``SmtpDelivery``."""
+Deliver = Callable[[str, bytes, str], Awaitable[str]]
+"""Gives a message for an address to the mail server, with the address it comes back to; see ``SmtpDelivery``."""
 
 
 _LINE = 990
@@ -117,5 +117,5 @@ async def mail_test(
     address = valid_address(address)
     server = at_port(settings.host, settings.port)
     letter = render_test(address, server, now, style)
-    answer = await deliver(address, compose_letter(settings.sender, address, letter, key=key, now=now))
+    answer = await deliver(address, compose_letter(settings.sender, address, letter, key=key, now=now), settings.sender)
     return f"the mail server {server} took a test mail for {address}: {answer}"

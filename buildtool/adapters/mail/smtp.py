@@ -70,12 +70,12 @@ class SmtpDelivery:
         self._patience = patience
         self._name = f"the mail server {at_port(settings.host, settings.port)}"
 
-    async def __call__(self, address: str, message: bytes) -> str:
-        """Return what the server said when it took the mail.
+    async def __call__(self, address: str, message: bytes, returns_to: str = "") -> str:
+        """Return what the server said when it took the mail; ``returns_to`` is the envelope's sender, if not ours.
 
         Raises MailRefused, MailDeferred, or MailServerTrouble, and UsageError for what is no address.
         """
-        exchange = _Exchange(self._settings, valid_address(address))
+        exchange = _Exchange(self._settings, valid_address(address), valid_address(returns_to or self._settings.sender))
         whole = Deferred.fromCoroutine(self._converse(exchange, message))
         whole.addTimeout(self._patience, self._clock)
         try:
@@ -133,10 +133,10 @@ class SmtpDelivery:
 class _Exchange:
     """One try at one mail; ``decided`` fires once with its outcome, ``over`` with the end of the connection."""
 
-    def __init__(self, settings: MailSettings, address: str) -> None:
+    def __init__(self, settings: MailSettings, address: str, sender: str) -> None:
         self.settings = settings
         self.address = address
-        self.sender = settings.sender
+        self.sender = sender
         self.name = f"the mail server {at_port(settings.host, settings.port)}"
         self.stage = "connecting"
         self.secured = False

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
 
 from buildtool.adapters.sql import rows
 from buildtool.adapters.sql.database import Database
-from buildtool.adapters.sql.schema import GIVEN_OUT, REFUSED, UNSENT, artifacts, outbox
+from buildtool.adapters.sql.schema import GIVEN_OUT, REFUSED, UNSENT, artifacts, outbox, requests
 from buildtool.model.records import Artifact
 
 _UNSENT, _REFUSED = (select(func.count()).select_from(outbox).where(condition) for condition in (UNSENT, REFUSED))
@@ -37,8 +38,20 @@ class SqlOperatorStore:
         found: float | None = await self._database.run(lambda connection: connection.execute(_OLDEST).scalar())
         return found
 
+    async def mail_returned(self, request_id: int, reason: str) -> int:
+        return await self._database.run(partial(_returned, request_id, reason))
+
     async def artifacts_by(self, server: str, after: int, limit: int) -> Sequence[Artifact]:
         wanted = {"name": server, "after": after, "most": limit}
         return await self._database.run(
             lambda connection: [rows.artifact_of(row) for row in connection.execute(_MADE_BY, wanted)]
         )
+
+
+def _returned(request_id: int, reason: str, connection: Connection) -> int:
+    found = connection.execute(select(requests.c.email, requests.c.build_id).where(requests.c.id == request_id)).first()
+    if found is None:
+        return 0
+    alike = and_(requests.c.build_id == found.build_id, requests.c.email == found.email)
+    told = requests.c.id == request_id if found.build_id is None else or_(requests.c.id == request_id, alike)
+    return connection.execute(update(requests).where(told).values(mail_error=reason)).rowcount

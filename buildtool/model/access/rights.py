@@ -59,6 +59,7 @@ class Act(QuickEnum):
     SIGN_IN = "sign in"
     HOLD_TOKENS = "hold tokens"
     SEE_AUDIT = "see what was done"
+    NOTE_BOUNCES = "say which mails came back"
 
     @property
     def word(self) -> str:

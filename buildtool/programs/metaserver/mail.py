@@ -25,6 +25,7 @@ from buildtool.configuration.settings import Settings
 from buildtool.errors import BuildToolError, ConfigurationError
 from buildtool.metaserver.request_status import PublicUrls
 from buildtool.model.access.confirmation import mail_code
+from buildtool.model.farm.return_paths import PLACE, ReturnTag
 from buildtool.model.incarnations import Keys
 from buildtool.model.logs.error_lines import AROUND, Excerpt, shown_line
 from buildtool.model.records import RequestState
@@ -56,7 +57,8 @@ def mailing(
             code = mail_code(secret, outgoing.mail.email, outgoing.mail.created_at)
             control = settings.host, settings.pb_port
             return render_code(outgoing.mail, code, settings.public_url, control, authority(), style)
-        return render(outgoing, links, now, style, await _error_of(outgoing, logs))
+        letter = render(outgoing, links, now, style, await _error_of(outgoing, logs))
+        return evolve(letter, returns_to=_returns_to(settings.mail, outgoing, keys))
 
     return settings.mail, rendered, _delivery(settings, reactor)
 
@@ -91,6 +93,15 @@ def check_mail(settings: Settings) -> list[str]:
     return [f"mails are written by {style.templates.directory}/{name}" for name in own]
 
 
+def _returns_to(settings: MailSettings | None, outgoing: OutgoingMail, keys: Keys) -> str:
+    """Return the address that a mail comes back to; "" where it tells of no Request, or the configuration has none."""
+    ids = outgoing.mail.request_ids
+    if settings is None or not settings.bounces or not ids:
+        return ""
+    tag = ReturnTag.of(keys.request(ids[0]), ids[0], outgoing.mail.email)
+    return settings.bounces.replace(PLACE, str(tag))
+
+
 async def _error_of(outgoing: OutgoingMail, logs: LogReader) -> Excerpt | None:
     """Return the first error in the whole log of a Build that failed; None where it has none, or is not there now."""
     build = outgoing.build
@@ -122,5 +133,5 @@ def _delivery(settings: Settings, reactor: ReactorBase) -> Deliver:
     return SmtpDelivery(settings.mail, IReactorTCP(reactor), IReactorTime(reactor))
 
 
-async def _undeliverable(_address: str, _message: bytes) -> str:
+async def _undeliverable(_address: str, _message: bytes, _returns_to: str) -> str:
     raise ConfigurationError("mail = None in config.py: no mail is sent")

@@ -30,7 +30,7 @@ from buildtool.programs.common.subcommands import Subcommand, Subcommands, switc
 from buildtool.programs.metaserver import offline_commands, operator_commands
 from buildtool.programs.metaserver.checking import FILE_PATIENCE, apart, within
 from buildtool.programs.metaserver.monitoring import files as monitoring
-from buildtool.programs.operating import token_commands
+from buildtool.programs.operating import bounce_command, token_commands
 from buildtool.project.definition import tools_named
 from buildtool.project.recipe_check import Within
 
@@ -198,6 +198,7 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
             _mail_test, "ADDRESS", options=("--json",),
         ),
         monitoring.COMMAND,
+        bounce_command.COMMAND,
         *offline_commands.COMMANDS,
         *operator_commands.commands((*operator_commands.ACTS, *token_commands.ACTS)),
     ),

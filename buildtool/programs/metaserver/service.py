@@ -46,6 +46,7 @@ from buildtool.metaserver.effects import EffectPerformer
 from buildtool.metaserver.explanations import Explainer
 from buildtool.metaserver.farm_status import FarmStatusReader
 from buildtool.metaserver.operating import acting
+from buildtool.metaserver.operating.bounces import BounceService
 from buildtool.metaserver.operations import OperatorService
 from buildtool.metaserver.problems import BuildProblems
 from buildtool.metaserver.request_status import PublicUrls, RequestStatusReader
@@ -221,6 +222,7 @@ class Metaserver:
         services, visiting = await answering(
             configuration, tokens_of(configuration, broker, stored.keys, admittance.codes, known), accounts,
             {**requests.handlers, **operators.handlers, **acting(broker, operators.permissions),
+             **BounceService(store, history, stored.keys, operators.permissions).handlers,
              **FarmViewService(broker, operators.permissions, clock).handlers,
              **figures(broker, operators.permissions, history, keeping.conditions, clock, meter,
                        (settings.state_dir, stored.threads)).handlers},

@@ -300,10 +300,15 @@ class OperatorAct:
 
 def operate(name: str, said: argparse.Namespace) -> int:
     """Ask the metaserver that runs, print its answer, and return the exit code."""
+    return perform(partial(OperatorAct.of, name, said), said)
+
+
+def perform(make: Callable[[], OperatorAct], said: argparse.Namespace) -> int:
+    """Ask the metaserver that runs for the act that is made, print its answer, and return the exit code."""
     from buildtool.configuration.settings import load_settings
 
     settings = load_settings(said.config, secrets=False)
-    act = OperatorAct.of(name, said)
+    act = make()
 
     async def ask(reactor: ReactorBase, _stop: StopRequest) -> int:
         await _asked(settings, reactor, lambda there: act.done(there, said, reactor))

@@ -87,7 +87,7 @@ _CALLS = (
     m.Submit, m.SubmitTogether, m.AskExplain, m.Cancel, m.AskStatus, m.AskWhy, m.AskBuild, m.AskHealth,
     AskFarm, AskFigures, h.AskProjects, h.AskRequests, h.AskRefs,
     o.AskFarmStatus, o.PauseServer, o.DrainServer, o.ResumeServer, o.ForgetServer, o.AbortBuild, o.AbortSeveral,
-    o.CancelSeveral, o.RebuildBuild, o.ForgetFailure, o.PurgeArtifact, o.PurgeBuiltBy, o.Drain,
+    o.CancelSeveral, o.RebuildBuild, o.ForgetFailure, o.PurgeArtifact, o.PurgeBuiltBy, o.Drain, o.ReportBounce,
     e.InviteOne, e.AskIdentities, e.RevokeOne, e.RotateAuthority, e.ShowCode, MakeToken, AskTokens, EndToken,
 )  # fmt: skip
 

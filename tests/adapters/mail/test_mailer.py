@@ -38,6 +38,7 @@ class Post:
 
     def __init__(self) -> None:
         self.tried: list[str] = []
+        self.senders: list[str] = []
         self.messages: list[bytes] = []
         self.problem: dict[str, Exception] = {}
         self.away = False
@@ -45,8 +46,9 @@ class Post:
         self.most_open = 0
         self.hold: list[Deferred[None]] | None = None
 
-    async def __call__(self, address: str, message: bytes) -> str:
+    async def __call__(self, address: str, message: bytes, returns_to: str) -> str:
         self.tried.append(address)
+        self.senders.append(returns_to)
         self.messages.append(message)
         self.open += 1
         self.most_open = max(self.most_open, self.open)
@@ -195,6 +197,14 @@ class TestMailer(MailerCase):
     def test_what_waits_at_the_start_is_sent(self) -> None:
         self.start("a", "b")
         assert self.outbox.done == {"key-a": "sent", "key-b": "sent"}
+
+    def test_a_mail_that_has_an_address_of_its_own_comes_back_there_and_others_to_the_sender(self) -> None:
+        async def told(mail: OutgoingMail, now: float) -> Letter:
+            back = "b+1@example.org" if mail.mail.key == "key-a" else ""
+            return evolve(await render(mail, now), returns_to=back)
+
+        self.start("a", "b", how=told)
+        assert self.post.senders == ["b+1@example.org", SETTINGS.sender]
 
     def test_new_mail_is_sent_as_soon_as_the_mailer_is_nudged(self) -> None:
         mailer = self.start()

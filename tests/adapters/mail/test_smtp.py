@@ -146,6 +146,15 @@ class TestPlain(SmtpCase):
         assert server.tries == 0
 
 
+class TestReturnPath(SmtpCase):
+    async def test_the_envelope_has_the_address_of_this_mail_and_the_header_the_farm_s(self) -> None:
+        server = self.server()
+        await self.delivery(settings(server.port))(ALICE, message(), "farm-bounces+b17-0123@example.org")
+        await self.delivery(settings(server.port))(ALICE, message())
+        assert server.senders == ["farm-bounces+b17-0123@example.org", "farm@example.org"]
+        assert [arrived["From"] for _, arrived in server.messages] == ["farm@example.org"] * 2
+
+
 class TestUtf8(SmtpCase):
     """Addresses with letters beyond a to z."""
 

@@ -8,7 +8,8 @@ from attrs import evolve
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.operator_store import SqlOperatorStore
 from buildtool.adapters.sql.outbox_store import SqlOutboxStore
-from tests.adapters.sql.test_broker_store import ARTIFACT, BUILD, MAIL
+from buildtool.adapters.sql.page_queries import SqlPages
+from tests.adapters.sql.test_broker_store import ARTIFACT, BUILD, MAIL, REQUEST
 from tests.support.databases import KINDS, database_of
 from tests.support.inline import run
 
@@ -31,4 +32,28 @@ def test_mails_are_counted_and_artifacts_of_a_server_come_in_pages(
         assert [one.id for one in run(store.artifacts_by("anna", 0, 3))] == [1, 3, 5]
         assert [one.id for one in run(store.artifacts_by("anna", 5, 3))] == [7]
         assert list(run(store.artifacts_by("nobody", 0, 3))) == []
+        run(database.close())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_mail_that_came_back_is_noted_on_all_that_it_told_of(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    with database_of(kind, request, tmp_path) as (opened, _):
+        database = opened()
+        asked = [
+            evolve(REQUEST, id=number, client_id=f"c{number}", build_id=build, email=email)
+            for number, build, email in (
+                (1, BUILD.id, "a@x"),
+                (2, BUILD.id, "a@x"),
+                (3, BUILD.id, "b@x"),
+                (4, None, "a@x"),
+                (5, None, "a@x"),
+            )
+        ]
+        run(SqlBrokerStore(database).commit([BUILD, *asked], (), 0.0))
+        store, pages = SqlOperatorStore(database), SqlPages(database)
+        assert [run(store.mail_returned(number, f"no {number}")) for number in (1, 4, 99)] == [2, 1, 0]
+        lines = [run(pages.request(one.id)) for one in asked]
+        assert [line.mail_error for line in lines if line] == ["no 1", "no 1", "", "no 4", ""]
         run(database.close())

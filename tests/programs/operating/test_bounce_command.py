@@ -1,0 +1,43 @@
+"""``bin/metaserver bounce``: what a mail server's pipe gets for an answer."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from buildtool.programs.metaserver.main import main
+from buildtool.programs.operating.bounce_command import EXIT_TRY_LATER
+from tests.adapters.mail.test_returned import ADDRESS, POSTFIX
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "config.py"
+    path.write_text("mail = {'host': 'mail.test', 'sender': 'farm@example.org', 'bounces': 'b+{id}@example.org'}\n")
+    return path
+
+
+def bounced(config: Path, message: str, monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(message.encode())))
+    monkeypatch.setattr(sys, "argv", ["metaserver", "bounce", *words, "--config", str(config)])
+    return main()
+
+
+def test_what_is_no_report_is_taken_and_nothing_is_noted(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for message, words in (("", ()), ("To: somebody@example.org\n\nHello\n", (ADDRESS,))):
+        assert bounced(config, message, monkeypatch, *words) == 0
+        assert "nothing is noted" in capsys.readouterr().out
+
+
+@pytest.mark.world
+def test_without_a_metaserver_the_mail_server_is_to_try_again(config: Path) -> None:
+    command = [sys.executable, str(ROOT / "bin/metaserver"), "bounce", "--config", str(config)]
+    done = subprocess.run(command, input=POSTFIX.encode(), capture_output=True, check=False)
+    assert done.returncode == EXIT_TRY_LATER
+    assert b"no metaserver runs" in done.stderr
