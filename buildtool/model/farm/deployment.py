@@ -92,7 +92,7 @@ def valid_link(text: object, what: str) -> str:
     plain = said.partition("#")[0].partition("?")[0]
     further = said[len(plain) :]
     found = valid_url(plain if isinstance(text, str) else text, what)
-    if not _FURTHER.issuperset(further):
+    if not _FURTHER.issuperset(further) or plain != plain.rstrip():
         raise UsageError(f"{what} {quoted(text)} is not usable: behind its path is a character that belongs quoted")
     slash = "/" if plain.endswith("/") else ""
     if len(found) + len(slash) + len(further) > URL_LIMIT:
