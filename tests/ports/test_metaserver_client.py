@@ -9,7 +9,8 @@ from twisted.internet.defer import Deferred
 from buildtool.client.metaserver import connected
 from buildtool.errors import NotFound, Unauthorised, Unavailable
 from buildtool.ports.requester import MetaserverClient
-from buildtool.protocol.messages import AskStatus, Cancel, Follow, RequestStatus
+from buildtool.protocol.hello import AskRequests
+from buildtool.protocol.messages import AskStatus, Cancel, Follow, RequestStatus, RequestStatuses
 from tests import messages
 from tests.adapters.control.test_gateway import Farm
 from tests.client.farms import ClientWorld
@@ -128,6 +129,13 @@ def test_a_question_is_answered_or_refused_with_the_error_that_it_was(at: Metase
         at.do(client.follow(Follow(11, "wrong"), lambda _: None))
     assert at.do(client.ask(Cancel(11, "abcdef"), RequestStatus)).state == "cancelled"
     assert at.do(client.ask(AskStatus(11, "abcdef"), RequestStatus)).state == "cancelled"
+
+
+def test_one_s_own_requests_are_listed_as_many_as_are_wanted(at: Metaserver) -> None:
+    client = at.connect()
+    listed = at.do(client.ask(AskRequests(64), RequestStatuses))
+    assert listed.items == tuple(STANDING.values())
+    assert at.do(client.ask(AskRequests(1), RequestStatuses)).items == (STANDING[11],)
 
 
 def test_each_request_that_is_followed_is_heard_of_by_its_own_follower_until_its_end(at: Metaserver) -> None:

@@ -17,6 +17,7 @@ from buildtool.errors import (
     NOTHING_ACCEPTED,
     BuildToolError,
     GitMissing,
+    ProtocolMismatch,
     RepositoryUnreachable,
     StorageUnavailable,
     Unavailable,
@@ -27,6 +28,8 @@ from buildtool.model.access.metaserver_addresses import at_ports, read_addresses
 from buildtool.programs.common.joining import FarmEndpoint
 from buildtool.programs.startcompile.connecting import STARTING, as_answered, check_addressee, over_pb
 from buildtool.programs.startcompile.places import MetaserverPlaces, places_meant, shown_token
+from buildtool.protocol.hello import AskRefs, AskRequests
+from buildtool.protocol.messages import RequestStatuses
 from tests import messages
 from tests.adapters.control.wires import Wires
 from tests.fakes import FakeBuildServerService, FakeRequestService
@@ -55,6 +58,25 @@ def test_a_metaserver_that_starts_within_a_few_seconds_is_waited_for(seconds: fl
     wires.server = factory
     wires.advance(0.5)
     assert isinstance(connecting.result, Session)
+
+
+@pytest.mark.parametrize("message", [AskRequests(20), AskRefs("lua")])
+def test_an_older_metaserver_is_not_asked_for_what_it_would_hang_up_at(message: AskRequests | AskRefs) -> None:
+    clock = Clock()
+    wires = Wires(clock)
+    wires.server = Gateway(clock).factory(FakeRequestService().handlers, FakeBuildServerService().handlers)
+    connecting = Deferred.fromCoroutine(
+        over_pb(cast(IStreamClientEndpoint, wires), "farm.example:1", cast(IReactorTime, clock))()
+    )
+    wires.advance(0.5)
+    session = connecting.result
+    assert isinstance(session, Session)
+    session.theirs = evolve(session.theirs, capabilities=("events",))
+    (refused,) = outcome(Deferred.fromCoroutine(session.ask(message, RequestStatuses)))
+    error = getattr(refused, "value", None)
+    assert isinstance(error, ProtocolMismatch)
+    assert "the metaserver at farm.example:1 is older" in str(error)
+    assert not session.broker.disconnected
 
 
 def test_one_that_does_not_start_is_told_after_that_and_a_lost_one_at_once() -> None:
