@@ -150,6 +150,12 @@ def duration_words(seconds: float) -> str:
     return f"{round(seconds / hour)} h" if seconds < 2 * day else f"{round(seconds / day)} days"
 
 
+def about(seconds: float) -> str:
+    """Return an estimate for people: ``about 40 s``, or ``less than 1 s``."""
+    words = duration_words(seconds)
+    return words if words.startswith("less") else f"about {words}"
+
+
 def duration_of(text: str) -> float:
     """Return the seconds that a text such as ``20s``, ``30m``, ``24h`` or ``30d`` stands for. Raises UsageError."""
     digits, unit = text[:-1], text[-1:]

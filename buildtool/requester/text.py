@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from buildtool.model.options import shown
 from buildtool.model.records import BuildState, RequestState
-from buildtool.model.text import duration_words, one_line
+from buildtool.model.text import about, duration_words, one_line
 
 if TYPE_CHECKING:
     from buildtool.model.project_options import Followed
@@ -210,14 +210,14 @@ def _estimate(said: Explanation) -> list[str]:
     if said.seconds is None:
         return []
     basis = f" (from {clean(said.basis)})" if said.basis else ""
-    words = duration_words(said.seconds)
+    words = about(said.seconds)
     match said.verdict:
         case "queued" | "joined" if not said.server:  # a build that waits, which may be one that would be joined
-            return [f"  it may start in about {words}{basis}"]
+            return [f"  it may start in {words}{basis}"]
         case "dispatched":
-            return [f"  it takes about {words}{basis}"]
+            return [f"  it takes {words}{basis}"]
         case _:
-            return [f"  it may be done in about {words}{basis}"]
+            return [f"  it may be done in {words}{basis}"]
 
 
 def _artifact_line(found: FoundArtifact) -> str:

@@ -13,7 +13,7 @@ from buildtool.model.options import written
 from buildtool.model.properties import may_be_named
 from buildtool.model.records import Attempt, Build, BuildSpec
 from buildtool.model.servers import Offer, Server
-from buildtool.model.text import duration_words, one_line
+from buildtool.model.text import about, duration_words, one_line
 from buildtool.scheduling.answers import ServerReasons, WaitReasons
 from buildtool.scheduling.state.estimates import Estimate, starts_in
 from buildtool.scheduling.state.ready_queue import CapabilityGroup
@@ -146,7 +146,7 @@ class _Look:
 
     def _free_words(self, server: Server) -> str:
         waits = self.free_in(server)
-        return f"until in about {duration_words(min(waits))}" if waits and math.inf not in waits else ""
+        return f"until in {about(min(waits))}" if waits and math.inf not in waits else ""
 
 
 _JOINS = (
@@ -175,7 +175,7 @@ def lines(told: WaitReasons) -> tuple[str, ...]:
     if told.ahead:
         said.append(f"{told.ahead} {'build waits' if told.ahead == 1 else 'builds wait'} before this one")
     if told.estimate is not None:
-        said.append(f"it may start in about {duration_words(told.estimate.seconds)} ({told.estimate.basis})")
+        said.append(f"it may start in {about(told.estimate.seconds)} ({told.estimate.basis})")
     return tuple(one_line(line, LINE_SAID) for line in said)
 
 

@@ -6,7 +6,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from buildtool.model.text import CUT, UNSHOWN, VALUE_LIMIT, block, log_line, one_line, printable, quoted, size_words
+from buildtool.model.text import (
+    CUT,
+    UNSHOWN,
+    VALUE_LIMIT,
+    about,
+    block,
+    log_line,
+    one_line,
+    printable,
+    quoted,
+    size_words,
+)
 
 SEQUENCES = [
     "\x1b[31m", "\x1b[01;31m\x1b[K", "\x9b31m", "\x1b[38:2::255:0:0m", "\x1b[?25l", "\x1b[2J", "\x1b[10;10H", "\x9b2 q",
@@ -127,3 +138,8 @@ def test_a_size_is_said_in_binary_units(count: int, said: str) -> None:
 def test_a_size_never_shows_as_many_as_the_next_unit_holds(count: int) -> None:
     number, unit = size_words(count).split(" ")
     assert float(number.replace(",", "")) < 1024 or unit == "PiB"
+
+
+def test_an_estimate_says_about_unless_it_says_less_than() -> None:
+    assert about(0.4) == "less than 1 s"
+    assert about(40) == "about 40 s"

@@ -13,7 +13,7 @@ from attrs import frozen
 from buildtool.model.farm.deployment import NO_PLACE, ProjectPlace
 from buildtool.model.records import Artifact, Attempt, Build, BuildState
 from buildtool.model.search.commits import CommitNote
-from buildtool.model.text import duration_words, size_words
+from buildtool.model.text import about, size_words
 from buildtool.ports.pages import BuildDetail, RequestLine
 from buildtool.protocol.messages import Explanation, WhyLine
 
@@ -227,7 +227,7 @@ def _waiting(why: Explanation, urls: Urls) -> WaitCard:
     if why.ahead:
         notes.append(f"{words.count(why.ahead, 'build waits', 'builds wait')} before it for the same build servers.")
     if why.seconds is not None:
-        notes.append(f"It may start in about {duration_words(why.seconds)} ({why.basis}).")
+        notes.append(f"It may start in {about(why.seconds)} ({why.basis}).")
     return WaitCard(tuple(wait_row(line, urls) for line in why.reasons), tuple(notes))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from attrs import frozen
 
 from buildtool.model.records import BuildState
-from buildtool.model.text import duration_words, size_words
+from buildtool.model.text import about, size_words
 from buildtool.ports.pages import BuildLine, Overview, ServerLine
 from buildtool.protocol.pages.farm_view import FarmView, RunningView, WaitView
 
@@ -198,7 +198,7 @@ def wait_group(one: WaitView, urls: Urls) -> WaitGroupRow:
     left = one.server_count - len(named)
     then = one.then
     if one.seconds is not None:
-        then = f"the first of them may start in about {duration_words(one.seconds)} ({one.basis})"
+        then = f"the first of them may start in {about(one.seconds)} ({one.basis})"
     link = PageLink(urls.queue(), words.count(one.count, "build"))
     if one.count == 1 and one.builds:
         link = PageLink(urls.build(one.builds[0]), f"#{one.builds[0]}")

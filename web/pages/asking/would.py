@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from attrs import frozen
 
 from buildtool.model.records import BuildState
-from buildtool.model.text import duration_words, size_words
+from buildtool.model.text import about, size_words
 from buildtool.protocol.messages import Explanation, FoundArtifact
 
 from ...urls import Urls
@@ -97,7 +97,7 @@ def _notes(said: Explanation) -> list[str]:
     if said.ahead:
         notes.append(f"{words.count(said.ahead, 'build waits', 'builds wait')} before it.")
     if said.seconds is not None:
-        notes.append(f"{_when(said)} {duration_words(said.seconds)}{f' ({said.basis})' if said.basis else ''}.")
+        notes.append(f"{_when(said)} {about(said.seconds)}{f' ({said.basis})' if said.basis else ''}.")
     elif said.verdict in (_QUEUED, "dispatched"):
         notes.append("Nobody knows yet how long it takes.")
     return notes
@@ -105,8 +105,8 @@ def _notes(said: Explanation) -> list[str]:
 
 def _when(said: Explanation) -> str:
     if said.verdict in (_QUEUED, "joined") and not said.server:
-        return "It may start in about"
-    return "It takes about" if said.verdict == "dispatched" else "It may be done in about"
+        return "It may start in"
+    return "It takes" if said.verdict == "dispatched" else "It may be done in"
 
 
 def _artifact(found: FoundArtifact, urls: Urls, name: str) -> PageLink:
