@@ -34,6 +34,13 @@ trusted = "loopback"
 # Reverse proxies, whose X-Forwarded-For is believed. Of others no such header is, and of nobody the Host header.
 # proxies = ["127.0.0.1", "10.1.0.0/16"]
 
+# In which header these proxies say who has logged in there, by e-mail address, and who of them is more than a
+# requester. They have to set it on every request, whatever visitors send.
+# proxy_identity = {"header": "X-Forwarded-Email", "roles": {"anna@example.org": "operator"}}
+
+# A file in which each answer of the pages is a line, in the combined format.
+# access_log = "var/access.log"
+
 # Logins of private origins, by what their URLs begin with: files, of which each has user:password or a token. The
 # metaserver alone reads them; build servers get the commits from it.
 # origin_logins = {"https://git.example.org/": "secrets/git-login"}

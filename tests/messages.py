@@ -292,4 +292,5 @@ def order(build_id: int = 17, epoch: int = 1) -> messages.Order:
         log_ticket="log-ticket",
         artifact_ticket="artifact-ticket",
         log_url=f"http://127.0.0.1:23433/logs/{build_id}/{epoch}",
+        request=9,
     )

@@ -129,7 +129,8 @@ class BuildServer:
             copy_url=f"{welcome.transfer_url}/sources/{order.build_id}/{order.epoch}",
         )
         run = held.run = AttemptRun(work, self._tools, self._pool)
-        log.info("build {build}.{epoch} of {project} begins", build=key[0], epoch=key[1], project=order.project)
+        words = {"build": key[0], "epoch": key[1], "project": order.project, "request": order.request}
+        log.info("build {build}.{epoch} of {project} begins", **words)
         # The answer goes out first: the metaserver hears that the build was taken before anything else of it.
         started = deferLater(self._tools.clock, 0, lambda: Deferred.fromCoroutine(self._see_through(run, held)))
         started.addErrback(lambda failure: log.failure("a defect in build {key}", failure, key=key))

@@ -29,6 +29,7 @@ def describe(settings: Settings) -> list[str]:
         f"lease           {settings.lease} s",
         f"mail            {_mail_words(settings.mail)}",
         *(f"proxy           {one}" for one in settings.proxies.words()),
+        *settings.front.identity.words(),
         *(f"origin login    {one}" for one in settings.origin_logins.prefixes),
         *_admission(settings),
     ]
@@ -54,7 +55,7 @@ def describe(settings: Settings) -> list[str]:
 
 def as_object(settings: Settings) -> dict[str, object]:
     """Return what was understood, for programs. No secret is in it."""
-    mail = settings.mail
+    mail, said = settings.mail, settings.front.identity
     return {
         "configuration": str(settings.path),
         **attrs.asdict(settings.deployment),
@@ -75,6 +76,7 @@ def as_object(settings: Settings) -> dict[str, object]:
         "confirmed": str(settings.confirmed),
         "logins": str(settings.logins),
         "proxies": settings.proxies.words(),
+        "proxy_identity": {"header": said.header, "roles": {one: role.value for one, role in said.roles.items()}},
         "origin_logins": settings.origin_logins.prefixes,
         "limits": attrs.asdict(settings.limits),
         "mail": None if mail is None else {"host": mail.host, "port": mail.port, "sender": mail.sender},

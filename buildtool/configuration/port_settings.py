@@ -1,9 +1,9 @@
-"""Reads the settings of the ports: what each listens on, which speak plainly, and an own certificate."""
+"""Reads the settings of the ports: what each listens on, which speak plainly, an own certificate, and proxies."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 
@@ -11,12 +11,12 @@ from attrs import frozen
 
 from buildtool.configuration.places import read_bind, read_directory
 from buildtool.errors import ConfigurationError, UsageError
-from buildtool.model.access.proxies import Proxies
+from buildtool.model.access.proxies import NO_IDENTITY, Proxies, ProxyIdentity
 from buildtool.model.addresses import is_loopback
 from buildtool.model.text import quoted
 
-__all__ = ["UNIX", "Part", "check_apart", "is_here", "read_listening", "read_own_files", "read_plain",
-           "read_proxies"]  # fmt: skip
+__all__ = ["UNIX", "Front", "Part", "check_apart", "is_here", "read_front", "read_listening",
+           "read_own_files", "read_plain", "read_proxies"]  # fmt: skip
 
 UNIX = "unix:"
 """What a path to listen at begins with."""
@@ -115,3 +115,26 @@ def read_proxies(value: object) -> Proxies:
         return Proxies.of(value)
     except UsageError as error:
         raise ConfigurationError(str(error)) from error
+
+
+@frozen
+class Front:
+    """The way in which proxies say who visits, and the file that keeps who did, if there is one."""
+
+    identity: ProxyIdentity = NO_IDENTITY
+    access_log: Path | None = None
+
+
+def read_front(path: Path, given: Mapping[str, object]) -> Front:
+    """Return what ``given`` settings of the file at ``path`` say. Raises ConfigurationError, in one line."""
+    try:
+        identity = ProxyIdentity.of(given.get("proxy_identity", {}))
+    except UsageError as error:
+        raise ConfigurationError(str(error)) from error
+    if identity.header and not given.get("proxies"):
+        raise ConfigurationError(
+            f"proxy_identity: no proxy may say in {identity.header} who visits: name yours in proxies, "
+            'such as ("127.0.0.1",)'
+        )
+    said = given.get("access_log")
+    return Front(identity, None if said is None else read_directory(path, "access_log", said))

@@ -57,10 +57,12 @@ from buildtool.configuration.port_settings import (
     ANYWHERE,
     BINDS,
     UNIX,
+    Front,
     Part,
     Place,
     check_apart,
     is_here,
+    read_front,
     read_listening,
     read_own_files,
     read_plain,
@@ -128,7 +130,7 @@ _SETTINGS = frozenset(
     {"host", "bind", "pb_port", "transfer_port", "web_port", "public_url", "transfer_url", "state_dir",
      "build_dir", "lease", "names_kept", "mail", "projects", "trusted", "tls_names", "rights", "limits", "proxies",
      "confirmed", "logins", "pb_bind", "transfer_bind", "web_bind", "plain_ports", "tls_certificate", "tls_key",
-     "origin_logins", *KEY_READERS, *DEPLOYMENT_READERS}
+     "origin_logins", "proxy_identity", "access_log", *KEY_READERS, *DEPLOYMENT_READERS}
 )  # fmt: skip
 
 
@@ -161,7 +163,7 @@ class Settings:
     transfers have a port of their own.
     ``public_address`` is where those who are invited find the metaserver; ``certificate_life`` is for how many seconds
     a certificate holds, ``rejoin_within`` for how many a key may be away after that has expired.
-    ``origin_logins`` go with the URLs of private origins; ``deployment`` is what the farm says of itself.
+    ``origin_logins`` go with the URLs of private origins; ``deployment`` and ``front`` say so themselves.
     """
 
     path: Path
@@ -199,6 +201,7 @@ class Settings:
     rejoin_within: float = field(default=REJOIN_WITHIN, converter=read_rejoin_within)
     origin_logins: OriginLogins = NO_LOGINS
     deployment: Deployment = UNNAMED
+    front: Front = field(factory=Front)
 
     def __attrs_post_init__(self) -> None:
         check_apart([self.place(part) for part in Part])
@@ -287,8 +290,7 @@ def load_settings(path: Path | None = None, *, secrets: bool = True) -> Settings
 
 
 def _settings(path: Path, values: Mapping[str, object], *, secrets: bool) -> Settings:
-    given = _named(values, _SETTINGS, "setting")
-    from_environment = _overrides()
+    given, from_environment = _named(values, _SETTINGS, "setting"), _overrides()
     mail = read_mail(path, given.pop("mail", None), from_environment, secrets=secrets)
     given |= {name: value for name, value in from_environment.items() if not name.startswith("mail.")}
     web_port, transfer_port = given.get("web_port", 8080), given.get("transfer_port", 23433)
@@ -342,6 +344,7 @@ def _settings(path: Path, values: Mapping[str, object], *, secrets: bool) -> Set
         rejoin_within=given.get("rejoin_within", REJOIN_WITHIN),
         origin_logins=read_origin_logins(path, given.get("origin_logins", {}), secrets=secrets),
         deployment=read_deployment(given),
+        front=read_front(path, given),
     )
 
 

@@ -90,7 +90,7 @@ class EffectPerformer:
             except StorageUnavailable as error:
                 if effect.request.state is RequestState.WAITING:
                     raise
-                log.warn("the end of request {id} is told later: {why}", id=effect.request.id, why=error)
+                log.warn("the end of request {request} is told later: {why}", request=effect.request.id, why=error)
                 pause: Deferred[None] = deferLater(self.timers, TELL_AGAIN)
                 self._pauses.add(pause)
                 try:
@@ -132,12 +132,13 @@ class EffectPerformer:
             log_ticket=tickets.log_ticket,
             artifact_ticket=tickets.artifact_ticket,
             log_url=self.status_reader.addresses.log(build.id, attempt.epoch),
+            request=build.place,
         )
 
 
 def _log_given(attempt: Attempt, build: Build) -> None:
     words = {"build": build.id, "epoch": attempt.epoch, "project": build.spec.project, "name": attempt.server}
-    log.info("build {build}.{epoch} of {project} is given to {name}", **words)
+    log.info("build {build}.{epoch} of {project} is given to {name}", request=build.place, **words)
 
 
 def _log_ended(attempt: Attempt) -> None:

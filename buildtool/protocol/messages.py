@@ -303,6 +303,7 @@ class Order(_OfAttempt):
 
     The repository's URL and the commands are *not* here: they come from the build server's own configuration. The
     artifact goes to ``/uploads/<build>/<epoch>`` below the transfer URL of the Session in which it is delivered.
+    ``request`` is the first that asked for it, 0 where the metaserver does not say.
     """
 
     project: str = field(metadata={"most": 80})
@@ -315,6 +316,7 @@ class Order(_OfAttempt):
     log_ticket: str = field(metadata={"most": 400})
     artifact_ticket: str = field(metadata={"most": 400})
     log_url: str
+    request: int = 0
 
 
 @frozen

@@ -83,6 +83,9 @@ def test_limits_hold_where_keys_are_needed_or_where_they_are_said_and_the_check_
         ("logins = [7]", "is no text"),
         ("proxies = '127.0.0.1'", "it is a list of at most 32 addresses and networks"),
         ("proxies = ['10.0.0.1/8']", "has host bits set"),
+        ("proxy_identity = 'X-User'", "it is a dictionary such as"),
+        ("proxy_identity = {'header': 'X-User'}", "no proxy may say in X-User who visits: name yours in proxies"),
+        ("access_log = 7", "access_log = 7 is not usable"),
     ],
 )
 def test_what_is_wrong_about_limits_and_addresses_is_one_line(tmp_path: Path, text: str, words: str) -> None:

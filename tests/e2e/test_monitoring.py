@@ -109,10 +109,16 @@ def test_prometheus_takes_the_files_that_are_written_for_a_farm_and_finds_its_fi
 ) -> None:
     promtool = require("promtool", "prometheus")
     assert promtool
-    control.farm.start_metaserver("--web")
-    control.server("anna")
+    control.farm.extra["BUILDTOOL_LOG"] = "json"
+    metaserver, anna = control.farm.start_metaserver("--web"), control.server("anna")
     control.ask("ann@example.org", "--foreground")
     control.ask("ann@example.org", "--foreground")
+
+    for program, words in ((metaserver, "is given to anna"), (anna, "begins")):
+        told = [json.loads(line) for line in program.lines]
+        (given,) = (one for one in told if words in one["message"])
+        assert (given["request"], given["build"], given["attempt"]) == (1, 1, 1), "the ids are the same in all programs"
+        assert {one["level"] for one in told} <= {"info", "warn"}
 
     said = control.farm.run("metaserver", "monitoring", str(tmp_path), "--json")
     assert said.returncode == 0, said.stderr

@@ -144,7 +144,7 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
         more=True,
     ),
     visiting.EndToken("ab" * 8),
-    visiting.ActFor("bt_" + "t" * 32, "192.0.2.7", True, protocol.AskBuild(17)),
+    visiting.ActFor("bt_" + "t" * 32, "192.0.2.7", True, protocol.AskBuild(17), "anna@example.org"),
     visiting.AskVisitor("bt_" + "t" * 32, "192.0.2.7", trusted=False),
     visiting.VisitorStatus(
         "requester", "anna", "anna@example.org", ("lua",), ("linux-ppc",), ("submit",), 1_790_000_010.0

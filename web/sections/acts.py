@@ -108,8 +108,8 @@ class ActsSection(Section):
         found = await self.parts.pages.build(build_id)
         if found is None or not may_see(self.parts.access, visitor_of(request), found.build.spec):
             raise NotFound(f"there is no build {build_id}")
-        spec, secret = found.build.spec, shown_by(request).secret
-        key = client_id(secret, f"again.{build_id}", fields.get("once", ""))
+        spec, shown = found.build.spec, shown_by(request)
+        key = client_id(shown.secret or shown.by.name, f"again.{build_id}", fields.get("once", ""))
         return m.Submit(
             key, spec.project, fields.get("email", ""), spec.source, spec.revision, "", dict(spec.options),
             dict(spec.platform), {},
@@ -124,7 +124,8 @@ def _message(name: str, act: FormAct, request: Request, fields: Mapping[str, str
         text = fields.get(one.name)
         if one.name == "client_id":
             subject = fields.get("build_id", "")
-            plain[one.name] = client_id(shown_by(request).secret, f"{name}.{subject}", fields.get("once", ""))
+            shown = shown_by(request)
+            plain[one.name] = client_id(shown.secret or shown.by.name, f"{name}.{subject}", fields.get("once", ""))
         elif hints[one.name] is int and text is not None:
             plain[one.name] = number(text, one.name.removesuffix("_id"))
         elif hints[one.name] is bool and text is not None:

@@ -52,7 +52,8 @@ class MetaserverQuestions:
     async def act(self, shown: ShownVisitor, message: attrs.AttrsInstance, answer: type[A]) -> A:
         most = WAITS.get(type(message), CALL_TIMEOUT)
         by = shown.by
-        return await self._told(ActFor(shown.secret, by.address, by.trusted, message), answer, most)
+        said = "" if by.key or by.token else by.owner  # then it is a proxy's word
+        return await self._told(ActFor(shown.secret, by.address, by.trusted, message, said), answer, most)
 
     async def tell(self, message: attrs.AttrsInstance, answer: type[A]) -> A:
         return await self._told(message, answer, CALL_TIMEOUT)

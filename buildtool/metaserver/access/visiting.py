@@ -59,7 +59,11 @@ class VisitorService:
 
     async def act(self, _by: Principal, message: messages.ActFor) -> Any:  # noqa: ANN401 - any message
         """Perform what a visitor asks for. Raises Unauthorised, and whatever that act raises."""
-        return await self.done(self.visitor(message), message.act)
+        by = self.visitor(message)
+        if message.asserted and not message.token:
+            identity = self.configuration.settings.front.identity
+            by = identity.principal(identity.said([message.asserted]), by)
+        return await self.done(by, message.act)
 
     async def done(self, by: Principal, act: AttrsInstance) -> Any:  # noqa: ANN401 - any message
         """Perform what a visitor asks for, who is known already. Raises Unauthorised, and whatever that act raises."""

@@ -1,20 +1,25 @@
 """Whose word is taken for who asks: the proxies of a farm, and the address that they tell with a request.
 
 Anybody can send the header X-Forwarded-For. It is believed where a proxy that the configuration names sent the request,
-and then only as far as proxies wrote it: from its end to the first address that is no proxy's.
+and then only as far as proxies wrote it: from its end to the first address that is no proxy's. The same holds for a
+header in which a proxy that people log in at says who visits, if the configuration names one: such a proxy has to set
+it on every request, and let none of its visitors' own through.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 
-from buildtool.errors import UsageError
+from buildtool.errors import Unauthorised, UsageError
+from buildtool.model.addresses import valid_address
+from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.text import quoted
 
-__all__ = ["FORWARDED_FOR", "NO_PROXIES", "Proxies"]
+__all__ = ["FORWARDED_FOR", "NO_IDENTITY", "NO_PROXIES", "Proxies", "ProxyIdentity"]
 
 FORWARDED_FOR = "X-Forwarded-For"
 """The header in which each proxy adds the address that it was asked from, at the end."""
@@ -113,3 +118,95 @@ def _address(text: str) -> Address | None:
     except ValueError:
         return None
     return getattr(found, "ipv4_mapped", None) or found
+
+
+# --- who a visitor is by the word of a proxy ---------------------------------------------------------------------
+
+PEOPLE = 1_000
+"""Most people whose roles one configuration names."""
+
+_HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,59}\Z")
+_OTHERS = frozenset(
+    {"host", "cookie", "authorization", "origin", "via", "forwarded", "x-forwarded-for", "x-forwarded-host",
+     "x-forwarded-proto", "x-real-ip", "content-type", "content-length", "transfer-encoding", "connection"}
+)  # fmt: skip
+_PEOPLE = (PrincipalRole.VISITOR, PrincipalRole.REQUESTER, PrincipalRole.OBSERVER, PrincipalRole.OPERATOR)
+_ROLES = {one.value: one for one in _PEOPLE}
+_EXAMPLE = '{"header": "X-Forwarded-Email", "roles": {"anna@example.org": "operator"}}'
+
+
+@frozen
+class ProxyIdentity:
+    """A header in which proxies say who visits, and the roles of those who are more, or less, than a requester.
+
+    Without a ``header`` no visitor is known in this way.
+    """
+
+    header: str = ""
+    roles: Mapping[str, PrincipalRole] = field(factory=dict)
+
+    @classmethod
+    def of(cls, value: object) -> ProxyIdentity:
+        """Return what a setting says. Raises UsageError, in one line."""
+        if isinstance(value, cls):
+            return value
+        if not isinstance(value, Mapping) or not set(value) <= {"header", "roles"}:
+            raise UsageError(f"proxy_identity = {quoted(value)} is not usable: it is a dictionary such as {_EXAMPLE}")
+        if not value:
+            return cls()
+        header, roles = value.get("header", ""), value.get("roles", {})
+        if not isinstance(header, str) or not _HEADER_NAME.match(header) or header.lower() in _OTHERS:
+            raise UsageError(
+                f"proxy_identity: {quoted(header)} is no header that a proxy says in who visits: use one of its own, "
+                "such as 'X-Forwarded-Email' or 'Remote-User'"
+            )
+        if not isinstance(roles, Mapping) or len(roles) > PEOPLE:
+            raise UsageError(
+                f"proxy_identity: roles = {quoted(roles)} is not usable: it is a dictionary of at most {PEOPLE} "
+                "addresses with their roles"
+            )
+        return cls(header, {_email(email): _role(role) for email, role in roles.items()})
+
+    def words(self) -> list[str]:
+        """Return the setting in lines for people."""
+        if not self.header:
+            return []
+        known = [f"who visits      {email}: {role.value}" for email, role in self.roles.items()]
+        return [f"who visits      as a proxy says in {self.header}: {PrincipalRole.REQUESTER.value}", *known]
+
+    def said(self, values: Sequence[str]) -> str:
+        """Return the address that the values of the header say, "" for none. Raises Unauthorised for what is none."""
+        told = [one.strip() for one in values if one.strip()]
+        if not told:
+            return ""
+        try:
+            if len(told) > 1:
+                raise UsageError("there are two of them")  # noqa: TRY301 - told as the others are
+            return valid_address(told[0])
+        except UsageError as error:
+            raise Unauthorised(
+                f"the proxy says in {self.header} that this is {quoted(told[0], 80)}, which is not believed: {error}"
+            ) from error
+
+    def principal(self, email: str, stranger: Principal) -> Principal:
+        """Return who has an address that a proxy said; for an empty one ``stranger``, who they are without it."""
+        if not email or not self.header:
+            return stranger
+        role = self.roles.get(email.lower(), PrincipalRole.REQUESTER)
+        return evolve(stranger, role=role, name=email, owner=email)
+
+
+NO_IDENTITY = ProxyIdentity()
+
+
+def _email(value: object) -> str:
+    try:
+        return valid_address(value if isinstance(value, str) else "").lower()
+    except UsageError as error:
+        raise UsageError(f"proxy_identity: {quoted(value)} is no e-mail address: {error}") from error
+
+
+def _role(value: object) -> PrincipalRole:
+    if value not in _ROLES:
+        raise UsageError(f"proxy_identity: {quoted(value)} is no role: there are {', '.join(_ROLES)}")
+    return _ROLES[str(value)]

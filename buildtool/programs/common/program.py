@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO, cast
@@ -19,8 +23,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from buildtool.concurrency.signal import Signal
-from buildtool.errors import BuildToolError
-from buildtool.model.text import one_line
+from buildtool.errors import BuildToolError, UsageError
+from buildtool.model.text import one_line, quoted
 from buildtool.programs.common.ending import EXIT_FAILED, EXIT_SIGNAL, refuse
 from buildtool.programs.common.log_rates import LineRates
 from buildtool.programs.common.output import complain, put
@@ -33,6 +37,15 @@ LOG_LINE = 1_000
 
 SUM_UP_EVERY = 30.0
 """Seconds between two looks whether lines were left out of the log."""
+
+LOG_FORMAT = "BUILDTOOL_LOG"
+"""The variable of the environment that says how events are written: ``text``, as by default, or ``json``."""
+
+IDS = {
+    "request": "request", "build": "build", "build_id": "build", "epoch": "attempt", "project": "project",
+    "name": "server",
+}  # fmt: skip
+"""Under which name a program's log has what an event is about, by what the event calls it: in all programs the same."""
 
 _FRAMES = 12
 
@@ -47,8 +60,9 @@ class _Lines:
     Of a kind of line that comes again and again only so many are written, and now and then how many more there were.
     """
 
-    def __init__(self, stream: TextIO, *, verbose: bool) -> None:
+    def __init__(self, stream: TextIO, written: Callable[[LogEvent], str] | None = None, *, verbose: bool) -> None:
         self._stream = stream
+        self._written = event_line if written is None else written
         self._verbose = verbose
         self._rates = LineRates()
 
@@ -58,7 +72,7 @@ class _Lines:
         least = LogLevel.info if ours or self._verbose else LogLevel.warn
         if level < least:
             return
-        line = event_line(event)
+        line = self._written(event)
         if self._rates.allows(event, line):
             self._write(line)
         self.sum_up()
@@ -67,7 +81,7 @@ class _Lines:
         """Write how many lines were left out, where that was a while ago or the program ends."""
         for words in self._rates.left_out(at_the_end=at_the_end):
             event: LogEvent = {"log_level": LogLevel.warn, "log_time": time.time(), "log_format": "{words}"}
-            self._write(event_line({**event, "words": words}))
+            self._write(self._written({**event, "words": words}))
 
     def _write(self, line: str) -> None:
         try:
@@ -76,9 +90,16 @@ class _Lines:
             return  # the terminal is gone; the program goes on without one
 
 
-def start_logging(*, verbose: bool = False, stream: TextIO | None = None) -> _Lines:
-    """Log to ``stream`` (stderr), one line per event; return what writes them."""
-    observer = _Lines(sys.stderr if stream is None else stream, verbose=verbose)
+def start_logging(*, verbose: bool = False, stream: TextIO | None = None, program: str = "") -> _Lines:
+    """Log to ``stream`` (stderr), one line per event; return what writes them.
+
+    Raises UsageError where the environment asks for a format that there is not.
+    """
+    said = os.environ.get(LOG_FORMAT) or "text"
+    if said not in ("text", "json"):
+        raise UsageError(f"${LOG_FORMAT} = {quoted(said)} is not usable: it is text or json")
+    written = event_line if said == "text" else partial(event_object, program)
+    observer = _Lines(sys.stderr if stream is None else stream, written, verbose=verbose)
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     return observer
 
@@ -94,6 +115,30 @@ def event_line(event: LogEvent) -> str:
         kind = failure.type.__name__ if failure.type else ""
         words = f"{words}: {kind}: {said} {one_line(_where(failure), LOG_LINE)}".rstrip()
     return f"{when} {level:<5} {words}\n"
+
+
+def event_object(program: str, event: LogEvent) -> str:
+    """Return an event as one line of JSON: when, how bad, which program, what happened, and what it is about."""
+    at = datetime.fromtimestamp(event.get("log_time", 0.0), UTC)
+    told: dict[str, object] = {
+        "time": at.isoformat(timespec="milliseconds"),
+        "level": (event.get("log_level") or LogLevel.info).name,
+        "program": program,
+        "logger": str(event.get("log_namespace", "")),
+        "message": one_line(formatEvent(event), LOG_LINE),
+    }
+    for said, name in IDS.items():
+        value = event.get(said)
+        if isinstance(value, str | int) and value != "":
+            told[name] = one_line(value, LOG_LINE) if isinstance(value, str) else value
+    failure = event.get("log_failure")
+    if isinstance(failure, Failure):
+        told["error"] = {
+            "type": failure.type.__name__ if failure.type else "",
+            "message": one_line(failure.getErrorMessage(), LOG_LINE),
+            "where": one_line(_where(failure), LOG_LINE),
+        }
+    return json.dumps(told) + "\n"
 
 
 def _where(failure: Failure) -> str:
@@ -186,10 +231,10 @@ class _Program:
 def run(name: str, main: Main, *, verbose: bool = False) -> int:
     """Run ``main`` until it returns, and return its exit code.
 
-    SIGTERM and SIGINT ask it to stop; another one, a second later or more, breaks it off.
+    SIGTERM and SIGINT ask it to stop; another one, a second later or more, breaks it off. Raises UsageError.
     """
     reactor = monotonic_reactor()
-    lines = start_logging(verbose=verbose)
+    lines = start_logging(verbose=verbose, program=name)
     program = _Program(name, reactor, main)
     summing_up = LoopingCall(lines.sum_up)
     reactor.callWhenRunning(summing_up.start, SUM_UP_EVERY, False)

@@ -15,6 +15,7 @@ from buildtool.adapters.tls.peers import peer_key
 from buildtool.concurrency.bounded_cache import BoundedCache
 from buildtool.configuration.key_settings import Trusted
 from buildtool.configuration.settings import Settings
+from buildtool.errors import Unauthorised
 from buildtool.model.access.identities import Identity, KeyState
 from buildtool.model.access.proxies import FORWARDED_FOR
 from buildtool.model.access.rights import Act, Subject, platform_names
@@ -45,7 +46,7 @@ class HttpVisitors:
     known: Callable[[str], Identity | None] = nobody_known
 
     def principal(self, transport: object, headers: Headers) -> Principal:
-        """Return who sends a request over a transport."""
+        """Return who sends a request over a transport. Raises Unauthorised where a proxy says what cannot be."""
         peer = getattr(transport, "getPeer", lambda: None)()
         connected = getattr(peer, "host", "")
         asks = self.settings().proxies.client(connected, headers(FORWARDED_FOR))
@@ -54,6 +55,9 @@ class HttpVisitors:
         identity = self.known(shown.key) if shown is not None and shown.expires > self.clock.wall() else None
         if identity is not None and identity.state is KeyState.ACTIVE:
             return holder_of(identity, nobody)
+        told = self.settings().front.identity
+        if told.header and self.settings().proxies.includes(connected) and (email := told.said(headers(told.header))):
+            return told.principal(email, nobody)
         return visitor(nobody.address, trusted=self._trusts(connected, headers))
 
     def visitor(self, request: Request) -> Principal:
@@ -149,7 +153,10 @@ class TransferReads:
         )
 
     def _by(self, request: IncomingRequest) -> Principal:
-        return self.visitors.principal(request.peer(), request.headers_named)
+        try:
+            return self.visitors.principal(request.peer(), request.headers_named)
+        except Unauthorised:
+            return visitor("", trusted=False)
 
 
 def transfer_reads(visitors: HttpVisitors, store: BrokerStore) -> TransferReads:

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 from twisted.internet.base import ReactorBase
 from twisted.internet.interfaces import IAddress, IReactorTime, ITCPTransport
@@ -23,6 +24,7 @@ from buildtool.adapters.http.server import TLS_RECORD
 from buildtool.adapters.network.connection_shares import CeilingReached, ConnectionShares, ConnectionState, NoRoom
 from buildtool.adapters.network.endpoints import network_at
 from buildtool.adapters.network.open_files import room_for
+from buildtool.adapters.runtime.access_log import AccessLog
 from buildtool.adapters.runtime.clock import WallClock
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.sql.page_news import SqlNews
@@ -36,13 +38,15 @@ from buildtool.metaserver.access.visiting import LocalQuestions
 from buildtool.model.access.ceilings import NO_CEILINGS, SECONDS, Ceilings, Counted
 from buildtool.model.access.proxies import FORWARDED_FOR, NO_PROXIES, Proxies
 from buildtool.model.addresses import network_of
+from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.ports.common import Clock
 from buildtool.ports.pages import LogReader, Pages
 from buildtool.programs.webserver.ceilings import Refusing, VisitorCeilings, refuse
-from buildtool.web.access import Access
+from buildtool.web.access import Access, remember_visitor, visitor_of
 from buildtool.web.app import NO_TOOLS, NO_UPSTREAM, WebApp, make_urls
 from buildtool.web.live.hub import STREAMS, LiveHub
 from buildtool.web.live.places import StreamPlaces
+from buildtool.web.monitoring.access_log import VisitLine
 from buildtool.web.section import Tools, Upstream
 
 BODY_LIMIT = 64 * 1024
@@ -68,6 +72,8 @@ LOG_READERS = 2
 """Threads that read logs. The database has one: several get into each other's way, and answer fewer pages together."""
 
 
+_STRANGER = Principal(PrincipalRole.STRANGER)
+
 _log = Logger("twisted.web.http")
 """Takes what Twisted says of time-outs of connections, else it would count as ours."""
 
@@ -79,6 +85,7 @@ class _SmallRequest(Request):
 
     def process(self) -> None:
         """Answer, unless who asks has as much under way as they may have, behind a proxy of the farm's own."""
+        remember_visitor(self, _STRANGER)  # until it is found out who that is
         try:
             left = self.channel.site.entered(self)  # type: ignore[attr-defined] # it is one of ours
         except LimitReached as error:
@@ -177,7 +184,7 @@ class _Channel(http.HTTPChannel):
 
 
 class PagesSite(Site):
-    """A site of at most ``most`` connections. It keeps no log of who visits it; a proxy before it may."""
+    """A site of at most ``most`` connections. It keeps a log of who visits it where the configuration names one."""
 
     noisy = False
     protocol = _Channel  # type: ignore[assignment]
@@ -188,9 +195,10 @@ class PagesSite(Site):
         most: int = CONNECTIONS,
         ceilings: Ceilings = NO_CEILINGS,
         proxies: Proxies = NO_PROXIES,
+        kept: AccessLog | None = None,
     ) -> None:
         super().__init__(root, requestFactory=_SmallRequest, timeout=STRANGER)  # type: ignore[no-untyped-call]
-        self._ceilings, self._proxies = ceilings, proxies
+        self._ceilings, self._proxies, self._kept = ceilings, proxies, kept
         self.admitting: ConnectionShares[_Channel] = ConnectionShares(
             room_for(most), lambda: self._ceilings.connections
         )
@@ -199,6 +207,15 @@ class PagesSite(Site):
     def take(self, other: PagesSite) -> None:
         """Answer as another site does from now on, and hold visitors to its limits."""
         self.resource, self._ceilings, self._proxies = other.resource, other._ceilings, other._proxies
+        if self._kept is not None:
+            self._kept.close()
+        self._kept = other._kept
+
+    def stopFactory(self) -> None:
+        """Close the log of who visits."""
+        super().stopFactory()
+        if self._kept is not None:
+            self._kept.close()
 
     def handshake(self, network: str) -> None:
         """Count a handshake that begins, by the network of its peer, unless that is a proxy. Raises LimitReached."""
@@ -237,7 +254,30 @@ class PagesSite(Site):
         self.admitting.stands(channel, state, self.now())
 
     def log(self, request: http.Request) -> None:
-        """Log nothing."""
+        """Add an answer to the log of who visits, if there is one."""
+        if self._kept is not None:
+            self._kept.write(_visit(request, self._proxies).line())
+
+
+def _visit(request: http.Request, proxies: Proxies) -> VisitLine:
+    """Return what is kept of an answer."""
+
+    def said(name: bytes) -> bytes:
+        return b" ".join(request.requestHeaders.getRawHeaders(name, []))
+
+    peer = getattr(request.getClientAddress(), "host", "")
+    return VisitLine(
+        client=proxies.client(peer, request.requestHeaders.getRawHeaders(FORWARDED_FOR, [])),
+        who=visitor_of(cast(Request, request)).name,
+        at=WallClock().wall(),
+        method=request.method,
+        target=request.uri,
+        protocol=request.clientproto,
+        status=request.code,
+        length=request.sentLength,
+        referer=said(b"referer"),
+        agent=said(b"user-agent"),
+    )
 
 
 def web_site(
@@ -253,7 +293,8 @@ def web_site(
     urls = make_urls(settings.public_url, settings.transfer_url)
     app = WebApp(pages, logs, urls, clock, upstream, access, tools)
     most = CONNECTIONS + (upstream.live.places.most if upstream.live is not None else 0)
-    return PagesSite(app.resource(), most, settings.limits, settings.proxies)
+    kept = AccessLog(settings.front.access_log) if settings.front.access_log is not None else None
+    return PagesSite(app.resource(), most, settings.limits, settings.proxies, kept)
 
 
 def tools_for(timers: IReactorTime, settings: Callable[[], Settings]) -> Tools:

@@ -115,9 +115,14 @@ class _OfVisitor:
 
 @frozen
 class ActFor(_OfVisitor):
-    """An act of a visitor."""
+    """An act of a visitor.
+
+    ``asserted`` is the e-mail address that a proxy of the farm's said they have; it counts where the configuration of
+    the metaserver says so.
+    """
 
     act: VisitorAct
+    asserted: str = field(default="", metadata={"most": 400})
 
 
 @frozen

@@ -3,12 +3,15 @@
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from buildtool.configuration.port_settings import Front
 from buildtool.errors import NotFound, Unauthorised, UsageError
 from buildtool.metaserver.access.visiting import LocalQuestions, VisitorService
 from buildtool.metaserver.authorised import authorised
+from buildtool.model.access.proxies import ProxyIdentity
 from buildtool.model.access.rights import RIGHTS, Extent
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.ports.pages import ShownVisitor
@@ -54,6 +57,27 @@ def test_no_visitor_without_a_token_that_holds_may_do_what_a_stranger_may_not(
         with pytest.raises(Unauthorised) if token or not RIGHTS.extent(NOBODY.role, ACT_OF[call]) else _nothing():
             done(service.act(PAGES, ActFor(token, "192.0.2.7", trusted, message)))
     assert all(by.role is PrincipalRole.VISITOR and not by.trusted for by in reached)
+
+
+def test_a_proxys_word_that_pages_pass_on_counts_where_the_metaservers_own_configuration_says_so() -> None:
+    farm, reached = Farm(), list[Principal]()
+
+    async def handler(by: Principal, _message: object) -> HealthStatus:
+        reached.append(by)
+        return HealthStatus(ok=True)
+
+    service = visiting(farm, handlers={AskHealth: handler})
+    asked = ActFor("", "192.0.2.7", False, AskHealth(), "anna@example.org")
+    done(service.act(PAGES, asked))
+    assert (reached[-1].role, reached[-1].owner) == (PrincipalRole.VISITOR, ""), "this farm asks no proxy"
+    identity = ProxyIdentity.of({"header": "X-User", "roles": {"anna@example.org": "operator"}})
+    service.configuration.settings = evolve(service.configuration.settings, front=Front(identity))
+    done(service.act(PAGES, asked))
+    assert (reached[-1].role, reached[-1].owner) == (PrincipalRole.OPERATOR, "anna@example.org")
+    with pytest.raises(Unauthorised, match="not believed"):
+        done(service.act(PAGES, ActFor("", "192.0.2.7", False, AskHealth(), "anna")))
+    with pytest.raises(Unauthorised):
+        done(service.act(PAGES, ActFor("bt_wrong", "192.0.2.7", False, AskHealth(), "anna@example.org")))
 
 
 class _nothing:  # noqa: N801 - used as a statement

@@ -1,5 +1,6 @@
 """What every program does the same way: log lines, exit codes, and stopping when asked."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,7 +9,9 @@ from io import StringIO
 from pathlib import Path
 from typing import cast
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -31,7 +34,15 @@ from buildtool.errors import (
     by_code,
 )
 from buildtool.programs.common.ending import EXIT_FAILED, exit_code, refuse
-from buildtool.programs.common.program import StopRequest, _Lines, _Program, event_line
+from buildtool.programs.common.program import (
+    LOG_FORMAT,
+    StopRequest,
+    _Lines,
+    _Program,
+    event_line,
+    event_object,
+    start_logging,
+)
 from buildtool.programs.webserver.site import _Channel
 from buildtool.requester.outcome import exit_of_error
 
@@ -131,6 +142,31 @@ def test_an_event_is_one_line_whatever_is_in_it() -> None:
     broken = {"log_level": LogLevel.critical, "log_time": 0.0, "log_format": "it broke"}
     line = event_line({**broken, "log_failure": Failure(ValueError("bad\nvalue"))})
     assert line.endswith(" critical it broke: ValueError: bad value\n")
+
+
+ABOUT = st.sampled_from(["build", "epoch", "request", "name", "project", "other"])
+
+
+@given(st.dictionaries(ABOUT, st.integers() | st.text()), st.text())
+def test_an_event_is_one_object_of_json_on_request_whatever_is_in_it(about: dict[str, int | str], words: str) -> None:
+    event = {"log_level": LogLevel.warn, "log_time": 0.5, "log_format": "{words}", "words": words, **about}
+    line = event_object("metaserver", event)
+    assert line.endswith("\n")
+    assert line.isascii()
+    assert line.count("\n") == 1
+    told = json.loads(line)
+    assert (told["time"], told["level"], told["program"]) == ("1970-01-01T00:00:00.500+00:00", "warn", "metaserver")
+    for said, name in (("build", "build"), ("epoch", "attempt"), ("request", "request"), ("name", "server")):
+        assert (name in told) == (about.get(said, "") != "")
+    assert "other" not in told
+    broken = json.loads(event_object("p", {**event, "log_failure": Failure(ValueError("bad\nvalue"))}))
+    assert broken["error"] == {"type": "ValueError", "message": "bad value", "where": ""}
+
+
+def test_a_format_of_logs_that_there_is_not_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(LOG_FORMAT, "xml")
+    with pytest.raises(UsageError, match=r"^\$BUILDTOOL_LOG = 'xml' is not usable: it is text or json$"):
+        start_logging()
 
 
 class Stops(SynchronousTestCase):

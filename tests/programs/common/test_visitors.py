@@ -8,9 +8,11 @@ from attrs import evolve, frozen
 from twisted.internet.address import IPv4Address, IPv6Address
 
 from buildtool.adapters.http.handling import Reads
+from buildtool.configuration.port_settings import Front
 from buildtool.configuration.settings import Settings
+from buildtool.errors import Unauthorised
 from buildtool.model.access.audience import NOBODY
-from buildtool.model.access.proxies import Proxies
+from buildtool.model.access.proxies import Proxies, ProxyIdentity
 from buildtool.model.access.rights import RIGHTS, Act
 from buildtool.model.farm.deployment import Deployment
 from buildtool.model.principal import Principal, PrincipalRole, Scope
@@ -69,6 +71,32 @@ def test_a_visitor_counts_for_the_network_that_they_or_a_proxy_of_the_farm_come_
     told = {"X-Forwarded-For": [forwarded]} if forwarded else {}
     by = visitors(settings()).principal(Transport(peer), lambda name: told.get(name, []))
     assert by == Principal(PrincipalRole.VISITOR, address=address)
+
+
+def said(email: str, peer: str, **more: list[str]) -> Principal:
+    """Who visits where a header says so, over a connection from an address."""
+    identity = ProxyIdentity.of({"header": "X-Forwarded-Email", "roles": {"anna@example.org": "operator"}})
+    found = evolve(settings(), front=Front(identity))
+    told = {"X-Forwarded-Email": [email], "X-Forwarded-For": ["192.0.2.7"], **more}
+    return visitors(found).principal(Transport(peer), lambda name: told.get(name, []))
+
+
+def test_who_logged_in_at_a_proxy_of_the_farm_is_who_it_says() -> None:
+    by = said("anna@example.org", "10.0.0.1")
+    assert (by.role, by.owner, by.address) == (PrincipalRole.OPERATOR, "anna@example.org", "192.0.2.7")
+    assert said("ben@example.org", "10.0.0.1").role is PrincipalRole.REQUESTER
+    assert said("", "10.0.0.1") == Principal(PrincipalRole.VISITOR, address="192.0.2.7")
+
+
+@pytest.mark.parametrize("peer", ["192.0.2.7", "127.0.0.1", "10.0.0.2", "", "::1", "::ffff:192.0.2.1"])
+def test_who_sends_the_header_and_is_no_proxy_of_the_farm_is_a_visitor(peer: str) -> None:
+    by = said("anna@example.org", peer, **{"X-Forwarded-For": ["10.0.0.1", "10.0.0.1"]})
+    assert (by.role, by.name, by.owner) == (PrincipalRole.VISITOR, "", "")
+
+
+def test_what_a_proxy_says_and_is_no_address_is_refused() -> None:
+    with pytest.raises(Unauthorised, match="the proxy says in X-Forwarded-Email that this is 'anna', which is not"):
+        said("anna", "10.0.0.1")
 
 
 def test_everything_is_seen_only_by_who_is_limited_by_nothing_and_where_no_rule_is_about_a_part() -> None:
