@@ -23,16 +23,19 @@
       if (text && name !== "email" && name !== "_mark" && name !== "_once") said.append(name, text);
     const at = form.dataset.ask + "?" + said;
     history.replaceState(null, "", at);
-    const answer = await fetch(at + "&part=would", { cache: "no-cache" });
-    const now = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("would");
-    if (now && mine === turn) would.replaceChildren(...now.childNodes);
+    let now = null;
+    try {
+      const answer = await fetch(at + "&part=would", { cache: "no-cache" });
+      now = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("would");
+    } catch { /* it is said below */ }
+    if (mine === turn) would.replaceChildren(...(now ? now.childNodes : ["It is not known: these pages do not answer."]));
   };
   form.addEventListener("input", ({ target }) => {
     if (target.name === "email") return;
     if (target.name === "project") return location.assign(form.dataset.ask + "?project=" + encodeURIComponent(target.value));
     count();
     clearTimeout(timer);
-    timer = setTimeout(() => look().catch(() => 0), 500);
+    timer = setTimeout(look, 500);
   });
   count();
 })();
