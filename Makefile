@@ -75,6 +75,7 @@ check: dev  ## style, types and the direction of imports
 	$(DEV) -m mypy --strict examples/golang/config.py
 	$(DEV) -m mypy --strict examples/cmake/config.py
 	$(DEV) -m mypy --strict examples/rust/config.py
+	$(DEV) -m mypy --strict examples/pypy/config.py
 	$(DEV) -m pytest -q tests/test_architecture.py
 
 docs: dev  ## render the manuals into build/docs; a warning or a link that leads nowhere is an error

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from buildtool.configuration.settings import load_settings
+from buildtool.errors import UsageError
 from buildtool.project.recipe_check import check_recipes, questions
 from tests.support.packages import require, require_that
 from tests.support.trying import ROOT, tried
@@ -45,7 +47,14 @@ def need(folder: str) -> None:
 @pytest.mark.world
 def test_each_example_is_accepted_with_every_value_of_every_option() -> None:
     settings = load_settings(FARM, secrets=False)
-    assert [project.name for project in settings.projects] == ["inkwell", "wordcount", "primes", "hashline", "lua"]
+    assert [project.name for project in settings.projects] == [
+        "inkwell",
+        "wordcount",
+        "primes",
+        "hashline",
+        "lua",
+        "pypy",
+    ]
     check_recipes(settings.projects, thorough=True)
 
 
@@ -54,6 +63,23 @@ def test_a_go_program_is_built_for_other_platforms_by_the_compiler_that_is_there
     made = {one.wanted.platform["arch"]: one.wanted for one in questions(project) if one.wanted.kind == "cross"}
     assert project.recipe.plan(made["aarch64"]).environment["GOARCH"] == "arm64"
     assert project.recipe.plan(made["s390x"]).environment["CGO_ENABLED"] == "0"
+
+
+def test_options_of_pypy_bring_others_along_as_its_own_configuration_does() -> None:
+    project = load_settings(FARM, secrets=False).project("pypy")
+    words = {one.words() for one in project.options.followed({"opt": "0"})}
+    assert words == {
+        "--translation-gc=boehm, which --opt=0 suggests",
+        "--translation-backendopt-none=yes, which --opt=0 suggests",
+        "--translation-gctransformer=boehm, which --translation-gc=boehm needs",
+        "--translation-continuation=no, which --translation-gc=boehm needs",
+    }
+    with pytest.raises(UsageError, match="--translation-sandbox=yes needs --translation-thread=no, but it is yes"):
+        project.options.compile_values({"translation_sandbox": True, "translation_thread": True})
+    wanted = next(iter(questions(project))).wanted
+    options = dict(project.options.compile_values({"opt": "jit", "translation_gcrootfinder": "asmgcc"}))
+    (translate, _) = project.recipe.plan(evolve(wanted, options=options)).commands
+    assert {"--opt=jit", "--jit", "--gc=incminimark", "--gcrootfinder=asmgcc"} < set(translate.argv)
 
 
 @pytest.mark.long
