@@ -72,9 +72,13 @@ def _row(row: BuildRow) -> str:
     return _ROW % (
         escape(row.url), row.id, badge.tone, badge.icon, badge.text,
         _text(row.project), _text(row.options), _text(row.subject), _text(row.revision), _text(row.short),
-        _text(row.ref), _text(row.platform), _text(row.under), row.took, when.iso, when.full, when.words,
+        _text(row.ref), _text(row.platform), _text(row.under), _took(row), when.iso, when.full, when.words,
         _text(row.who), _ZIP % (escape(zipped.url), _text(zipped.title), zipped.size) if zipped is not None else "",
     )  # fmt: skip
+
+
+def _took(row: BuildRow) -> str:
+    return f'<span data-since="{row.since}">{row.took}</span>' if row.since else row.took
 
 
 def _text(text: str) -> Markup:

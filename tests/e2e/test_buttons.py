@@ -20,6 +20,7 @@ def test_an_operator_signs_in_pauses_a_machine_ends_a_build_and_signs_out(runnin
     _, site = pages_of(running)
     with chromium() as browser:
         window = Window(browser, site)
+        window.context.grant_permissions(["clipboard-read", "clipboard-write"])
         page = window.page
         page.goto("/buildservers")
         assert page.get_by_role("button", name="Pause").count() == 0, "nobody knows yet who that is"
@@ -36,7 +37,10 @@ def test_an_operator_signs_in_pauses_a_machine_ends_a_build_and_signs_out(runnin
 
         build_id = running.ask("ann@example.org")["build_id"]
         page.goto(f"/build/{build_id}")
-        expect(page.locator("dl", has_text="Revision")).to_contain_text("revision 0")
+        expect(page.locator("main dl", has_text="Revision")).to_contain_text("revision 0")
+        page.get_by_role("button", name="Copy").click()
+        expect(page.get_by_role("button", name="Copied")).to_be_visible()
+        assert page.evaluate("navigator.clipboard.readText()") == page.inner_text("#command")
         page.get_by_label("Reason").fill("the wrong branch")
         page.get_by_role("button", name="End this build").click()
         expect(page.locator("h1")).to_contain_text("cancelled")

@@ -5,7 +5,7 @@ import signal
 import time
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from buildtool.demo.local_farm import Program
 from tests.e2e.control import Control
@@ -33,6 +33,24 @@ def indicator(page: Page, pattern: str, within: float = 20.0) -> None:
     expect(page.locator(".live")).to_have_text(re.compile(pattern), timeout=within * 1_000)
 
 
+def counts(page: Page, path: str) -> Locator:
+    """Return the duration of what goes on, on the page at a path, once it has counted on between two events."""
+    page.goto(path)
+    counting = page.locator(".lead [data-since]")
+    before = counting.inner_text()
+    expect(counting).not_to_have_text(before)
+    return counting
+
+
+def stands_still(page: Page, counting: Locator) -> None:
+    """Fail unless a duration does not count on, on a page that is not live."""
+    page.bring_to_front()
+    indicator(page, "^not live since")
+    before = counting.inner_text()
+    page.wait_for_timeout(1_200)
+    assert counting.inner_text() == before
+
+
 def test_ten_tabs_share_one_stream_that_leaves_readers_alone_and_says_when_the_metaserver_is_dead(
     control: Control,
 ) -> None:
@@ -57,6 +75,7 @@ def test_ten_tabs_share_one_stream_that_leaves_readers_alone_and_says_when_the_m
         control.ask("someone@example.org")
         says(reader, "one waits")
         assert reader.evaluate("window.kept.isConnected && document.activeElement === window.kept")
+        counting = counts(reader, "/build/1")
         tabs[0].bring_to_front()
         says(tabs[0], "#1")
         assert len(streams) == 1
@@ -67,6 +86,8 @@ def test_ten_tabs_share_one_stream_that_leaves_readers_alone_and_says_when_the_m
         indicator(tabs[0], "^not live since")
         says(tabs[0], "has not answered since")
         assert time.monotonic() - killed < 10
+        stands_still(reader, counting)
+        tabs[0].bring_to_front()
         frozen = tabs[0].inner_text("main")
         tabs[0].wait_for_timeout(1_200)
         assert tabs[0].inner_text("main") == frozen

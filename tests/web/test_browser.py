@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.support.browser import DESK, NARROW, PHONE, Window, chromium
 from tests.support.inline import run
@@ -94,6 +94,31 @@ def test_a_log_shows_its_lines_with_the_first_error(browser: Browser, site: str)
         return seen?.closest(".ln")?.textContent.includes("error");
     }""")
     window.close()
+
+
+def test_keys_lead_to_the_field_to_pages_and_to_their_list_which_needs_no_script(browser: Browser, site: str) -> None:
+    window = Window(browser, site)
+    page = window.page
+    page.goto("/")
+    keys = page.get_by_role("heading", name="Keys")
+    assert not keys.is_visible()
+    page.keyboard.press("?")
+    expect(keys).to_be_visible()
+    assert window.faults() == []
+    page.keyboard.press("?")
+    expect(keys).not_to_be_visible()
+    page.keyboard.press("/")
+    page.keyboard.type("2?")
+    expect(page.locator("#go")).to_have_value("2?")
+    page.locator("h1").click()
+    page.keyboard.press("2")
+    page.wait_for_url("**/builds")
+    window.close()
+    without = Window(browser, site, NARROW, scripts=False)
+    without.page.goto("/builds")
+    without.page.get_by_role("button", name="Keys").click()
+    expect(without.page.get_by_role("heading", name="Keys")).to_be_visible()
+    without.close()
 
 
 def test_printed_states_keep_their_colour(browser: Browser, site: str, tmp_path: Path) -> None:

@@ -82,6 +82,31 @@ def test_it_begins_at_the_first_error_and_goes_to_any_line_search_and_step(
     window.close()
 
 
+def test_what_is_selected_of_its_text_stays_when_its_lines_are_drawn_anew(browser: Browser, site: str) -> None:
+    """As they are with each look for what is new, and when the window scrolls by a few lines."""
+    window = Window(browser, site)
+    page = window.page
+    page.goto("/build/7/log")
+    marked(page, 12_001)
+    page.evaluate("getSelection().selectAllChildren(document.querySelector('.ln.t'))")
+    chosen = page.evaluate("String(getSelection())")
+    assert "no</b> such thing" in chosen
+    for step in (0, 40, -60):
+        page.evaluate(
+            """(step) => new Promise((drawn) => {
+                new PerformanceObserver(drawn).observe({ type: "mark" });
+                const view = document.querySelector("[data-view]");
+                view.scrollTop += step;
+                if (!step) view.dispatchEvent(new Event("scroll"));
+            })""",
+            step,
+        )
+        assert page.evaluate("String(getSelection())") == chosen
+    numbers = page.evaluate("[...document.querySelectorAll('.ln > a')].map((link) => +link.textContent)")
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    window.close()
+
+
 def test_it_stays_as_it_is_when_the_page_around_it_changes(browser: Browser, site: str) -> None:
     """What appears before it, as here the words about a silent metaserver, may not have it made anew without script."""
     window = Window(browser, site)

@@ -1,6 +1,7 @@
 """The pages, over the real application: what answers, with which status, headers and HTML."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,14 +14,17 @@ from hypothesis import strategies as st
 
 from buildtool.errors import NewerDatabase, StorageUnavailable
 from buildtool.model.farm.deployment import Deployment, ProjectPlace
+from buildtool.model.options import choice, flag, number
+from buildtool.model.project_options import ProjectOptions
+from buildtool.model.properties import standard
 from buildtool.model.records import BuildState
 from buildtool.web.access import EverythingSeen
 from buildtool.web.app import make_urls
 from tests import strategies
 from tests.support.failures import LoggedFailures
 from tests.support.lanes import examples
-from tests.web.fake_pages import FakeLogs, FakePages
-from tests.web.farm import LOG, build, farm, logs
+from tests.web.fake_pages import NOW, FakeLogs, FakePages
+from tests.web.farm import LOG, X86, build, farm, logs
 from tests.web.visitor import PUBLIC, TRANSFER, Visitor, check_html, links, tags
 
 HTML_PAGES = (
@@ -83,6 +87,30 @@ def test_the_farm_s_name_page_and_contact_stand_on_every_page_and_in_errors() ->
     assert {place.url, place.contact} <= set(links(visitor.visit("/build/1").text))
     assert "<name>Old &lt;iron&gt;</name>" in visitor.visit("/builds.atom").text
     assert "mailto:" not in Visitor(farm(), logs()).visit("/nothing").text
+
+
+def test_what_goes_on_says_since_when_so_that_it_can_count_on_and_what_is_over_does_not() -> None:
+    visitor = Visitor(farm(), logs())
+    begun = f'data-since="{NOW - 120 + 1.5:.3f}"'
+    for path in ("/", "/builds", "/build/4", "/buildservers"):
+        assert begun in visitor.visit(path).text, path
+    assert "data-since" not in visitor.visit("/build/1").text
+    assert visitor.visit("/builds?state=succeeded").text.count("data-since") == 0
+
+
+def test_the_command_that_asks_for_the_same_is_text_to_be_selected_where_the_project_still_has_its_options() -> None:
+    options = ProjectOptions(
+        standard(*(name for name, _ in X86)),
+        (flag("checks", default=True), choice("optimise", ["size", "speed"]), number("width", default=80)),
+    )
+    access = EverythingSeen(["testproject"], options={"testproject": options})
+    text = Visitor(farm(), logs(), access=access).visit("/build/1").text
+    check_html(text)
+    found = re.search(r'<pre class="wrap all" id="command">(.*?)</pre>', text)
+    assert found is not None
+    assert found[1].startswith("bin/startcompile.py --project=testproject --revision=")
+    assert found[1].endswith("--libc-version=2.36 --os=linux --optimise=speed you@example.org")
+    assert 'id="command"' not in Visitor(farm(), logs()).visit("/build/1").text
 
 
 def test_a_header_that_is_no_text_is_not_there() -> None:
@@ -301,11 +329,11 @@ def test_the_head_of_a_log_reads_none_of_it() -> None:
 
 def test_static_files_are_named_by_content_and_kept_for_ever(visitor: Visitor) -> None:
     hrefs = [link for link in links(visitor.visit("/").text) if link.startswith("/static/")]
-    assert len(hrefs) == 2
+    assert len(hrefs) == 3
     for href in hrefs:
         seen = visitor.visit(href)
         assert seen.headers["cache-control"] == "public, max-age=31536000, immutable"
-        assert seen.headers["content-type"].split(";")[0] in ("text/css", "image/svg+xml")
+        assert seen.headers["content-type"].split(";")[0] in ("text/css", "image/svg+xml", "text/javascript")
     assert "no-cache" in visitor.visit("/").headers["cache-control"]
 
 

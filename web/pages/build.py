@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from buildtool.model.farm.deployment import NO_PLACE, ProjectPlace
-from buildtool.model.records import Artifact, Attempt, Build, BuildState
+from buildtool.model.logs.index import LogIndex
+from buildtool.model.project_options import ProjectOptions
+from buildtool.model.records import Artifact, Attempt, Build, BuildState, RequestState
 from buildtool.model.search.commits import CommitNote
 from buildtool.model.text import about, size_words
 from buildtool.ports.pages import BuildDetail, RequestLine
@@ -20,14 +22,15 @@ from buildtool.protocol.messages import Explanation, WhyLine
 from ..urls import Urls
 from . import badges, words
 from .common import cut, moment, took
+from .details.command import command
+from .details.comparison import ComparedRow, compared
+from .details.phases import PhaseRow, phases
+from .details.timeline import Timeline, timeline
 from .log import LogCard
-from .views import Badge, Moment, PageLink
+from .views import Badge, GoesOn, Moment, PageLink
 
-_ROW = 38
-_TEXT = 13
-_BAR = 20
-_AXIS = 18
-_THIN = 0.4
+SOMEBODY = "you@example.org"
+"""Who is told in a command line of somebody whose address is not known."""
 
 
 @frozen
@@ -87,46 +90,20 @@ class AttemptRow:
 
 @frozen
 class RequestRow:
-    """One Request in its table; ``who`` is masked, ``trouble`` says why it or its mail failed."""
+    """One Request in its table; ``who`` is masked, ``trouble`` says why it or its mail failed.
+
+    ``mine`` says that it waits and is the visitor's own, ``ends`` that it waits and the visitor may end it.
+    """
 
     id: int
+    mine: bool
+    ends: bool
     badge: Badge
     who: str
     ref: str
     joined: str
     when: Moment
     trouble: str
-
-
-@frozen
-class Stretch:
-    """A part of a bar, in per cent of the whole width."""
-
-    x: float
-    width: float
-
-
-@frozen
-class Bar:
-    """One Attempt on the timeline: heights in pixels; ``waiting`` is the time between the offer and its acceptance."""
-
-    text: str
-    tone: str
-    text_y: int
-    y: int
-    waiting: Stretch | None
-    building: Stretch
-
-
-@frozen
-class Timeline:
-    """The Attempts of a Build along the time since it was asked for. ``label`` says in words what it shows."""
-
-    height: int
-    axis_y: int
-    label: str
-    end: str
-    bars: tuple[Bar, ...]
 
 
 @frozen
@@ -147,8 +124,32 @@ class WaitCard:
 
 
 @frozen
+class Known:
+    """The knowledge besides the rows of a build: its project's, the log's and who looks at it.
+
+    ``options`` are None where the project is not configured, ``index`` is that of the log which explains the build,
+    None where the visitor may not see it. ``mine`` are the addresses under which the visitor asks, ``all`` is whether
+    they may end all requests.
+    """
+
+    place: ProjectPlace = NO_PLACE
+    options: ProjectOptions | None = None
+    index: LogIndex | None = None
+    mine: tuple[str, ...] = ()
+    all: bool = False
+
+
+NOTHING_KNOWN = Known()
+"""A build of a project that is not configured, for a visitor of whom nothing is known."""
+
+
+@frozen
 class BuildPage:
-    """All about one Build."""
+    """All about one Build.
+
+    ``command`` asks for the same on a command line; ``again`` says that the visitor would be told. ``phases`` are those
+    of the Attempt that explains the Build.
+    """
 
     id: int
     url: str
@@ -156,6 +157,7 @@ class BuildPage:
     open: bool
     failed: bool
     headline: str
+    going: GoesOn | None
     reason: str
     revision: RevisionCard
     facts: tuple[Fact, ...]
@@ -171,6 +173,10 @@ class BuildPage:
     log: LogCard | None
     requests: tuple[RequestRow, ...]
     more_requests: str
+    phases: tuple[PhaseRow, ...]
+    compared: tuple[ComparedRow, ...]
+    command: str
+    again: bool
 
 
 def build_page(
@@ -179,12 +185,9 @@ def build_page(
     now: float,
     why: Explanation | None = None,
     log: LogCard | None = None,
-    place: ProjectPlace = NO_PLACE,
+    known: Known = NOTHING_KNOWN,
 ) -> BuildPage:
-    """Return all about one Build; ``why`` is the metaserver's own explanation of one that waits.
-
-    ``place`` is what its project says of itself.
-    """
+    """Return all about one Build; ``why`` is the metaserver's own explanation of one that waits."""
     build = detail.build
     shown = detail.attempts
     left = shown[0].epoch - 1 if shown else 0  # they are numbered from 1 on, and not all of them may be in detail
@@ -197,9 +200,10 @@ def build_page(
         open=build.state in (BuildState.QUEUED, BuildState.RUNNING),
         failed=build.state in (BuildState.FAILED, BuildState.UNBUILDABLE),
         headline=_headline(build, detail, now),
+        going=_going(build, detail, now),
         reason=build.reason,
-        revision=_revision(build.spec.revision, detail.commit, place, now),
-        facts=tuple(_facts(build, place)),
+        revision=_revision(build.spec.revision, detail.commit, known.place, now),
+        facts=tuple(_facts(build, known.place)),
         created=moment(build.created_at, now),
         artifact=_artifact(detail.artifact, urls, now) if detail.artifact is not None else None,
         attempts=tuple(_attempt(it, build, urls, now) for it in shown),
@@ -210,9 +214,21 @@ def build_page(
         tail=tail.log_tail if tail is not None else "",
         tail_log=urls.log_page(build.id, tail.epoch) if tail is not None else "",
         log=log if log is not None and not log.absent else None,
-        requests=tuple(_request(it, now) for it in detail.requests),
+        requests=tuple(_request(it, known, now) for it in detail.requests),
         more_requests=f"and {words.count(more, 'more request')}." if more > 0 else "",
+        phases=phases(build, shown, deciding_epoch(build), known.index, urls, now),
+        compared=_compared(detail, known.options),
+        command=command(build.spec, known.options, known.mine[0] if known.mine else SOMEBODY) if known.options else "",
+        again=build.ended_at is not None and bool(known.mine),
     )
+
+
+def _compared(detail: BuildDetail, options: ProjectOptions | None) -> tuple[ComparedRow, ...]:
+    demands = [it.request.demand for it in detail.requests]
+    refs = [it.revrange if ".." in it.revrange else it.ref for it in demands]
+    comparisons = options.comparisons() if options is not None else {}
+    defaults = options.defaults if options is not None else None
+    return compared(detail.build.spec, detail.artifact, refs, comparisons, defaults)
 
 
 def deciding_epoch(build: Build) -> int | None:
@@ -239,14 +255,31 @@ def wait_row(line: WhyLine, urls: Urls) -> WaitRow:
 
 
 def _headline(build: Build, detail: BuildDetail, now: float) -> str:
-    what = f"{build.spec.project} {words.revision(build.spec.revision)} for {words.platform(build.spec.platform)}"
-    if build.state is BuildState.QUEUED:
-        return f"{what}; waiting for {words.duration(now - build.created_at)}."
-    if build.state is BuildState.RUNNING:
-        newest = detail.attempts[-1].server if detail.attempts else "a build server"
-        return f"{what}; running on {newest} for {took(build, now) or 'a moment'}."
+    going = _going(build, detail, now)
+    if going is not None:
+        return f"{going.text} {going.took}."
     lasted = took(build, now)
-    return f"{what}; it took {lasted}." if lasted else f"{what}; never started."
+    return f"{_what(build)}; it took {lasted}." if lasted else f"{_what(build)}; never started."
+
+
+def _going(build: Build, detail: BuildDetail, now: float) -> GoesOn | None:
+    """Return since when an open build waits or runs."""
+    if build.state is BuildState.QUEUED:
+        text, since = f"{_what(build)}; waiting for", build.created_at
+    elif build.state is BuildState.RUNNING:
+        newest = detail.attempts[-1] if detail.attempts else None
+        text = f"{_what(build)}; running on {newest.server if newest is not None else 'a build server'} for"
+        since = build.started_at or build.created_at
+        if newest is not None:  # one that was moved runs there since then
+            since = newest.offered_at if newest.accepted_at is None else newest.accepted_at
+    else:
+        return None
+    return GoesOn(text, words.duration(now - since), f"{since:.3f}")
+
+
+def _what(build: Build) -> str:
+    spec = build.spec
+    return f"{spec.project} {words.revision(spec.revision)} for {words.platform(spec.platform)}"
 
 
 def _revision(revision: str, note: CommitNote | None, place: ProjectPlace, now: float) -> RevisionCard:
@@ -269,8 +302,6 @@ def _facts(build: Build, place: ProjectPlace) -> list[Fact]:
     if spec.source:
         facts.append(Fact("Source", spec.source, code=True))
     facts.append(Fact("Has to run on", words.platform(spec.platform) + (", built natively" if spec.native else "")))
-    options = "  ".join(f"{name}={words.value(item).replace(', ', ',')}" for name, item in spec.options)
-    facts.append(Fact("Options", options or "none", code=bool(options)))
     if spec.machine:
         needs = ", ".join(f"{name} {text}" for name, text in words.machine(spec.machine))
         facts.append(Fact("Build server needs", needs))
@@ -336,12 +367,16 @@ def _telling(build: Build, attempts: Sequence[Attempt]) -> Attempt | None:
     return chosen[-1] if chosen else None
 
 
-def _request(line: RequestLine, now: float) -> RequestRow:
+def _request(line: RequestLine, known: Known, now: float) -> RequestRow:
     request = line.request
+    waits = request.state is RequestState.WAITING
+    mine = waits and bool(request.email) and request.email.lower() in known.mine
     ref = request.demand.ref + (f" ± {request.demand.revrange}" if request.demand.revrange.isdigit() else "")
     troubles = [request.reason, f"mail refused: {line.mail_error}" if line.mail_error else ""]
     return RequestRow(
         id=request.id,
+        mine=mine,
+        ends=mine or (waits and known.all),
         badge=badges.REQUEST[request.state],
         who=words.masked(request.email) if request.email else "the operator",
         ref=request.demand.revrange if ".." in request.demand.revrange else ref,
@@ -349,37 +384,3 @@ def _request(line: RequestLine, now: float) -> RequestRow:
         when=moment(request.admitted_at, now),
         trouble="; ".join(words.without_addresses(cut(it)) for it in troubles if it),
     )
-
-
-# --- the timeline ---------------------------------------------------------------------------------------
-
-
-def timeline(build: Build, attempts: Sequence[Attempt], now: float) -> Timeline:
-    """Return the bars of ``attempts`` on a scale from the Build's creation to its end, or to now while it is open."""
-    start = min([build.created_at, *(it.offered_at for it in attempts)])
-    ends = [build.ended_at if build.ended_at is not None else now]
-    ends.extend(it.ended_at for it in attempts if it.ended_at is not None)
-    whole = max(max(ends) - start, 1e-3)
-    bars = tuple(_bar(index, it, start, whole, now) for index, it in enumerate(attempts))
-    bottom = len(bars) * _ROW
-    said = "; ".join(f"attempt {it.epoch} on {it.server} {badges.attempt(it).text}" for it in attempts)
-    end = f"{'ended' if build.ended_at is not None else 'now'} after {words.duration(whole)}"
-    return Timeline(bottom + _AXIS, bottom + _TEXT, f"Timeline of the attempts: {said}", end, bars)
-
-
-def _bar(index: int, attempt: Attempt, start: float, whole: float, now: float) -> Bar:
-    top = index * _ROW
-    badge = badges.attempt(attempt)
-    end = attempt.ended_at if attempt.ended_at is not None else max(now, attempt.offered_at)
-    accepted = attempt.accepted_at
-    begun = attempt.offered_at if accepted is None else accepted
-    waiting = _stretch(attempt.offered_at, begun, start, whole, 0.0) if begun > attempt.offered_at else None
-    text = f"{attempt.epoch} · {attempt.server} · {badge.text}"
-    return Bar(text, badge.tone, top + _TEXT, top + _BAR, waiting, _stretch(begun, end, start, whole, _THIN))
-
-
-def _stretch(left: float, right: float, start: float, whole: float, least: float) -> Stretch:
-    """Return a stretch inside the bar and at least ``least`` per cent wide, whatever the clocks said."""
-    x = min(max((left - start) / whole * 100, 0.0), 100.0 - least)
-    width = min(max((right - left) / whole * 100, least), 100.0 - x)
-    return Stretch(round(x, 2), round(width, 2))

@@ -177,6 +177,7 @@ def build_row(line: BuildLine, urls: Urls, now: float, viewer: Viewer = NOBODY) 
         Moment(iso, full, words.age(line.created_at, now)),
         who(line, viewer.mine),
         _zip(line, urls) if line.digest else None,
+        _since(line),
     )
 
 
@@ -214,11 +215,21 @@ def under(line: BuildLine, now: float) -> str:
 
 def took_seconds(line: BuildLine, now: float) -> float | None:
     """Return how long the attempt took that decided, or takes that is there now; None where none is or was."""
-    begun = line.offered_at if line.accepted_at is None else line.accepted_at
+    begun = _begun(line)
     if begun is None or line.state is BuildState.QUEUED:
         return None
     over = line.attempt_ended_at if line.attempt_ended_at is not None else line.ended_at
     return max(0.0, (now if over is None else over) - begun)
+
+
+def _since(line: BuildLine) -> str:
+    begun = _begun(line)
+    goes_on = line.state is BuildState.RUNNING and line.attempt_ended_at is None
+    return f"{begun:.3f}" if goes_on and begun is not None else ""
+
+
+def _begun(line: BuildLine) -> float | None:
+    return line.offered_at if line.accepted_at is None else line.accepted_at
 
 
 def who(line: BuildLine, mine: Collection[str] = ()) -> str:

@@ -15,7 +15,7 @@ from buildtool.ports.pages import Overview, RunningBuild, ServerLine
 from ..urls import Urls, server_anchor
 from . import badges, words
 from .common import ITEMS_SHOWN, cut, listed, moment, more, sentence
-from .views import Badge, Moment, PageLink
+from .views import Badge, GoesOn, Moment
 
 SERVERS_PER_PAGE = 40
 """Build servers on one page of their list."""
@@ -38,6 +38,15 @@ class OfferLine:
 
 
 @frozen
+class RunningLink:
+    """A build that runs on a build server, and for how long."""
+
+    url: str
+    text: str
+    going: GoesOn
+
+
+@frozen
 class ServerCard:
     """One build server; ``held`` says that it was paused, so that it can be resumed."""
 
@@ -49,7 +58,7 @@ class ServerCard:
     tone: str
     held: bool
     load: str
-    running: tuple[PageLink, ...]
+    running: tuple[RunningLink, ...]
     offers: tuple[OfferLine, ...]
     more_offers: str
     projects: str
@@ -177,9 +186,8 @@ def _offer(it: Offer) -> OfferLine:
     return OfferLine(cut(words.platform(it.platform, words.HAS)), how)
 
 
-def _running(it: RunningBuild, urls: Urls, now: float) -> PageLink:
-    since = words.duration(now - it.attempt.offered_at)
-    spec = it.build.spec
-    return PageLink(
-        urls.build(it.build.id), f"build {it.build.id}", f"{spec.project} {words.revision(spec.revision)}, for {since}"
-    )
+def _running(it: RunningBuild, urls: Urls, now: float) -> RunningLink:
+    begun = it.attempt.offered_at if it.attempt.accepted_at is None else it.attempt.accepted_at
+    text = f"{it.build.spec.project} {words.revision(it.build.spec.revision)}, for"
+    going = GoesOn(text, words.duration(now - begun), f"{begun:.3f}")
+    return RunningLink(urls.build(it.build.id), f"build {it.build.id}", going)

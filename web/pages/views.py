@@ -41,6 +41,15 @@ class Moment:
 
 
 @frozen
+class GoesOn:
+    """The duration of what goes on: ``text`` stands before it, it began at the wall time ``since``, in seconds."""
+
+    text: str
+    took: str
+    since: str
+
+
+@frozen
 class Note:
     """One sentence that needs attention."""
 
@@ -59,7 +68,10 @@ class Zip:
 
 
 class BuildRow(NamedTuple):
-    """One Build in a list: ``under`` says on which machine, or why there is none, ``when`` when it was asked for."""
+    """One Build in a list: ``under`` says on which machine, or why there is none, ``when`` when it was asked for.
+
+    ``since`` is the wall time since which it takes so long, of what runs.
+    """
 
     id: int
     url: str
@@ -76,6 +88,7 @@ class BuildRow(NamedTuple):
     when: Moment
     who: str
     zip: Zip | None
+    since: str = ""
 
 
 @frozen

@@ -5,16 +5,18 @@ from __future__ import annotations
 from twisted.logger import Logger
 from twisted.web.server import Request
 
-from buildtool.errors import BuildToolError
+from buildtool.errors import BuildToolError, NotFound
 from buildtool.model.access.rights import Act
-from buildtool.model.principal import Principal
+from buildtool.model.logs.index import LogIndex
+from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import BuildState
 from buildtool.ports.pages import BuildDetail
 
 from ..access import may_see, shown_by, visitor_of
-from ..pages.build import build_page, deciding_epoch
+from ..pages.build import Known, build_page, deciding_epoch
 from ..pages.log import LogCard
-from ..section import Section, page
+from ..section import Parts, Section, page
+from .builds import mine_of
 from .logs import card_of
 
 _LOG_SHOWN = (BuildState.RUNNING, BuildState.FAILED, BuildState.UNBUILDABLE)
@@ -36,18 +38,33 @@ class BuildSection(Section):
             if self.parts.upstream.questions is not None and waits
             else None
         )
-        log = await self._log(detail, visitor_of(request)) if detail.build.state in _LOG_SHOWN else None
-        place = self.parts.access.place(detail.build.spec.project)
-        shown = build_page(detail, self.parts.urls, self.parts.clock.wall(), why, log, place)
+        access, project = self.parts.access, detail.build.spec.project
+        log, index = await self._log(detail, visitor_of(request))
+        everybodys = by.by.role is PrincipalRole.OPERATOR
+        known = Known(access.place(project), access.options(project), index, mine_of(by.by), everybodys)
+        shown = build_page(detail, self.parts.urls, self.parts.clock.wall(), why, log, known)
         return self.shown(request, "build", shown, "builds")
 
-    async def _log(self, detail: BuildDetail, by: Principal) -> LogCard | None:
-        """Return the log that explains a build's state, where the visitor may see it and it can be read."""
+    async def _log(self, detail: BuildDetail, by: Principal) -> tuple[LogCard | None, LogIndex | None]:
+        """Return the log that explains a build's state where it is shown, and its index, where the visitor may see it.
+
+        Nothing where it cannot be read.
+        """
         epoch = deciding_epoch(detail.build)
         if epoch is None or not may_see(self.parts.access, by, detail.build.spec, Act.SEE_LOG):
-            return None
+            return None, None
         try:
-            return await card_of(self.parts, detail, epoch)
+            index = await _index(self.parts, detail.build.id, epoch)
+            shown = detail.build.state in _LOG_SHOWN
+            return await card_of(self.parts, detail, epoch, index=index) if shown else None, index
         except BuildToolError as error:
             _logger.warn("the log of build {build} is not shown: {why}", build=detail.build.id, why=str(error))
-            return None
+            return None, None
+
+
+async def _index(parts: Parts, build_id: int, epoch: int) -> LogIndex | None:
+    """Return the index of a log, None where nothing of that has arrived. Raises StorageUnavailable."""
+    try:
+        return await parts.logs.index(build_id, epoch)
+    except NotFound:
+        return None

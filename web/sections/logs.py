@@ -10,7 +10,7 @@ from twisted.web.server import Request
 
 from buildtool.errors import LimitReached, NotFound
 from buildtool.model.access.rights import Act
-from buildtool.model.logs.index import FoundInLog
+from buildtool.model.logs.index import FoundInLog, LogIndex
 from buildtool.model.records import Build
 from buildtool.ports.pages import SEARCHED_LIMIT, BuildDetail
 from buildtool.protocol.http_headers import ByteSpan, asked_span, has_copy
@@ -121,12 +121,18 @@ class LogsSection(Section):
         return self.shown(request, "log", shown, "builds")
 
 
-async def card_of(parts: Parts, detail: BuildDetail, epoch: int, question: LogQuestion | None = None) -> LogCard:
-    """Return the log of an Attempt for a page; why there is none where it is not there. Raises StorageUnavailable."""
+async def card_of(
+    parts: Parts, detail: BuildDetail, epoch: int, question: LogQuestion | None = None, index: LogIndex | None = None
+) -> LogCard:
+    """Return the log of an Attempt for a page; why there is none where it is not there. Raises StorageUnavailable.
+
+    ``index`` is that of the log, if it was read already.
+    """
     build, logs, asked = detail.build, parts.logs, question or LogQuestion()
     try:
         extent = await logs.state(build.id, epoch)
-        facts = LogFacts(build, epoch, await logs.index(build.id, epoch), extent.finished, question=asked)
+        index = await logs.index(build.id, epoch) if index is None else index
+        facts = LogFacts(build, epoch, index, extent.finished, question=asked)
         if asked.query:
             found = await logs.search(build.id, epoch, asked.query.encode(), fold=not asked.case)
             facts = evolve(facts, found=found)

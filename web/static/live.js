@@ -2,6 +2,22 @@
 // A page is whole without it. docs/architecture.rst, "What pages hear", says how it hangs together.
 (() => {
   "use strict";
+  // --- keys, and what is copied: also where nothing is live ---
+  const byId = (id) => document.getElementById(id);
+  document.documentElement.classList.toggle("copies", !!navigator.clipboard);
+  addEventListener("keydown", (event) => {
+    const { key, target } = event;
+    if (target.matches("input:not([type=checkbox]),select,textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
+    const link = /^[1-9]$/.test(key) && document.querySelectorAll(".top nav a")[key - 1];
+    if (link) link.click();
+    else if (key === "?") byId("keys").togglePopover();
+    else if (key === "/") event.preventDefault(), byId("go").focus();
+  });
+  addEventListener("click", ({ target }) => {
+    const button = target.closest("[data-copy]");
+    if (button) navigator.clipboard.writeText(byId(button.dataset.copy).textContent).then(() => button.textContent = "Copied");
+  });
+
   const mark = document.querySelector(".live[data-events]");
   if (!mark) return;
   const url = mark.dataset.events, word = mark.querySelector("span"), name = "live " + url;
@@ -125,7 +141,7 @@
     }
     if (!document.hidden)
       for (const [id, at] of dirty) {
-        const part = document.getElementById(id);
+        const part = byId(id);
         if (part && at > Date.now()) continue;
         dirty.delete(id);
         if (part) part.at = Date.now(), fetchPart(part).catch(() => touch(part));

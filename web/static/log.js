@@ -112,7 +112,16 @@ for (const box of document.querySelectorAll("[data-log]")) {
       }
       paint(line, row); part.append(row);
     }
-    pane.replaceChildren(part);
+    // Rows that are there already stay, with what is selected of their text.
+    const had = new Map([...pane.children].map((row) => [row.textContent, row]));
+    let place = pane.firstChild;
+    const drop = () => { const gone = place; place = place.nextSibling; gone.remove(); };
+    for (const row of [...part.children]) {
+      const old = had.get(row.textContent);
+      if (old && old.isEqualNode(row)) { while (place !== old) drop(); place = place.nextSibling; }
+      else pane.insertBefore(row, place);
+    }
+    while (place) drop();
     const low = pane.offsetHeight - view.clientHeight, end = first + room() >= rows && low > 0;
     pane.style.transform = `translateY(${end ? view.scrollTop - low : scale() === 1 / ROW ? first * ROW : view.scrollTop}px)`;
     performance.mark("log-shown");

@@ -2,18 +2,15 @@
 
 import pytest
 from attrs import evolve
-from hypothesis import given
-from hypothesis import strategies as st
 
 from buildtool.model.farm.deployment import ProjectPlace
-from buildtool.model.records import Attempt, AttemptEnd, Build, BuildState, RequestState
+from buildtool.model.records import AttemptEnd, BuildState, RequestState
 from buildtool.model.search.commits import CommitNote, RevisionKey
 from buildtool.ports.pages import ATTEMPTS_SHOWN, REQUESTS_SHOWN, BuildsAsked
-from buildtool.web.pages.build import build_page, deciding_epoch, timeline
+from buildtool.web.pages.build import Known, build_page, deciding_epoch
 from buildtool.web.pages.builds import build_row
 from buildtool.web.pages.common import TEXT_SHOWN
 from buildtool.web.urls import Urls
-from tests import strategies
 from tests.support.inline import run
 from tests.web.fake_pages import NOW, FakePages
 from tests.web.farm import attempt, build, detail, farm, request
@@ -68,7 +65,7 @@ def test_a_revision_is_shown_with_what_is_known_of_it_and_no_address_is() -> Non
     assert (bare.id, bare.url, bare.subject, bare.when) == (spec.revision, "", "", None)
     note = CommitNote("Mend it for ada@example.org", "Ada <ada@example.org>", NOW - 7_200)
     pages.commits[RevisionKey(spec.project, spec.source, spec.revision)] = note
-    shown = build_page(detail(1, pages), URLS, NOW, place=place).revision
+    shown = build_page(detail(1, pages), URLS, NOW, known=Known(place)).revision
     assert shown.url == f"https://git.example/c/{spec.revision}"
     assert (shown.subject, shown.author) == ("Mend it for a…@example.org", "Ada <a…@example.org>")
     assert shown.when is not None
@@ -96,20 +93,6 @@ def test_a_build_that_was_tried_very_often_shows_its_newest_attempts() -> None:
 def test_the_log_of_a_build_is_that_of_the_attempt_that_decided_it_or_else_the_newest(number: int, epoch: int) -> None:
     assert deciding_epoch(detail(number).build) == epoch
     assert deciding_epoch(detail(6).build) is None
-
-
-@given(strategies.builds, st.lists(strategies.attempts, max_size=5), strategies.times)
-def test_the_bars_of_the_timeline_stay_inside_it_whatever_the_clocks_said(
-    made: Build, attempts: list[Attempt], when: float
-) -> None:
-    shown = timeline(made, attempts, when)
-    assert len(shown.bars) == len(attempts)
-    for bar in shown.bars:
-        for stretch in [bar.building, *([bar.waiting] if bar.waiting else [])]:
-            assert 0 <= stretch.x <= 100
-            assert 0 <= stretch.width <= 100
-            assert stretch.x + stretch.width <= 100.02
-        assert bar.building.width > 0
 
 
 def test_what_a_page_says_of_each_attempt_and_request_is_bounded() -> None:

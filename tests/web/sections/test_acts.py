@@ -16,6 +16,7 @@ from buildtool.web.live.hub import Answering
 from buildtool.web.rendering import templates
 from buildtool.web.sections.acts import ACTS
 from buildtool.web.sessions import form_mark
+from tests.messages import waiting
 from tests.support.inline import run
 from tests.web.api.world import KEYED, ROOT, ApiWorld
 from tests.web.test_sessions import session_of
@@ -135,3 +136,34 @@ def test_the_pages_have_the_buttons_of_what_they_show_and_pressing_one_asks_for_
         fields = {str(one.get("name")): str(one.get("value") or "") for tag, one in tags(form) if tag == "input"}
         assert press(world, act, session, **fields).status == 303
         assert world.asked[-1][1] == message
+
+
+def test_who_asked_cancels_their_own_request_and_asks_again_on_the_page_of_its_build() -> None:
+    """An operator cancels everybody's; nobody sees a button for what is another's."""
+    world = ApiWorld()
+    world.people.answers[6] = waiting()
+    session = session_of(world, KEYED)
+
+    def buttons(path: str, cookie: str) -> list[tuple[str, str]]:
+        page = world.visitor.visit(path, headers={"Cookie": f"session={cookie}"}).text
+        check_html(page)
+        return re.findall(r'action="/acts/([a-z-]+)".*?<button type="submit">(.*?)</button>', page, re.DOTALL)
+
+    assert buttons("/build/6", session) == []
+    world.pages.requests[5] = evolve(world.pages.requests[5], email=KEYED.owner.upper())
+    assert buttons("/build/6", session) == [("cancel", "Cancel my request")]
+    assert buttons("/build/1", session)[0] == ("ask-again", "Ask again")
+    assert ("cancel", "Cancel request 6") in buttons("/build/6", session_of(world))
+    fields = {"mark": form_mark(session), "request_id": "6", "token": "abcdef"}
+    assert press(world, "cancel", session, **fields, back="/build/6").headers["location"] == "/build/6"
+    assert world.people.answers[6].state == "cancelled"
+
+
+def test_what_is_asked_for_again_is_all_of_what_was() -> None:
+    world = ApiWorld()
+    session = session_of(world, KEYED)
+    made = world.pages.builds_made[0]
+    world.pages.builds_made[0] = evolve(made, spec=evolve(made.spec, native=True))
+    press(world, "ask-again", session, mark=form_mark(session), build_id="1", once="7")
+    (asked,) = world.people.submitted
+    assert (asked.native, asked.revision, asked.compile) == (True, made.spec.revision, dict(made.spec.options))

@@ -64,7 +64,7 @@ def test_without_script_it_is_searched_by_a_form() -> None:
 def test_what_a_log_says_is_never_markup(path: str) -> None:
     text = visitor(HOSTILE).visit(path).text
     check_html(text)
-    assert text.count("<script") == 1
+    assert text.count("<script") == text.count('<script src="/static/') == 2
     for part in ("<img", "<b>", "javascript:", "onerror=alert(2)>\n", "style="):
         assert part not in text.partition("<main")[2]
 
