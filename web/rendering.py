@@ -23,6 +23,7 @@ PAGES = (
     "queue",
     "builds",
     "servers",
+    "machine",
     "build",
     "log",
     "confirm",

@@ -56,8 +56,8 @@ class Urls:
         return f"{self.prefix}/buildservers" + (f"?page={page}" if page > 1 else "")
 
     def server(self, name: str) -> str:
-        """Return a build server's own entry of the list."""
-        return f"{self.servers()}?{urlencode({'name': name}, errors='replace')}#{quote(server_anchor(name), safe='')}"
+        """Return the page of a build server."""
+        return f"{self.prefix}/buildservers/{_quoted(name)}"
 
     def builds(
         self, query: str = "", *, before: int | None = None, after: int | None = None, form: str = "", state: str = ""
@@ -127,7 +127,7 @@ def _quoted(text: str) -> str:
 
 @remembering(512 * 1024, lambda quoted, text: weight(quoted) + weight(text))
 def _quoted_anew(text: str) -> str:
-    return quote(text, safe="")
+    return quote(text, safe="", errors="replace")
 
 
 def server_anchor(name: str) -> str:

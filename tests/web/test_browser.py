@@ -24,6 +24,8 @@ PATHS = (
     "/builds?q=project:none",
     "/builds?q=colour:red",
     "/buildservers",
+    "/buildservers/elm",
+    "/buildservers/yew",
     "/queue",
     "/?span=quarter",
     "/matrix/testproject",

@@ -29,6 +29,7 @@ from tests.web.visitor import PUBLIC, TRANSFER, Visitor, check_html, links, tags
 
 HTML_PAGES = (
     "/", "/metaserverstatus", "/buildservers", "/buildersinfo", "/builds", "/builds?state=failed&project=lua",
+    *(f"/buildservers/{one.name}" for one in farm().servers),
     "/builds?before=4", "/builds?after=4", "/builds?q=platform:ppc+state:failed",
     "/build/1", "/build/2", "/build/3", "/build/4", "/build/6", "/build/7", "/builds/8",
     "/matrix/testproject", "/matrix/lua?q=state:failed",
@@ -38,7 +39,8 @@ OTHER_PAGES = (
     "/builds.atom?q=state:failed", "/badge/lua.svg",
 )  # fmt: skip
 NOWHERE = (
-    "/nothing", "/build", "/build/", "/build/0", "/build/99", "/build/-1", "/build/1x", "/build/01", "/build/%31%00",
+    "/nothing", "/buildservers/none", "/buildservers/%ff", "/buildservers/a%20b",
+    "/build", "/build/", "/build/0", "/build/99", "/build/-1", "/build/1x", "/build/01", "/build/%31%00",
     "/build/" + "9" * 18, "/build/" + "9" * 19, "/build/" + "9" * 5_000, "/build/%D9%A1", "/build/1/2", "/nothing/",
     "/builds//1", "/builds?before=x", "/builds?before=0", "/builds?before=" + "9" * 30,
     "/builds?project=%ff", "/logs/99", "/logs/6", "/logs/3?attempt=9",
@@ -62,7 +64,9 @@ def visitor() -> Visitor:
 @pytest.mark.parametrize("pages", [farm(), FakePages()], ids=["full", "empty"])
 def test_every_page_is_valid_html_full_or_empty(path: str, pages: FakePages) -> None:
     seen = Visitor(pages, logs()).visit(path)
-    assert seen.status == (404 if not pages.builds_made and path.startswith(("/build/", "/builds/")) else 200)
+    assert seen.status == (
+        404 if not pages.builds_made and path.startswith(("/build/", "/builds/", "/buildservers/")) else 200
+    )
     assert seen.headers["content-type"] == "text/html; charset=utf-8"
     check_html(seen.text)
 
@@ -222,7 +226,7 @@ def test_a_search_shows_what_it_finds_and_stays_in_its_field(visitor: Visitor) -
 def test_the_field_goes_to_what_is_named(visitor: Visitor) -> None:
     for text, place in (
         ("3", "/build/3"), ("%233", "/build/3"), ("beef", "/builds?q=rev%3Abeef"),
-        ("elm", "/buildservers?name=elm#server-elm"), ("state:failed", "/builds?q=state%3Afailed"), ("", "/builds"),
+        ("elm", "/buildservers/elm"), ("state:failed", "/builds?q=state%3Afailed"), ("", "/builds"),
         ("//evil.example", "/builds?q=%2F%2Fevil.example"),
     ):  # fmt: skip
         seen = visitor.visit(f"/go?q={text}")

@@ -54,7 +54,7 @@ class WaitingTests(SynchronousTestCase):
         check_html(page.html)
         for words in ("Why it waits", "until in about 40 s", "and 23 more", "3 builds wait", "7 earlier builds of lua"):
             assert words in page.html
-        assert "/buildservers?name=anna#server-anna" in page.html
+        assert "/buildservers/anna" in page.html
 
     def test_the_nearest_machine_is_named_when_none_could_ever_build_it(self) -> None:
         page = Page(explanation("queued", nearest_server="needs libc_version ≤ 2.31; the best is 2.36 on anna"))

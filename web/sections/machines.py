@@ -6,11 +6,21 @@ from twisted.web.server import Request
 
 from buildtool.errors import NotFound
 from buildtool.model.access.rights import Act
+from buildtool.model.names import is_server_name
+from buildtool.model.principal import PrincipalRole
+from buildtool.model.search.build_query import EVERYTHING
+from buildtool.ports.pages import BuildsAsked
 
-from ..access import seen_line, visitor_of
+from ..access import seen_line, sees_for, visitor_of
 from ..answers import number, query_value
+from ..pages.builds import Viewer
+from ..pages.details.machine import machine_page
 from ..pages.machines import SERVERS_PER_PAGE, servers_page
 from ..section import Section, overview_for, page
+from .builds import mine_of
+
+ROWS = 20
+"""Builds on the page of a build server: the newest that it had a hand in."""
 
 
 class MachinesSection(Section):
@@ -29,3 +39,21 @@ class MachinesSection(Section):
         overview = await overview_for(self.parts, by, now)
         shown = servers_page(seen, overview, self.parts.urls, now, at=at, name=name)
         return self.shown(request, "servers", shown)
+
+    @page(Act.SEE_FARM, "/buildservers/<name>")
+    async def server(self, request: Request, name: str) -> bytes:
+        """Show all about one build server. Raises NotFound."""
+        lines = await self.parts.pages.build_servers(limit=1, name=name) if is_server_name(name) else ()
+        if not lines:
+            raise NotFound("there is no build server of that name")
+        by, access, now = visitor_of(request), self.parts.access, self.parts.clock.wall()
+        sees, mine = sees_for(access, by), mine_of(by)
+        query = EVERYTHING.having("server", name)
+        found = await self.parts.pages.builds(
+            BuildsAsked(query, limit=ROWS, sees=sees, mine=mine, now=now, counted=True)
+        )
+        shown = machine_page(
+            seen_line(lines[0], access, by), found, self.parts.urls, now, Viewer(mine, access.defaults()),
+            everything=by.role is PrincipalRole.OPERATOR,
+        )  # fmt: skip
+        return self.shown(request, "machine", shown, "servers")

@@ -128,6 +128,7 @@ def test_the_pages_have_the_buttons_of_what_they_show_and_pressing_one_asks_for_
         ("/build/6", "abort", AbortBuild(6, "")),
         ("/build/3", "forget-failure", ForgetFailure(3)),
         ("/buildservers?name=elm", "pause", PauseServer("elm", "")),
+        ("/buildservers/elm", "pause", PauseServer("elm", "")),
     ):
         page = world.visitor.visit(path, headers={"Cookie": f"session={session}"})
         check_html(page.text)
