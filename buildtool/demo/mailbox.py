@@ -7,6 +7,7 @@ import mailbox
 import sys
 from collections.abc import Callable
 from email.utils import formatdate
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,8 @@ RECIPIENTS = 50
 class MailboxServer(Service):
     """A mail server on ``interface`` and ``port`` (0 takes a free one; ``port`` says which), storing in ``directory``.
 
-    Each recipient has a copy of their own with a ``Delivered-To`` header, on disk before the sender is told so;
-    ``received`` is then called with the recipient.
+    Each recipient has a copy of their own with ``Return-Path`` and ``Delivered-To`` headers, on disk before the sender
+    is told so; ``received`` is then called with the recipient.
     """
 
     def __init__(
@@ -128,15 +129,16 @@ class _Delivery:
         return origin
 
     def validateTo(self, user: smtp.User) -> Callable[[], _Message]:
-        recipient = str(user.dest)
-        return lambda: _Message(recipient, self._size_limit, self._store)
+        recipient, sender = str(user.dest), str(user.orig)
+        return lambda: _Message(recipient, self._size_limit, partial(self._store, sender))
 
     def receivedHeader(self, helo: tuple[bytes | None, object], origin: object, recipients: list[smtp.User]) -> bytes:
         by = "".join(char for char in (helo[0] or b"").decode("ascii", "replace")[:255] if char.isprintable())
         return f"Received: from {by or 'unknown'} by localhost; {formatdate()}".encode("ascii", "replace")
 
-    def _store(self, recipient: str, message: bytes) -> None:
-        self._maildir.add(f"Delivered-To: {recipient}\n".encode("ascii", "replace") + message)
+    def _store(self, sender: str, recipient: str, message: bytes) -> None:
+        head = f"Return-Path: <{sender}>\nDelivered-To: {recipient}\n"
+        self._maildir.add(head.encode("ascii", "replace") + message)
         self._received(recipient)
 
 

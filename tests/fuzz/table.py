@@ -36,6 +36,12 @@ _MAIL = (
     b"\x00", b"\r\n", b"\r\nBcc: victim@example.org\r\n", b"=?utf-8?q?", b"?=", b"@", b"\n\n", b"\n.\n",
     b"\xe2\x80\xae", b"anna@example.org", b",", b"<>", b'"', b"\x85", b"\xe2\x80\xa8",
 )  # fmt: skip
+_REPORT = (
+    b"Content-Type: multipart/report; boundary=x\n", b"\n--x\n", b"\n--x--\n",
+    b"Content-Type: message/delivery-status\n\n",
+    b"Action: failed\n", b"Status: 5.1.1\n", b"Diagnostic-Code: smtp; 550 no\n", b"Remote-MTA: dns; mx.example\n",
+    b"To: b17-0123456789abcdef0123@farm.example\n", b"=?utf-8?q?", b"\x1b[31m", b"\xff", b"\n ", b"\n\n",
+)  # fmt: skip
 
 _API = (
     b"POST /api/v1/requests HTTP/1.1\r\n", b"GET /api/v1/builds?limit=", b"Content-Type: application/json\r\n",
@@ -55,6 +61,7 @@ _ALL = (
     ),
     Target("join_door", texts.join_door, texts.ALLOWED["join_door"], _PEM, 9_000),
     Target("mails", texts.mails, texts.ALLOWED["mails"], _MAIL, 6_000),
+    Target("returned_mails", texts.returned_mails, words=_REPORT, longest=6_000),
     Target("control", talks.control, words=_PB),
     Target("tls_records", talks.tls_records, words=_TLS),
     Target("tls_handshakes", talks.tls_handshakes, words=_TLS, longest=4_000),

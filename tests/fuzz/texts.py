@@ -14,12 +14,14 @@ from cryptography import x509
 from buildtool.adapters.control.decoder import Expressions, ProtocolViolation, plain
 from buildtool.adapters.control.limits import PEER, STRANGER
 from buildtool.adapters.mail.message import compose
+from buildtool.adapters.mail.returned import REASON_LIMIT, read_returned
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.tls.certificates import PublicKey, client_certificate
 from buildtool.adapters.tls.signer import FarmSigner
 from buildtool.errors import BadTicket, DecodeError, EncodeError, UsageError
 from buildtool.model.access.join_line import read_join_line
 from buildtool.model.addresses import valid_address
+from buildtool.model.farm.return_paths import ReturnTag
 from buildtool.model.logs.error_lines import shown_line
 from buildtool.model.logs.index import LogIndex
 from buildtool.model.logs.marks import MARKS_LIMIT, WORDS_LIMIT
@@ -148,6 +150,16 @@ def mails(data: bytes) -> None:
     expect(_unfolded(message, "to") == valid_address(words[0]), "it goes to somebody else")
     subject_read = str(make_header(decode_header(message["subject"]))).replace("\n ", " ")
     expect(subject_read.split() == words[1].split(), "the subject reads back as another")
+
+
+def returned_mails(data: bytes) -> None:
+    """Read a message that came to an address of a mail: what is made of it is short, printable, and its tag's own."""
+    address = f"b+{ReturnTag.of(b'k', 17, 'anna@example.org')}@farm.example"
+    for recipient in ("", address):
+        found = read_returned(data, recipient)
+        if found is not None:
+            expect(found.reason.isprintable() and len(found.reason) <= REASON_LIMIT, "the reason is no short line")
+            expect(not recipient or found.tag.is_of(b"k", "anna@example.org"), "another tag was believed")
 
 
 HEADERS = sorted(
