@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from attrs import frozen
 
-from buildtool.model.farm.deployment import UNNAMED, Deployment
+from buildtool.model.farm.deployment import UNNAMED, Deployment, ProjectPlace
 
 
 @frozen
@@ -58,8 +58,10 @@ class Letter:
             yield "List-Help", f"<{self.farm.title_url}>"
 
 
-def farm_words(farm: Deployment) -> dict[str, object]:
-    """Return what templates may say of the farm, at the end of a mail."""
+def farm_words(farm: Deployment, topic: str, place: ProjectPlace) -> dict[str, object]:
+    """Return what templates may say at the end of a mail: of the farm, and of the project that is the ``topic``."""
     named = farm.title != UNNAMED.title or bool(farm.title_url)
-    lines = farm.lines if named else farm.lines[1:]
-    return {"farm": farm, "farm_named": named, "farm_lines": "\n".join(lines)}
+    lines = [f"{topic}: {place.url}"] if place.url else []
+    lines += [f"Questions about {topic}: {place.contact}"] if place.contact else []
+    lines += farm.lines if named else farm.lines[1:]
+    return {"farm": farm, "farm_named": named, "end_lines": "\n".join(lines), "topic": topic, "place": place}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 
-from attrs import frozen
+from attrs import field, frozen
 
 from buildtool.adapters.mail.letter import Letter, Look, farm_words
 from buildtool.adapters.mail.plain_text import (
@@ -31,7 +31,7 @@ from buildtool.adapters.mail.plain_text import (
 from buildtool.adapters.mail.templating import BUILT_IN, MailTemplates
 from buildtool.adapters.mail.told import ENDS_SHOWN, Defaults, MailFacts, answered, ends_of
 from buildtool.errors import InternalError
-from buildtool.model.farm.deployment import UNNAMED, Deployment
+from buildtool.model.farm.deployment import NO_PLACE, UNNAMED, Deployment, ProjectPlace
 from buildtool.model.logs.error_lines import Excerpt, first_error
 from buildtool.model.platforms import Value
 from buildtool.model.records import Artifact, AttemptEnd, Request, RequestState
@@ -68,7 +68,7 @@ class MailLinks:
 
 @frozen
 class MailStyle:
-    """The way in which mails are written: by which templates, and what they say of the farm.
+    """The way in which mails are written: by which templates, and what they say of farm and projects.
 
     The subject names what was asked for besides the ``defaults`` of the project's compile options. With ``strict`` a
     template that fails is an error, see ``MailTemplates``.
@@ -76,13 +76,22 @@ class MailStyle:
 
     templates: MailTemplates = BUILT_IN
     farm: Deployment = UNNAMED
+    places: Mapping[str, ProjectPlace] = field(factory=dict)
     defaults: Defaults = NONE_KNOWN
     strict: bool = False
 
     def letter(self, name: str, subject: str, look: Look, words: Mapping[str, object], **headers: str) -> Letter:
         """Return the Letter that a template makes of ``words``; ``headers`` are further fields of it."""
         subject = plain(subject, 150)
-        given = {**farm_words(self.farm), "prose": wrapped, "defanged": defanged, "subject": subject, "look": look}
+        topic = headers.get("topic", "")
+        place = self.places.get(topic, NO_PLACE)
+        given = {
+            **farm_words(self.farm, topic, place),
+            "prose": wrapped,
+            "defanged": defanged,
+            "subject": subject,
+            "look": look,
+        }
         text, html = self.templates.write(name, {**given, **words}, strict=self.strict)
         return Letter(subject, text, html, farm=self.farm, **headers)
 

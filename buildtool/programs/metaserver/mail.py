@@ -67,7 +67,8 @@ def style_of(settings: Settings) -> MailStyle:
     """Return how mails are written by a configuration."""
     defaults = {one.name: {it.name: it.default for it in one.options.compile} for one in settings.projects}
     templates = MailTemplates(settings.mail.templates if settings.mail is not None else None)
-    return MailStyle(templates, settings.deployment, defaults)
+    places = {one.name: one.place for one in settings.projects}
+    return MailStyle(templates, settings.deployment, places, defaults)
 
 
 def check_mail(settings: Settings) -> list[str]:

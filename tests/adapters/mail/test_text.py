@@ -21,7 +21,7 @@ from buildtool.adapters.mail.plain_text import LOG_BYTES, LOG_LINES, WIDTH, log_
 from buildtool.adapters.mail.text import MailLinks, MailStyle, render, render_test
 from buildtool.adapters.mail.told import Defaults
 from buildtool.errors import InternalError
-from buildtool.model.farm.deployment import Deployment
+from buildtool.model.farm.deployment import Deployment, ProjectPlace
 from buildtool.model.logs.error_lines import Excerpt
 from buildtool.model.platforms import Value
 from buildtool.model.records import AttemptEnd, AttemptState, BuildState, Mail, RequestState
@@ -391,7 +391,12 @@ def test_a_farm_that_has_a_name_and_a_contact_says_so_and_is_asked_there_to_stop
     assert read["List-Help"] == "<https://farm.test/about>"
     assert written.text.endswith("\nBücher & Builds: https://farm.test/about\nQuestions: help@farm.test\n")
     assert {"https://farm.test/about", "mailto:help@farm.test"} < set(MailPage(written.html).links)
-    lost = render(missing(), LINKS, WALL, MailStyle(farm=farm))
+    place = ProjectPlace("https://lua.test", "lua@lua.test")
+    both = render(outgoing(), LINKS, WALL, MailStyle(farm=farm, places={"lua": place}))
+    assert "\nlua: https://lua.test\nQuestions about lua: lua@lua.test\nBücher & Builds: " in both.text
+    assert {"https://lua.test", "mailto:lua@lua.test"} < set(MailPage(both.html).links)
+    lost = render(missing(), LINKS, WALL, MailStyle(farm=farm, places={"lua": place}))
+    assert "lua.test" not in lost.text
     assert lost.subject.startswith("[Bücher & Builds] orion is missing")
     unnamed = headers(letter(outgoing()))
     assert unnamed["From"] == "farm@example.org"
