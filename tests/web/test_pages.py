@@ -114,6 +114,8 @@ def test_the_command_that_asks_for_the_same_is_text_to_be_selected_where_the_pro
     assert found is not None
     assert found[1].startswith("bin/startcompile.py --project=testproject --revision=")
     assert found[1].endswith("--libc-version=2.36 --os=linux --optimise=speed you@example.org")
+    (form,) = [link for link in links(text) if link.startswith("/request?")]
+    assert form.endswith("&libc_version=2.36&os=linux&optimise=speed")
     assert 'id="command"' not in Visitor(farm(), logs()).visit("/build/1").text
 
 

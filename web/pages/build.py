@@ -13,7 +13,7 @@ from attrs import frozen
 from buildtool.model.farm.deployment import NO_PLACE, ProjectPlace
 from buildtool.model.logs.index import LogIndex
 from buildtool.model.project_options import ProjectOptions
-from buildtool.model.records import Artifact, Attempt, Build, BuildState, RequestState
+from buildtool.model.records import Artifact, Attempt, Build, BuildSpec, BuildState, RequestState
 from buildtool.model.search.commits import CommitNote
 from buildtool.model.text import about, size_words
 from buildtool.ports.pages import BuildDetail, RequestLine
@@ -21,6 +21,7 @@ from buildtool.protocol.messages import Explanation, WhyLine
 
 from ..urls import Urls
 from . import badges, words
+from .asking import wish
 from .common import cut, moment, took
 from .details.command import command
 from .details.comparison import ComparedRow, compared
@@ -147,8 +148,8 @@ NOTHING_KNOWN = Known()
 class BuildPage:
     """All about one Build.
 
-    ``command`` asks for the same on a command line; ``again`` says that the visitor would be told. ``phases`` are those
-    of the Attempt that explains the Build.
+    ``command`` asks for the same on a command line, ``changed`` is the form that does, filled in; ``again`` says that
+    the visitor would be told. ``phases`` are those of the Attempt that explains the Build.
     """
 
     id: int
@@ -176,6 +177,7 @@ class BuildPage:
     phases: tuple[PhaseRow, ...]
     compared: tuple[ComparedRow, ...]
     command: str
+    changed: str
     again: bool
 
 
@@ -219,6 +221,7 @@ def build_page(
         phases=phases(build, shown, deciding_epoch(build), known.index, urls, now),
         compared=_compared(detail, known.options),
         command=command(build.spec, known.options, known.mine[0] if known.mine else SOMEBODY) if known.options else "",
+        changed=_changed(build.spec, known.options, urls) if known.options is not None else "",
         again=build.ended_at is not None and bool(known.mine),
     )
 
@@ -229,6 +232,12 @@ def _compared(detail: BuildDetail, options: ProjectOptions | None) -> tuple[Comp
     comparisons = options.comparisons() if options is not None else {}
     defaults = options.defaults if options is not None else None
     return compared(detail.build.spec, detail.artifact, refs, comparisons, defaults)
+
+
+def _changed(spec: BuildSpec, options: ProjectOptions, urls: Urls) -> str:
+    """Return the form that asks for the same, as far as there still are such options, to be changed."""
+    fields = wish.fields_of_build(spec.project, spec.source, spec.revision, spec.options, spec.platform, options)
+    return urls.ask([*fields, (wish.NATIVE, "yes")] if spec.native else fields)
 
 
 def deciding_epoch(build: Build) -> int | None:
