@@ -57,6 +57,13 @@ _CODES = by_code()
 ROUTES: Mapping[type[attrs.AttrsInstance], ApiCall] = {call.message: call for call in CALLS if call.message is not None}
 """The route by which each message is asked."""
 
+_BY_PATH = {(call.method, call.path): call for call in CALLS}
+
+
+def route(method: str, path: str) -> ApiCall:
+    """Return the route of a method and path, as the table has it. Raises KeyError."""
+    return _BY_PATH[method, path]
+
 
 @frozen
 class Answered:

@@ -1,5 +1,6 @@
 """The command line over HTTP does what it does at the control port, says the same and ends with the same code."""
 
+import hashlib
 import re
 import subprocess
 import zipfile
@@ -7,6 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from buildtool.client import BlockingFarm, BuildWish
+from buildtool.errors import Unavailable, UnknownRef
 from tests.e2e.conftest import farm
 from tests.e2e.control import Control
 
@@ -28,6 +31,7 @@ def both(at: Control, *words: str, commits: bool = False) -> list[subprocess.Com
     for over in ([], ["--http", at.farm.public_url]):
         if commits:
             at.commit(**{"main.c": at.source(f"state {len(at.commits)}")})
+        (at.farm.directory / "made.zip").unlink(missing_ok=True)
         found.append(at.farm.request(*words, *over))
     return found
 
@@ -64,6 +68,7 @@ def test_questions_and_acts_end_alike(paged: Control, words: tuple[str, ...], co
 @SHARED
 def test_a_request_that_nobody_can_build_yet_says_alike_why_it_waits(paged: Control) -> None:
     one, other = both(paged, "--memory=900000000", "ann@example.org", commits=True)
+    other.stdout = other.stdout.replace("  1 build waits before this one\n", "")  # the first
     assert alike(one, paged) == alike(other, paged)
     assert "needs memory" in other.stdout
 
@@ -94,6 +99,26 @@ def test_one_who_waits_is_told_when_the_deadline_comes_and_can_follow_fetch_and_
     fetched = paged.ask("download", late["cancel_id"], "--output=later.zip", *over)
     assert fetched["path"] == "later.zip"
     assert (paged.farm.directory / "later.zip").stat().st_size == fetched["artifact"]["size"]
+
+
+@SHARED
+def test_a_program_asks_waits_fetches_and_looks_around_by_the_client(paged: Control) -> None:
+    paged.commit(**{"main.c": paged.source(f"state {len(paged.commits)}")})
+    made, heard = paged.farm.directory / "by-client.zip", list[str]()
+    with BlockingFarm(paged.farm.public_url) as there:
+        asked = there.requests.submit(BuildWish("greeter", email="ann@example.org"))
+        ended = there.requests.wait(asked, lambda now: heard.append(now.state))
+        assert (asked.answer, ended.state, heard[-1:]) == ("dispatched", "satisfied", ["satisfied"])
+        assert ended.artifact is not None
+        there.fetch(ended.artifact, str(made))
+        shown = there.builds.show(ended.artifact.build_id).build
+        assert shown.artifact is not None
+        assert shown.artifact.digest == hashlib.sha256(made.read_bytes()).hexdigest() == ended.artifact.digest
+        assert [one.name for one in there.machines.list().machines] == ["anna"]
+        with pytest.raises(UnknownRef):
+            there.requests.submit(BuildWish("greeter", "nothing", email="ann@example.org"))
+    with pytest.raises(Unavailable, match="nothing listens"), BlockingFarm("http://localhost:1") as nowhere:
+        nowhere.farm.health()
 
 
 @SHARED

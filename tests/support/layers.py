@@ -57,7 +57,7 @@ PURE_OS_PATH = frozenset({"basename", "commonpath", "dirname", "isabs", "join", 
 CLOCK_CALLS = frozenset({"now", "utcnow", "today"})
 FILE_CALLS = frozenset({"read_text", "read_bytes", "write_text", "write_bytes", "iterdir", "rglob"})
 BUILTIN_CALLS = frozenset({"open", "input"})
-FREE = frozenset({"adapters", "programs", "demo"})
+FREE = frozenset({"adapters", "client", "programs", "demo"})
 PURE = frozenset({"model", "scheduling"})
 
 

@@ -26,6 +26,9 @@ BOUNDS = TextBounds(values=5_000, depth=16)
 
 _DIGITS = 18
 
+_EXACT = 2.0**53
+"""Below it every whole number is one that a float can hold."""
+
 _JSON = ("application/json", "application/json;charset=utf-8", 'application/json;charset="utf-8"')
 
 
@@ -73,7 +76,7 @@ def read_body(call: ApiCall, content_type: str, body: bytes) -> dict[str, Any]:
         raise NotAcceptable(
             f"the body is {_shown(content_type) if content_type else 'of no type'}: application/json is taken"
         )
-    plain = parsed(body, BOUNDS) if body else {}
+    plain = _whole(parsed(body, BOUNDS)) if body else {}
     if type(plain) is not dict:
         raise DecodeError("the body is an object of JSON")
     _check_names(plain, (*call.fields, "type"), "")
@@ -106,6 +109,19 @@ def message_of(
     return codec.decode(
         call.message, _widened(call.message, {name: plain[name] for name in plain if name in known | {"type"}})
     )
+
+
+def _whole(plain: Any) -> Any:  # noqa: ANN401 - plain data without a shape yet
+    """Return plain data in which a number without a fraction is a whole one, as JSON Schema has it: 2.0 is 2."""
+    match plain:
+        case float() if plain.is_integer() and abs(plain) < _EXACT:
+            return int(plain)
+        case list():
+            return [_whole(one) for one in plain]
+        case dict():
+            return {name: _whole(one) for name, one in plain.items()}
+        case _:
+            return plain
 
 
 def _widened(cls: type[AttrsInstance], plain: dict[str, Any]) -> dict[str, Any]:

@@ -60,7 +60,8 @@ def _operation(call: ApiCall, schema: Any, parts: dict[str, Any]) -> dict[str, A
     }  # fmt: skip
     if call.method == "POST" and call.message is not None:
         shape = shape_of(call.message)
-        parts |= {name: part for name, part in shape.parts.items() if name != call.message.__name__}
+        inner = {name: part for name, part in shape.parts.items() if name != call.message.__name__}
+        parts |= {name: {**part, "additionalProperties": False} for name, part in inner.items()}
         found["requestBody"] = {
             "required": bool(call.required), "content": {JSON: {"schema": body_schema(call)}},
         }  # fmt: skip
