@@ -3,13 +3,29 @@
 import re
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from tests.e2e.control import Control
 from tests.e2e.test_live import pages_of
 from tests.support.browser import PHONE, WAIT, Window, chromium
 
 pytestmark = [pytest.mark.xdist_group("browser")]
+
+
+def asks_without_scripts(browser: Browser, site: str) -> None:
+    """The same on a phone that runs no scripts: what would happen, and then two builds at once."""
+    plain = Window(browser, site, PHONE, scripts=False)
+    plain.page.goto("/request")
+    plain.page.get_by_label("greeting").select_option("goodbye")
+    plain.page.get_by_role("button", name="Show what would happen").last.click()
+    expect(plain.page.locator("#would")).to_contain_text("It is there already", timeout=WAIT)
+    plain.page.get_by_role("link", name="Several at once").click()
+    plain.page.get_by_role("checkbox", name="hello").check()
+    plain.page.get_by_label("who is told").fill("ann@example.org")
+    plain.page.get_by_role("button", name="Ask for them").click()
+    plain.page.wait_for_url(re.compile(r"/builds\?q=1\+2$"))
+    expect(plain.page.get_by_role("status").first).to_contain_text("2 builds were asked for", timeout=WAIT)
+    plain.close()
 
 
 def test_from_the_form_to_the_finished_artifact(running: Control) -> None:
@@ -54,16 +70,5 @@ def test_from_the_form_to_the_finished_artifact(running: Control) -> None:
         assert answer.body().startswith(b"PK")
         assert running.ask("--revision=v1", "--greeting=goodbye", "bob@example.org")["answer"] == "hit"
 
-        plain = Window(browser, site, PHONE, scripts=False)
-        plain.page.goto("/request")
-        plain.page.get_by_label("greeting").select_option("goodbye")
-        plain.page.get_by_role("button", name="Show what would happen").last.click()
-        expect(plain.page.locator("#would")).to_contain_text("It is there already", timeout=WAIT)
-        plain.page.get_by_role("link", name="Several at once").click()
-        plain.page.get_by_role("checkbox", name="hello").check()
-        plain.page.get_by_label("who is told").fill("ann@example.org")
-        plain.page.get_by_role("button", name="Ask for them").click()
-        plain.page.wait_for_url(re.compile(r"/builds\?q=1\+2$"))
-        expect(plain.page.get_by_role("status").first).to_contain_text("2 builds were asked for", timeout=WAIT)
-        plain.close()
+        asks_without_scripts(browser, site)
         window.close()

@@ -19,6 +19,7 @@ from buildtool.adapters.host.elf import HEAD, elf_arch
 from buildtool.demo.local_farm import LocalFarm, import_sources
 from tests.e2e.control import Control
 from tests.support.packages import require, require_that
+from tests.support.smtp import mail_text, parse
 
 pytestmark = [pytest.mark.long, pytest.mark.xdist_group("cross")]  # the tests share a farm
 
@@ -134,9 +135,8 @@ def test_pages_and_mail_say_that_it_was_cross_compiled_and_where(farm: LocalFarm
     assert "cross-compiled, gcc-" in servers
     assert "native, gcc-" in servers
     mailbox.wait_for(r"mail for dora@example\.org")
-    (letter,) = [
-        text for path in (farm.mailbox / "new").iterdir() if "dora@example.org" in (text := path.read_text("utf-8"))
-    ]
+    letters = [parse(path.read_bytes()) for path in (farm.mailbox / "new").iterdir()]
+    (letter,) = [mail_text(one) for one in letters if one["Delivered-To"] == "dora@example.org"]
     assert "with a cross toolchain, on the build server anna" in " ".join(letter.split())
     assert "arch=ppc" in letter
 

@@ -119,9 +119,10 @@ class MemoryOutbox:
         for one in self.waiting.values():
             if one.digest in keys:
                 one.due = until
-        for key in (key for key in keys if key in self.waiting):
-            one = self.waiting[key]
-            one.digest, one.due = self._open_digest(one.mail.mail.email, now) or (f"digest:{key}", until)
+        alone = [self.waiting[key] for key in keys if key in self.waiting]
+        for one in sorted(alone, key=lambda one: (one.mail.mail.created_at, one.mail.mail.key)):
+            begun = f"digest:{one.mail.mail.key}", until
+            one.digest, one.due = self._open_digest(one.mail.mail.email, now) or begun
 
     def _open_digest(self, email: str, now: float) -> tuple[str, float] | None:
         """Return the digest of an address that is not due and was not tried, and when it is due."""

@@ -154,7 +154,8 @@ def _refuse(key: str, now: float, reason: str, connection: Connection) -> None:
 def _hold(keys: Sequence[str], now: float, until: float, connection: Connection) -> None:
     for chunk in chunks(keys):
         connection.execute(update(outbox).where(outbox.c.digest.in_(chunk), UNSENT).values(next_try=until))
-        for row in connection.execute(select(outbox).where(outbox.c.key.in_(chunk), UNSENT)).all():
+        found = select(outbox).where(outbox.c.key.in_(chunk), UNSENT).order_by(outbox.c.created_at, outbox.c.key)
+        for row in connection.execute(found).all():
             digest, due = _open_digest(row.email, now, connection) or (f"{_DIGEST}{row.key}", until)
             held = update(outbox).where(outbox.c.key == row.key)
             connection.execute(held.values(digest=digest, next_try=due))
