@@ -142,6 +142,17 @@ class Problem:
     ours: bool = False
 
 
+def words_of(error: BuildToolError) -> str:
+    """Return what visitors are told of an error: of what is ours to mend neither path nor host."""
+    match error:
+        case StorageUnavailable():
+            return "the database cannot be used at the moment; try again soon"
+        case Unavailable():
+            return "the metaserver does not answer, try again later"
+        case _:
+            return str(error)
+
+
 def problem(error: BaseException, number: str) -> Problem:
     """Return what to say about ``error``; ``number`` finds it in the log of the pages when it is a defect."""
     match error:

@@ -20,7 +20,7 @@ from buildtool.protocol.acts import ACT_OF
 from buildtool.protocol.pages import visiting as v
 
 from ..access import may_see, shown_by, visitor_of
-from ..answers import number
+from ..answers import number, words_of
 from ..forms import client_id, read_form, say_next, see_other
 from ..section import Route, Section
 from ..sessions import check_mark, within_site
@@ -89,7 +89,7 @@ class ActsSection(Section):
         except CancelledError:
             raise  # the visitor left
         except BuildToolError as error:
-            words = f"Nothing was changed: {error}"
+            words = f"Nothing was changed: {words_of(error)}"
         say_next(request, jar, words)
         return see_other(request, back)
 

@@ -18,7 +18,7 @@ from buildtool.ports.pages import Questions
 from buildtool.protocol import messages as m
 
 from ..access import shown_by, visitor_of
-from ..answers import query_value, retry_after, status_of
+from ..answers import query_value, retry_after, status_of, words_of
 from ..forms import browser_mark, client_id, read_pairs, say_next, see_other
 from ..pages import words
 from ..pages.asking import wish as w
@@ -69,7 +69,9 @@ class AskSection(Section):
             request.setResponseCode(status_of(error))
             for name, value in retry_after(error).items():
                 request.setHeader(name, value)
-            return await self._page(request, pairs, f"Nothing was asked for: {_reason(error)}", fields.get(w.EMAIL, ""))
+            return await self._page(
+                request, pairs, f"Nothing was asked for: {words_of(error)}", fields.get(w.EMAIL, "")
+            )
         say_next(request, self.parts.jar, _said(told))
         return see_other(request, self._place(told, project))
 
@@ -154,7 +156,7 @@ class AskSection(Section):
             try:
                 told = await questions.act(shown, one, m.Explanation)
             except BuildToolError as error:
-                text = _reason(error)
+                text = words_of(error)
                 return WouldPart(tuple(cards), note=f"{what}: {text}" if what else text)
             cards.append(would_card(what, told, self.parts.urls))
         left = len(said.asks) - len(cards)
@@ -196,11 +198,6 @@ def _pairs_of(request: Request) -> list[tuple[str, str]]:
         return [(name.decode(), text.decode()) for name, texts in (request.args or {}).items() for text in texts]
     except UnicodeDecodeError as error:
         raise NotFound("the address is no text") from error
-
-
-def _reason(error: BuildToolError) -> str:
-    """Return what went wrong, in one line; how the metaserver is reached is nothing to visitors."""
-    return "the metaserver does not answer, try again later" if isinstance(error, Unavailable) else str(error)
 
 
 def _build_of(told: m.RequestStatus) -> int | None:

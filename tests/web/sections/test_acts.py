@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 import pytest
 from attrs import evolve
 
+from buildtool.errors import StorageUnavailable, Unavailable
 from buildtool.model.access.rights import RIGHTS
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.protocol.messages import Submit
@@ -48,6 +49,18 @@ def test_a_button_does_its_act_and_leads_back_with_one_line() -> None:
     assert (seen.status, seen.headers["location"]) == (303, "/buildservers?page=1")
     assert [(by.name, message) for by, message in world.asked] == [(ROOT.name, PauseServer("elm", "dust"))]
     assert said_after(world, seen, session) == "It is done."
+
+
+@pytest.mark.parametrize("away", [Unavailable("nothing listens at /srv/state"), StorageUnavailable("/srv is full")])
+def test_where_nobody_can_do_it_no_path_is_told(away: Exception) -> None:
+    world = ApiWorld()
+    session = session_of(world, KEYED)
+    world.people.fail = away
+    seen = press(world, "ask-again", session, mark=form_mark(session), build_id="1", once="7")
+    world.people.fail = None
+    said = said_after(world, seen, session)
+    assert said.startswith("Nothing was changed: the ")
+    assert "/srv" not in said
 
 
 def test_no_button_leads_to_another_site_or_writes_a_header() -> None:
