@@ -57,7 +57,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.mark.parametrize(
     ("size", "dark"),
-    [(DESK, False), _long(DESK, dark=True), (PHONE, True), _long(NARROW, dark=False)],
+    [(DESK, False), _long(DESK, dark=True), _long(PHONE, dark=True), _long(NARROW, dark=False)],
     ids=["desk", "dark", "phone", "narrow"],
 )
 def test_every_page_is_accessible_says_nothing_and_asks_nobody_else(
