@@ -58,7 +58,7 @@ class _InCall:
         addressTypes: Sequence[type[IAddress]] | None = None,
         transportSemantics: str = "TCP",
     ) -> IHostResolution:
-        """Tell a receiver the addresses of a host."""
+        """Send a receiver the addresses of a host: none where the system knows none, or the name is not one."""
         resolution: Any = _Resolution(hostName)
         resolutionReceiver.resolutionBegan(resolution)
         try:

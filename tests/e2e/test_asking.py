@@ -46,7 +46,7 @@ def test_from_the_form_to_the_finished_artifact(running: Control) -> None:
         expect(would).not_to_contain_text("It would start at once", timeout=WAIT)
         page.get_by_label("revision", exact=True).fill("v1")
         expect(would).to_contain_text("anna would build it", timeout=WAIT)
-        line = "bin/startcompile.py --project=greeter --greeting=goodbye --revision=v1 you@example.org"
+        line = "bin/startcompile.py --project=greeter --revision=v1 --greeting=goodbye you@example.org"
         expect(would.locator("pre")).to_have_text(re.compile(f"^{re.escape(line)}$"), timeout=WAIT)
         expect(page.get_by_label("loud")).to_be_disabled(timeout=WAIT)
         assert "revision=v1" in page.url

@@ -14,7 +14,7 @@ EXIT_TRY_LATER = 75
 
 
 def _bounce(said: argparse.Namespace) -> int:
-    """Tell the metaserver that runs of the mail on standard input, if it is one that came back."""
+    """Send the metaserver that runs what the mail on standard input tells, if it is one that came back."""
     from buildtool.adapters.mail.returned import READ_LIMIT, read_returned
 
     message = sys.stdin.buffer.read(READ_LIMIT)

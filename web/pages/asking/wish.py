@@ -201,8 +201,9 @@ class EqualCommand:
 
 
 def command(wish: Wish, options: ProjectOptions, email: str) -> EqualCommand:
-    """Return the command lines of a wish that was understood; ``email`` is who is told."""
-    by_name = {option.name: option for option in options.all()}
+    """Return the command lines of a wish that was understood; ``email`` is who is told. Which sources comes first."""
+    ordered = sorted(options.all(), key=lambda option: option not in TOOL_OPTIONS)
+    by_name = {option.name: option for option in ordered}
     covered = {name for one in wish.platforms for name, _ in one}
     said = [
         (option, text) for name, option in by_name.items() if name not in covered for text in wish.values.get(name, ())

@@ -5,14 +5,12 @@ Pure.
 
 from __future__ import annotations
 
-import shlex
+from attrs import evolve
 
-from buildtool.model.options import Kind, Option, written
-from buildtool.model.platforms import Value
-from buildtool.model.project_options import ProjectOptions, tool_option
+from buildtool.model.project_options import ProjectOptions
 from buildtool.model.records import BuildSpec
 
-PROGRAM = "bin/startcompile.py"
+from ..asking import wish
 
 
 def command(spec: BuildSpec, options: ProjectOptions, email: str) -> str:
@@ -20,21 +18,9 @@ def command(spec: BuildSpec, options: ProjectOptions, email: str) -> str:
 
     The whole platform is said, since what is not is taken from the machine that it runs on.
     """
-    known = {option.name: option for option in options.all()}
-    if not {*dict(spec.platform), *dict(spec.options)} <= set(known):
+    if not {*dict(spec.platform), *dict(spec.options)} <= {option.name for option in options.all()}:
         return ""
-    chosen = [(name, value) for name, value in spec.options if not _same(known[name].default, value)]
-    flags = [_flag(known[name], value) for name, value in (*spec.platform, *chosen)]
-    tool = [(name, text) for name, text in (("source", spec.source), ("revision", spec.revision)) if text]
-    flags = [*(_flag(tool_option(name), text) for name, text in tool), *flags]
-    return shlex.join([PROGRAM, f"--project={spec.project}", *flags, *(["--native"] if spec.native else []), email])
-
-
-def _flag(option: Option, value: Value) -> str:
-    if option.kind is Kind.BOOL:
-        return option.flag if value else f"--no-{option.flag[2:]}"
-    return f"{option.flag}={written(value)}"
-
-
-def _same(one: Value | None, other: Value) -> bool:
-    return type(one) is type(other) and one == other
+    fields = wish.fields_of_build(spec.project, spec.source, spec.revision, spec.options, spec.platform, options)
+    asked = evolve(wish.read_wish(spec.project, options, fields), native=spec.native)
+    (line,) = wish.command(asked, options, email).lines
+    return line
