@@ -238,8 +238,8 @@ class Broker:
             await self._start_over(batch)
         else:
             self.state.committed()
-            self.counts.committed(entries, rows, took)
             await self._tell(entries, rows)
+            self.counts.committed(entries, rows, took)  # last: nobody waits for it
 
     def _is_troubled(self, trouble: str) -> None:
         """Note what keeps the broker from its work, or "", and log it once however many events meet it."""

@@ -6,7 +6,7 @@ Tested by tests/simulation/test_simulation.py.
 from __future__ import annotations
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ from sqlalchemy import Connection
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.page_queries import SqlPages
+from buildtool.model.metrics.counts import Counts
+from buildtool.model.metrics.table import ENDED
 from buildtool.model.records import AuditEvent, Build, BuildState, Request
 from buildtool.model.search.build_query import BuildQuery
 from buildtool.model.search.terms import Term
@@ -67,11 +69,22 @@ class _Committed(FakePages):
 class PastSeen:
     """What a witness remembers: how often what happened in each hour, with the seconds that it told of; who asked.
 
-    A build is found by whoever asked for it, also once the Request has gone on to another one.
+    A build is found by whoever asked for it, also once the Request has gone on to another one. ``ended`` counts the
+    ends of builds that each life of the metaserver was told to have committed, by life and state.
     """
 
     sums: dict[tuple[int, str], tuple[int, float]] = field(factory=dict)
     asked: defaultdict[int, dict[int, Request]] = field(factory=lambda: defaultdict(dict))
+
+    ended: Counter[tuple[int, str]] = field(factory=Counter)
+    _over: set[int] = field(factory=set)
+
+    def ends(self, rows: Sequence[object], life: int, *, told: bool) -> None:
+        """Take the builds that end by one transaction, of which a life of the metaserver is ``told`` or not."""
+        for row in rows:
+            if isinstance(row, Build) and row.ended_at is not None and row.id not in self._over:
+                self._over.add(row.id)
+                self.ended[life, row.state.value] += told
 
     def committed(self, rows: Sequence[object], happened: Sequence[AuditEvent], now: float) -> None:
         """Take what one transaction wrote at wall time ``now``, in seconds."""
@@ -82,6 +95,18 @@ class PastSeen:
             if one.kind.startswith(CHARTED):
                 times, seconds = self.sums.get((int(now // HOUR), one.kind), (0, 0.0))
                 self.sums[int(now // HOUR), one.kind] = times + 1, seconds + one.seconds
+
+
+def wrong_counts(seen: PastSeen, life: int, counted: Counts) -> list[str]:
+    """Return the outcomes of which monitoring is told that more or fewer builds had them in a life than had."""
+    told = Counter[str]()
+    for sample in counted.samples():
+        if sample.name == ENDED.name:
+            told[sample.labels[1]] += int(sample.numbers[0])
+    ours = Counter({state: count for (of, state), count in seen.ended.items() if of == life})
+    return [
+        f"{told[it]} builds are counted as {it}, of {ours[it]}" for it in sorted({*told, *ours}) if told[it] != ours[it]
+    ]
 
 
 def wrong_hours(seen: PastSeen, rows: Rows) -> list[str]:

@@ -31,7 +31,7 @@ from buildtool.adapters.tls import peers
 from buildtool.adapters.tls.peers import KeyHolders
 from buildtool.buildserver.delivery import Delivery
 from buildtool.buildserver.server import BuildServer
-from buildtool.errors import Unauthorised
+from buildtool.errors import BuildToolError, Unauthorised
 from buildtool.metaserver.accounts import AccountService
 from buildtool.metaserver.batches import BatchDecider
 from buildtool.metaserver.broker import Broker
@@ -147,6 +147,20 @@ def hour_begun_anew() -> Sequence[Change]:
         original(happened, now, connection)
 
     return [(hours, "add", add)]
+
+
+@_mutant("monitoring counts what is committed, and each of it once")
+def counted_though_it_failed() -> Sequence[Change]:
+    original = Broker._commit
+
+    async def commit(self: Broker, entries: Any, rows: Any, happened: Any, now: float) -> None:
+        try:
+            await original(self, entries, rows, happened, now)
+        except BuildToolError:
+            self.counts.committed(entries, rows, 0.0)
+            raise
+
+    return [(Broker, "_commit", commit)]
 
 
 # --- the broker and its database ------------------------------------------------------------------------

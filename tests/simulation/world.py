@@ -22,7 +22,7 @@ from tests.simulation.configuring import Configuring
 from tests.simulation.database import Rows
 from tests.simulation.decisions import watched
 from tests.simulation.faults import Faults
-from tests.simulation.finding import PastSeen, wrong_hours, wrong_searches
+from tests.simulation.finding import PastSeen, wrong_counts, wrong_hours, wrong_searches
 from tests.simulation.front import Front
 from tests.simulation.hostile import Liar
 from tests.simulation.intruders import Intruder
@@ -215,6 +215,7 @@ class World:
         if transaction[0] == "_commit":
             self.front.commits(transaction[2])
             self.past.committed(transaction[1], transaction[2], transaction[3])
+            self.past.ends(transaction[1], self.lives, told=told)
             self.trust.committed(transaction[1], transaction[3])
             self.shares.committed(transaction[1], self.time.now, told=told)
         if transaction[0] == "_commit" and self.rng.random() < 0.1:
@@ -432,6 +433,8 @@ class World:
         self.watch.check_told(self._unsent(), refused)
         if self.metaserver is not None:
             self.watch.compare(self.rows.ask, self.metaserver.state)
+            for what in wrong_counts(self.past, self.lives, self.metaserver.broker.counts.counts):
+                self.watch.wrong(f"at rest {what}")
         self.front.check_rest()
         found = wrong_searches(self.seed, self.watch, self.past, self.rows)
         for what in (*wrong_hours(self.past, self.rows), *found):
