@@ -27,6 +27,7 @@ from buildtool.errors import (
     UsageError,
     by_code,
 )
+from buildtool.model.addresses import is_loopback
 from buildtool.model.text import one_line, quoted
 from buildtool.protocol import codec
 from buildtool.protocol.api.routes import CALLS, KEY_HEADER, TOKEN_HEADER, ApiCall
@@ -87,7 +88,13 @@ class ApiConnection:
 
     @classmethod
     def to(cls, url: FarmUrl, reactor: IReactorTime, token: str = "", farm: FarmTls | None = None) -> ApiConnection:
-        """Return a way to a farm; ``farm`` says how to speak TLS to what is the farm's own."""
+        """Return a way to a farm; ``farm`` says how to speak TLS to what is the farm's own.
+
+        Raises UsageError where a token would go over a network in the clear.
+        """
+        host = url.address.host
+        if token and url.where.startswith("http://") and not (host == "localhost" or is_loopback(host)):
+            raise UsageError(f"a token is not sent to {url.where}, since others could read it on its way: say https://")
         return cls(url, reactor, HttpClient(reactor, HttpTimeouts(answer=USUAL), farm), token)
 
     async def close(self) -> None:
@@ -124,7 +131,9 @@ class ApiConnection:
             headers["Content-Type"] = _JSON
             text = written({name: plain[name] for name in call.fields if name in plain})
             if len(text) > BODY_LIMIT:
-                raise UsageError(f"that are {len(text)} bytes, where the API takes {BODY_LIMIT}: ask for less at once")
+                raise UsageError(
+                    f"what is asked takes {len(text)} bytes, and the API takes {BODY_LIMIT}: ask for less at once"
+                )
             body = SmallBody(text)
         asked = {name: plain[name] for name in call.query if plain.get(name) not in (None, "")}
         return await self._sent(call, self._at(call, plain, asked, wait), headers, body, within + wait)
@@ -142,7 +151,7 @@ class ApiConnection:
     def _at(self, call: ApiCall, plain: Mapping[str, Any], asked: Mapping[str, Any], wait: int) -> str:
         path = call.path
         for name in call.names:
-            if "/" in str(plain[name]):  # which no path can name
+            if "/" in str(plain[name]) or str(plain[name]) in (".", ".."):  # which no path can name
                 raise NotFound(f"there is none of the name {quoted(str(plain[name]), 80)}")
             path = path.replace(f"{{{name}}}", quote(str(plain[name]), safe=""))
         query = urlencode({**asked, **({"wait": wait} if wait else {})})

@@ -1,16 +1,19 @@
 """The client of the API: what it asks, and what it makes of answers, whoever they come from."""
 
 import json
+import re
 from collections.abc import Mapping
 
 import pytest
 from attrs import define
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.task import Clock
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 from buildtool.client.connection import ROUTES, ApiConnection
+from buildtool.client.farm_urls import read_farm_url
 from buildtool.client.metaserver import connected
 from buildtool.errors import (
     BuildToolError,
@@ -50,8 +53,27 @@ def test_what_is_named_in_a_path_may_hold_anything() -> None:
         told = at.do(at.api().ask(PauseServer(name, "dust"), ActionResult))
         assert told.words == ("it is done",)
         assert at.world.asked[-1][1] == PauseServer(name, "dust")
-    with pytest.raises(NotFound, match="'a/b'"):
-        at.do(at.api().ask(PauseServer("a/b", "dust"), ActionResult))
+    for name in ("a/b", ".", ".."):
+        with pytest.raises(NotFound, match=re.escape(f"'{name}'")):
+            at.do(at.api().ask(PauseServer(name, "dust"), ActionResult))
+
+
+@pytest.mark.parametrize(
+    ("url", "goes"),
+    [
+        ("http://127.0.0.1:8080", True), ("http://[::1]/farm", True), ("http://localhost/", True),
+        ("https://farm.example", True), ("http://farm.example", False), ("http://192.0.2.1:8080/farm", False),
+        ("http://127.0.0.1.example.org", False),
+    ],
+)  # fmt: skip
+def test_a_token_goes_nowhere_in_the_clear_but_to_this_machine(url: str, goes: bool) -> None:
+    at = read_farm_url(url)
+    ApiConnection.to(at, Clock())
+    if goes:
+        ApiConnection.to(at, Clock(), "bt_secret")
+    else:
+        with pytest.raises(UsageError, match="say https://"):
+            ApiConnection.to(at, Clock(), "bt_secret")
 
 
 def test_what_is_refused_is_the_error_that_it_was() -> None:
