@@ -62,7 +62,7 @@ def load_toolchain_file(path: Path) -> ToolchainFile:
         raise ConfigurationError(f"{path}: is larger than {SIZE_LIMIT // 1024} KiB: that is no list of toolchains")
     try:
         found = tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path}: is not TOML: {' '.join(str(error).split())}") from error
     return parse_toolchain_file(found, str(path))
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import secrets
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from attrs import frozen
 
+from buildtool.adapters.storage.whole_text import new_text
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, read_placed
 from buildtool.model.properties import nearest
@@ -84,7 +82,7 @@ def load_owner_file(build_dir: Path) -> OwnerFile:
         raise ConfigurationError(f"{path}: is larger than {SIZE_LIMIT // 1024} KiB")
     try:
         found = tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path}: is not TOML: {' '.join(str(error).split())}") from error
     return parse_owner_file(found, path)
 
@@ -182,18 +180,10 @@ def sample(name: str, addresses: Sequence[tuple[str, int]]) -> str:
 
 def _write_new(path: Path, text: str) -> bool:
     """Write a file whole unless there is one of its name; return whether it was. Raises ConfigurationError."""
-    fresh = path.parent / f".{path.name}.{secrets.token_hex(8)}"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if os.path.lexists(path):
-            return False
-        fresh.write_text(text, encoding="utf-8")
-        with suppress(FileExistsError):  # by somebody who was quicker
-            os.link(fresh, path)
+        with new_text(path, text):
             return True
+    except FileExistsError:
+        return False
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            fresh.unlink(missing_ok=True)
-    return False

@@ -11,10 +11,12 @@ import os
 import tempfile
 from pathlib import Path
 
+from buildtool.adapters.storage.whole_text import new_text
 from buildtool.adapters.vcs.git.command import GitCommand
 from buildtool.adapters.vcs.refs import mask
 from buildtool.configuration.settings import check_projects, load_settings
 from buildtool.errors import ConfigurationError, GitMissing, UsageError
+from buildtool.model.text import quoted
 from buildtool.programs.common.ending import EXIT_OK
 from buildtool.programs.common.output import say
 from buildtool.project.drafting.drafts import draft
@@ -41,17 +43,18 @@ def new_project(said: argparse.Namespace) -> int:
         raise UsageError(f"there is a {path} already: say another directory, and --source {source}")
     if not source.is_dir():
         raise UsageError(f"--source {source} is no directory")
+    for named in (path, source):
+        if not str(named).isprintable():
+            raise UsageError(f"{quoted(str(named))} cannot stand in a configuration: give it another name")
     found = look(_texts(source), _names(source))
     name = found.name or project_name(source.name) or "project"
     text = draft(found, name=name, where=str(source), path=str(path), url=_url(source))
     try:
-        target.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+        with new_text(path, text):
+            settings = load_settings(path, secrets=False)
+            check_projects(settings, thorough=True)
     except OSError as error:
         raise ConfigurationError(f"cannot write {path}: {error.strerror or error}") from error
-    settings = load_settings(path, secrets=False)
-    check_projects(settings, thorough=True)
     options = [option.flag for option in settings.projects[0].options.compile]
     if said.json:
         told = {"path": str(path), "project": name, "system": found.system, "options": options, "source": str(source)}

@@ -244,7 +244,7 @@ _SYSTEMS: tuple[tuple[str, tuple[str, ...], _Reader], ...] = (
 def _toml(text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"its TOML cannot be read: {one_line(str(error))[:100]}") from error
 
 

@@ -118,9 +118,9 @@ def test_every_mistake_has_its_line(text: str, said: str) -> None:
     ("data", "said"),
     [
         (b"a = ", ": is not TOML: "), (b"\xff", ": is not TOML: "), (b"#" * (SIZE_LIMIT + 1), "larger than 64 KiB"),
-        (b"a = " + b"[" * 60_000, ": is not TOML: "),
+        (b"a = " + b"[" * 60_000, ": is not TOML: "), (b"a = " + b"9" * 5_000, ": is not TOML: "),
     ],
-    ids=["syntax", "bytes", "size", "depth"],
+    ids=["syntax", "bytes", "size", "depth", "digits"],
 )  # fmt: skip
 def test_a_file_that_is_none_has_its_line(tmp_path: Path, data: bytes, said: str) -> None:
     path = tmp_path / "f.toml"

@@ -96,6 +96,7 @@ def test_the_command_line_goes_before_the_file_and_the_file_before_the_default(t
         ("addresses = ['::1:1']", "is no host with its port"),
         ("addresses = ['tls:farm']", "has no port"),
         ("max_builds 3", "is not TOML"),
+        (f"max_builds = {'9' * 5_000}", "is not TOML"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(tmp_path: Path, text: str, words: str) -> None:

@@ -1,6 +1,7 @@
 """A configuration is written from a look at sources; it is accepted, and the sources are built by it."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -77,4 +78,14 @@ def test_what_cannot_be_known_is_one_line_and_nothing_is_written(tmp_path: Path)
     assert "nothing there tells how it is built" in err
     code, _, err = tried("new-project", tmp_path / "farm", "--source", tmp_path / "none", builds=tmp_path / "b")
     assert (code, err) == (2, f"buildserver.py: --source {tmp_path}/none is no directory\n")
+    assert not (tmp_path / "farm").exists()
+
+
+def test_a_path_that_no_configuration_can_name_is_one_line_and_nothing_is_written(tmp_path: Path) -> None:
+    source = tmp_path / os.fsdecode(b"tally\xff")
+    source.mkdir()
+    (source / "Makefile").write_text("all:\n")
+    code, out, err = tried("new-project", tmp_path / "farm", "--source", source, builds=tmp_path / "b")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "cannot stand in a configuration" in err
     assert not (tmp_path / "farm").exists()

@@ -82,6 +82,8 @@ def test_what_tells_nothing_is_refused_with_what_would_have_told() -> None:
         look({}, frozenset({"README"}))
     with pytest.raises(UsageError, match="its TOML cannot be read"):
         look({"Cargo.toml": "["}, frozenset())
+    with pytest.raises(UsageError, match="its TOML cannot be read"):
+        look({"Cargo.toml": f"a = {'9' * 5_000}"}, frozenset())
     with pytest.raises(UsageError, match=r"package.json cannot be read"):
         look({"package.json": "{"}, frozenset())
     with pytest.raises(UsageError, match="a build backend of its own"):

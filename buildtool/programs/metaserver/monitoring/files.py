@@ -1,6 +1,6 @@
 """``bin/metaserver monitoring``: what Prometheus and Grafana need to watch this farm, written into a directory.
 
-Tested by tests/e2e/test_monitoring.py.
+Tested by tests/programs/metaserver/monitoring/test_files.py and tests/e2e/test_monitoring.py.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from buildtool.adapters.storage.whole_text import replace_text
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import UsageError
 from buildtool.model.metrics import alerts, dashboard
@@ -20,20 +21,44 @@ from buildtool.programs.common.subcommands import Subcommand
 
 DASHBOARD_FILE, SCRAPE_FILE = "buildtool-dashboard.json", "prometheus.yml"
 
+NEW = ".new"
+"""Ends the name of what is written beside a file that is not ours."""
+
+_MARKS: Mapping[str, bytes] = {
+    alerts.RULES_FILE: b"# Made by `bin/metaserver monitoring`",
+    DASHBOARD_FILE: b'{\n "title": "Build farm",\n "uid": "buildtool",',
+}
+"""How files begin that are made anew. A ``prometheus.yml`` has what somebody merged into it."""
+
 
 def _monitoring(said: argparse.Namespace) -> int:
     """Write the files, and say where they are. Raises ConfigurationError, UsageError."""
+    if not said.target:
+        raise UsageError("monitoring needs the name of a directory, such as /etc/prometheus/buildtool")
     target, settings = Path(said.target), load_settings(said.config, secrets=False)
-    written = []
+    written, lines = [], []
     for name, text in files(settings).items():
+        path = target / name
         try:
-            target.mkdir(parents=True, exist_ok=True)
-            (target / name).write_text(text, "utf-8")
+            kept = _is_kept(path, text)
+            place = target / f"{name}{NEW}" if kept else path
+            replace_text(place, text)
         except OSError as error:
-            raise UsageError(f"{target / name} cannot be written: {error.strerror}") from error
-        written.append(str(target / name))
-    say(json.dumps({"files": written}) if said.json else "\n".join(written))
+            raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
+        written.append(str(place))
+        lines.append(f"{place} ({path} is there and stays: merge this into it)" if kept else str(place))
+    say(json.dumps({"files": written}) if said.json else "\n".join(lines))
     return EXIT_OK
+
+
+def _is_kept(path: Path, text: str) -> bool:
+    """Return whether a file is there that is not ours to replace. Raises OSError."""
+    if not path.is_file():  # a pipe is not opened: that would wait for somebody to write
+        return path.exists()
+    with path.open("rb") as stream:
+        there = stream.read(len(text.encode()) + 1)
+    mark = _MARKS.get(path.name)
+    return there != text.encode() and (mark is None or not there.startswith(mark))
 
 
 def files(settings: Settings) -> Mapping[str, str]:
