@@ -14,6 +14,7 @@ from pathlib import Path
 
 import jinja2
 from attrs import frozen
+from jinja2.sandbox import SandboxedEnvironment
 from twisted.logger import Logger
 
 from buildtool.errors import ConfigurationError
@@ -21,8 +22,8 @@ from buildtool.model.text import printable
 
 _OWN = "buildtool"
 _KINDS = (".txt", ".html")
-_TRIED = (jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError)
-"""What a template may end with that is wrong."""
+LIMIT = 1024 * 1024
+"""The most characters that one template may write."""
 
 
 @frozen
@@ -43,7 +44,7 @@ class MailTemplates:
             return _written(None, name, words)
         try:
             return _written(self.directory, name, words)
-        except _TRIED as error:
+        except Exception as error:  # their words may go wrong in any way, in depth and size too
             said = _explained(error, self.directory)
             if strict:
                 raise ConfigurationError(f"mail: templates: {said}") from error
@@ -77,14 +78,25 @@ BUILT_IN = MailTemplates()
 
 def _written(directory: Path | None, name: str, words: Mapping[str, object]) -> tuple[str, str]:
     environment = _environment(directory)
-    return tuple(environment.get_template(f"{name}{kind}").render(words) for kind in _KINDS)  # type: ignore[return-value]
+    return tuple(_bounded(environment.get_template(f"{name}{kind}"), words) for kind in _KINDS)  # type: ignore[return-value]
+
+
+def _bounded(template: jinja2.Template, words: Mapping[str, object]) -> str:
+    """Return what a template writes. Raises ValueError for more than LIMIT, soon after that is reached."""
+    pieces, length = [], 0
+    for piece in template.generate(words):
+        pieces.append(piece)
+        length += len(piece)
+        if length > LIMIT:
+            raise ValueError(f"{template.name} writes more than {LIMIT} characters")
+    return "".join(pieces)
 
 
 @cache
 def _environment(directory: Path | None) -> jinja2.Environment:
     ours = jinja2.PackageLoader("buildtool.adapters.mail")
     theirs = [] if directory is None else [jinja2.FileSystemLoader(directory)]
-    return jinja2.Environment(
+    return SandboxedEnvironment(  # for its bound of range(): a slip of the pen shall not keep the farm from its work
         loader=jinja2.ChoiceLoader([*theirs, ours, jinja2.PrefixLoader({_OWN: ours})]),
         undefined=jinja2.StrictUndefined,
         autoescape=jinja2.select_autoescape(["html"], default=False),

@@ -39,6 +39,15 @@ def test_what_strangers_wrote_is_text_in_a_deployment_s_html_too(tmp_path: Path)
         ('{% extends "bse.txt" %}', "there is no template bse.txt"),
         ("{{ look.nothing.more }}", "has no attribute 'nothing'"),
         ("{{ address.count(7) }}", "test.txt:1: must be str, not int"),
+        ('{% include "test.txt" %}', "test.txt:1: maximum recursion depth exceeded"),
+        ("{% macro a() %}{{ a() }}{% endmacro %}\n{{ a() }}", "test.txt:1: maximum recursion depth exceeded"),
+        (f"{{{{ {'(' * 3_000}1{')' * 3_000} }}}}", "maximum recursion depth exceeded"),
+        ("{{ range(10 ** 9) | list | length }}", "test.txt:1: Range too big"),
+        ("{{ 'x' * 2_000_000 }}", "test.txt writes more than 1048576 characters"),
+        (
+            "{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}{% endfor %}",
+            "test.txt writes more than",
+        ),
     ],
 )
 def test_one_that_fails_is_said_where_and_the_mail_goes_out_in_our_words(
