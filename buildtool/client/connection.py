@@ -165,10 +165,10 @@ class ApiConnection:
             async with self._http.asked(call.method, url, headers, body, wait=max(0.0, within - USUAL)) as response:
                 if response.code == _UNCHANGED:
                     return Answered(None, response.header("ETag"))
-                if response.code != 200 or not response.header("Content-Type").startswith(_JSON):  # noqa: PLR2004
-                    raise await self._problem(response)
-                text = await response.body(ANSWER_LIMIT)
-                return Answered(parsed(text, _BOUNDS), response.header("ETag"))
+                if response.code == 200 and response.header("Content-Type").startswith(_JSON):  # noqa: PLR2004
+                    text = await response.body(ANSWER_LIMIT)
+                    return Answered(parsed(text, _BOUNDS), response.header("ETag"))
+                told = await self._problem(response)
         except BadUpload as error:
             raise DecodeError(f"{where} answers with more than {ANSWER_LIMIT} bytes") from error
         except DecodeError as error:
@@ -181,6 +181,7 @@ class ApiConnection:
             if error.__cause__ is None:
                 raise
             raise Unavailable(f"no farm answers at {where}: {error}".removesuffix(": try again")) from error.__cause__
+        raise told  # what is told may be of the same kinds as what can go wrong on the way
 
     async def _problem(self, response: HttpAnswer) -> BuildToolError:
         """Return the error that an answer tells; one that is no problem of ours is another server's."""

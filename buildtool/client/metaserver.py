@@ -29,6 +29,9 @@ WAIT = 55
 ROUND = 3.0
 """Seconds between two rounds of questions where several requests are followed, and where no place to wait is left."""
 
+HASTY = 5
+"""After how many answers in a row that came within a second there is a round's pause: such an API waits for nothing."""
+
 LONG = 900.0
 PATIENCE: Mapping[type[attrs.AttrsInstance], float] = dict.fromkeys((Submit, SubmitTogether, AskExplain, Cancel), LONG)
 """Seconds that an answer may take: the metaserver may have to mirror a large repository first."""
@@ -124,16 +127,19 @@ class HttpSession:
 
     async def _watch(self) -> None:
         """Ask for all that are followed until each has ended, or nothing answers."""
-        pause = 0.0
+        pause, hasty = 0.0, 0
         try:
             while self._followed and self.is_open:
                 if pause:
                     await deferLater(self.api.reactor, pause)
                 several = len(self._followed) > 1 or pause > 0
-                pause = ROUND if several else 0.0
+                pause, begun = ROUND if several else 0.0, self.api.reactor.seconds()
                 for number in list(self._followed):
                     if number in self._followed:
                         pause = max(pause, await self._look(number, 0 if several else WAIT))
+                hasty = hasty + 1 if self.api.reactor.seconds() - begun < 1 else 0
+                if hasty >= HASTY:
+                    pause = max(pause, ROUND)
             self._watching = None
         except CancelledError:
             return  # another round has begun, or nobody follows any more

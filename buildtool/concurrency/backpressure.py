@@ -132,17 +132,23 @@ class StallWatch:
         self._seconds = seconds
         self._stalled = stalled
         self.expired = False
+        self.in_all = False
         self._call: IDelayedCall | None = reactor.callLater(seconds, self._expire)
 
     def progress(self) -> None:
         """Record that something flowed."""
-        if self._call is not None:
+        if self._call is not None and not self.in_all:
             self._call.reset(self._seconds)
 
     def again(self, seconds: float) -> None:
         """Record that something flowed; from here on ``seconds`` are allowed."""
         self._seconds = seconds
         self.progress()
+
+    def allow_in_all(self, seconds: float) -> None:
+        """Set a limit of so many seconds from here on, whatever flows: what comes byte by byte could go on for ever."""
+        self.again(seconds)
+        self.in_all = True
 
     def stop(self) -> None:
         """End the watch."""

@@ -8,14 +8,17 @@ import pytest
 from attrs import define
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.web.resource import Resource
-from twisted.web.server import Request
+from twisted.web.server import NOT_DONE_YET, Request
 
 from buildtool.client.connection import ROUTES, ApiConnection
 from buildtool.client.farm_urls import read_farm_url
-from buildtool.client.metaserver import connected
+from buildtool.client.metaserver import HASTY, connected
 from buildtool.errors import (
+    BadUpload,
     BuildToolError,
     DecodeError,
     LimitReached,
@@ -25,6 +28,7 @@ from buildtool.errors import (
     UnknownRef,
     UsageError,
 )
+from buildtool.protocol import codec
 from buildtool.protocol.hello import AskProjects
 from buildtool.protocol.messages import AskStatus, Explanation, Follow, RequestStatus, Submit
 from buildtool.protocol.operator import ActionResult, PauseServer, ReportBounce
@@ -145,6 +149,8 @@ JSON, PROBLEM = {"Content-Type": "application/json"}, {"Content-Type": "applicat
         (Odd(200, JSON, b'{"a":' * 2_000), DecodeError, "not JSON"),
         (Odd(400, PROBLEM, b"[]"), DecodeError, "cannot be read"),
         (Odd(400, PROBLEM, b'{"code": "unknown-ref", "detail": "a\\u001b[31m b"}'), UnknownRef, "a b"),
+        (Odd(400, PROBLEM, b'{"code": "decode", "detail": "no such field"}'), DecodeError, "no such field"),
+        (Odd(400, PROBLEM, b'{"code": "bad-upload", "detail": "it ends early"}'), BadUpload, "it ends early"),
         (Odd(400, PROBLEM, b'{"code": "new", "detail": "another"}'), BuildToolError, "another"),
     ],
 )
@@ -153,6 +159,29 @@ def test_what_is_no_farm_or_a_hostile_one_is_told_in_a_line(odd: Odd, error: typ
         asked_of(odd)
     assert words in str(caught.value)
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(("code", "headers"), [(200, JSON), (400, PROBLEM)])
+def test_an_answer_that_comes_byte_by_byte_is_given_up(code: int, headers: Mapping[str, str]) -> None:
+    sent = list[Request]()
+
+    class Dripping(Odd):
+        def render(self, request: Request) -> bytes:
+            super().render(request)
+            sent.append(request)
+            return NOT_DONE_YET  # type: ignore[return-value]
+
+    at, ended = ClientWorld(), list[Failure]()
+    at.agent = CutAgent(Dripping(code, headers, b""))
+    Deferred.fromCoroutine(at.api().ask(AskStatus(12, "abcdef"), RequestStatus)).addErrback(ended.append)
+    at.settle()
+    for _ in range(12):
+        if not ended:
+            sent[0].write(b" ")
+            at.settle()
+            at.clock.advance(30.0)
+            at.settle()
+    assert "sends too slowly" in ended[0].getErrorMessage()
 
 
 @given(st.sampled_from([200, 400, 404, 429, 503]), st.sampled_from([JSON, PROBLEM]), st.binary(max_size=200))
@@ -183,6 +212,36 @@ def test_a_matrix_is_followed_in_rounds_each_until_its_end() -> None:
     before = len(at.agent.urls)
     at.move(waiting(request_id=11))
     assert len(at.agent.urls) == before, "nothing is followed any more, so nothing is asked"
+
+
+@pytest.mark.parametrize("moves", [False, True])
+def test_an_api_that_waits_for_nothing_is_not_asked_without_end(*, moves: bool) -> None:
+    """As one does that is hostile, or behind a proxy that answers itself."""
+
+    @define
+    class Hasty(Resource):
+        asked: int = 0
+        isLeaf = True
+
+        def __attrs_pre_init__(self) -> None:
+            super().__init__()
+
+        def render(self, request: Request) -> bytes:
+            self.asked += 1
+            told = waiting(request_id=12, reason=f"the {self.asked if moves else 1}st of 9 tries")
+            request.setHeader("Content-Type", "application/json")
+            return json.dumps(codec.encode(told)).encode()
+
+    at, there = ClientWorld(), Hasty()
+    client = at.do(connected(at.api()))
+    at.agent.inner = CutAgent(there).inner
+    at.do(client.follow(Follow(12, "abcdef"), lambda _: None))
+    for _ in range(60):
+        at.settle()
+    assert there.asked <= 1 + HASTY
+    for _ in range(30):
+        at.pass_second()
+    assert HASTY < there.asked <= 1 + HASTY + 30
 
 
 def test_every_message_that_requesters_and_operators_send_has_its_route_once() -> None:

@@ -105,3 +105,16 @@ def test_a_watch_rings_once_after_so_long_without_progress_and_never_once_it_is_
     assert len(rung) == (then != "stop")
     watch.progress()
     watch.stop()
+
+
+@given(st.lists(st.floats(0.0, 3.0), max_size=9))
+def test_what_flows_adds_nothing_to_a_time_that_is_allowed_in_all(pauses: list[float]) -> None:
+    clock, rung = Clock(), []
+    watch = StallWatch(clock, 9.5, lambda: rung.append(clock.seconds()))
+    watch.allow_in_all(10.0)
+    for pause in pauses:
+        clock.advance(pause)
+        watch.progress()
+    clock.advance(10.0)
+    assert watch.expired
+    assert len(rung) == 1

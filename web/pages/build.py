@@ -130,7 +130,7 @@ class Known:
 
     ``options`` are None where the project is not configured, ``index`` is that of the log which explains the build,
     None where the visitor may not see it. ``mine`` are the addresses under which the visitor asks, ``all`` is whether
-    they may end all requests.
+    they may end all requests, ``address`` is where mail about what they ask for goes, "" where that is not known.
     """
 
     place: ProjectPlace = NO_PLACE
@@ -138,6 +138,7 @@ class Known:
     index: LogIndex | None = None
     mine: tuple[str, ...] = ()
     all: bool = False
+    address: str = ""
 
 
 NOTHING_KNOWN = Known()
@@ -220,9 +221,9 @@ def build_page(
         more_requests=f"and {words.count(more, 'more request')}." if more > 0 else "",
         phases=phases(build, shown, deciding_epoch(build), known.index, urls, now),
         compared=_compared(detail, known.options),
-        command=command(build.spec, known.options, known.mine[0] if known.mine else SOMEBODY) if known.options else "",
+        command=command(build.spec, known.options, known.address or SOMEBODY) if known.options else "",
         changed=_changed(build.spec, known.options, urls) if known.options is not None else "",
-        again=build.ended_at is not None and bool(known.mine),
+        again=build.ended_at is not None and bool(known.address),
     )
 
 

@@ -41,7 +41,7 @@ class BuildSection(Section):
         access, project = self.parts.access, detail.build.spec.project
         log, index = await self._log(detail, visitor_of(request))
         everybodys = by.by.role is PrincipalRole.OPERATOR
-        known = Known(access.place(project), access.options(project), index, mine_of(by.by), everybodys)
+        known = Known(access.place(project), access.options(project), index, mine_of(by.by), everybodys, by.by.owner)
         shown = build_page(detail, self.parts.urls, self.parts.clock.wall(), why, log, known)
         return self.shown(request, "build", shown, "builds")
 

@@ -43,6 +43,7 @@ from zope.interface import implementer
 
 from buildtool.adapters.http.client_bodies import FileBody, SmallBody
 from buildtool.adapters.network.endpoints import machine_at
+from buildtool.adapters.network.head_limit import HeadLimited
 from buildtool.adapters.tls.contexts import OverTls
 from buildtool.adapters.tls.words import tls_errors, tls_words
 from buildtool.concurrency.backpressure import BodyReader, Connection, Source, StallWatch
@@ -62,6 +63,9 @@ from buildtool.errors import (
 
 TEXT_LIMIT = 1000
 """Most bytes of an error's text that are read."""
+
+SLOWEST = 16 * 1024
+"""Bytes a second that bodies which are taken whole come with at least, once a first stall is over."""
 
 _LOST = (
     ConnectError,
@@ -124,12 +128,13 @@ class SiteEndpoints:
         host = uri.host.decode("ascii").replace("%25", "%")
         endpoint = machine_at(self._reactor, host, uri.port, self._timeout)
         if uri.scheme != b"https":
-            return endpoint
+            return HeadLimited(endpoint)
         own = self._farm(host, uri.port) if self._farm is not None else None
         if own is not None:
-            return OverTls(own, endpoint)
+            return HeadLimited(OverTls(own, endpoint))
         try:
-            return OverTls(BrowserLikePolicyForHTTPS().creatorForNetloc(uri.host, uri.port), endpoint)
+            usual = BrowserLikePolicyForHTTPS().creatorForNetloc(uri.host, uri.port)
+            return HeadLimited(OverTls(usual, endpoint))
         except (UnicodeError, ValueError) as error:
             raise Unavailable(f"there is no certificate for a name like {host}: give it one without _") from error
 
@@ -193,10 +198,10 @@ class HttpClient:
             pending = agent.request(method.encode(), url.encode("ascii"), fields, cast(IBodyProducer, body))
             answered = await pending
             watch.again(patience.stall)
-            response = HttpAnswer(url, answered, watch)
+            response = HttpAnswer(url, answered, watch, patience.stall)
             yield response
         except _LOST as error:
-            raise _told(url, error, expired=watch.expired) from error
+            raise _told(url, error, watch) from error
         finally:
             watch.stop()
             if response is not None:
@@ -205,13 +210,14 @@ class HttpClient:
                 own.cut()
 
 
-def _told(url: str, error: Exception, *, expired: bool) -> Exception:
-    """Return what a request that failed is told as; ``expired`` is whether nothing flowed for too long."""
-    if _is_called_off(error) and not expired:
+def _told(url: str, error: Exception, watch: StallWatch) -> Exception:
+    """Return what a request that failed is told as; ``watch`` is what ended it if it took too long."""
+    if _is_called_off(error) and not watch.expired:
         return CancelledError()  # by whoever asked: it is no reason to try again
     if isinstance(error, RequestGenerationFailed) and any(one.check(OSError, BadUpload) for one in error.reasons):
         return BadUpload(f"the file cannot be read to its end: {_reason(error)}")
-    said = f"{site(url)} did nothing for too long" if expired else f"{site(url)}: {_reason(error)}"
+    late = "sends too slowly" if watch.in_all else "did nothing for too long"
+    said = f"{site(url)} {late}" if watch.expired else f"{site(url)}: {_reason(error)}"
     return Unavailable(f"{said}: try again")
 
 
@@ -262,10 +268,11 @@ class _Noticed:
 class HttpAnswer:
     """An answer whose body is taken piece by piece, or not at all."""
 
-    def __init__(self, url: str, response: IResponse, watch: StallWatch) -> None:
+    def __init__(self, url: str, response: IResponse, watch: StallWatch, stall: float) -> None:
         self._url = url
         self._response = response
         self._watch = watch
+        self._stall = stall
         self._receiver: _Receiver | None = None
         self.code = int(response.code)
         self.length = response.length if isinstance(response.length, int) else -1
@@ -302,7 +309,11 @@ class HttpAnswer:
         return receiver.reader
 
     async def body(self, limit: int, *, cut: bool = False) -> bytes:
-        """Return the body. Of one longer than ``limit`` bytes return the beginning if ``cut``, else raise BadUpload."""
+        """Return the body. Of one longer than ``limit`` bytes return the beginning if ``cut``, else raise BadUpload.
+
+        It has as long as a stall, and what ``limit`` bytes take at the ``SLOWEST``; then it breaks off.
+        """
+        self._watch.allow_in_all(self._stall + limit / SLOWEST)
         parts: list[bytes] = []
         size = 0
         async for batch in self.pieces():

@@ -21,6 +21,7 @@ from buildtool.adapters.http.routes import Admission, Content, HttpLimits, HttpR
 from buildtool.adapters.network.connection_shares import ConnectionState
 from buildtool.concurrency.backpressure import HIGH_WATER, PIECE, BodyReader, BodyWriter, Connection, StallWatch
 from buildtool.errors import BuildToolError, TooLong, Unavailable
+from buildtool.model.access.visitors import header_texts
 
 _log = Logger()
 
@@ -147,7 +148,7 @@ class StreamingRequest(http.Request):
         return values[0].decode("latin-1") if values else None
 
     def headers_named(self, name: str) -> Sequence[str]:
-        return [value.decode("latin-1") for value in self.requestHeaders.getRawHeaders(name.encode(), [])]
+        return header_texts(self.requestHeaders.getRawHeaders(name.encode(), []))
 
     def peer(self) -> object:
         return self.channel.transport if self.channel is not None else None

@@ -6,7 +6,7 @@ So who comes from there is not trusted once a header says that the request was f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from attrs import evolve
 
@@ -14,7 +14,7 @@ from buildtool.model.access.identities import Identity
 from buildtool.model.addresses import is_loopback
 from buildtool.model.principal import Principal, PrincipalRole
 
-__all__ = ["FORWARDED", "holder_of", "is_of_this_machine"]
+__all__ = ["FORWARDED", "header_texts", "holder_of", "is_of_this_machine"]
 
 FORWARDED = (
     "Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port",
@@ -26,6 +26,11 @@ LOCAL = ("localhost", "127.0.0.1", "::1")
 
 Headers = Callable[[str], Sequence[str]]
 """Returns all values of a header of a request."""
+
+
+def header_texts(values: Iterable[bytes]) -> list[str]:
+    """Return the values of a header as texts: UTF-8, as proxies write names; no other byte stands for a letter."""
+    return [one.decode("utf-8", "replace") for one in values]
 
 
 def is_of_this_machine(address: str, headers: Headers, own: Collection[str]) -> bool:

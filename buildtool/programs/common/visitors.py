@@ -19,7 +19,7 @@ from buildtool.errors import Unauthorised
 from buildtool.model.access.identities import Identity, KeyState
 from buildtool.model.access.proxies import FORWARDED_FOR
 from buildtool.model.access.rights import Act, Subject, platform_names
-from buildtool.model.access.visitors import Headers, holder_of, is_of_this_machine, visitor
+from buildtool.model.access.visitors import Headers, header_texts, holder_of, is_of_this_machine, visitor
 from buildtool.model.addresses import network_of
 from buildtool.model.farm.deployment import NO_PLACE, Deployment, ProjectPlace
 from buildtool.model.options import Canonical
@@ -64,7 +64,7 @@ class HttpVisitors:
         """Return who asks for a page."""
 
         def headers(name: str) -> Sequence[str]:
-            return [one.decode("latin-1") for one in request.requestHeaders.getRawHeaders(name.encode(), [])]
+            return header_texts(request.requestHeaders.getRawHeaders(name.encode(), []))
 
         return self.principal(request.channel.transport if request.channel is not None else None, headers)
 

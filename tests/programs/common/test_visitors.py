@@ -14,6 +14,7 @@ from buildtool.errors import Unauthorised
 from buildtool.model.access.audience import NOBODY
 from buildtool.model.access.proxies import Proxies, ProxyIdentity
 from buildtool.model.access.rights import RIGHTS, Act
+from buildtool.model.access.visitors import header_texts
 from buildtool.model.farm.deployment import Deployment
 from buildtool.model.principal import Principal, PrincipalRole, Scope
 from buildtool.programs.common.visitors import HttpVisitors, transfer_reads
@@ -92,6 +93,13 @@ def test_who_logged_in_at_a_proxy_of_the_farm_is_who_it_says() -> None:
 def test_who_sends_the_header_and_is_no_proxy_of_the_farm_is_a_visitor(peer: str) -> None:
     by = said("anna@example.org", peer, **{"X-Forwarded-For": ["10.0.0.1", "10.0.0.1"]})
     assert (by.role, by.name, by.owner) == (PrincipalRole.VISITOR, "", "")
+
+
+def test_a_proxy_says_an_address_of_any_script_as_it_is_written_and_no_other_bytes_are_one() -> None:
+    assert header_texts(["jörg@example.org".encode(), b"anna@example.org"]) == ["jörg@example.org", "anna@example.org"]
+    for values in ([b"j\xf6rg@example.org"], [b"anna@example.org, ben@example.org"], [b"a@b.example", b"c@d.example"]):
+        with pytest.raises(Unauthorised):
+            ProxyIdentity.of({"header": "Remote-User"}).said(header_texts(values))
 
 
 def test_what_a_proxy_says_and_is_no_address_is_refused() -> None:

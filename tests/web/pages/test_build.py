@@ -4,6 +4,9 @@ import pytest
 from attrs import evolve
 
 from buildtool.model.farm.deployment import ProjectPlace
+from buildtool.model.options import choice, flag, number
+from buildtool.model.project_options import ProjectOptions
+from buildtool.model.properties import standard
 from buildtool.model.records import AttemptEnd, BuildState, RequestState
 from buildtool.model.search.commits import CommitNote, RevisionKey
 from buildtool.ports.pages import ATTEMPTS_SHOWN, REQUESTS_SHOWN, BuildsAsked
@@ -38,6 +41,20 @@ def test_the_command_that_verifies_is_only_shown_for_a_name_that_a_shell_takes_l
         hostile = build_page(detail(1, pages), URLS, NOW).artifact
         assert hostile is not None
         assert hostile.verify == ""
+
+
+def test_the_command_that_asks_for_the_same_names_who_is_told_only_by_an_address() -> None:
+    """Some are known by a name alone, as who acts on the farm's machine is."""
+    options = ProjectOptions(
+        standard(), (flag("checks"), choice("optimise", ["size", "speed"]), number("width", default=80))
+    )
+    by_name = Known(options=options, mine=("root (uid 0)",))
+    page = build_page(detail(1), URLS, NOW, known=by_name)
+    assert page.command.endswith(" you@example.org")
+    assert not page.again
+    named = build_page(detail(1), URLS, NOW, known=evolve(by_name, address="Ann@example.org"))
+    assert named.command.endswith(" Ann@example.org")
+    assert named.again
 
 
 def test_an_attempt_that_never_began_has_no_log_and_took_no_time() -> None:

@@ -10,7 +10,7 @@ from buildtool.errors import StorageUnavailable, Unavailable
 from buildtool.model.access.rights import RIGHTS
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.protocol.messages import Submit
-from buildtool.protocol.operator import AbortBuild, ForgetFailure, PauseServer
+from buildtool.protocol.operator import AbortBuild, DrainServer, ForgetFailure, PauseServer
 from buildtool.web.app import make_urls
 from buildtool.web.forms import Forms
 from buildtool.web.live.hub import Answering
@@ -171,6 +171,26 @@ def test_who_asked_cancels_their_own_request_and_asks_again_on_the_page_of_its_b
     fields = {"mark": form_mark(session), "request_id": "6", "token": "abcdef"}
     assert press(world, "cancel", session, **fields, back="/build/6").headers["location"] == "/build/6"
     assert world.people.answers[6].state == "cancelled"
+
+
+def test_who_has_no_address_is_offered_nothing_that_needs_one() -> None:
+    """Of an operator of this machine a name is known that no mail reaches: they ask by the form."""
+    world = ApiWorld()
+    page = world.visitor.visit("/build/1", headers={"Cookie": f"session={session_of(world)}"}).text
+    assert "/acts/ask-again" not in page
+    assert "Ask with changes" in page
+
+
+def test_a_machine_is_paused_or_let_finish_for_one_reason() -> None:
+    world = ApiWorld()
+    session = session_of(world)
+    page = world.visitor.visit("/buildservers/elm", headers={"Cookie": f"session={session}"}).text
+    assert page.count('name="reason"') == 1
+    form = page.partition('action="/acts/pause"')[2].partition("</form>")[0]
+    assert 'formaction="/acts/drain">Let it finish</button>' in form
+    fields = {str(one.get("name")): str(one.get("value") or "") for tag, one in tags(form) if tag == "input"}
+    assert press(world, "drain", session, **{**fields, "reason": "its disk is full"}).status == 303
+    assert world.asked[-1][1] == DrainServer("elm", "its disk is full")
 
 
 def test_what_is_asked_for_again_is_all_of_what_was() -> None:

@@ -93,7 +93,8 @@ def _success(counts: Mapping[BuildState, StateCount]) -> str:
 
 def _why(server: Server, now: float) -> Iterator[str]:
     if server.paused:
-        yield sentence(f"It was paused: {words.without_addresses(server.paused)}")
+        why = words.without_addresses(server.paused)
+        yield sentence(f"It was paused {why}" if why.startswith("by ") else f"It was paused: {why}")
     if server.draining or server.finishing:
         yield "It finishes what it has and takes nothing more."
     if server.quarantined_until > now:

@@ -44,6 +44,7 @@ def test_strikes_and_quarantine_are_explained() -> None:
     assert "3 strikes in a row" in shown("elm").rules
     (paused,) = shown("elm", paused="the disk, ask ann@example.org").why
     assert paused == "It was paused: the disk, ask a…@example.org."
+    assert shown("elm", paused="by the operator").why == ("It was paused by the operator.",)
 
 
 @pytest.mark.parametrize(
