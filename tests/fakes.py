@@ -60,6 +60,7 @@ class FakeRequestService:
     fail: Exception | None = None
     hold: Deferred[None] | None = None
     callers: list[Principal] = field(factory=list)
+    described: Callable[[Principal], ProjectsDescribed] = lambda _: ProjectsDescribed("0" * 64, '{"projects":[]}')
 
     @property
     def handlers(self) -> Handlers:
@@ -124,8 +125,8 @@ class FakeRequestService:
     async def refs(self, _by: Principal, message: AskRefs) -> RefsFound:
         return RefsFound((f"{message.source or 'main'}-1.0", "main"))
 
-    async def projects(self, _by: Principal, _message: AskProjects) -> ProjectsDescribed:
-        return ProjectsDescribed("0" * 64, '{"projects":[]}')
+    async def projects(self, by: Principal, _message: AskProjects) -> ProjectsDescribed:
+        return self.described(by)
 
     async def health(self, _by: Principal, _message: AskHealth) -> HealthStatus:
         return HealthStatus(ok=True)

@@ -25,6 +25,7 @@ from .api.section import ApiSection, problem_answer
 from .assets import load_assets
 from .guard import Gatekeeper, RootResource
 from .live.hub import Answering, LastMoment
+from .live.projects import ProjectReader
 from .pages.views import ErrorPage
 from .rendering import templates
 from .section import Parts, Section, Tools, Upstream
@@ -131,6 +132,7 @@ class WebApp:
             upstream,
             tools,
             jar,
+            ProjectReader(upstream.questions, self.access, clock),
             acts,
         )
         sessions = SessionReader(upstream.questions, clock)

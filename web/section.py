@@ -23,6 +23,7 @@ from .delivery import part_of
 from .forms import Forms, back_of, browser_mark, said_before
 from .health import HealthSource
 from .live.hub import LiveHub
+from .live.projects import ProjectReader
 from .pages.common import moment
 from .sessions import CookieJar
 from .urls import Urls
@@ -77,7 +78,7 @@ class Parts:
     """The parts that sections work with.
 
     ``access`` says who visitors are and what they may see; ``clock`` stands still while the metaserver does not answer.
-    ``acts`` are those of forms, by name.
+    ``projects`` are those that can be asked for. ``acts`` are those of forms, by name.
     """
 
     pages: Pages
@@ -89,6 +90,7 @@ class Parts:
     upstream: Upstream
     tools: Tools
     jar: CookieJar
+    projects: ProjectReader
     acts: Mapping[str, Act] = field(factory=dict)
 
 

@@ -55,9 +55,15 @@ class BoundedCache(Generic[K, V]):
         return found[0]
 
     def put(self, key: K, value: V, size: int) -> None:
-        """Keep ``value``, which with its key takes ``size`` bytes; what is too large for this is not kept at all."""
+        """Keep ``value``, which with its key takes ``size`` bytes, in place of what was kept under the key.
+
+        What is too large for this is not kept at all.
+        """
         size += OVERHEAD
-        if size <= self._half and key not in self.young:
+        before = self.young.pop(key, None)
+        if before is not None:
+            self._sizes[0] -= before[1]
+        if size <= self._half:
             self._put(key, (value, size))
 
     def clear(self) -> None:

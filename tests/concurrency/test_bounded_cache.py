@@ -47,6 +47,15 @@ def test_what_is_larger_than_the_cache_is_not_kept() -> None:
     assert (kept.get("a"), kept.size) == (None, 0)
 
 
+def test_what_is_put_anew_stands_in_place_of_what_was_there() -> None:
+    kept: BoundedCache[str, int] = BoundedCache(10_000)
+    for value in range(100):
+        kept.put("a", value, 900)
+        assert (kept.get("a"), kept.size) == (value, 1_100)
+    kept.put("a", 7, 9_000)
+    assert (kept.get("a"), kept.size) == (None, 0)
+
+
 def test_a_function_is_asked_once_for_what_is_remembered() -> None:
     calls = []
 

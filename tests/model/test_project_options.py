@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.options import Consequence, Kind, Option, choice, flag, number
 from buildtool.model.project_options import Followed, OptionGroup, ProjectOptions, group
-from buildtool.requester.described import read_described
+from buildtool.protocol.projects.described import read_described
 
 PYPY = ProjectOptions(
     (),

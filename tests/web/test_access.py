@@ -60,8 +60,8 @@ class Some:
     def place(self, _project: str) -> ProjectPlace:
         return NO_PLACE
 
-    def options(self, _project: str) -> ProjectOptions | None:
-        return OPTIONS
+    def options(self, project: str) -> ProjectOptions | None:
+        return OPTIONS if project in ("testproject", SECRET) else None
 
 
 def visitor(role: PrincipalRole) -> Visitor:

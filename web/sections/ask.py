@@ -20,6 +20,7 @@ from buildtool.protocol import messages as m
 from ..access import shown_by, visitor_of
 from ..answers import query_value, retry_after, status_of, words_of
 from ..forms import browser_mark, client_id, read_pairs, say_next, see_other
+from ..live.projects import KnownProjects
 from ..pages import words
 from ..pages.asking import wish as w
 from ..pages.asking.form import ask_page, known_platforms
@@ -56,7 +57,8 @@ class AskSection(Section):
         """Ask for what the form says and lead to the build, or show what would come of it. Raises DecodeError."""
         pairs = read_pairs(request, FIELDS)
         fields = dict(pairs)
-        project, options = self._project(request, fields.get(w.PROJECT, ""))
+        known = await self.parts.projects.read(shown_by(request))
+        project, options = _chosen(known, fields.get(w.PROJECT, ""))
         try:
             wish = w.merged(w.read_wish(project, options, pairs))
             if w.SEND not in fields:
@@ -115,10 +117,11 @@ class AskSection(Section):
     async def _page(self, request: Request, pairs: Pairs, problem: str = "", email: str = "") -> bytes:
         """Return the form filled in with these fields. Raises NotFound."""
         by, urls, part = visitor_of(request), self.parts.urls, query_value(request, "part")
-        if not (names := self._names(request)):
+        known = await self.parts.projects.read(shown_by(request))
+        if not known.options:
             nothing = ErrorPage("Nothing can be asked for", "There is no project whose builds you may ask for here.")
             return self.shown(request, "error", nothing, "ask")
-        project, options = self._project(request, dict(pairs).get(w.PROJECT, ""))
+        project, options = _chosen(known, dict(pairs).get(w.PROJECT, ""))
         may_look, may_ask = self._may(request, Act.EXPLAIN), self._may(request, Act.SUBMIT)
         try:
             wish = w.merged(w.read_wish(project, options, pairs))
@@ -142,12 +145,12 @@ class AskSection(Section):
             )
         lines = [] if part == _WOULD else await self.parts.pages.build_servers(limit=MACHINES)
         problems = {**said.problems, **({"": problem} if problem else {})}
-        shown = ask_page(wish, options, names, known_platforms(lines, wish), would, urls, problems)
+        shown = ask_page(wish, options, tuple(known.options), known_platforms(lines, wish), would, urls, problems)
         if may_ask and self.parts.upstream.questions is not None:
             new_secret = self.parts.tools.new_secret
             mark = browser_mark(request, self.parts.jar, shown_by(request), new_secret)
             shown = evolve(shown, may_ask=True, own=own, email=email, mark=mark, once=new_secret()[:32])
-        return self.shown(request, "ask", evolve(shown, sign_in=self._sign_in(wish, options)), "ask")
+        return self.shown(request, "ask", evolve(shown, note=known.note, sign_in=self._sign_in(wish, options)), "ask")
 
     async def _would(self, request: Request, said: w.UnderstoodWish) -> WouldPart:
         """Return what the metaserver says would come of it, of the first combinations."""
@@ -161,20 +164,6 @@ class AskSection(Section):
             cards.append(would_card(what, told, self.parts.urls))
         left = len(said.asks) - len(cards)
         return WouldPart(tuple(cards), more=f"And {words.count(left, 'more build')}." if left else "")
-
-    def _names(self, request: Request) -> list[str]:
-        """Return the projects that a visitor may choose from."""
-        access = self.parts.access
-        return [name for name in access.offered(visitor_of(request)) if access.options(name) is not None]
-
-    def _project(self, request: Request, name: str) -> tuple[str, ProjectOptions]:
-        """Return the project of that name, the first where none is named. Raises NotFound."""
-        names = self._names(request)
-        name = name or (names[0] if names else "")
-        options = self.parts.access.options(name) if name in names else None
-        if options is None:
-            raise NotFound(f"there is no project {name!r:.60}")
-        return name, options
 
     def _may(self, request: Request, act: Act) -> bool:
         try:
@@ -190,6 +179,15 @@ class AskSection(Section):
 
 
 _ASKED = ("project", "source", "revision", "revrange", "compile", "system", "local", "force", "native")
+
+
+def _chosen(known: KnownProjects, name: str) -> tuple[str, ProjectOptions]:
+    """Return the project of that name, the first where none is named. Raises NotFound."""
+    name = name or next(iter(known.options), "")
+    options = known.options.get(name)
+    if options is None:
+        raise NotFound(f"there is no project {name!r:.60}")
+    return name, options
 
 
 def _pairs_of(request: Request) -> list[tuple[str, str]]:

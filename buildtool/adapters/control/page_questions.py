@@ -21,6 +21,7 @@ from buildtool.errors import BuildToolError, NotRunning, ProtocolMismatch, Unaut
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.ports.pages import A, ShownVisitor
 from buildtool.protocol.enrolment import AddressShown, ShowCode
+from buildtool.protocol.hello import AskProjects
 from buildtool.protocol.messages import AskBuild, AskHealth, Explanation, HealthStatus
 from buildtool.protocol.pages.visiting import ActFor
 
@@ -30,7 +31,9 @@ PATIENCE = 2.0
 REST = 10.0
 """Seconds for which a metaserver that did not answer is not asked again: pages must not become slow with it."""
 
-WAITS: Mapping[type[attrs.AttrsInstance], float] = {**LONG_CALLS, AskHealth: PATIENCE}
+WAITS: Mapping[type[attrs.AttrsInstance], float] = {
+    **LONG_CALLS, AskHealth: PATIENCE, AskProjects: PATIENCE,
+}  # fmt: skip
 """Seconds that the answer to what a visitor asks for may take, where it is not as long as any call may."""
 
 T = TypeVar("T")

@@ -33,7 +33,7 @@ from buildtool.programs.common.subcommands import (
 from buildtool.programs.startcompile.asking.wanted import BuildArguments, asked_for, plain_bools
 from buildtool.programs.startcompile.flags import EVERYWHERE, OVER_HTTP, AnyProject, project_flags
 from buildtool.programs.startcompile.places import NO_PLACE, NOWHERE, MetaserverPlace, MetaserverPlaces, places_meant
-from buildtool.requester.described import DescribedProject, DescribedProjects
+from buildtool.protocol.projects.described import DescribedProject, DescribedProjects
 
 if TYPE_CHECKING:
     from buildtool.configuration.settings import Settings

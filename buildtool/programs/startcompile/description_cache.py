@@ -15,7 +15,7 @@ from pathlib import Path
 from buildtool.errors import DecodeError
 from buildtool.programs.startcompile.places import MetaserverPlace
 from buildtool.protocol.hello import DESCRIBED, ProjectsDescribed
-from buildtool.requester.described import DescribedProjects, read_described
+from buildtool.protocol.projects.described import DescribedProjects, read_told
 
 _MOST = 2 * DESCRIBED
 
@@ -40,16 +40,9 @@ def kept(addresses: Sequence[MetaserverPlace]) -> DescribedProjects | None:
             text = file.read(_MOST + 1)
         found = json.loads(text) if len(text) <= _MOST else {}
         told = ProjectsDescribed(str(found["digest"]), str(found["text"]))
-        return described(told, _where(addresses))
+        return read_told(told, _where(addresses))
     except (OSError, ValueError, KeyError, TypeError, RecursionError, DecodeError):
         return None  # then it is asked for
-
-
-def described(told: ProjectsDescribed, where: str) -> DescribedProjects:
-    """Return what a metaserver told. Raises DecodeError where the digest is not that of the text, or the text none."""
-    if hashlib.sha256(told.text.encode()).hexdigest() != told.digest:
-        raise DecodeError(f"the metaserver at {where} describes its projects with a digest that does not fit")
-    return read_described(told.text, told.digest, where)
 
 
 def keep(addresses: Sequence[MetaserverPlace], told: ProjectsDescribed) -> None:

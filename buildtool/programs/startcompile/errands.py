@@ -30,7 +30,7 @@ from buildtool.programs.startcompile.asking.wanted import BuildArguments, check_
 from buildtool.programs.startcompile.command_line import Arguments
 from buildtool.programs.startcompile.connecting import MetaserverConnector, as_answered, check_addressee, reached
 from buildtool.programs.startcompile.consoles import JsonConsole, PlainConsole, SilentConsole
-from buildtool.programs.startcompile.description_cache import described, keep
+from buildtool.programs.startcompile.description_cache import keep
 from buildtool.programs.startcompile.destination import FilePlace, OutputPlace
 from buildtool.programs.startcompile.flags import AnyProject
 from buildtool.programs.startcompile.places import NOWHERE
@@ -38,6 +38,7 @@ from buildtool.programs.startcompile.remote_acts import RemoteAct, act
 from buildtool.programs.startcompile.reporting import interrupted, refused, report, shown_in_browser, shown_nowhere
 from buildtool.protocol.hello import AskProjects, ProjectsDescribed
 from buildtool.protocol.messages import AskExplain, AskStatus, AskWhy, Cancel, Submit
+from buildtool.protocol.projects.described import read_told
 from buildtool.requester.outcome import RequestResult, exit_of_error
 from buildtool.requester.requester import Requester, RequestPlan
 
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from buildtool.adapters.http.transfer_client import TransferClient
     from buildtool.model.logs.index import Phase
     from buildtool.programs.common.joining import FarmEndpoint
-    from buildtool.requester.described import DescribedProjects
+    from buildtool.protocol.projects.described import DescribedProjects
 
 __all__ = ["Errand", "Reading", "monotonic_reactor", "run"]
 
@@ -217,7 +218,7 @@ class Errand:
             self.said, self.work = self.reading.again(None)
             return
         told = await session.ask(AskProjects(), ProjectsDescribed)
-        projects = described(told, connect.where)
+        projects = read_told(told, connect.where)
         keep(self.said.where.asked, told)
         try:
             self.said, self.work = self.reading.again(projects)

@@ -39,7 +39,7 @@ from buildtool.programs.startcompile.flags import (
 from buildtool.programs.startcompile.remote_acts import REMOTE_COMMANDS, REMOTE_OPTIONS, options_of
 from buildtool.programs.startcompile.reporting import refused
 from buildtool.programs.startcompile.sparing import sparing
-from buildtool.requester.described import DescribedProjects
+from buildtool.protocol.projects.described import DescribedProjects
 from buildtool.requester.outcome import MEANINGS
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from buildtool.model.access.audience import read_audience
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.project.definition import Project
 from buildtool.protocol.hello import AskProjects, ProjectsDescribed
-from buildtool.requester.described import read_described
+from buildtool.protocol.projects.described import read_described
 from tests.programs.startcompile.test_command_line import project
 from tests.support.inline import run
 

@@ -12,10 +12,11 @@ from buildtool.model.options import canonical_json, flag
 from buildtool.model.project_options import ProjectOptions
 from buildtool.model.properties import standard
 from buildtool.programs.startcompile.command_line import parse
-from buildtool.programs.startcompile.description_cache import described, keep, kept
+from buildtool.programs.startcompile.description_cache import keep, kept
 from buildtool.programs.startcompile.main import COMMAND_LINE
 from buildtool.programs.startcompile.places import places_without_configuration
 from buildtool.protocol.hello import ProjectsDescribed
+from buildtool.protocol.projects.described import read_told
 from tests.programs.startcompile.test_command_line import project, settings
 
 HERE = (MetaserverAddress("farm.example.org", 23432),)
@@ -66,7 +67,7 @@ def test_a_cache_that_cannot_be_written_is_none(tmp_path: Path) -> None:
 
 def test_a_digest_that_does_not_fit_is_refused() -> None:
     with pytest.raises(DecodeError, match="does not fit"):
-        described(ProjectsDescribed("0" * 64, told(as_described()).text), "there")
+        read_told(ProjectsDescribed("0" * 64, told(as_described()).text), "there")
 
 
 def test_the_metaserver_is_where_the_environment_says_or_where_somebody_joined(
@@ -89,14 +90,14 @@ def test_the_metaserver_is_where_the_environment_says_or_where_somebody_joined(
 
 def test_what_the_metaserver_describes_decides_and_a_configuration_that_says_something_else_is_named() -> None:
     newer = ProjectOptions(standard(), (flag("shiny"),))
-    projects = described(told(as_described(options=newer)), "there")
+    projects = read_told(told(as_described(options=newer)), "there")
     words = ["--shiny", "anna@example.org"]
     with pytest.raises(UsageError, match="unknown option --shiny"):
         parse(COMMAND_LINE, words, lambda _path: settings())
     _, said = parse(COMMAND_LINE, words, lambda _path: settings(), lambda _addresses: projects)
     assert said.asked[0].compile == {"shiny": True}
     assert (said.differs, said.digest) == (True, projects.digest)
-    same = described(told(as_described()), "there")
+    same = read_told(told(as_described()), "there")
     _, said = parse(COMMAND_LINE, ["--utf8", "anna@example.org"], lambda _path: settings(), lambda _addresses: same)
     assert said.differs is False
 
@@ -109,7 +110,7 @@ def test_without_any_description_the_command_is_known_and_its_options_are_left_f
 
 
 def test_the_help_lists_the_projects_of_the_metaserver(capsys: pytest.CaptureFixture[str]) -> None:
-    projects = described(told(as_described("lua"), as_described("tally")), "farm.example.org:23432")
+    projects = read_told(told(as_described("lua"), as_described("tally")), "farm.example.org:23432")
     with pytest.raises(SystemExit):
         parse(COMMAND_LINE, ["--help", "--host", "x"], lambda _path: None, lambda _addresses: projects)
     said = capsys.readouterr().out

@@ -1,5 +1,6 @@
 """The API over a farm in memory: real tokens and rights, services that answer what is asked of them."""
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,13 +11,17 @@ from twisted.internet.defer import Deferred, succeed
 from buildtool.metaserver.access.visiting import LocalQuestions, VisitorService
 from buildtool.metaserver.authorised import authorised
 from buildtool.model.access.rights import RIGHTS
+from buildtool.model.options import canonical_json
 from buildtool.model.principal import Principal
+from buildtool.model.project_options import ProjectOptions
 from buildtool.ports.metaserver import Handlers
+from buildtool.protocol.hello import ProjectsDescribed
 from buildtool.protocol.messages import AskStatus, RequestStatus
 from buildtool.protocol.operator import AbortBuild, ActionResult, DrainServer, ForgetFailure, PauseServer
 from buildtool.web.live.hub import LiveHub
 from buildtool.web.section import Tools
 from tests.fakes import FakeRequestService
+from tests.fakes_build import OPTIONS
 from tests.messages import waiting
 from tests.metaserver.access.test_tokens import KEYED, ROOT, Farm
 from tests.web import farm
@@ -25,6 +30,13 @@ from tests.web.test_access import Some
 from tests.web.visitor import PUBLIC, Seen, Visitor
 
 NOBODY = Principal(KEYED.role.VISITOR, address="192.0.2.7")
+
+
+def described_by(projects: Mapping[str, ProjectOptions]) -> ProjectsDescribed:
+    """Return what a metaserver tells that has these projects."""
+    told = [{"name": name, "options": options.describe()} for name, options in projects.items()]
+    text = canonical_json({"projects": told})
+    return ProjectsDescribed(hashlib.sha256(text.encode()).hexdigest(), text)
 
 
 @define
@@ -56,6 +68,7 @@ class ApiWorld:
             self.asked.append((by, message))
             return await self.people.status(by, message)
 
+        self.people.described = lambda by: described_by(dict.fromkeys(Some(by).offered(by), OPTIONS))
         handlers: Handlers = {
             **self.people.handlers, AskStatus: status, **self.tokens.service.handlers,
             PauseServer: act, DrainServer: act, AbortBuild: act, ForgetFailure: act,

@@ -6,11 +6,15 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from attrs import define, field
 
 from buildtool.errors import LimitReached, Unavailable, UnknownRef
+from buildtool.model.options import flag
 from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.model.project_options import ProjectOptions
 from buildtool.protocol.messages import Submit
 from buildtool.web.sessions import form_mark
+from tests.fakes_build import OPTIONS
 from tests.messages import found, waiting
-from tests.web.api.world import KEYED, NOBODY, ApiWorld
+from tests.web.api.world import KEYED, NOBODY, ApiWorld, described_by
+from tests.web.fake_pages import NoQuestions
 from tests.web.farm import farm
 from tests.web.test_access import Some
 from tests.web.test_sessions import session_of
@@ -225,3 +229,23 @@ def test_pages_that_ask_no_metaserver_have_the_form_and_say_that_nobody_answers(
 
 def test_where_there_is_no_project_the_page_says_so() -> None:
     assert "There is no project whose builds you may ask for" in Visitor(farm()).visit("/request").text
+
+
+def test_the_form_is_made_of_what_the_metaserver_describes() -> None:
+    world = ApiWorld(TRUSTED)
+    newer = ProjectOptions(OPTIONS.system, (*OPTIONS.compile, flag("jit")))
+    world.people.described = lambda _: described_by({"newest": newer})
+    browser = Browser(world)
+    page = browser.get("/request")
+    assert 'name="jit"' in page.text
+    assert "that these pages know" not in page.text
+    browser.send(page, ("_send", "yes"), ("project", "newest"), ("jit", "yes"), ("email", "ann@example.org"))
+    assert (asked(world)[0].project, asked(world)[0].compile["jit"]) == ("newest", True)
+    assert browser.get("/request?project=testproject").status == 404
+
+
+def test_a_form_that_is_made_without_the_metaserver_says_so() -> None:
+    seen = Visitor(farm(), access=Some(TRUSTED), questions=NoQuestions()).visit("/request")
+    check_html(seen.text)
+    assert "The metaserver does not answer" in seen.text
+    assert "those that these pages know" in seen.text

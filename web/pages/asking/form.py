@@ -60,6 +60,7 @@ class AskPage:
 
     ``own`` is the address that is told where none is said. ``may_ask`` and ``may_look`` say what who looks may do;
     ``mark`` and ``once`` go with what is sent. ``switch`` leads to the same form for several at once, or for one.
+    ``note`` says that options are not the metaserver's word.
     """
 
     project: str
@@ -75,6 +76,7 @@ class AskPage:
     native: bool
     would: WouldPart
     problem: str = ""
+    note: str = ""
     may_ask: bool = False
     own: str = ""
     email: str = ""

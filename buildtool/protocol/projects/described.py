@@ -5,6 +5,7 @@ Nothing of it is executed: of a regular expression only the words are shown, and
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ from buildtool.model.platforms import Value
 from buildtool.model.project_options import ProjectOptions, described_digest
 from buildtool.model.properties import Comparison, Property, Role, nearest
 from buildtool.model.text import one_line
-from buildtool.protocol.hello import DESCRIBED
+from buildtool.protocol.hello import DESCRIBED, ProjectsDescribed
 from buildtool.protocol.json_text import TextBounds, parsed
 
 T = TypeVar("T")
@@ -57,6 +58,13 @@ class DescribedProjects:
                 return one
         listed = nearest(name[:80], [one.name for one in self.projects])
         raise UnknownProject(f"unknown project {name[:80]!r}{listed or '; there is none'}")
+
+
+def read_told(told: ProjectsDescribed, where: str) -> DescribedProjects:
+    """Return what a metaserver told. Raises DecodeError where the digest is not that of the text, or the text none."""
+    if hashlib.sha256(told.text.encode()).hexdigest() != told.digest:
+        raise DecodeError(f"the metaserver at {where} describes its projects with a digest that does not fit")
+    return read_described(told.text, told.digest, where)
 
 
 def read_described(text: str, digest: str, where: str) -> DescribedProjects:

@@ -12,7 +12,7 @@ from buildtool.model.options import Kind
 from buildtool.model.project_options import ProjectOptions
 from buildtool.model.properties import standard
 from buildtool.protocol.hello import DESCRIBED
-from buildtool.requester.described import DescribedProjects, read_described
+from buildtool.protocol.projects.described import DescribedProjects, read_described
 from tests.programs.startcompile.test_command_line import project
 
 GOOD: dict[str, Any] = {"name": "tally", "description": "counts", "options": project().options.describe()}
