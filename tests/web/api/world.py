@@ -17,7 +17,7 @@ from buildtool.model.project_options import ProjectOptions
 from buildtool.ports.metaserver import Handlers
 from buildtool.protocol.hello import ProjectsDescribed
 from buildtool.protocol.messages import AskStatus, RequestStatus
-from buildtool.protocol.operator import AbortBuild, ActionResult, DrainServer, ForgetFailure, PauseServer
+from buildtool.protocol.operator import AbortBuild, ActionResult, DrainServer, ForgetFailure, ForgetServer, PauseServer
 from buildtool.web.live.hub import LiveHub
 from buildtool.web.section import Tools
 from tests.fakes import FakeRequestService
@@ -71,7 +71,7 @@ class ApiWorld:
         self.people.described = lambda by: described_by(dict.fromkeys(Some(by).offered(by), OPTIONS))
         handlers: Handlers = {
             **self.people.handlers, AskStatus: status, **self.tokens.service.handlers,
-            PauseServer: act, DrainServer: act, AbortBuild: act, ForgetFailure: act,
+            PauseServer: act, DrainServer: act, AbortBuild: act, ForgetFailure: act, ForgetServer: act,
         }  # fmt: skip
         people = authorised(handlers, lambda: RIGHTS)
         self.service = VisitorService(self.tokens.world.deployment, people, {}, self.tokens.service)

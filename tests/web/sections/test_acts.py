@@ -10,7 +10,7 @@ from buildtool.errors import StorageUnavailable, Unavailable
 from buildtool.model.access.rights import RIGHTS
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.protocol.messages import Submit
-from buildtool.protocol.operator import AbortBuild, DrainServer, ForgetFailure, PauseServer
+from buildtool.protocol.operator import AbortBuild, DrainServer, ForgetFailure, ForgetServer, PauseServer
 from buildtool.web.app import make_urls
 from buildtool.web.forms import Forms
 from buildtool.web.live.hub import Answering
@@ -191,6 +191,22 @@ def test_a_machine_is_paused_or_let_finish_for_one_reason() -> None:
     fields = {str(one.get("name")): str(one.get("value") or "") for tag, one in tags(form) if tag == "input"}
     assert press(world, "drain", session, **{**fields, "reason": "its disk is full"}).status == 303
     assert world.asked[-1][1] == DrainServer("elm", "its disk is full")
+
+
+def test_a_machine_is_forgotten_once_it_is_gone_and_the_list_of_them_is_shown_then() -> None:
+    """Its own page is none any more."""
+    world = ApiWorld()
+    session = session_of(world)
+
+    def form() -> str:
+        page = world.visitor.visit("/buildservers/elm", headers={"Cookie": f"session={session}"}).text
+        return page.partition('action="/acts/forget"')[2].partition("</form>")[0]
+
+    assert form() == "", "it is connected and would be known again at once"
+    world.pages.servers = [evolve(one, connected=False) for one in world.pages.servers]
+    fields = {str(one.get("name")): str(one.get("value") or "") for tag, one in tags(form()) if tag == "input"}
+    assert press(world, "forget", session, **fields).headers["location"] == "/buildservers"
+    assert world.asked[-1][1] == ForgetServer("elm")
 
 
 def test_what_is_asked_for_again_is_all_of_what_was() -> None:

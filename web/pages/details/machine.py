@@ -39,11 +39,13 @@ class MachinePage:
     """All about one build server.
 
     ``yours`` says that the visitor is its owner or an operator, so that its buttons are shown; ``why`` is why it is
-    given nothing, or soon may be, and ``rules`` how that comes and ends.
+    given nothing, or soon may be, and ``rules`` how that comes and ends. ``gone`` says that it is not connected, so
+    that it can be forgotten.
     """
 
     card: ServerCard
     yours: bool
+    gone: bool
     success: str
     outcomes: tuple[OutcomeCount, ...]
     why: tuple[str, ...]
@@ -64,6 +66,7 @@ def machine_page(
     return MachinePage(
         server_card(line, urls, now),
         everything or (bool(server.owner) and server.owner.lower() in viewer.mine),
+        not server.connected,
         _success(counts),
         tuple(
             OutcomeCount(badges.BUILD[state], count_words(count), urls.builds(search, state=state.value))
