@@ -1,0 +1,1 @@
+"""Tests of when a lent machine builds."""
