@@ -20,7 +20,9 @@ from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql import broker_store, schema
 from buildtool.adapters.sql.database import Database
 from buildtool.errors import StorageUnavailable
+from buildtool.model.access.confirmation import MailAddress
 from buildtool.model.access.identities import Identity, Invitation
+from buildtool.model.access.tokens import Token
 from tests.simulation.clock import Life
 from tests.simulation.faults import Faults
 
@@ -118,9 +120,11 @@ def _broken_off(function: Callable[[Connection], object], connection: Connection
 
 
 def _enrols(function: Any) -> bool:
-    """Return whether a transaction is about keys or invitations, of which a world sees few."""
-    return function.func.__name__ == "_commit" and any(type(row) in (Identity, Invitation) for row in function.args[0])
+    """Return whether a transaction is about keys, invitations or tokens, of which a world sees few."""
+    return function.func.__name__ == "_commit" and any(type(row) in _KNOWN for row in function.args[0])
 
+
+_KNOWN = (Identity, Invitation, MailAddress, Token)
 
 AMBIGUOUS = True
 WRITING = frozenset({"_commit", "_mark", "_refuse", "_shift"})

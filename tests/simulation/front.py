@@ -16,6 +16,7 @@ from buildtool.adapters.control.listener import GuardedFactory
 from buildtool.adapters.control.operator_endpoint import operator_factory
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import AuditEvent
+from buildtool.ports.metaserver import Handlers
 from buildtool.protocol.hello import Hello
 from buildtool.protocol.news import EventNotes
 from tests.simulation.clock import Life
@@ -52,13 +53,13 @@ class Front:
         """Return what tells pages of events, for one life of the metaserver."""
         return EventFollowers(life, QUIET)
 
-    def door(self, life: Life, events: EventFollowers) -> GuardedFactory:
-        """Return what listens for the pages in one life of the metaserver."""
+    def door(self, life: Life, events: EventFollowers, pages: Handlers) -> GuardedFactory:
+        """Return what listens for the pages in one life of the metaserver, and answers them."""
 
         async def as_pages(stranger: Principal, _transport: object, _hello: Hello) -> Principal:
             return evolve(stranger, role=PrincipalRole.PAGES)
 
-        return operator_factory({}, life, identify=as_pages, events=events)
+        return operator_factory({}, life, pages, as_pages, events)
 
     def commits(self, events: list[AuditEvent]) -> None:
         """Take events that are committed, whether or not the metaserver knows."""

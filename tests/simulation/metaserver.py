@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from buildtool.adapters.control.events.followers import EventFollowers
 from buildtool.adapters.control.gateway import Gateway, Identify, anybody
 from buildtool.adapters.http.handling import Oversight
 from buildtool.adapters.http.transfer_site import TransferSite
+from buildtool.adapters.mail.codes import render_code
 from buildtool.adapters.mail.letter import Letter
 from buildtool.adapters.mail.mailer import Mailer
 from buildtool.adapters.mail.text import MailLinks, render
@@ -35,6 +36,9 @@ from buildtool.adapters.tls.peers import KeyHolders
 from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.errors import BuildToolError
+from buildtool.metaserver.access.mailed_codes import MailedCodes, open_codes
+from buildtool.metaserver.access.tokens import TokenService, open_tokens, session_secret
+from buildtool.metaserver.access.visiting import VisitorService
 from buildtool.metaserver.accounts import AccountService, open_accounts
 from buildtool.metaserver.authorised import Permissions, authorised
 from buildtool.metaserver.batches import SLICE
@@ -49,11 +53,13 @@ from buildtool.metaserver.problems import BuildProblems
 from buildtool.metaserver.request_status import PublicUrls, RequestStatusReader
 from buildtool.metaserver.requests import RequestService
 from buildtool.metaserver.ticket_office import TicketOffice
+from buildtool.model.access.confirmation import mail_code
+from buildtool.model.access.identities import Identity
 from buildtool.model.access.rights import RIGHTS
 from buildtool.model.incarnations import Keys
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import Artifact
-from buildtool.ports.metaserver import Handler, Handlers
+from buildtool.ports.metaserver import Handler, Handlers, OutgoingMail
 from buildtool.programs.metaserver.maintenance import SCRUB_AFTER, SWEEP_AFTER
 from buildtool.protocol.hello import Hello
 from buildtool.protocol.messages import Heartbeat, Register
@@ -106,7 +112,7 @@ class Metaserver:
         artifacts = ArtifactStore(self.machine.directory, disk, self.machine.disk)
         logs = LogStore(self.machine.directory, disk, self.machine.disk, clock.wall)
         await logs.start()
-        mailer = self._mailer(SqlOutboxStore(database))
+        mailer = self._mailer(SqlOutboxStore(database), keys)
         state = self.state = State(world.configuring.policies(), world.lease)
         configuration = CurrentConfiguration(settings)
         status_reader = RequestStatusReader(state, store, PublicUrls(configuration), keys, clock.wall)
@@ -154,17 +160,32 @@ class Metaserver:
         site = TransferSite(life, keys, clock, artifacts, logs, Oversight(lives, corrupt, unkept=troubles.unkept))
         self.parts.append(site)
         world.network.listen("transfer", life, site)
-        enrolling: Handlers = {} if self.accounts is None else {**self.accounts.joining, **self.accounts.keeping}
         people = {**requests.handlers, **self._operators(configuration, store, removal, database)}
-        services = (self._guarded(one) for one in (people, build_servers.handlers, enrolling))
-        self._listen(gateway, services, events)
+        tokens = await self._tokens(configuration, requests, mailer, keys)
+        self._listen(configuration, gateway, (people, build_servers.handlers), tokens, events)
         mailer.startService()
         self.serving = True
 
-    def _listen(self, gateway: Gateway, services: Iterable[Handlers], events: EventFollowers) -> None:
-        world, life = self.world, self.life
-        world.network.listen("meta", life, gateway.factory(*services))
-        world.front.network.listen("meta", life, world.front.door(life, events))
+    def _listen(
+        self,
+        configuration: CurrentConfiguration,
+        gateway: Gateway,
+        services: tuple[Handlers, Handlers],
+        tokens: TokenService | None,
+        events: EventFollowers,
+    ) -> None:
+        """Let come whoever comes: people and build servers, peers about their keys, and the pages."""
+        (people, build_servers), accounts, world, life = services, self.accounts, self.world, self.life
+        enrolling, pages = dict[Any, Handler](), dict[Any, Handler]()
+        if accounts is not None and tokens is not None:
+            enrolling = {**accounts.joining, **accounts.keeping}
+            people = {**people, **tokens.among(accounts.operating)}
+            self.operating = self._guarded(tokens.among(accounts.operating))
+        guarded = tuple(self._guarded(one) for one in (people, build_servers, enrolling))
+        if tokens is not None:
+            pages = self._visiting(configuration, guarded, tokens)
+        world.network.listen("meta", life, gateway.factory(*guarded))
+        world.front.network.listen("meta", life, world.front.door(life, events, pages))
 
     # --- who is there -------------------------------------------------------------------------------------
 
@@ -187,7 +208,6 @@ class Metaserver:
         )
         self.accounts = await open_accounts(service)
         holders = KeyHolders(self.accounts.known, world.wall)
-        self.operating = self._guarded(self.accounts.operating)
 
         async def identify(stranger: Principal, transport: Any, hello: Hello) -> Principal:
             found = await holders(stranger, transport, hello)
@@ -196,6 +216,43 @@ class Metaserver:
             return found
 
         return identify
+
+    async def _tokens(
+        self, configuration: CurrentConfiguration, requests: RequestService, mailer: Mailer, keys: Keys
+    ) -> TokenService | None:
+        """Return tokens, sessions and codes by mail, in a world with keys."""
+        world, accounts, store = self.world, self.accounts, requests.store
+        if accounts is None:
+            return None
+        life, secret = world.trust.life, keys.codes(world.trust.life)
+        numbers = random.Random(f"{world.seed} {self.life.name} tokens")
+        allowances = requests.admittance.allowances
+        codes = MailedCodes(configuration, store, world.wall, self.life.seconds, mailer, allowances, secret, life)
+        codes.released = requests.admittance.release
+        return await open_tokens(
+            TokenService(
+                configuration, store, world.wall, life, session_secret(secret),
+                lambda: f"{numbers.getrandbits(192):048x}", self._holder,
+                await open_codes(codes),
+            )
+        )  # fmt: skip
+
+    def _holder(self, key: str) -> Identity | None:
+        return self.accounts.book.keys.get(key) if self.accounts is not None else None
+
+    def _visiting(
+        self, configuration: CurrentConfiguration, services: Sequence[Handlers], tokens: TokenService
+    ) -> dict[Any, Handler]:
+        """Return what pages may ask, with a witness of what they are told."""
+        visiting = VisitorService(configuration, services[0], services[-1], tokens).handlers
+        return {message: partial(self._visited, handler) for message, handler in visiting.items()}
+
+    async def _visited(self, handler: Handler, by: Principal, message: attrs.AttrsInstance) -> Any:
+        with self.world.visits.asking(message, self.life) as making:
+            answer = await handler(by, message)
+        if self.world.metaserver is self:
+            self.world.visits.answered(making, answer)
+        return answer
 
     def _guarded(self, handlers: Handlers) -> Handlers:
         """Return handlers with a witness of what comes to them; where there are keys, behind the table of rights."""
@@ -206,8 +263,11 @@ class Metaserver:
         world, began = self.world, self.world.time.now
         if world.keyed and world.metaserver is self:
             world.trust.acting(by, message)
+            if by.token:
+                world.visits.acting(by, message)
         act = world.ownership.begins(by, message, self.life)
-        answer = await handler(by, message)
+        with world.visits.asking(message, self.life, by):
+            answer = await handler(by, message)
         act.done(answer)
         if world.metaserver is self and isinstance(message, (Heartbeat, Register)):
             world.watch.heard(message.server if isinstance(message, Register) else by.name, message.held, began)
@@ -233,8 +293,7 @@ class Metaserver:
         operators = OperatorService(
             configuration, self.broker, store, history, files, self.world.wall, farm, permissions
         )
-        handlers = {**operators.handlers, **acting(self.broker, permissions)}
-        return {**handlers, **(accounts.operating if accounts is not None else {})}
+        return {**operators.handlers, **acting(self.broker, permissions)}
 
     # --- what it looks after ------------------------------------------------------------------------------
 
@@ -248,12 +307,16 @@ class Metaserver:
             self.parts.append(task)
             task.start(delay)
 
-    def _mailer(self, outbox: SqlOutboxStore) -> Mailer:
+    def _mailer(self, outbox: SqlOutboxStore, keys: Keys) -> Mailer:
         world, settings = self.world, self.world.settings
         addresses = PublicUrls(CurrentConfiguration(settings))
         links = MailLinks(addresses.artifact, addresses.page, lambda build_id: f"{settings.public_url}/logs/{build_id}")
 
-        async def rendered(outgoing: Any, now: float) -> Letter:
+        async def rendered(outgoing: OutgoingMail, now: float) -> Letter:
+            mail = outgoing.mail
+            if mail.purpose:
+                code = mail_code(keys.codes(mail.key.partition(":")[0]), mail.email, mail.created_at)
+                return render_code(mail, code, settings.public_url, ("meta", 1), "")
             return render(outgoing, links, now)
 
         return Mailer(outbox, self.life, world.wall, settings.mail, rendered, world.mail.delivery(self.life))

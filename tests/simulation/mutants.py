@@ -32,17 +32,22 @@ from buildtool.adapters.tls.peers import KeyHolders
 from buildtool.buildserver.delivery import Delivery
 from buildtool.buildserver.server import BuildServer
 from buildtool.errors import BuildToolError, Unauthorised
+from buildtool.metaserver.access import tokens as access_tokens
+from buildtool.metaserver.access.mailed_codes import MailedCodes
+from buildtool.metaserver.access.tokens import TokenService, WaitingBrowsers
 from buildtool.metaserver.accounts import AccountService
 from buildtool.metaserver.batches import BatchDecider
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.build_servers import BuildServerService
 from buildtool.metaserver.operating.several import SeveralService
-from buildtool.model.access import enrolment, rights
+from buildtool.model.access import enrolment, rights, tokens
+from buildtool.model.access.confirmation import AddressBook
 from buildtool.model.access.enrolment import Book
 from buildtool.model.access.identities import Identity, Invitation, KeyState
 from buildtool.model.access.rights import Rights
+from buildtool.model.access.tokens import TokenBook
 from buildtool.model.matching.fitting import Requirements
-from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.model.principal import UNLIMITED, Principal, PrincipalRole
 from buildtool.model.records import Attempt, AttemptEnd, AttemptState, RequestState
 from buildtool.model.servers import Held, HeldState, Offer, Server, Verdict
 from buildtool.model.tickets import read
@@ -61,6 +66,7 @@ from buildtool.scheduling.state.projects import ProjectPolicies
 from buildtool.scheduling.state.records import Records
 from buildtool.scheduling.state.slots import ServerSlots
 from tests.simulation.disk import SimulatedDisk
+from web import sessions as sessions_of_pages
 
 Change = tuple[object, str, object]
 """Whose attribute becomes what."""
@@ -898,3 +904,129 @@ def limit_not_counted() -> Sequence[Change]:
 @_mutant("only so many requests of one wait at a time")
 def open_requests_not_counted() -> Sequence[Change]:
     return [(Allowances, "places", lambda self, *what: None)]
+
+
+# --- tokens, sessions and mailed links ------------------------------------------------------------------------
+
+
+@_mutant("a token that was revoked is nobody's")
+def ended_token_believed() -> Sequence[Change]:
+    def take(self: TokenBook, rows: Any) -> None:
+        self.of.update((row.digest, evolve(row, ended=False)) for row in rows)
+
+    return [(TokenBook, "take", take)]
+
+
+@_mutant("a token whose end could not be written holds no more until that is known")
+def doubtful_token_believed() -> Sequence[Change]:
+    async def commit(self: TokenService, rows: Any, *happened: Any) -> None:
+        with self._act.committing():
+            await self.store.commit(rows, happened, self.clock.wall())
+        self.book.take(rows)
+
+    return [(TokenService, "_commit", commit)]
+
+
+def _shown_as(change: Callable[[Any, Any, float], tuple[Any, Any, float]]) -> Sequence[Change]:
+    """Return that who shows a token is judged by another token, identity or time."""
+    original = tokens.bearer
+
+    def bearer(book: TokenBook, digest: str, identity: Any, stranger: Principal, now: float) -> Principal:
+        token = book.of.get(digest)
+        if token is None:
+            return original(book, digest, identity, stranger, now)
+        token, identity, now = change(token, identity, now)
+        other = TokenBook()
+        other.take((token,))
+        return original(other, digest, identity, stranger, now)
+
+    return [(tokens, "bearer", bearer)]
+
+
+@_mutant("a token expires")
+def expired_token_believed() -> Sequence[Change]:
+    return _shown_as(lambda token, identity, _now: (token, identity, 0.0))
+
+
+@_mutant("a token ends with the key that it is of")
+def token_of_a_revoked_key() -> Sequence[Change]:
+    return _shown_as(lambda token, identity, now: (token, identity and evolve(identity, state=KeyState.ACTIVE), now))
+
+
+@_mutant("a token does what it was limited to")
+def limits_of_a_token_ignored() -> Sequence[Change]:
+    return _shown_as(lambda token, identity, now: (evolve(token, acts=()), identity, now))
+
+
+@_mutant("a token makes no other that may do more")
+def wider_token_made() -> Sequence[Change]:
+    original = tokens.made
+    return [(tokens, "made", lambda book, by, *rest: original(book, evolve(by, limits=UNLIMITED), *rest))]
+
+
+@_mutant("what is made with a token ends with it")
+def child_outlives_its_token() -> Sequence[Change]:
+    return [(tokens, "_parent", lambda book, digest: "")]
+
+
+@_mutant("a token makes none that holds longer")
+def longer_token_made() -> Sequence[Change]:
+    original = tokens.made
+
+    def made(book: TokenBook, by: Principal, wish: Any, digest: str, life: str, now: float) -> Any:
+        return evolve(original(book, by, wish, digest, life, now), expires=now + wish.lasts)
+
+    return [(tokens, "made", made)]
+
+
+@_mutant("nothing is made with a token that ended while its holder waited for their turn")
+def ended_while_it_waited() -> Sequence[Change]:
+    return [(TokenService, "_check_holds", lambda self, by: None)]
+
+
+@_mutant("a token does not outlive a restore")
+def older_life_token_believed() -> Sequence[Change]:
+    async def read(self: TokenService) -> TokenBook:
+        book = TokenBook()
+        book.take(await self.store.tokens())
+        return book
+
+    return [(TokenService, "read", read)]
+
+
+@_mutant("who is thrown out has no tokens and sessions any more")
+def thrown_out_stays_signed_in() -> Sequence[Change]:
+    return [(tokens, "of_name", lambda book, name: [])]
+
+
+@_mutant("a mailed link signs in once")
+def link_used_twice() -> Sequence[Change]:
+    async def used(self: MailedCodes, token: str) -> None:
+        """Leave the code as it is."""
+
+    return [(MailedCodes, "used", used)]
+
+
+@_mutant("of two that come with one link together one is signed in")
+def link_used_by_two() -> Sequence[Change]:
+    return [(WaitingBrowsers, "done", lambda self, email: None)]
+
+
+@_mutant("a mailed link signs in the browser that asked for it")
+def link_in_any_browser() -> Sequence[Change]:
+    return [(WaitingBrowsers, "is_one", lambda self, email, browser, now: True)]
+
+
+@_mutant("a mailed link signs in within half an hour")
+def link_followed_late() -> Sequence[Change]:
+    return [(access_tokens, "BROWSER_WAITS", math.inf)]
+
+
+@_mutant("a mailed code expires")
+def expired_code_taken() -> Sequence[Change]:
+    return [(AddressBook, "shown", lambda self, code, now: self.mailed(code))]
+
+
+@_mutant("pages believe for some seconds who somebody is")
+def believed_for_ever() -> Sequence[Change]:
+    return [(sessions_of_pages, "_BELIEVED", 86_400.0)]

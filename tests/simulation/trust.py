@@ -27,6 +27,7 @@ from buildtool.protocol.operator import (
     RebuildBuild,
     ResumeServer,
 )
+from buildtool.protocol.pages.visiting import AskTokens, EndToken, MakeToken
 from tests.simulation.clock import Life
 from tests.simulation.keys import Certificate, Key
 
@@ -39,9 +40,13 @@ SLACK = 30.0
 OPERATOR = Principal(PrincipalRole.OPERATOR, name="root (uid 0)")
 """The operator, who comes over the local socket."""
 
+TOKENS = (MakeToken, AskTokens, EndToken)
+"""What is done about the own tokens."""
+
 MAY: Mapping[PrincipalRole, frozenset[type[attrs.AttrsInstance]]] = {
     PrincipalRole.JOINING: frozenset({Join}),
     PrincipalRole.RENEWING: frozenset({Renew}),
+    PrincipalRole.VISITOR: frozenset({AskHealth, AskBuild}),
     PrincipalRole.REQUESTER: frozenset(
         {
             *calls.REQUESTER.values(),
@@ -51,9 +56,10 @@ MAY: Mapping[PrincipalRole, frozenset[type[attrs.AttrsInstance]]] = {
             ResumeServer,
             RebuildBuild,
             CancelSeveral,
+            *TOKENS,
         }
     ),
-    PrincipalRole.OBSERVER: frozenset({AskFarmStatus, AskBuild, AskHealth, AskExplain, AskStatus, AskWhy}),
+    PrincipalRole.OBSERVER: frozenset({AskFarmStatus, AskBuild, AskHealth, AskExplain, AskStatus, AskWhy, *TOKENS}),
     PrincipalRole.BUILD_SERVER: frozenset({*calls.BUILD_SERVER.values(), Accepted}),
 }
 """Which acts a role may do at all, said once more; to what, says ``ownership``."""
@@ -124,6 +130,10 @@ class Trust:
         """Return whether it is committed that a key was revoked."""
         identity = self.keys.get(key.id)
         return identity is not None and identity.state is KeyState.REVOKED
+
+    def since_revoked(self, key: str) -> float:
+        """Return how many seconds the metaserver had since a key was revoked."""
+        return self.now() - max(self._revoked_at[key], self.thawed_at)
 
     # --- what is committed -------------------------------------------------------------------------------------
 
@@ -250,7 +260,8 @@ class Trust:
             return
         what = f"{by.role.value} {by.name} does {act.__name__}"
         self._check(act in MAY.get(by.role, ()), f"{what}, which they may not")
-        if by.role is not PrincipalRole.JOINING:
+        shows_none = by.role in (PrincipalRole.JOINING, PrincipalRole.VISITOR) or (by.token and not by.key)
+        if not shows_none:
             self._check_key(by.key, by, f"does {act.__name__}")
 
     def _check_key(self, key: str, by: Principal, what: str) -> None:
@@ -260,7 +271,7 @@ class Trust:
             return
         known = f"the key {key[:8]} of {identity.name}"
         if identity.state is KeyState.REVOKED:
-            since = self.now() - max(self._revoked_at[key], self.thawed_at)
+            since = self.since_revoked(key)
             self._check(since < GRACE, f"{known} {what}, {since:.1f} s after it was revoked")
         else:
             self._check(identity.state is KeyState.ACTIVE, f"{known} {what}, and is only {identity.state.value}")

@@ -43,6 +43,8 @@ from tests.simulation.shares import Shares
 from tests.simulation.trace import Trace
 from tests.simulation.trust import Trust
 from tests.simulation.twins import Twin
+from tests.simulation.visitors import Pages, Visitor, visitors
+from tests.simulation.visits import Visits
 
 EPOCH = 1_700_000_000.0
 PATIENCE = 2 * 86_400.0
@@ -149,6 +151,9 @@ class World:
         self.intruder: Intruder | None = None
         self.meddlers: list[Meddler] = []
         self.ownership = Ownership(self.watch, self.trust)
+        self.visits = Visits(self.watch.wrong, self.trust)
+        self.pages = Pages(self)
+        self.visitors: list[Visitor] = []
         self.configuring = Configuring(self)
 
     def _invite_all(self) -> None:
@@ -166,6 +171,7 @@ class World:
         found = (*servers, *(one.party for one in self.liars), *people)
         self.parties = [party for party in found if party is not None]
         self.meddlers = meddlers(self)
+        self.visitors = visitors(self)
         self.parties.append(self.meddlers[-1].party)
         if self.key_rng.random() < INTRUDERS:
             self.intruder = Intruder.of(self)
@@ -217,6 +223,7 @@ class World:
             self.past.committed(transaction[1], transaction[2], transaction[3])
             self.past.ends(transaction[1], self.lives, told=told)
             self.trust.committed(transaction[1], transaction[3])
+            self.visits.committed(transaction[1])
             self.shares.committed(transaction[1], self.time.now, told=told)
         if transaction[0] == "_commit" and self.rng.random() < 0.1:
             self.tempt("meta")
@@ -236,6 +243,7 @@ class World:
         life = Life(self.time, f"meta.{self.lives}")
         self.watch.started_at = self.time.now
         self.shares.restarted()
+        self.visits.restarted()
         self.watch.starts += 1
         metaserver = self.metaserver = Metaserver(self, self.machine, life)
         self.keep(metaserver)
@@ -353,6 +361,8 @@ class World:
             twin.start()
         for meddler in self.meddlers:
             meddler.start()
+        for visitor in self.visitors:
+            visitor.start()
         if self.intruder is not None:
             self.time.call(self.key_rng.uniform(0.0, 300.0), self.intruder.start)
 
@@ -408,7 +418,8 @@ class World:
                 self.start_builder(builder)
 
     def _rests(self) -> bool:
-        if any(requester.busy for requester in self.requesters) or self.watch.open():
+        busy = any(requester.busy for requester in self.requesters) or any(one.busy for one in self.visitors)
+        if busy or self.watch.open():
             return False
         if self.metaserver is None or not self.metaserver.serving or self.metaserver.broker._busy:
             return False
@@ -436,6 +447,9 @@ class World:
             for what in wrong_counts(self.past, self.lives, self.metaserver.broker.counts.counts):
                 self.watch.wrong(f"at rest {what}")
         self.front.check_rest()
+        held = {digest for (digest,) in self.rows.ask("SELECT digest FROM tokens")}
+        if held != self.visits.holding():
+            self.watch.wrong("at rest the tokens in the database are not those that were committed")
         found = wrong_searches(self.seed, self.watch, self.past, self.rows)
         for what in (*wrong_hours(self.past, self.rows), *found):
             self.watch.wrong(f"at rest {what}")

@@ -111,6 +111,7 @@ class TokenService:
         wish = TokenWish(message.label, message.lasts, tokens.read_acts(message.acts, rights))
         text = TOKEN_PREFIX + self.new_secret()
         async with self._act.held():
+            self._check_holds(by)
             row = tokens.made(self.book, by, wish, token_digest(text), self.life, self.clock.wall())
             limited = f", for {', '.join(row.acts)} only" if row.acts else ""
             await self._commit((row,), AuditEvent("token-made", row.name, f"{row.id} ({row.label}){limited}"))
@@ -133,10 +134,20 @@ class TokenService:
         """Revoke a token or session, or all of the caller's. Raises NotFound, Unauthorised, StorageUnavailable."""
         self._check(by)
         async with self._act.held():
+            self._check_holds(by)
             which = [tokens.named(self.book, by, message.id)] if message.id else self.book.held_by(by)
             count = await self._end(which, by.name)
         what = f"token {message.id} is revoked" if message.id else "all your tokens and sessions are ended"
         return ActionResult((f"{what}: {count} in all",), changed=bool(count), count=count)
+
+    def _check_holds(self, by: Principal) -> None:
+        """Raise Unauthorised where the token that a caller showed has ended while they waited for their turn.
+
+        What was made with it then would not end with it.
+        """
+        if by.token:
+            identity = self.known(tokens.key_of(self.book, by.token))
+            tokens.bearer(self.book, by.token, identity, by, self.clock.wall())
 
     def _check(self, by: Principal) -> None:
         owners = frozenset(filter(None, (by.name, by.owner)))
@@ -149,6 +160,7 @@ class TokenService:
         by = await self._by_code(stranger, message) if message.code else self.bearer(message.token, stranger)
         text = tokens.signed(self.secret, self.new_secret())
         async with self._act.held():
+            self._check_holds(by)
             now = self.clock.wall()
             rows = tokens.session_for(self.book, by, message.label, token_digest(text), self.life, now)
             how = "by a mailed code" if message.code else f"with token {by.token[:ID]}"

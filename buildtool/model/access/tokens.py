@@ -120,7 +120,10 @@ class TokenWish:
 
 
 def made(book: TokenBook, by: Principal, wish: TokenWish, digest: str, life: str, now: float) -> Token:
-    """Return a token of a caller's. Raises UsageError for what cannot be, Unauthorised for more than they may do."""
+    """Return a token of a caller's, which holds no longer than the one that it is made with.
+
+    Raises UsageError for what cannot be, Unauthorised for more than they may do.
+    """
     label = one_line(wish.label, LABEL)
     if not label:
         raise UsageError("say what the token is for: a word or two, by which you know it again")
@@ -132,9 +135,11 @@ def made(book: TokenBook, by: Principal, wish: TokenWish, digest: str, life: str
         raise UsageError(f"you have {MOST} tokens already: revoke one that is not used any more")
     if not by.name and not by.key:
         raise UsageError("no key says who you are: a token is made by who has a key, has signed in, or is the operator")
+    parent = _parent(book, by.token)
+    expires = min(now + wish.lasts, book.of[parent].expires) if parent in book.of else now + wish.lasts
     return Token(
-        digest, TokenKind.KEPT, by.key, by.role, by.name, by.owner, label, wish.acts or by.limits.acts, now,
-        now + wish.lasts, life, _parent(book, by.token),
+        digest, TokenKind.KEPT, by.key, by.role, by.name, by.owner, label, wish.acts or by.limits.acts, now, expires,
+        life, parent,
     )  # fmt: skip
 
 

@@ -1,10 +1,12 @@
 """Tokens and sessions of a running metaserver: committed before they are told, ended at once, signed in by once."""
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 from attrs import define, evolve, field
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from buildtool.errors import LimitReached, NotFound, StorageUnavailable, Unauthorised, UsageError
 from buildtool.metaserver.access.tokens import BROWSER_WAITS, TokenService, open_tokens
@@ -154,6 +156,34 @@ def test_who_signs_in_with_a_token_gets_another_secret_each_time_which_ends_with
     assert farm.is_known(made.token), "a token is revoked, and not signed out"
     farm.refused(farm.sign_in(token="bt_wrong"), Unauthorised)
     farm.refused(farm.sign_in(token=second.session + "x"), Unauthorised)
+
+
+WAITS: dict[str, Callable[[TokenService, Principal, str], Coroutine[Any, Any, object]]] = {
+    "make": lambda service, by, _text: service.make(by, WISH),
+    "end": lambda service, by, _text: service.end(by, EndToken()),
+    "sign in": lambda service, _by, text: service.sign_in(NOBODY, SignIn(text, "", False, "", "", "Firefox")),
+}
+
+
+@pytest.mark.parametrize("act", WAITS)
+def test_what_waits_for_its_turn_while_its_token_is_revoked_is_not_done(act: str) -> None:
+    farm = Farm()
+    made, held = farm.make(), list[Deferred[None]]()
+    by = farm.service.bearer(made.token, NOBODY)
+    farm.world.store.held = held
+    first = Deferred.fromCoroutine(farm.service.make(ROOT, WISH))
+    ending = Deferred.fromCoroutine(farm.service.end(KEYED, EndToken(made.id)))
+    late = Deferred.fromCoroutine(WAITS[act](farm.service, by, made.token))
+    while held:
+        held.pop().callback(None)
+    assert isinstance(first.result, TokenMade), "somebody else had their turn before"
+    assert isinstance(ending.result, ActionResult)
+    assert ending.result.count == 1
+    failures = list[Failure]()
+    late.addErrback(failures.append)
+    assert failures
+    assert failures[0].check(Unauthorised)
+    assert [one.name for one in farm.service.book.of.values()] == [ROOT.name]
 
 
 def test_a_key_that_is_revoked_ends_its_tokens_and_sessions() -> None:

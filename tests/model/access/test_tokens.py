@@ -84,6 +84,18 @@ def test_what_is_made_with_a_limited_token_may_no_more_than_that() -> None:
     assert make(book, limited, "u").acts == ("submit", "hold tokens")
 
 
+def test_a_token_makes_none_that_holds_longer_than_itself_and_a_session_by_mail_does() -> None:
+    book = TokenBook()
+    short = make(book, ANN, wish=TokenWish("for one build", 60.0))
+    assert make(book, shown(book, "t"), "u", TokenWish("for ever", DAY)).expires == short.expires
+    assert make(book, shown(book, "t"), "v", TokenWish("shorter", 10.0), NOW + 1).expires == NOW + 11
+    sign_in(book, shown(book, "t"))
+    assert make(book, shown(book, "s"), "w", TokenWish("in a session of it", DAY)).expires == short.expires
+    session = sign_in(book, BEN, "by mail")
+    lasting = TokenWish("a year", 365 * DAY)
+    assert make(book, shown(book, "by mail"), "x", lasting).expires == NOW + 365 * DAY > session.expires
+
+
 @pytest.mark.parametrize("wish", [TokenWish(" \n", DAY), TokenWish("x", 0.5), TokenWish("x", 400 * DAY)])
 def test_what_can_be_no_token_is_refused(wish: TokenWish) -> None:
     with pytest.raises(UsageError):
