@@ -11,8 +11,10 @@ from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from buildtool.errors import (
+    BadOffset,
     BuildToolError,
     Conflict,
+    Damaged,
     DecodeError,
     EncodeError,
     InternalError,
@@ -105,6 +107,8 @@ STATUSES: Mapping[type[BuildToolError], int] = {
     NotFound: 404,
     Conflict: 409,
     StillThere: 409,
+    BadOffset: 409,
+    Damaged: 410,
     LimitReached: 429,
     Overloaded: 503,
     StorageUnavailable: 503,
@@ -175,6 +179,6 @@ def problem(error: BaseException, number: str) -> Problem:
 
 
 _TITLES = {
-    400: "Not understood", 403: "Not allowed", 404: "Not found", 409: "Not now", 429: "Too much",
+    400: "Not understood", 403: "Not allowed", 404: "Not found", 409: "Not now", 410: "Gone", 429: "Too much",
     502: "Not available", 503: "Not available",
 }  # fmt: skip

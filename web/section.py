@@ -15,7 +15,7 @@ from buildtool.errors import NotFound, Unauthorised, Unavailable
 from buildtool.model.access.rights import Act
 from buildtool.model.principal import Principal
 from buildtool.ports.common import Clock
-from buildtool.ports.pages import BuildDetail, LogReader, Overview, Pages, Questions
+from buildtool.ports.pages import ArtifactReader, BuildDetail, LogReader, Overview, Pages, Questions
 
 from .access import Access, may_see, shown_by, visitor_of
 from .answers import HTML, answer, number, query_value
@@ -62,15 +62,16 @@ def _at_once(_seconds: float) -> Deferred[None]:
 
 @frozen(eq=False)
 class Tools:
-    """The tools that pages need from outside: secrets, time that passes, and what is said of the limits.
+    """The tools that pages need from outside: secrets, time that passes, what is said of the limits, and artifacts.
 
     ``new_secret`` returns a text that cannot be guessed, ``later`` a Deferred that fires in so many seconds, and
-    ``policies`` what the header RateLimit-Policy says.
+    ``policies`` what the header RateLimit-Policy says. Without ``artifacts`` the pages give out none.
     """
 
     new_secret: Callable[[], str] = _no_secret
     later: Callable[[float], Deferred[None]] = _at_once
     policies: Callable[[], Sequence[str]] = tuple
+    artifacts: ArtifactReader | None = None
 
 
 @frozen(eq=False)

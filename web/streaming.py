@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.web.server import Request
@@ -40,21 +43,30 @@ class _Pace:
         """The visitor left; Klein cancels whatever is awaited."""
 
 
-async def send_log(request: Request, logs: LogReader, build_id: int, epoch: int, span: ByteSpan) -> None:
-    """Write the bytes of ``span``, as fast as the visitor takes them.
+async def send_bytes(request: Request, read: Callable[[int, int], Awaitable[bytes]], span: ByteSpan) -> None:
+    """Write the bytes of ``span`` as ``read`` returns them (from a byte, at most so many), as fast as they are taken.
 
-    Raises NotFound when the log goes away meanwhile.
+    Raises NotFound when they go away meanwhile.
     """
     pace = _Pace()
     request.registerProducer(pace, True)
     try:
         at = span.start
         while at < span.end:
-            data = await logs.read(build_id, epoch, at, min(CHUNK, span.end - at))
+            data = await read(at, min(CHUNK, span.end - at))
             if not data:
-                raise NotFound(f"the log of build {build_id}, attempt {epoch}, went away while it was read")
+                raise NotFound("what was read went away meanwhile")
             request.write(data)
             at += len(data)
             await pace.wanted()
     finally:
-        request.unregisterProducer()
+        if request.channel is not None:  # as it is once the visitor left
+            request.unregisterProducer()
+
+
+async def send_log(request: Request, logs: LogReader, build_id: int, epoch: int, span: ByteSpan) -> None:
+    """Write the bytes of ``span``, as fast as the visitor takes them.
+
+    Raises NotFound when the log goes away meanwhile.
+    """
+    await send_bytes(request, partial(logs.read, build_id, epoch), span)

@@ -5,7 +5,8 @@ Whatever answers may be another server, a proxy, or hostile. Tested by tests/cli
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -17,7 +18,9 @@ from twisted.internet.interfaces import IReactorTime
 from buildtool.adapters.http.client import FarmTls, HttpAnswer, HttpClient, HttpTimeouts
 from buildtool.adapters.http.client_bodies import SmallBody
 from buildtool.client.farm_urls import FarmUrl
+from buildtool.client.reachable import LogPart, reachable
 from buildtool.errors import (
+    BadOffset,
     BadUpload,
     BuildToolError,
     DecodeError,
@@ -52,6 +55,7 @@ _JSON = "application/json"
 _UNCHANGED = 304
 _ELSEWHERE = (301, 302, 303, 307, 308)
 _WORDS = 400
+_DIGITS = 18
 
 _CODES = by_code()
 
@@ -141,12 +145,29 @@ class ApiConnection:
     def read(self, answered: Answered, expected: type[T]) -> T:
         """Return what an answer says. Raises DecodeError."""
         try:
-            return codec.decode(expected, answered.plain)
+            return reachable(codec.decode(expected, answered.plain), self.url)
         except DecodeError as error:
             raise DecodeError(f"{self.url.where} answers what this program does not understand: {error}") from error
 
+    async def get(self, path: str, expected: type[T], values: Mapping[str, Any]) -> T:
+        """Return what is read at a path of the table, an ``expected``. Raises what ``ask`` does."""
+        return self.read(await self.answered(route("GET", path), values), expected)
+
+    async def part(self, values: Mapping[str, Any], most: int, wait: int) -> LogPart:
+        """Return a part of a log, of at most so many bytes. Raises what ``ask`` does, and BadOffset behind its end."""
+        call = route("GET", "/builds/{build_id}/log")
+        asked = {name: values[name] for name in call.query if values.get(name) is not None}
+        async with self._exchange(call.method, self._at(call, values, asked, 0), self.shown(), None, wait) as response:
+            if response.code != 200:  # noqa: PLR2004
+                raise await self._problem(response)
+            return LogPart(await self._body(response, most), response.header("Log-Finished") == "yes")
+
+    def shown(self) -> dict[str, str]:
+        """Return the headers that say who asks."""
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
     def _headers(self) -> dict[str, str]:
-        return {"Accept": _JSON, **({"Authorization": f"Bearer {self.token}"} if self.token else {})}
+        return {"Accept": _JSON, **self.shown()}
 
     def _at(self, call: ApiCall, plain: Mapping[str, Any], asked: Mapping[str, Any], wait: int) -> str:
         path = call.path
@@ -160,19 +181,32 @@ class ApiConnection:
     async def _sent(
         self, call: ApiCall, url: str, headers: Mapping[str, str], body: SmallBody | None, within: float
     ) -> Answered:
+        async with self._exchange(call.method, url, headers, body, max(0.0, within - USUAL)) as response:
+            if response.code == _UNCHANGED:
+                return Answered(None, response.header("ETag"))
+            if response.code != 200 or not response.header("Content-Type").startswith(_JSON):  # noqa: PLR2004
+                raise await self._problem(response)
+            text = await self._body(response, ANSWER_LIMIT)
+            try:
+                return Answered(parsed(text, _BOUNDS), response.header("ETag"))
+            except DecodeError as error:
+                raise DecodeError(f"{self.url.where} answers what is not JSON: {error}") from error
+
+    async def _body(self, response: HttpAnswer, most: int) -> bytes:
+        try:
+            return await response.body(most)
+        except BadUpload as error:
+            raise DecodeError(f"{self.url.where} answers with more than {most} bytes") from error
+
+    @asynccontextmanager
+    async def _exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: SmallBody | None, wait: float
+    ) -> AsyncIterator[HttpAnswer]:
+        """Send a question and yield its answer, for which ``wait`` seconds more than usual are waited."""
         where = self.url.where
         try:
-            async with self._http.asked(call.method, url, headers, body, wait=max(0.0, within - USUAL)) as response:
-                if response.code == _UNCHANGED:
-                    return Answered(None, response.header("ETag"))
-                if response.code == 200 and response.header("Content-Type").startswith(_JSON):  # noqa: PLR2004
-                    text = await response.body(ANSWER_LIMIT)
-                    return Answered(parsed(text, _BOUNDS), response.header("ETag"))
-                told = await self._problem(response)
-        except BadUpload as error:
-            raise DecodeError(f"{where} answers with more than {ANSWER_LIMIT} bytes") from error
-        except DecodeError as error:
-            raise DecodeError(f"{where} answers what is not JSON: {error}") from error
+            async with self._http.asked(method, url, headers, body, wait=wait) as response:
+                yield response
         except Unavailable as error:
             if isinstance(error.__cause__, NobodyListens):
                 raise Unavailable(f"no farm answers at {where}: nothing listens there; do its pages run?") from (
@@ -181,7 +215,6 @@ class ApiConnection:
             if error.__cause__ is None:
                 raise
             raise Unavailable(f"no farm answers at {where}: {error}".removesuffix(": try again")) from error.__cause__
-        raise told  # what is told may be of the same kinds as what can go wrong on the way
 
     async def _problem(self, response: HttpAnswer) -> BuildToolError:
         """Return the error that an answer tells; one that is no problem of ours is another server's."""
@@ -192,15 +225,21 @@ class ApiConnection:
         if kind == _PROBLEM:
             try:
                 said = parsed(await response.body(_PROBLEM_LIMIT), _PROBLEM_BOUNDS)
-                return _error(str(said["code"]), one_line(str(said["detail"]))[:_WORDS], response.header("Retry-After"))
+                return _error(str(said["code"]), one_line(str(said["detail"]))[:_WORDS], response)
             except (DecodeError, BadUpload, KeyError, TypeError):
                 return DecodeError(f"{where} answers {response.code} with a problem that cannot be read")
         return Unavailable(f"what answers at {where} is not the API of a build farm: it answers {response.code}")
 
 
-def _error(code: str, detail: str, again: str) -> BuildToolError:
+def _error(code: str, detail: str, response: HttpAnswer) -> BuildToolError:
     """Return the error of a problem."""
     cls = _CODES.get(code, BuildToolError)
     if issubclass(cls, LimitReached):
-        return cls(detail, float(again) if again.isascii() and again.isdigit() and len(again) < 8 else 0.0)  # noqa: PLR2004 - digits
+        return cls(detail, float(_number(response.header("Retry-After"))))
+    if issubclass(cls, BadOffset):
+        return cls(detail, _number(response.header("Log-Length")))
     return cls(detail)
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else 0

@@ -17,6 +17,7 @@ from buildtool.adapters.runtime.threads import Threads
 from buildtool.client.connection import ApiConnection
 from buildtool.client.farm_urls import read_farm_url
 from buildtool.client.groups import BuildGroup, FarmGroup, MachineGroup, RequestGroup
+from buildtool.client.transfers import ApiDownloads
 from buildtool.protocol.api.answers import ArtifactSummary
 from buildtool.protocol.messages import FoundArtifact
 
@@ -40,7 +41,7 @@ class FarmClient:
         self.requests, self.builds = RequestGroup(self.api), BuildGroup(self.api)
         self.machines, self.farm = MachineGroup(self.api), FarmGroup(self.api)
         self._files = Threads(cast(IReactorFromThreads, reactor), 1, "files")
-        self._transfers = TransferClient(reactor, self._files, farm=farm)
+        self._downloads = ApiDownloads(self.api, TransferClient(reactor, self._files, farm=farm))
 
     async def fetch(
         self, artifact: FoundArtifact | ArtifactSummary, path: str, progress: Callable[[int], None] = unseen
@@ -49,12 +50,12 @@ class FarmClient:
 
         ``progress`` is called with how many bytes are here. Raises Unavailable, BadUpload, StorageUnavailable.
         """
-        await self._transfers.fetch(artifact.url, path, artifact.size, artifact.digest, progress)
+        await self._downloads.fetch(artifact.url, path, artifact.size, artifact.digest, progress)
 
     async def close(self) -> None:
         """Close all connections, and end the thread that writes files."""
         await self.api.close()
-        await self._transfers.close()
+        await self._downloads.close()
         self._files.stop()
 
     async def __aenter__(self) -> Self:

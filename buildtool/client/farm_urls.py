@@ -16,6 +16,7 @@ API = "/api/v1"
 _PORTS = {"http": 80, "https": 443}
 _EXAMPLE = "https://farm.example.org"
 _LONGEST = 2_000
+_DIGITS = 18
 
 
 @frozen
@@ -29,6 +30,29 @@ class FarmUrl:
     def api(self) -> str:
         """The address of the API."""
         return self.where + API
+
+    def artifact(self, digest: str) -> str:
+        """Return the address of an artifact with these bytes."""
+        return f"{self.api}/artifacts/{digest}"
+
+    def log(self, build_id: int, attempt: int) -> str:
+        """Return the address of the log of an attempt."""
+        return f"{self.api}/builds/{build_id}/log?attempt={attempt}"
+
+    def log_at(self, url: str) -> str:
+        """Return the address of the log that is at a ``url`` of the transfer port; what is none stays as it is."""
+        *_, kind, build_id, attempt = ("", "", "", *urlsplit(url).path.split("/"))
+        if kind != "logs" or not (_is_number(build_id) and _is_number(attempt)):
+            return url
+        return self.log(int(build_id), int(attempt))
+
+    def read_log(self, url: str) -> tuple[int, int] | None:
+        """Return the build and the attempt whose log is at an address of this farm, None for any other."""
+        build_id, _, attempt = url.removeprefix(f"{self.api}/builds/").partition("/log?attempt=")
+        if not (_is_number(build_id) and _is_number(attempt)):
+            return None
+        found = int(build_id), int(attempt)
+        return found if self.log(*found) == url else None
 
 
 def read_farm_url(text: str, what: str = "--http") -> FarmUrl:
@@ -50,3 +74,7 @@ def read_farm_url(text: str, what: str = "--http") -> FarmUrl:
     path = parts.path.rstrip("/").removesuffix(API)
     where = f"{parts.scheme}://{parts.netloc}{path}"
     return FarmUrl(where, MetaserverAddress(parts.hostname, port or _PORTS[parts.scheme]))
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _DIGITS

@@ -13,14 +13,17 @@ from typing import Any, TypeVar
 from attrs import AttrsInstance, field, frozen
 from twisted.internet.defer import Deferred
 
-from buildtool.client.connection import ApiConnection, route
+from buildtool.client.connection import ApiConnection
 from buildtool.client.metaserver import LONG, HttpSession
+from buildtool.client.reachable import LogPart
+from buildtool.client.transfers import PART
 from buildtool.errors import Unavailable
 from buildtool.model.platforms import Value
 from buildtool.model.records import RequestState
 from buildtool.protocol.api import answers
 from buildtool.protocol.hello import AskProjects, AskRefs, AskRequests, ProjectsDescribed, RefsFound
 from buildtool.protocol.limits import TOGETHER
+from buildtool.protocol.logs.answers import LogIndexSummary, LogSearchSummary
 from buildtool.protocol.messages import (
     AskBuild,
     AskExplain,
@@ -101,7 +104,7 @@ class ApiGroup:
 
     async def _read(self, path: str, expected: type[T], **values: Any) -> T:  # noqa: ANN401 - of path and query
         """Return what a route that is read at a path answers."""
-        return self.api.read(await self.api.answered(route("GET", path), values), expected)
+        return await self.api.get(path, expected, values)
 
 
 class RequestGroup(ApiGroup):
@@ -190,6 +193,26 @@ class BuildGroup(ApiGroup):
     async def matrix(self, project: str) -> answers.Matrix:
         """Return the newest builds of a project by revision and platform."""
         return await self._read("/matrix/{project}", answers.Matrix, project=project)
+
+    async def log(self, build_id: int, *, attempt: int | None = None, start: int = 0, wait: int = 0) -> LogPart:
+        """Return what follows the byte ``start`` of a log, at most 1 MiB, of the attempt that decided if none is said.
+
+        Where there is nothing yet, it is waited for, at most 30 seconds.
+        """
+        values = {"build_id": build_id, "attempt": attempt, "from": start, "wait": wait}
+        return await self.api.part(values, PART, wait)
+
+    async def log_index(self, build_id: int, *, attempt: int | None = None, start: int = 0) -> LogIndexSummary:
+        """Return what is known of a log, or what is new since the answer that said ``start`` as its ``next``."""
+        values = {"build_id": build_id, "attempt": attempt, "from": start}
+        return await self.api.get("/builds/{build_id}/log/index", LogIndexSummary, values)
+
+    async def search_log(
+        self, build_id: int, text: str, *, attempt: int | None = None, case: bool = False
+    ) -> LogSearchSummary:
+        """Return which lines of a log have a text; with ``case``, capital letters are others than small ones."""
+        values = {"build_id": build_id, "attempt": attempt, "q": text, "case": int(case)}
+        return await self.api.get("/builds/{build_id}/log/search", LogSearchSummary, values)
 
     async def abort(self, build_id: int, reason: str = "") -> ActionResult:
         """End an open build."""

@@ -257,6 +257,9 @@ class Pages(Protocol):
     async def build(self, build_id: int) -> BuildDetail | None:
         """Return all about one Build, or None when there is none of this id."""
 
+    async def artifacts_of(self, digest: str) -> Sequence[Artifact]:
+        """Return the artifacts with these bytes that are given out."""
+
     async def request(self, request_id: int) -> RequestLine | None:
         """Return one Request, or None when there is none of this id."""
 
@@ -313,6 +316,27 @@ class LogReader(Protocol):
 
         Raises NotFound, StorageUnavailable, and LimitReached when too many search.
         """
+
+
+class OpenArtifact(Protocol):
+    """An artifact that is open; it is closed only when nothing reads it."""
+
+    @property
+    def size(self) -> int:
+        """Its length in bytes."""
+
+    async def read(self, start: int, size: int) -> bytes:
+        """Return at most ``size`` bytes from ``start`` on. Raises StorageUnavailable."""
+
+    def close(self) -> None:
+        """Close the file."""
+
+
+class ArtifactReader(Protocol):
+    """The bytes of artifacts, for the pages."""
+
+    async def open(self, digest: str) -> OpenArtifact:
+        """Return an artifact whose bytes are those of its digest. Raises NotFound, Damaged, StorageUnavailable."""
 
 
 @frozen

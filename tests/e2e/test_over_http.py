@@ -84,6 +84,24 @@ def test_a_build_is_followed_with_its_log_and_fetched_alike(paged: Control) -> N
 
 
 @SHARED
+def test_logs_and_artifacts_come_from_the_one_address_that_was_said(paged: Control) -> None:
+    paged.commit(**{"main.c": "int main(void) { return nothing; }"})
+    over = ("--http", paged.farm.public_url)
+    failed = paged.ask("--foreground", "ann@example.org", *over, code=3)
+    assert failed["log_url"] == f"{paged.farm.public_url}/api/v1/builds/{failed['build_id']}/log?attempt=1"
+    for more in ((), ("--failed-step",)):
+        one, other = both(paged, "log", failed["cancel_id"], *more)
+        assert (one.returncode, one.stdout) == (0, other.stdout)
+        assert "error" in other.stdout
+    with BlockingFarm(paged.farm.public_url) as there:
+        index = there.builds.log_index(failed["build_id"])
+        found = there.builds.search_log(failed["build_id"], "ERROR")
+        assert found.count >= index.error_count > 0
+        at = index.errors[0][1]
+        assert b"error" in there.builds.log(failed["build_id"], start=at).data.split(b"\n")[0]
+
+
+@SHARED
 def test_one_who_waits_is_told_when_the_deadline_comes_and_can_follow_fetch_and_cancel_later(paged: Control) -> None:
     paged.commit(**{"main.c": paged.source(f"state {len(paged.commits)}")})
     paged.close_gate("anna")
@@ -110,6 +128,7 @@ def test_a_program_asks_waits_fetches_and_looks_around_by_the_client(paged: Cont
         ended = there.requests.wait(asked, lambda now: heard.append(now.state))
         assert (asked.answer, ended.state, heard[-1:]) == ("dispatched", "satisfied", ["satisfied"])
         assert ended.artifact is not None
+        assert ended.artifact.url == f"{paged.farm.public_url}/api/v1/artifacts/{ended.artifact.digest}"
         there.fetch(ended.artifact, str(made))
         shown = there.builds.show(ended.artifact.build_id).build
         assert shown.artifact is not None

@@ -1,4 +1,4 @@
-"""``Downloads``: the transfer port's client and the requester's fake follow logs, and tell of artifacts, alike.
+"""``Downloads``: the clients of transfer port and API, and the requester's fake, follow logs and fetch alike.
 
 The fake writes no files: what is done with those is in tests/adapters/http/test_transfer_client.py.
 """
@@ -9,14 +9,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from buildtool.errors import BadOffset, NotFound
+from buildtool.client.connection import ApiConnection
+from buildtool.client.farm_urls import read_farm_url
+from buildtool.client.transfers import ApiDownloads
+from buildtool.errors import BadOffset, DecodeError, NotFound
+from buildtool.model.records import BuildState
 from buildtool.ports.requester import Downloads
+from buildtool.programs.webserver.site import PagesSite
+from buildtool.web.app import WebApp, make_urls
+from buildtool.web.section import Tools
 from tests.adapters.http.transfers import TransferCase, digest_of, reactor
 from tests.fakes import FakeDownloads
+from tests.support.memory import WallClock
+from tests.web.fake_pages import NOW, FakePages
+from tests.web.farm import artifact, build
+from tests.web.visitor import PUBLIC, TRANSFER
 
 if TYPE_CHECKING:
     Base = TestCase
@@ -116,6 +128,8 @@ class DownloadsContract(ABC, Base):
 class OverHttp(DownloadsContract, TransferCase):
     """The real client, over TCP."""
 
+    downloads: Downloads
+
     async def setUp(self) -> None:  # type: ignore[override]
         await super().setUp()
         self.downloads = self.client
@@ -128,6 +142,35 @@ class OverHttp(DownloadsContract, TransferCase):
 
     async def finish(self) -> None:
         await self.logs.finish(7, 1)
+
+
+@pytest.mark.world
+class OverApi(OverHttp):
+    """The client of the API, over TCP: what waits there, waits a tenth of the seconds."""
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        await super().setUp()
+        made = build(7, BuildState.RUNNING, 60.0, epoch=1)
+        pages = FakePages([made], artifacts=[evolve(artifact(made, 7), digest=digest_of(DATA))])
+        tools = Tools(later=lambda seconds: deferLater(reactor, seconds / 10), artifacts=self.artifacts)
+        app = WebApp(pages, self.logs, make_urls(PUBLIC, TRANSFER), WallClock(NOW), tools=tools)
+        port = reactor.listenTCP(0, PagesSite(app.resource()), interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        self.url = read_farm_url(f"http://127.0.0.1:{port.getHost().port}")
+        api = ApiConnection.to(self.url, reactor)
+        self.addCleanup(api.close)
+        self.downloads = ApiDownloads(api, self.client)
+        self.log_url = self.url.log(7, 1)
+        self.artifact_url = "http://192.0.2.1:1/nothing/is/asked/here"
+
+    async def test_what_is_no_log_of_this_farm_is_not_asked_for(self) -> None:
+        for url in ("http://192.0.2.1/logs/7/1", self.log_url + "&x", self.url.api, f"{self.url.log(7, 1)}/1"):
+            with pytest.raises(DecodeError, match="no log of the farm"):
+                await self.downloads.log(url, 0, 0.0)
+
+    async def test_why_an_artifact_is_not_sent_is_one_line(self) -> None:
+        with pytest.raises(NotFound, match=r"answers 404: there is no artifact of that digest$"):
+            await self.downloads.fetch("", str(Path(self.mktemp()).absolute()), 1, "0" * 64, lambda _: None)
 
 
 @pytest.mark.world

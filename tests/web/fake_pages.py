@@ -192,6 +192,10 @@ class FakePages:
         self._check()
         return [one for one in self.hour_counts if one.hour >= first]
 
+    async def artifacts_of(self, digest: str) -> Sequence[Artifact]:
+        self._check()
+        return [it for it in self.artifacts if it.digest == digest and not it.withdrawn]
+
     async def health(self) -> Health:
         if self.broken is not None:
             raise StorageUnavailable(str(self.broken))

@@ -8,8 +8,10 @@ from pathlib import Path
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.sqlite import SqliteDatabase
+from buildtool.adapters.storage.artifacts import stored_path
 from buildtool.adapters.storage.logs import LogStore
 from buildtool.demo.local_farm import Program
+from buildtool.model.records import Artifact
 from tests.support import warm_starts
 from tests.web.fake_pages import NOW
 from tests.web.farm import LOG, farm
@@ -37,6 +39,16 @@ async def fill(state: Path) -> None:
     logs = LogStore(state, Inline())
     await logs.start()
     await logs.append(3, 2, 0, LOG.encode(), 10_000)
+
+
+async def fill_artifact(state: Path, made: Artifact, data: bytes) -> None:
+    """Write an artifact that is told of, and its bytes, as a metaserver does."""
+    database = await SqliteDatabase.open(state / "buildtool.sqlite", Inline())
+    await SqlBrokerStore(database).commit([made], [], NOW)
+    await database.close()
+    path = stored_path(state, made.digest)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
 
 
 @contextmanager

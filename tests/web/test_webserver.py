@@ -1,5 +1,7 @@
 """bin/webserver: its command line, its one-line errors, and pages over real sockets from a real database."""
 
+import hashlib
+import json
 import os
 import re
 import signal
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from treq.client import HTTPClient
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
@@ -27,16 +30,17 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 from buildtool.adapters.runtime.clock import WallClock
+from buildtool.adapters.storage.artifacts import stored_path
 from buildtool.configuration.description import describe
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.programs.common.listening import listen
-from buildtool.programs.webserver.site import BODY_LIMIT, PagesSite, StateReader, web_site
+from buildtool.programs.webserver.site import BODY_LIMIT, PagesSite, StateReader, tools_for, web_site
 from buildtool.web.section import Upstream
 from tests.support.inline import run
 from tests.support.warm_starts import finished
 from tests.web.fake_pages import FakeLogs, NoQuestions
-from tests.web.farm import LOG
-from tests.web.seeded import configure, fill
+from tests.web.farm import LOG, farm
+from tests.web.seeded import configure, fill, fill_artifact
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -83,7 +87,9 @@ class OverSockets(TestCase):
         run(fill(self.settings.state_dir))
         self.reader = StateReader(reactor, self.settings.state_dir)  # type: ignore[arg-type]
         self.addCleanup(lambda: Deferred.fromCoroutine(self.reader.close()))
-        site = web_site(self.settings, self.reader.pages, self.reader.logs, WallClock(), Upstream(NOBODY))
+        tools = tools_for(reactor, lambda: self.settings, self.reader.artifacts)
+        logs, clock = self.reader.logs, WallClock()
+        site = web_site(self.settings, self.reader.pages, logs, clock, Upstream(NOBODY), tools=tools)
         self.site = site
         port: Any = listen(reactor, site, "127.0.0.1", 0, "web_port")  # type: ignore[arg-type]
         self.addCleanup(lambda: maybeDeferred(port.stopListening))
@@ -109,6 +115,18 @@ class OverSockets(TestCase):
             (status, body),
             (410, b"The log of build 3, attempt 1, is not kept any more: it has expired, or was damaged.\n"),
         )
+
+    async def test_an_artifact_comes_from_its_file_and_one_that_was_changed_does_not(self) -> None:
+        (made, *_) = farm().artifacts
+        digest = hashlib.sha256(LOG.encode()).hexdigest()
+        await fill_artifact(self.settings.state_dir, evolve(made, id=99, digest=digest), LOG.encode())
+        self.assertEqual(await self.get(f"/api/v1/artifacts/{digest}"), (200, LOG.encode()))
+        path = stored_path(self.settings.state_dir, digest)
+        path.write_bytes(LOG.encode()[:-1] + b"x")
+        status, body = await self.get(f"/api/v1/artifacts/{digest}")
+        self.assertEqual((status, json.loads(body)["code"]), (410, "damaged"))
+        path.unlink()
+        self.assertEqual((await self.get(f"/api/v1/artifacts/{digest}"))[0], 404)
 
     async def test_a_long_log_survives_a_slow_way(self) -> None:
         """Longer than what sockets hold, so that the sender has to wait for the visitor."""

@@ -16,7 +16,7 @@ from attrs import AttrsInstance
 from buildtool.errors import DecodeError, NotFound, UsageError
 from buildtool.model.names import is_client_id
 from buildtool.protocol import codec
-from buildtool.protocol.api.routes import KEY_HEADER, ApiCall
+from buildtool.protocol.api.routes import KEY_HEADER, ApiCall, QueryName
 from buildtool.protocol.json_text import TextBounds, parsed
 
 from .problems import NotAcceptable
@@ -45,16 +45,25 @@ def read_query(call: ApiCall, said: Mapping[bytes, Sequence[bytes]]) -> dict[str
             raise DecodeError(f"there is no query name {_shown(name)}{_known(name, call.query)}")
         if len(values) > 1:
             raise DecodeError(f"the query name {name} is said {len(values)} times")
-        if known.numeric:
-            number = int(text) if _is_number(text) else -1
-            if not known.least <= number <= known.most:
-                raise DecodeError(f"{name}={_shown(text)}: a whole number from {known.least} to {known.most}")
-            found[name] = number
-        elif len(text) > known.length or "\0" in text:
-            raise DecodeError(f"{name} has {len(text)} characters: at most {known.length} are allowed, and no NUL")
-        else:
-            found[name] = text
+        found[name] = _value(name, text, known)
+    for name, known in call.query.items():
+        if known.needed and name not in found:
+            raise DecodeError(f"the query has no {name}: {known.words}")
     return found
+
+
+def _value(name: str, text: str, known: QueryName) -> str | int:
+    """Return what a name of a query says. Raises DecodeError."""
+    if known.numeric:
+        number = int(text) if _is_number(text) else -1
+        if not known.least <= number <= known.most:
+            raise DecodeError(f"{name}={_shown(text)}: a whole number from {known.least} to {known.most}")
+        return number
+    if len(text) > known.length or "\0" in text:
+        raise DecodeError(f"{name} has {len(text)} characters: at most {known.length} are allowed, and no NUL")
+    if known.line and (not text or "\n" in text):
+        raise DecodeError(f"{name} is some text in one line")
+    return text
 
 
 def read_path(call: ApiCall, said: Mapping[str, str]) -> dict[str, str | int]:

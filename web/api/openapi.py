@@ -17,8 +17,9 @@ JSON = "application/json"
 _SAID = {
     "304": "as the entity tag of If-None-Match says", "400": "not understood", "401": "sign in",
     "403": "not allowed", "404": "not there", "405": "another method", "409": "not now, or not again",
-    "415": "a body of another type", "422": "cannot be done", "429": "more than you may have for now",
-    "502": "the origin of the sources does not answer", "503": "not available for now",
+    "410": "not there any more", "415": "a body of another type", "416": "no such bytes", "422": "cannot be done",
+    "429": "more than you may have for now", "502": "the origin of the sources does not answer",
+    "503": "not available for now",
 }  # fmt: skip
 
 
@@ -27,9 +28,11 @@ def described(base: str) -> dict[str, Any]:
     parts: dict[str, Any] = {"Problem": _PROBLEM}
     paths: dict[str, Any] = {}
     for call in CALLS:
-        answer = shape_of(call.answer)
-        parts |= answer.parts
-        paths.setdefault(call.path, {})[call.method.lower()] = _operation(call, answer.schema, parts)
+        schema: Any = {"type": "string", "format": "binary"}
+        if not call.raw:
+            answer = shape_of(call.answer)
+            parts, schema = {**parts, **answer.parts}, answer.schema
+        paths.setdefault(call.path, {})[call.method.lower()] = _operation(call, schema, parts)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Build farm", "version": f"1 ({__version__})", "description": _WORDS},
@@ -50,8 +53,13 @@ def _operation(call: ApiCall, schema: Any, parts: dict[str, Any]) -> dict[str, A
     also: tuple[str, ...] = ("304", "400", "401", "403", "404", "405", "422", "429", "503")
     if call.method == "POST":
         also = (*also[1:], "409", "415", "502")
+    if call.raw:
+        also = (*also, "409", "410", "416")
     problem = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    answers: dict[str, Any] = {"200": {"description": "done", "content": {JSON: {"schema": schema}}}}
+    content = {call.raw or JSON: {"schema": schema}}
+    answers: dict[str, Any] = {"200": {"description": "done", "content": content}}
+    if call.raw:
+        answers["206"] = {"description": "the range that was asked for", "content": content}
     for status in sorted(also):
         answers[status] = {"description": _SAID[status], **({} if status == "304" else {"content": problem})}
     found: dict[str, Any] = {
@@ -95,13 +103,18 @@ def _parameters(call: ApiCall) -> list[dict[str, Any]]:
     ]  # fmt: skip
     for name, one in call.query.items():
         schema: dict[str, Any] = {"type": "string", "maxLength": one.length, "pattern": "^[^\\u0000]*$"}
+        if one.line:
+            schema |= {"minLength": 1, "pattern": "^[^\\u0000\\n]+$"}
         if one.numeric:
             schema = {"type": "integer", "minimum": one.least, "maximum": one.most}
-        found.append({"name": name, "in": "query", "description": one.words, "schema": schema})
+        found.append({"name": name, "in": "query", "description": one.words, "schema": schema, "required": one.needed})
     if call.keyed:
         schema = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
         found.append({"name": KEY_HEADER, "in": "header", "required": True, "schema": schema,
                       "description": "32 hex digits, new for each request and the same to repeat it"})  # fmt: skip
+    if call.raw:
+        found.append({"name": "Range", "in": "header", "schema": {"type": "string", "maxLength": 100},
+                      "description": "which bytes, as RFC 9110 has it: one range"})  # fmt: skip
     if call.proven:
         found.append({"name": TOKEN_HEADER, "in": "header", "schema": {"type": "string", "maxLength": 100},
                       "description": "the request's token, where it is not yours by who you are"})  # fmt: skip

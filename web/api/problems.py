@@ -20,6 +20,29 @@ class NotAcceptable(errors.BuildToolError):
     """A request whose body is of a type that the API does not take."""
 
     code = "content-type"
+    status, title = 415, "Unsupported media type"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers that go with it: none."""
+        return {}
+
+
+class NoSuchRange(errors.BuildToolError):
+    """A range of bytes of which there is none among the ``length`` that there are."""
+
+    code = "range"
+    status, title = 416, "Range not satisfiable"
+
+    def __init__(self, message: str = "", length: int = 0) -> None:
+        """``length`` is in bytes."""
+        super().__init__(message)
+        self.length = length
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The header that says how much there is."""
+        return {"Content-Range": f"bytes */{self.length}"}
 
 
 @frozen
@@ -46,14 +69,16 @@ def problem_of(error: BaseException, reference: str, *, known: bool) -> ApiProbl
     """
     detail = " ".join(str(error).split())
     match error:
-        case NotAcceptable():
-            return ApiProblem(415, error.code, "Unsupported media type", detail, {})
+        case NotAcceptable() | NoSuchRange():
+            return ApiProblem(error.status, error.code, error.title, detail, error.headers)
         case errors.InternalError():
             return _defect(reference)
         case errors.BuildToolError():
             status, headers = status_of(error), retry_after(error)
             if status == 403 and not known and not isinstance(error, OtherSite):  # noqa: PLR2004 - what they may not
                 status, headers["WWW-Authenticate"] = 401, 'Bearer realm="build farm"'
+            if isinstance(error, errors.BadOffset):
+                headers["Log-Length"] = str(error.length)
             return ApiProblem(status, error.code, _TITLES[status], detail or error.code, headers)
         case MethodNotAllowed():
             allowed = ", ".join(sorted({*(error.valid_methods or ()), "HEAD"} & {"GET", "HEAD", "POST"}))
@@ -71,6 +96,6 @@ def _defect(reference: str) -> ApiProblem:
 
 
 _TITLES = {
-    400: "Bad request", 401: "Sign in", 403: "Not allowed", 404: "Not found", 409: "Conflict", 422: "Cannot be done",
-    429: "Too much", 502: "The origin does not answer", 503: "Not available",
+    400: "Bad request", 401: "Sign in", 403: "Not allowed", 404: "Not found", 409: "Conflict", 410: "Gone",
+    422: "Cannot be done", 429: "Too much", 502: "The origin does not answer", 503: "Not available",
 }  # fmt: skip

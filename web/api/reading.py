@@ -15,10 +15,12 @@ from buildtool.model.records import BuildState
 from buildtool.model.search.build_query import BuildQuery
 from buildtool.ports.pages import BuildsAsked, BuildsFound
 from buildtool.protocol.api import answers
+from buildtool.protocol.logs.answers import LogIndexSummary, LogSearchSummary, found_answer, index_answer
 from buildtool.protocol.pages.visiting import VisitorStatus
 
 from ..access import may_see, seen_line, sees_for, visitor_of
 from ..section import Parts
+from ..sections.logs import epoch_of
 from . import shown
 
 IN_MATRIX = 500
@@ -62,6 +64,28 @@ class ApiReader:
         if found is None or not may_see(self.parts.access, visitor_of(request), found.build.spec):
             raise NotFound(f"there is no build {values['build_id']}")
         return shown.report_of(found, self.parts.urls)
+
+    async def attempt(self, request: Request, values: Values) -> tuple[int, int]:
+        """Return the build and the attempt whose log is asked about. Raises NotFound, also where it may not be seen."""
+        found = await self.parts.pages.build(values["build_id"])
+        if found is None or not may_see(self.parts.access, visitor_of(request), found.build.spec, Act.SEE_LOG):
+            raise NotFound(f"there is no build {values['build_id']}")
+        return found.build.id, epoch_of(found.build, str(values.get("attempt", "")))
+
+    async def log_index(self, request: Request, values: Values) -> LogIndexSummary:
+        """Return what is known of a log. Raises NotFound."""
+        build_id, epoch = await self.attempt(request, values)
+        extent = await self.parts.logs.state(build_id, epoch)
+        index = await self.parts.logs.index(build_id, epoch)
+        length = max(extent.length, index.length)
+        return index_answer(index, values.get("from", 0), finished=extent.finished, length=length)
+
+    async def log_search(self, request: Request, values: Values) -> LogSearchSummary:
+        """Return the lines of a log that have a text. Raises NotFound, LimitReached."""
+        build_id, epoch = await self.attempt(request, values)
+        await self.parts.logs.state(build_id, epoch)
+        text, fold = str(values["q"]).encode(), not values.get("case", 0)
+        return found_answer(await self.parts.logs.search(build_id, epoch, text, fold=fold))
 
     async def queue(self, request: Request, values: Values) -> answers.BuildList:
         """Return what waits, in the order of its places."""

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.server import Request
 
-from buildtool.errors import LimitReached, Unavailable
+from buildtool.errors import Unavailable
 from buildtool.model.access.rights import Act
 from buildtool.model.records import RequestState
 from buildtool.protocol import codec
@@ -26,18 +26,14 @@ from ..answers import answer, shown_path
 from ..section import Parts, Route, Section, page
 from ..sessions import TOKEN_PREFIX, check_mark
 from .decoding import message_of, read_body, read_path, read_query
+from .files import ApiFiles
 from .openapi import JSON, described, fields_of
 from .problems import CONTENT_TYPE, NotAcceptable, problem_of
 from .reading import ApiReader
+from .waiting import LOOK_EVERY, WaitingPlaces
 
 MARK_HEADER = "X-CSRF-Token"
 """The header in which a script of a page shows that it is of the session whose cookie is sent."""
-
-LOOK_EVERY = 1.0
-"""Seconds between two looks whether a request that is watched has moved."""
-
-WATCHED = 500
-"""Most requests that are watched at once."""
 
 _log = Logger()
 
@@ -48,7 +44,8 @@ class ApiSection(Section):
     def __init__(self, parts: Parts) -> None:
         super().__init__(parts)
         self._reader = ApiReader(parts)
-        self._watched = 0
+        self._watched = WaitingPlaces()
+        self._files = ApiFiles(parts, self._reader, WaitingPlaces())
         self._description = b""
 
     @classmethod
@@ -58,14 +55,14 @@ class ApiSection(Section):
         for at, call in enumerate(CALLS):
             yield Route(_pattern(call), call.method, call.act), f"call_{at}"
 
-    def __getattr__(self, name: str) -> Callable[..., Awaitable[bytes]]:
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[bytes | None]]:
         """Return what answers a route of the table."""
         kind, _, at = name.partition("_")
         if kind != "call" or not at.isdecimal() or int(at) >= len(CALLS):
             raise AttributeError(name)
         call = CALLS[int(at)]
 
-        async def answered(request: Request, **named: str) -> bytes:
+        async def answered(request: Request, **named: str) -> bytes | None:
             return await self._answered(call, request, named)
 
         return answered
@@ -89,16 +86,22 @@ class ApiSection(Section):
 
     # --- a call ---------------------------------------------------------------------------------------------
 
-    async def _answered(self, call: ApiCall, request: Request, named: Mapping[str, str]) -> bytes:
+    async def _answered(self, call: ApiCall, request: Request, named: Mapping[str, str]) -> bytes | None:
         try:
             self.parts.access.check_role(visitor_of(request), call.act)
             if call.method == "POST":
                 _check_meant(request, self.parts)
             values = {**read_path(call, named), **read_query(call, request.args or {})}
+            if call.raw:
+                self._limits(request)
+                await self._files.of(call)(request, values)
+                return None
             told = await self._told(call, request, values)
         except CancelledError:
             raise  # the visitor left
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is answered as a problem
+        except Exception as error:
+            if request.startedWriting:
+                raise  # which cuts the connection: half a log must not look like a whole one
             return problem_answer(request, error, self.parts, Failure())
         self._limits(request)
         body = written(codec.encode(told))
@@ -137,18 +140,13 @@ class ApiSection(Section):
         """
         questions, later = self.parts.upstream.questions, self.parts.tools.later
         known = request.getHeader("if-none-match") or _tag(written(codec.encode(told)))
-        if self._watched >= WATCHED:
-            raise LimitReached(f"{WATCHED} requests are watched already: ask without wait", 60.0)
-        self._watched += 1
-        try:
+        with self._watched.place("requests are watched already: ask without wait"):
             while left > 0 and told.state == RequestState.WAITING.value and known == _tag(written(codec.encode(told))):
                 await later(min(left, LOOK_EVERY))
                 left -= LOOK_EVERY
                 newest = await self._newest()
                 if questions is not None and newest != seen:
                     seen, told = newest, await questions.act(shown_by(request), message, RequestStatus)
-        finally:
-            self._watched -= 1
         return told
 
     def _limits(self, request: Request) -> None:

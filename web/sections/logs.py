@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
-from attrs import evolve
+from attrs import AttrsInstance, evolve
 from twisted.web.server import Request
 
 from buildtool.errors import LimitReached, NotFound
@@ -13,7 +10,9 @@ from buildtool.model.access.rights import Act
 from buildtool.model.logs.index import FoundInLog, LogIndex
 from buildtool.model.records import Build
 from buildtool.ports.pages import SEARCHED_LIMIT, BuildDetail
+from buildtool.protocol import codec
 from buildtool.protocol.http_headers import ByteSpan, asked_span, has_copy
+from buildtool.protocol.json_text import written
 from buildtool.protocol.logs.answers import found_answer, index_answer, index_tag
 
 from ..answers import TEXT, answer, headers, number, plain, query_value
@@ -36,7 +35,7 @@ class LogsSection(Section):
         """Send the log of the deciding Attempt, or of ``?attempt=``, or a range of it, as plain text."""
         detail = await self.detail(request, build_id, Act.SEE_LOG)
         build = detail.build
-        epoch = _epoch(build, query_value(request, "attempt"))
+        epoch = epoch_of(build, query_value(request, "attempt"))
         try:
             extent = await self.parts.logs.state(build.id, epoch)
         except NotFound:
@@ -66,7 +65,7 @@ class LogsSection(Section):
     async def index(self, request: Request, build_id: str) -> bytes:
         """Send the index of a log as JSON; with ``?from=`` what is new since the one that said so as its ``next``."""
         build = (await self.detail(request, build_id, Act.SEE_LOG)).build
-        epoch, since = _epoch(build, query_value(request, "attempt")), query_value(request, "from") or "0"
+        epoch, since = epoch_of(build, query_value(request, "attempt")), query_value(request, "from") or "0"
         start = 0 if since == "0" else number(since, "byte")
         extent = await self.parts.logs.state(build.id, epoch)
         index = await self.parts.logs.index(build.id, epoch)
@@ -82,7 +81,7 @@ class LogsSection(Section):
     async def search(self, request: Request, build_id: str) -> bytes:
         """Send the lines of a log that have the text ``?q=``, as JSON; in capitals or not without ``&case=1``."""
         build = (await self.detail(request, build_id, Act.SEE_LOG)).build
-        epoch, query = _epoch(build, query_value(request, "attempt")), query_value(request, "q")
+        epoch, query = epoch_of(build, query_value(request, "attempt")), query_value(request, "q")
         await self.parts.logs.state(build.id, epoch)
         if not is_query(query):
             request.setResponseCode(400)
@@ -103,7 +102,7 @@ class LogsSection(Section):
         """Show a log, or a part of it from the line ``?from=`` on, or what is found of ``?q=``."""
         detail = await self.detail(request, build_id, Act.SEE_LOG)
         build = detail.build
-        epoch, start = _epoch(build, query_value(request, "attempt")), query_value(request, "from")
+        epoch, start = epoch_of(build, query_value(request, "attempt")), query_value(request, "from")
         query = query_value(request, "q")
         question = LogQuestion(
             number(start, "line") if start else 0, query if is_query(query) else "", bool(query_value(request, "case"))
@@ -161,11 +160,11 @@ def _has_expired(detail: BuildDetail, epoch: int) -> bool:
     return not found or (found[0].ended_at is not None and found[0].accepted_at is not None)
 
 
-def _json(request: Request, told: Any) -> bytes:  # noqa: ANN401 - plain data
-    return answer(request, json.dumps(told, separators=(",", ":")).encode(), JSON, "no-cache")
+def _json(request: Request, told: AttrsInstance) -> bytes:
+    return answer(request, written(codec.encode(told)), JSON, "no-cache")
 
 
-def _epoch(build: Build, wanted: str) -> int:
+def epoch_of(build: Build, wanted: str) -> int:
     """Return the epoch of the Attempt whose log is wanted. Raises NotFound."""
     if wanted:
         epoch = number(wanted, "attempt")

@@ -53,6 +53,7 @@ from buildtool.errors import (
     BadUpload,
     BuildToolError,
     Damaged,
+    DecodeError,
     NotFound,
     StorageUnavailable,
     Superseded,
@@ -60,6 +61,10 @@ from buildtool.errors import (
     Unavailable,
     WrongDigest,
 )
+from buildtool.protocol.json_text import TextBounds, parsed
+
+PROBLEM = "application/problem+json"
+"""The type of what RFC 9457 calls a problem, as the API answers."""
 
 TEXT_LIMIT = 1000
 """Most bytes of an error's text that are read."""
@@ -94,6 +99,7 @@ _ERRORS: Mapping[int, type[BuildToolError]] = {
 _ELSEWHERE = (HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED)
 """What is answered, with an Upload-Offset, to an upload or a log that should go on from another place."""
 
+_PROBLEM_BOUNDS = TextBounds(50, 4)
 _URL = re.compile(r"https?://[!-~]+")
 
 
@@ -282,6 +288,8 @@ class HttpAnswer:
         if self.code in codes:
             return
         text = (await self.body(TEXT_LIMIT, cut=True)).decode("utf-8", "replace")
+        if self.header("Content-Type").startswith(PROBLEM):
+            text = _detail(text)
         line = " ".join("".join(c if c.isprintable() else " " for c in text).split()) or "no reason was given"
         told = f"{site(self._url)} answers {self.code}: {line}"
         if self.code in _ELSEWHERE and self.header("Upload-Offset"):
@@ -361,6 +369,16 @@ class _Receiver(Protocol):
 def site(url: str) -> str:
     """Return the host and port of a URL, for messages."""
     return urlsplit(url).netloc[:100] or url[:100]
+
+
+def _detail(text: str) -> str:
+    """Return the line of a problem; a text that is none as it is."""
+    try:
+        said = parsed(text.encode(), _PROBLEM_BOUNDS)
+    except DecodeError:
+        return text
+    found = said.get("detail") if isinstance(said, dict) else None
+    return found if isinstance(found, str) else text
 
 
 def _reason(error: BaseException) -> str:

@@ -19,6 +19,7 @@ from buildtool.concurrency.backpressure import BodyReader
 from buildtool.errors import NotFound, Unavailable
 from buildtool.model.logs.index import FoundInLog
 from buildtool.ports.pages import SEARCHED_LIMIT
+from buildtool.protocol import codec
 from buildtool.protocol.http_headers import has_copy
 from buildtool.protocol.json_text import written
 from buildtool.protocol.logs.answers import found_answer, index_answer, index_tag
@@ -68,7 +69,7 @@ class LogLooks:
             return HttpResponse(http.NOT_MODIFIED, "", headers)
         length = max(state.length, index.length)
         told = index_answer(index, int(since), finished=state.finished, length=length)
-        return HttpResponse(http.OK, "", (*headers, *_JSON), _Text(written(told)))
+        return HttpResponse(http.OK, "", (*headers, *_JSON), _Text(written(codec.encode(told))))
 
     async def _search(self, request: IncomingRequest, _body: BodyReader, build_id: int, epoch: int) -> HttpResponse:
         await self._check_seen(request, build_id)
@@ -86,7 +87,7 @@ class LogLooks:
             found = await searching
         except CancelledError:
             raise Unavailable("nobody waits for what was searched for") from None
-        return HttpResponse(http.OK, "", (*LIVE, *_JSON), _Text(written(found_answer(found))))
+        return HttpResponse(http.OK, "", (*LIVE, *_JSON), _Text(written(codec.encode(found_answer(found)))))
 
     async def _check_seen(self, request: IncomingRequest, build_id: int) -> None:
         if not await self._reads.log(request, build_id):

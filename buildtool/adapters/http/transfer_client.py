@@ -44,6 +44,8 @@ COPY_PAUSE = 2.0
 COPY_MAKING = 1_800.0
 """Seconds that the metaserver has to pack a commit."""
 
+NO_HEADERS: Mapping[str, str] = {}
+
 RESUMES = 3
 """How often one ``upload`` follows a server that has another idea of how much it has got."""
 
@@ -132,8 +134,17 @@ class TransferClient:
 
     # --- ports.Downloads -------------------------------------------------------------------------------
 
-    async def fetch(self, url: str, path: str, size: int, digest: str, progress: Callable[[int], None]) -> None:
-        await self._fetch(url, Path(path), size, digest, progress, {})
+    async def fetch(
+        self,
+        url: str,
+        path: str,
+        size: int,
+        digest: str,
+        progress: Callable[[int], None],
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> None:
+        """Fetch a file of so many bytes as the port says; ``headers`` say who asks, where that is needed."""
+        await self._fetch(url, Path(path), size, digest, progress, headers)
 
     async def _fetch(
         self, url: str, target: Path, size: int, digest: str, progress: Callable[[int], None], more: Mapping[str, str]

@@ -33,7 +33,7 @@ from buildtool.adapters.sql.search.commit_store import note_in
 from buildtool.adapters.sql.search.indexing import ANY_TERM, STATE_CODES
 from buildtool.adapters.sql.search.pages import BuildSearch, bounded, id_within
 from buildtool.adapters.sql.search.tables import build_terms
-from buildtool.model.records import AttemptState, BuildState
+from buildtool.model.records import Artifact, AttemptState, BuildState
 from buildtool.model.search.commits import RevisionKey
 from buildtool.ports.pages import (
     ATTEMPTS_SHOWN,
@@ -91,6 +91,11 @@ class SqlPages:
 
     async def build(self, build_id: int) -> BuildDetail | None:
         return await self._database.run(partial(_build_detail, id_within(build_id)))
+
+    async def artifacts_of(self, digest: str) -> Sequence[Artifact]:
+        return await self._database.run(
+            lambda connection: [rows.artifact_of(row) for row in connection.execute(_ARTIFACTS, {"digest": digest})]
+        )
 
     async def request(self, request_id: int) -> RequestLine | None:
         def read(connection: Connection) -> RequestLine | None:
@@ -264,6 +269,7 @@ def _request_line(row: Row[Any]) -> RequestLine:
     return RequestLine(rows.request_of(row), row.mail_error)
 
 
+_ARTIFACTS = select(artifacts).where(artifacts.c.digest == bindparam("digest"), artifacts.c.withdrawn == "")
 _HOURS = select(hours).where(hours.c.hour >= bindparam("first")).order_by(hours.c.hour, hours.c.kind)
 _EVENTS = (
     select(events.c.seq, events.c.at, events.c.kind, events.c.subject, events.c.detail)

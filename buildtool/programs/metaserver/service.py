@@ -346,7 +346,9 @@ class Metaserver:
         """Return the pages, and what makes them anew by other settings."""
         reading = SqliteDatabase.reading(stored.directory / DATABASE, self._pool(1, "reading"))
         self._closing.add("the database of the pages", reading.close)
-        shown = OwnPages(reading, stored.logs, LocalQuestions(visiting), access, IReactorTime(self.reactor))
+        shown = OwnPages(
+            reading, (stored.logs, stored.artifacts), LocalQuestions(visiting), access, IReactorTime(self.reactor)
+        )
         shown.live.start(LocalEvents(self._events))
         self._closing.add("what is live in the pages", shown.live.stop)
         site = shown.site(self._settings())

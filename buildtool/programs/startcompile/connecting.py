@@ -36,7 +36,11 @@ if TYPE_CHECKING:
     from twisted.internet.base import ReactorBase
 
     from buildtool.adapters.http.client import FarmTls
-    from buildtool.client.farm_urls import FarmUrl
+    from buildtool.adapters.http.transfer_client import TransferClient
+    from buildtool.client.connection import ApiConnection
+    from buildtool.client.transfers import ApiDownloads
+    from buildtool.model.logs.index import Phase
+    from buildtool.ports.common import Executor
     from buildtool.programs.common.joining import FarmEndpoint
 
 STARTING = 5.0
@@ -115,35 +119,79 @@ def over_pb(
     return MetaserverConnector(make, where, timers)
 
 
-def over_http(url: FarmUrl, token: str, timers: IReactorTime, farm: FarmTls) -> MetaserverConnector:
-    """Return a connector to the API of a farm, which ``token`` says to who asks, if there is one."""
-    from buildtool.client.connection import USUAL, ApiConnection
+def over_http(api: ApiConnection) -> MetaserverConnector:
+    """Return a connector to the API of a farm."""
+    from buildtool.client.connection import USUAL
     from buildtool.client.metaserver import connected
 
-    api = ApiConnection.to(url, timers, token, farm)
     return MetaserverConnector(
-        lambda within: connected(api, USUAL if within is None else within), url.where, timers, api.close
+        lambda within: connected(api, USUAL if within is None else within), api.url.where, api.reactor, api.close
     )
+
+
+@define
+class LateDownloads:
+    """The ``Downloads`` of a requester, loaded and made at the first that is fetched: most answers need none."""
+
+    make: Callable[[], ApiDownloads | TransferClient]
+    _made: ApiDownloads | TransferClient | None = field(default=None, init=False)
+
+    def _there(self) -> ApiDownloads | TransferClient:
+        if self._made is None:
+            self._made = self.make()
+        return self._made
+
+    async def fetch(self, url: str, path: str, size: int, digest: str, progress: Callable[[int], None]) -> None:
+        await self._there().fetch(url, path, size, digest, progress)
+
+    async def log(self, url: str, offset: int, wait: float) -> tuple[bytes, bool]:
+        return await self._there().log(url, offset, wait)
+
+    async def phases(self, url: str) -> Sequence[Phase]:
+        return await self._there().phases(url)
+
+    async def close(self) -> None:
+        """End its connections."""
+        if self._made is not None:
+            await self._made.close()
 
 
 @frozen
 class Reached:
-    """The way to the metaserver that was said: what connects, how to speak to its transfer port, and the own key."""
+    """The way to the metaserver that was said: what connects, how to speak to its transfer port, and the own key.
+
+    What is fetched comes over ``api`` where the metaserver is asked over it.
+    """
 
     connect: MetaserverConnector
     transfers: FarmTls
     farm: FarmEndpoint | None
+    api: ApiConnection | None = None
+
+    def downloads(self, timers: IReactorTime, files: Executor) -> LateDownloads:
+        """Return what fetches, whose files are written by ``files``."""
+
+        def made() -> ApiDownloads | TransferClient:
+            from buildtool.adapters.http.transfer_client import TransferClient
+
+            client = TransferClient(timers, files, farm=self.transfers)
+            if self.api is None:
+                return client
+            from buildtool.client.transfers import ApiDownloads
+
+            return ApiDownloads(self.api, client)
+
+        return LateDownloads(made)
 
 
 async def reached(reactor: ReactorBase, said: Arguments) -> Reached:
     """Return the way to the metaserver, over its control port or over HTTP. Raises what ``addressed`` does."""
     there, timers = reach(reactor, *await addressed(reactor, said)), IReactorTime(reactor)
     if said.where.http is not None:
-        return Reached(
-            over_http(said.where.http, shown_token(said.where.token_file), timers, there.transfers),
-            there.transfers,
-            there.farm,
-        )
+        from buildtool.client.connection import ApiConnection
+
+        api = ApiConnection.to(said.where.http, timers, shown_token(said.where.token_file), there.transfers)
+        return Reached(over_http(api), there.transfers, there.farm, api)
     role = "requester" if there.farm is None else there.farm.own.role
     return Reached(over_pb(there.ways, there.where, timers, role), there.transfers, there.farm)
 

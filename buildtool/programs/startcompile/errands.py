@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field, fields, frozen
+from attrs import define, fields, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 
@@ -45,8 +45,6 @@ from buildtool.requester.requester import Requester, RequestPlan
 if TYPE_CHECKING:
     from twisted.internet.base import ReactorBase
 
-    from buildtool.adapters.http.transfer_client import TransferClient
-    from buildtool.model.logs.index import Phase
     from buildtool.programs.common.joining import FarmEndpoint
     from buildtool.protocol.projects.described import DescribedProjects
 
@@ -67,33 +65,6 @@ class Alone:
     """A command that needs no requester: it is run with the reactor and what was said, and returns the exit code."""
 
     run: Callable[[ReactorBase, Arguments], Awaitable[int]]
-
-
-@define
-class _LateDownloads:
-    """The ``Downloads`` of a requester, loaded and made at the first that is fetched: most answers need none."""
-
-    make: Callable[[], TransferClient]
-    _made: TransferClient | None = field(default=None, init=False)
-
-    def _there(self) -> TransferClient:
-        if self._made is None:
-            self._made = self.make()
-        return self._made
-
-    async def fetch(self, url: str, path: str, size: int, digest: str, progress: Callable[[int], None]) -> None:
-        await self._there().fetch(url, path, size, digest, progress)
-
-    async def log(self, url: str, offset: int, wait: float) -> tuple[bytes, bool]:
-        return await self._there().log(url, offset, wait)
-
-    async def phases(self, url: str) -> Sequence[Phase]:
-        return await self._there().phases(url)
-
-    async def close(self) -> None:
-        """End its connections."""
-        if self._made is not None:
-            await self._made.close()
 
 
 @frozen
@@ -144,13 +115,7 @@ class Errand:
             finally:
                 await connect.close()
         files = Threads(reactor, 1, "files")
-
-        def transfer_client() -> TransferClient:
-            from buildtool.adapters.http.transfer_client import TransferClient
-
-            return TransferClient(timers, files, farm=there.transfers)
-
-        downloads = _LateDownloads(transfer_client)
+        downloads = there.downloads(timers, files)
         console = console_of(said, timers)
         place = FilePlace(OutputPlace(said.output), files)
         owner = "" if there.farm is None else there.farm.own.owner

@@ -30,6 +30,7 @@ from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.sql.page_news import SqlNews
 from buildtool.adapters.sql.page_queries import SqlPages
 from buildtool.adapters.sql.sqlite import SqliteDatabase
+from buildtool.adapters.storage.artifacts import ArtifactStore
 from buildtool.adapters.storage.directory_lock import DATABASE
 from buildtool.adapters.storage.logs import LogStore
 from buildtool.configuration.settings import Settings
@@ -40,7 +41,7 @@ from buildtool.model.access.proxies import FORWARDED_FOR, NO_PROXIES, Proxies
 from buildtool.model.addresses import network_of
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.ports.common import Clock
-from buildtool.ports.pages import LogReader, Pages
+from buildtool.ports.pages import ArtifactReader, LogReader, Pages
 from buildtool.programs.webserver.ceilings import Refusing, VisitorCeilings, refuse
 from buildtool.web.access import Access, remember_visitor, visitor_of
 from buildtool.web.app import NO_TOOLS, NO_UPSTREAM, WebApp, make_urls
@@ -297,7 +298,7 @@ def web_site(
     return PagesSite(app.resource(), most, settings.limits, settings.proxies, kept)
 
 
-def tools_for(timers: IReactorTime, settings: Callable[[], Settings]) -> Tools:
+def tools_for(timers: IReactorTime, settings: Callable[[], Settings], artifacts: ArtifactReader) -> Tools:
     """Return what pages need from outside; ``settings`` returns those that hold now."""
 
     def policies() -> list[str]:
@@ -306,20 +307,21 @@ def tools_for(timers: IReactorTime, settings: Callable[[], Settings]) -> Tools:
         most = {name: limits.of(what).somebody for name, what in counted.items()}
         return [f'"{name}";q={most[name]};w={SECONDS[what]:.0f}' for name, what in counted.items() if most[name]]
 
-    return Tools(lambda: secrets.token_urlsafe(24), partial(deferLater, timers), policies)
+    return Tools(lambda: secrets.token_urlsafe(24), partial(deferLater, timers), policies, artifacts)
 
 
 class StateReader:
     """The metaserver's state directory, opened by another process: only read."""
 
     def __init__(self, reactor: ReactorBase, state_dir: Path) -> None:
-        names = {"pages": 1, "logs": LOG_READERS, "searches": 1}
+        names = {"pages": 1, "logs": LOG_READERS, "searches": 1, "artifacts": LOG_READERS}
         self._threads = tuple(Threads(reactor, size, name) for name, size in names.items())
         self._database = SqliteDatabase.reading(state_dir / DATABASE, self._threads[0])
         self.pages = SqlPages(self._database)
         self.news = SqlNews(self._database)
         # Never started: that would write.
         self.logs = LogStore(state_dir, self._threads[1], searchers=self._threads[2])
+        self.artifacts = ArtifactStore(state_dir, self._threads[3])
 
     async def close(self) -> None:
         """Close the database and end the threads."""
@@ -331,18 +333,23 @@ class StateReader:
 
 
 class OwnPages:
-    """The pages of a metaserver itself. ``reading`` is the database, which only they read."""
+    """The pages of a metaserver itself. ``reading`` is the database, which only they read; ``files`` are its own."""
 
     def __init__(
-        self, reading: SqliteDatabase, logs: LogReader, questions: LocalQuestions, access: Access, timers: IReactorTime
+        self,
+        reading: SqliteDatabase,
+        files: tuple[LogReader, ArtifactReader],
+        questions: LocalQuestions,
+        access: Access,
+        timers: IReactorTime,
     ) -> None:
         self._clock, self._timers = WallClock(), timers
         self._pages = SqlPages(reading)
-        self._logs, self._questions, self._access = logs, questions, access
+        (self._logs, self._artifacts), self._questions, self._access = files, questions, access
         self.live = LiveHub(SqlNews(reading), self._clock, timers, StreamPlaces(STREAMS))
 
     def site(self, settings: Settings) -> PagesSite:
         """Return the pages by these settings as a site to listen with."""
         upstream = Upstream(self._questions, self._questions, self.live)
-        tools = tools_for(self._timers, lambda: settings)
+        tools = tools_for(self._timers, lambda: settings, self._artifacts)
         return web_site(settings, self._pages, self._logs, self._clock, upstream, self._access, tools)

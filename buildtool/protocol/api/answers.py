@@ -14,6 +14,11 @@ PER_PAGE = 50
 
 
 @frozen
+class Bytes:
+    """The bytes of a log or an artifact, as they are: what stands for them in a table of answers."""
+
+
+@frozen
 class ArtifactSummary:
     """An artifact: where its bytes are, and their digests (SHA-256, in hex)."""
 

@@ -20,6 +20,7 @@ from buildtool.protocol import operator as o
 from buildtool.protocol.acts import ACT_OF
 from buildtool.protocol.api import answers as shown
 from buildtool.protocol.limits import TOGETHER
+from buildtool.protocol.logs import answers as logs
 from buildtool.protocol.pages import visiting as v
 
 PREFIX = "/api/v1"
@@ -34,7 +35,8 @@ REPORT = {"source": "", "revision": "", "revrange": "", "compile": {}, "system":
 class QueryName:
     """A name of a query: whether its value is a whole number from ``least`` to ``most``, and what it is for.
 
-    A text has at most ``length`` characters.
+    A text has at most ``length`` characters, as a ``line`` at least one and no line end; one that is ``needed`` is to
+    be said.
     """
 
     words: str
@@ -42,6 +44,8 @@ class QueryName:
     least: int = 1
     most: int = 10**18 - 1
     length: int = 400
+    line: bool = False
+    needed: bool = False
 
 
 @frozen
@@ -50,8 +54,9 @@ class ApiCall:
 
     ``path`` has the names of what it is about in braces. ``message`` is what is asked of the metaserver, of whose
     fields those that neither path, header nor query say are the body, where ``absent`` stands for what is left out;
-    without it ``read`` names what reads the answer. With ``keyed`` the header ``Idempotency-Key`` is its ``client_id``,
-    and with ``proven`` the header ``Request-Token`` its ``token``. What is ``secret`` is kept nowhere.
+    without it ``read`` names what reads the answer, which is bytes of the media type ``raw`` where that is said. With
+    ``keyed`` the header ``Idempotency-Key`` is its ``client_id``, and with ``proven`` the header ``Request-Token`` its
+    ``token``. What is ``secret`` is kept nowhere.
     """
 
     method: str
@@ -60,6 +65,7 @@ class ApiCall:
     answer: type[AttrsInstance]
     message: type[AttrsInstance] | None = None
     read: str = ""
+    raw: str = ""
     act: Act = field()
     query: Mapping[str, QueryName] = field(factory=dict)
     absent: Mapping[str, Any] = field(factory=dict)
@@ -105,12 +111,28 @@ class ApiCall:
         )
 
 
+LOG_WAIT = 30
+"""Most seconds for which more of a log is waited for."""
+
+SEARCHED = 200
+"""Most characters of a text that is searched for."""
+
+LOG_TYPE = "text/plain; charset=utf-8"
+ARTIFACT_TYPE = "application/zip"
+
 BEFORE = QueryName("only what is older than this id", numeric=True)
 LIMIT = QueryName("how many at most", numeric=True, most=shown.PER_PAGE)
 PROJECT = QueryName("only of this project", length=80)
 STATE = QueryName("only in this state", length=40)
 WAIT = QueryName("seconds to wait for a change from the entity tag of If-None-Match", numeric=True, least=0, most=60)
 AFTER = QueryName("what came after this number", numeric=True, least=0)
+ATTEMPT = QueryName("of this attempt; else of the one that decided, or the newest", numeric=True)
+FROM = QueryName("from this byte on", numeric=True, least=0)
+HELD = QueryName(
+    "seconds to wait for more, where there is nothing from that byte on", numeric=True, least=0, most=LOG_WAIT
+)
+TEXT = QueryName("the text that a line has", length=SEARCHED, line=True, needed=True)
+CASE = QueryName("1 where capital letters are others than small ones", numeric=True, least=0, most=1)
 WHY = {"reason": ""}
 
 
@@ -141,12 +163,20 @@ CALLS: Sequence[ApiCall] = (
          query={"before": BEFORE, "limit": LIMIT, "project": PROJECT, "state": STATE}),
     _get("/builds/{build_id}", "Show a build", shown.BuildReport, read="build"),
     _get("/builds/{build_id}/why", "Say why an open build waits", m.Explanation, message=m.AskBuild),
+    _get("/builds/{build_id}/log", "Send the log of a build, or a range of it", shown.Bytes, read="log", raw=LOG_TYPE,
+         act=Act.SEE_LOG, query={"attempt": ATTEMPT, "from": FROM, "wait": HELD}),
+    _get("/builds/{build_id}/log/index", "Show what is known of a log: lines, errors, phases", logs.LogIndexSummary,
+         read="log_index", act=Act.SEE_LOG, query={"attempt": ATTEMPT, "from": FROM}),
+    _get("/builds/{build_id}/log/search", "List the lines of a log that have a text", logs.LogSearchSummary,
+         read="log_search", act=Act.SEE_LOG, query={"attempt": ATTEMPT, "q": TEXT, "case": CASE}),
     _post("/builds/{build_id}/abort", "End an open build", o.AbortBuild, o.ActionResult, absent=WHY),
     _post("/builds/{build_id}/rebuild", "Build again what a build built", o.RebuildBuild, o.ActionResult, keyed=True,
           absent={"email": ""}),
     _post("/builds/{build_id}/forget-failure", "Have a failed build tried when asked for", o.ForgetFailure,
           o.ActionResult),
     _post("/builds/abort", "End all open builds of a project, platform or person", o.AbortSeveral, o.SeveralEnded),
+    _get("/artifacts/{digest}", "Send an artifact by its SHA-256, or a range of it", shown.Bytes, read="artifact",
+         raw=ARTIFACT_TYPE, act=Act.SEE_ARTIFACT),
     _post("/artifacts/{artifact}/purge", "Give out an artifact (id or SHA-256) no more", o.PurgeArtifact,
           o.ActionResult, absent=WHY),
     _get("/queue", "List what waits, in the order of its places", shown.BuildList, read="queue",

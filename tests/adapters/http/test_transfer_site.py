@@ -422,7 +422,8 @@ class LogTests(TransferCase):
         await self.append(0, b"one\nTwo\ntwo\n")
         code, headers, body = await self.ask("GET", "/logs/7/1/search?q=two")
         assert (code, headers["Content-Type"]) == (200, "application/json")
-        assert json.loads(body) == {"lines": [2, 3], "count": 2, "complete": True, "upto": 3}
+        told = {"type": "LogSearchSummary", "lines": [2, 3], "count": 2, "complete": True, "upto": 3}
+        assert json.loads(body) == told
         assert json.loads((await self.ask("GET", "/logs/7/1/search?q=two&case=1"))[2])["lines"] == [3]
         for query in ("", "?q=", "?q=a%0Ab", "?q=" + "x" * 201, "?" + "&".join(["q=x"] * 11)):
             assert (await self.ask("GET", f"/logs/7/1/search{query}"))[0] == 400

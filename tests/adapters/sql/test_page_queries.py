@@ -411,3 +411,9 @@ def test_a_page_of_fifty_takes_as_many_statements_as_a_page_of_one(farm: Farm, w
         assert len(run(farm.pages.builds(BuildsAsked(limit=limit))).lines) == limit
         sent.append(len(watched.plans))
     assert sent[0] == sent[1] <= 5
+
+
+def test_artifacts_are_found_by_their_bytes_but_for_those_that_are_given_out_no_more(farm: Farm) -> None:
+    farm.commit(REQUEST, BUILD, ATTEMPT, ARTIFACT, evolve(ARTIFACT, id=ARTIFACT.id + 1, withdrawn="it was wrong"))
+    assert list(run(farm.pages.artifacts_of(ARTIFACT.digest))) == [ARTIFACT]
+    assert list(run(farm.pages.artifacts_of("1" * 64))) == []

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from buildtool.errors import DecodeError
 from buildtool.model.logs.index import LogIndex
 from buildtool.model.logs.marks import LogMark, MarkKind
+from buildtool.protocol import codec
+from buildtool.protocol.json_text import written
 from buildtool.protocol.logs.answers import index_answer, read_phases
 
 
@@ -17,7 +19,7 @@ def test_the_phases_of_an_index_are_read_as_they_were_marked() -> None:
     index.grow(b"x\n" * 50)
     for number, (offset, kind) in enumerate(((0, MarkKind.BEGIN), (10, MarkKind.BEGIN), (40, MarkKind.FAILED))):
         index.mark(LogMark(number, offset, kind, float(number), f"words {number}"), 1 + offset // 2)
-    text = json.dumps(index_answer(index, 0, finished=True, length=100)).encode()
+    text = written(codec.encode(index_answer(index, 0, finished=True, length=100)))
     assert [(one.name, one.start, one.end, one.failed) for one in read_phases(text)] == [
         ("words 0", 0, 10, False), ("words 1", 10, 40, True),
     ]  # fmt: skip

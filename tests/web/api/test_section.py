@@ -156,11 +156,11 @@ def test_every_reading_answers_what_its_schema_says() -> None:
     world = ApiWorld()
     paths = {"build_id": "1", "server": "elm", "project": "testproject", "request_id": "1"}
     for call in CALLS:
-        if call.method == "GET" and call.read:
+        if call.method == "GET" and call.read and not call.raw:
             path = call.path
             for name, value in paths.items():
                 path = path.replace(f"{{{name}}}", value)
-            seen = world.get(path, world.token(ROOT))
+            seen = world.get(path + "?q=x" * call.path.endswith("/search"), world.token(ROOT))
             assert seen.status == 200, (path, seen.text)
             shape_of(call.answer).decode(said(seen))
 

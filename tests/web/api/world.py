@@ -15,6 +15,7 @@ from buildtool.model.options import canonical_json
 from buildtool.model.principal import Principal
 from buildtool.model.project_options import ProjectOptions
 from buildtool.ports.metaserver import Handlers
+from buildtool.ports.pages import ArtifactReader
 from buildtool.protocol.hello import ProjectsDescribed
 from buildtool.protocol.messages import AskStatus, RequestStatus
 from buildtool.protocol.operator import AbortBuild, ActionResult, DrainServer, ForgetFailure, ForgetServer, PauseServer
@@ -25,7 +26,7 @@ from tests.fakes_build import OPTIONS
 from tests.messages import waiting
 from tests.metaserver.access.test_tokens import KEYED, ROOT, Farm
 from tests.web import farm
-from tests.web.fake_pages import FakePages
+from tests.web.fake_pages import FakeLogs, FakePages
 from tests.web.test_access import Some
 from tests.web.visitor import PUBLIC, Seen, Visitor
 
@@ -53,6 +54,8 @@ class ApiWorld:
     tokens: Farm = field(factory=Farm)
     people: FakeRequestService = field(factory=lambda: FakeRequestService({12: waiting()}))
     pages: FakePages = field(factory=farm.farm)
+    logs: FakeLogs = field(factory=farm.logs)
+    artifacts: ArtifactReader | None = None
     live: LiveHub | None = None
     wait: Callable[[], Deferred[None]] = lambda: succeed(None)
     meanwhile: Callable[[], None] = lambda: None
@@ -76,9 +79,9 @@ class ApiWorld:
         people = authorised(handlers, lambda: RIGHTS)
         self.service = VisitorService(self.tokens.world.deployment, people, {}, self.tokens.service)
         self.visitor = Visitor(
-            self.pages, farm.logs(), questions=LocalQuestions(self.service), access=Some(self.by), live=self.live,
+            self.pages, self.logs, questions=LocalQuestions(self.service), access=Some(self.by), live=self.live,
             clock=self.tokens.world.wall,
-            tools=Tools(self.tokens.secret, self._later, lambda: ['"requests";q=10;w=3600']),
+            tools=Tools(self.tokens.secret, self._later, lambda: ['"requests";q=10;w=3600'], self.artifacts),
         )  # fmt: skip
 
     def _later(self, _seconds: float) -> Deferred[None]:

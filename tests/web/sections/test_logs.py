@@ -91,6 +91,7 @@ def test_the_index_says_where_lines_errors_and_phases_are() -> None:
     assert told["warnings"] == [[251, len(LINES)]]
     assert told["phases"] == [
         {
+            "type": "PhaseSummary",
             "name": "build", "line": 1, "start": 0, "end": len(log), "began": 0.0, "ended": 2.5,
             "how": "exited with code 2", "failed": True,
         }
@@ -114,6 +115,7 @@ def test_an_index_that_is_known_is_not_sent_again_and_of_one_that_grew_only_what
 def test_a_search_tells_lines_and_whether_it_is_complete() -> None:
     at = visitor(LINES)
     told = json.loads(at.visit("/logs/3/search?q=LINE+25").body)
+    assert told.pop("type") == "LogSearchSummary"
     assert told == {"lines": [25, 250], "count": 2, "complete": True, "upto": 250}
     assert json.loads(at.visit("/logs/3/search?q=LINE+25&case=1").body)["count"] == 0
 
