@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql import rows
 from buildtool.adapters.sql.search.indexing import index_all
+from buildtool.adapters.sql.search.line_table import mend
 from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.model.records import (
     Artifact,
@@ -117,6 +118,7 @@ def make(path: Path, count: int) -> None:
         connection.execute("COMMIT")
     database = run(SqliteDatabase.open(path, Inline()))
     run(database.run(index_all))
+    run(database.run(mend))
 
     def indexed(there: Connection) -> None:
         for _, statement in indexes:

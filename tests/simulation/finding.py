@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.page_queries import SqlPages
+from buildtool.adapters.sql.search import line_table
 from buildtool.model.metrics.counts import Counts
 from buildtool.model.metrics.table import ENDED
 from buildtool.model.records import AuditEvent, Build, BuildState, Request
@@ -120,9 +121,13 @@ def wrong_hours(seen: PastSeen, rows: Rows) -> list[str]:
 
 
 def wrong_searches(seed: int, watch: Watch, seen: PastSeen, rows: Rows) -> list[str]:
-    """Return the searches that find other builds than a look at all of them, with other counts, or in another order."""
-    rng = random.Random(f"{seed} finding")
-    database, past, wrong = SqlPages(_Reading(rows)), _Committed(watch, seen), list[str]()
+    """Return the searches that find other builds than a look at all of them, with other counts, or in another order.
+
+    Lines of ended builds that tell something else than other tables are named, too.
+    """
+    rng, reading = random.Random(f"{seed} finding"), _Reading(rows)
+    database, past, wrong = SqlPages(reading), _Committed(watch, seen), list[str]()
+    wrong += [f"lists tell something wrong of build {it}" for it in run(reading.run(line_table.wrong_lines))[:3]]
     for _ in range(ASKED):
         asked = _asked(rng, watch)
         found, expected = (_plain(run(pages.builds(asked))) for pages in (database, past))

@@ -24,7 +24,7 @@ from buildtool.adapters.mail.mailer import Mailer
 from buildtool.adapters.sql import broker_store, hours, outbox_store, schema
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.database import Database
-from buildtool.adapters.sql.search import indexing
+from buildtool.adapters.sql.search import indexing, line_table
 from buildtool.adapters.sql.search.indexing import BuildIndex
 from buildtool.adapters.storage import artifacts, spool
 from buildtool.adapters.tls import peers
@@ -132,6 +132,16 @@ def state_left_in_the_index() -> Sequence[Change]:
 @_mutant("numbers of terms are forgotten with the transaction in which they were to be written")
 def terms_of_failed_commits_kept() -> Sequence[Change]:
     return [(BuildIndex, "forget", lambda _self: None)]
+
+
+@_mutant("lists tell of an ended build as it is, also where its attempt ends later")
+def later_ends_not_told() -> Sequence[Change]:
+    original = line_table.write
+
+    def write(connection: Any, builds: Any, _attempts: Any, artifacts: Any, requests: Any) -> None:
+        original(connection, builds, (), artifacts, requests)
+
+    return [(line_table, "write", write)]
 
 
 @_mutant("a machine's builds are found by its name also where it was not the first to try")

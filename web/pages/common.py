@@ -22,11 +22,17 @@ def moment(when: float, now: float) -> Moment:
     return Moment(*dated(when), words.age(when, now))
 
 
-@lru_cache(8_000)
 def dated(when: float) -> tuple[str, str]:
     """Return a point in time for machines, and in UTC to the second."""
-    at = words.instant(when)
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ"), at.strftime("%Y-%m-%d %H:%M:%S UTC")
+    day, second = divmod(words.whole_second(when), 86_400)
+    date, clock = _date(day), f"{second // 3_600:02}:{second // 60 % 60:02}:{second % 60:02}"
+    return f"{date}T{clock}Z", f"{date} {clock} UTC"
+
+
+@lru_cache(4_000)
+def _date(day: int) -> str:
+    """Return a day as a date; it is numbered since 1970."""
+    return words.instant(day * 86_400.0).strftime("%Y-%m-%d")
 
 
 def took(build: Build, now: float) -> str:

@@ -13,7 +13,7 @@ from buildtool.model.platforms import Value
 from buildtool.model.text import size_words
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
-_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_TWO_UNITS = tuple((*larger, *smaller) for larger, smaller in pairwise(_UNITS))
 _LAST_SECOND = 253_402_300_799  # of the year 9999, after which there is no datetime
 
 NEEDS_AT_MOST = "≤"
@@ -32,10 +32,10 @@ def duration(seconds: float) -> str:
     if seconds < 9.95:  # noqa: PLR2004 - below it a tenth of a second still says something
         return f"{seconds:.1f} s"
     whole = round(seconds)
-    for (size, unit), (small, small_unit) in pairwise(_UNITS):
+    for size, unit, small, small_unit in _TWO_UNITS:
         if whole >= size:
             count, rest = divmod(whole, size)
-            return f"{count} {unit}" + (f" {rest // small} {small_unit}" if rest >= small else "")
+            return f"{count} {unit} {rest // small} {small_unit}" if rest >= small else f"{count} {unit}"
     return f"{whole} s"
 
 
@@ -47,14 +47,23 @@ def age(then: float, now: float) -> str:
     apart = abs(now - then)
     if apart < 2:  # noqa: PLR2004 - clocks of two machines differ by as much
         return "just now"
-    size, unit = next(((size, unit) for size, unit in _UNITS if apart >= size), (1, "s"))
-    count = int(apart // size)
-    return f"{count} {unit} ago" if then <= now else f"in {count} {unit}"
+    if apart >= 86_400:  # noqa: PLR2004 - of a list most are as old
+        many = f"{int(apart // 86_400)} d"
+    elif apart >= 3_600:  # noqa: PLR2004
+        many = f"{int(apart // 3_600)} h"
+    else:
+        many = f"{int(apart // 60)} min" if apart >= 60 else f"{int(apart)} s"  # noqa: PLR2004
+    return f"{many} ago" if then <= now else f"in {many}"
 
 
 def instant(when: float) -> datetime:
-    """Return a moment of wall time in UTC; one outside the calendar is moved to its nearest end."""
-    return datetime.fromtimestamp(min(max(when, 0.0), _LAST_SECOND), UTC) if when == when else _EARLIEST  # noqa: PLR0124 - NaN
+    """Return a moment of wall time in UTC, to the second; one outside the calendar is moved to its nearest end."""
+    return datetime.fromtimestamp(whole_second(when), UTC)
+
+
+def whole_second(when: float) -> int:
+    """Return the second that a moment of wall time is in; one outside the calendar is moved to its nearest end."""
+    return int(min(max(when, 0.0), _LAST_SECOND)) if when == when else 0  # noqa: PLR0124 - NaN
 
 
 def mebibytes(count: int) -> str:

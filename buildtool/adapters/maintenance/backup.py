@@ -15,7 +15,7 @@ import secrets
 import shutil
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -137,6 +137,7 @@ class Backup:
             copy.execute("BEGIN")
             why = "its file was not there when this copy was made"
             copy.executemany(f"UPDATE artifacts SET withdrawn = '{why}' WHERE id = ?", absent)  # noqa: S608 - our words
+            _forget_lines(copy, absent)
             _mark(copy)
             copy.execute("COMMIT")
             copy.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -265,6 +266,13 @@ def keep_before_upgrade(directory: Path) -> Path | None:
         with suppress(OSError):
             fresh.unlink(missing_ok=True)
     return kept
+
+
+def _forget_lines(copy: sqlite3.Connection, artifacts: Sequence[tuple[int]]) -> None:
+    """Have lists put together anew what they show of the builds of these artifacts."""
+    if copy.execute("SELECT count(*) FROM sqlite_master WHERE name = 'build_lines'").fetchone()[0]:
+        of_them = "build IN (SELECT build_id FROM artifacts WHERE id = ?)"
+        copy.executemany(f"DELETE FROM build_lines WHERE {of_them}", artifacts)  # noqa: S608 - our words
 
 
 def _mark(copy: sqlite3.Connection) -> None:

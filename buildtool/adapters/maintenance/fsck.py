@@ -21,7 +21,8 @@ from buildtool.adapters.maintenance.finding import Finding
 from buildtool.adapters.maintenance.fsck_files import Progress, StateFiles, silent
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql import schema
-from buildtool.adapters.sql.search.tables import build_terms, terms
+from buildtool.adapters.sql.search import line_table
+from buildtool.adapters.sql.search.tables import build_lines, build_terms, terms
 from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.adapters.storage.directory_lock import DATABASE
 from buildtool.errors import ConflictingRow, StorageUnavailable
@@ -94,6 +95,7 @@ class Fsck:
                     break
                 for finding in found:
                     await self._mended(database, finding)
+                await database.run(line_table.mend)  # lists tell of what was mended, too
                 found, _ = await database.run(partial(_row_findings, self.now))
                 told |= {finding.key: finding for finding in found if finding.key not in told}
         finally:
@@ -104,7 +106,9 @@ class Fsck:
     async def _mend_files(self, path: Path, found: list[Finding]) -> list[Finding]:
         database = await SqliteDatabase.open(path, Inline())
         try:
-            return [evolve(finding, mended=await self._mended(database, finding)) for finding in found]
+            mended = [evolve(finding, mended=await self._mended(database, finding)) for finding in found]
+            await database.run(line_table.mend)
+            return mended
         finally:
             await database.close()
 
@@ -137,13 +141,14 @@ def _row_findings(now: float, connection: Connection) -> tuple[list[Finding], in
     found += fsck_lifecycle.findings(connection, now)
     found += fsck_database.references(connection)
     found += fsck_database.findable(connection)
+    found += fsck_database.told(connection)
     # Last: a unique index can be made when what contradicts it is mended.
     found += fsck_database.indexes(connection)
     return found, _rows(connection)
 
 
 def _rows(connection: Connection) -> int:
-    indexes = {terms, build_terms}  # which only say again what other rows say
+    indexes = {terms, build_terms, build_lines}  # which only say again what other rows say
     tables = [table for table in schema.metadata.sorted_tables if table not in indexes]
     counted = (select(func.count()).select_from(table) for table in tables)
     return sum(connection.execute(count).scalar_one() for count in counted)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Index, Row, Table, delete, select, update
 
 from buildtool.adapters.maintenance.finding import Finding, Repair
 from buildtool.adapters.sql import rows, schema
+from buildtool.adapters.sql.search import line_table
 from buildtool.adapters.sql.search.indexing import index_again, unindexed
 from buildtool.adapters.storage.directory_lock import DATABASE
 
@@ -54,6 +55,24 @@ def findable(connection: Connection) -> list[Finding]:
 
 def _index_again(numbers: Sequence[int], connection: Connection) -> None:
     index_again(connection, numbers)
+
+
+def told(connection: Connection) -> list[Finding]:
+    """Return whether there are ended builds of which lists tell something else than the other tables, or nothing."""
+    wrong = line_table.wrong_lines(connection)
+    if not wrong:
+        return []
+    others = f" and {len(wrong) - 1} others" if len(wrong) > 1 else ""
+    return [
+        Finding(
+            "line-wrong",
+            f"build {wrong[0]}{others}",
+            "the line that lists show of it is missing, or is not what the other tables say",
+            "lists tell something wrong of it, or take longer",
+            "--repair writes the line anew",
+            line_table.mend,
+        )
+    ]
 
 
 def integrity(connection: Connection) -> list[Finding]:

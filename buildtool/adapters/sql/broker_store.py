@@ -30,6 +30,7 @@ from buildtool.adapters.sql import hours, rows, schema
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.prepared import Prepared, insertion, padded
 from buildtool.adapters.sql.request_history import requests_of
+from buildtool.adapters.sql.search import line_table
 from buildtool.adapters.sql.search.indexing import BuildIndex
 from buildtool.adapters.sql.shelf_queries import NEWEST_ID, chunks, shelves_of, similar
 from buildtool.concurrency.rates import RateBudget, RateLimiter
@@ -323,6 +324,7 @@ def _commit(
         if by_kind.get(kind):
             _write(connection, table, [cells_of(value) for value in by_kind[kind]])
     index.write(connection, *(by_kind.get(kind, ()) for kind in (Build, Attempt, Request)))
+    line_table.write(connection, *(by_kind.get(kind, ()) for kind in (Build, Attempt, Artifact, Request)))
     if by_kind.get(MailAddress):
         known = schema.addresses.c
         gone = and_(known.confirmed_at == 0, known.expires <= now, known.mailed_at <= now - DAY)

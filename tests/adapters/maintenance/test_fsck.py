@@ -100,6 +100,9 @@ def rows(*statements: str) -> Callable[[Path], None]:
     return lambda state: spoil(state, *statements)
 
 
+TOLD = frozenset({"line-wrong"})
+"""What else is found where something changed of an ended build: lists tell of it as it was."""
+
 MENDED = {
     "an index that lost a row": Damage(stale_index, "index-stale", "an index does not have what its table has"),
     "a missing index": Damage(rows("DROP INDEX ix_requests_open"), "index-missing", "ix_requests_open"),
@@ -119,6 +122,7 @@ MENDED = {
         rows("UPDATE requests SET state = 'waiting', build_id = 99 WHERE id = 7"),
         "request-stranded",
         "build 99, which is not there",
+        TOLD,
     ),
     "a live attempt of a closed build": Damage(
         rows("UPDATE attempts SET state = 'building' WHERE build_id = 7"), "attempt-stray", "its build is cancelled"
@@ -138,19 +142,32 @@ MENDED = {
         frozenset({"upload-left"}),
     ),
     "an epoch that went back": Damage(
-        rows("UPDATE builds SET epoch = 0 WHERE id = 1"), "epoch-behind", "its epoch is 0, but there is an attempt 1"
+        rows("UPDATE builds SET epoch = 0 WHERE id = 1"),
+        "epoch-behind",
+        "its epoch is 0, but there is an attempt 1",
+        TOLD,
     ),
     "a deciding attempt that is not there": Damage(
-        rows("UPDATE builds SET deciding_epoch = 4 WHERE id = 1"), "build-undecided", "attempt 4, which is not there"
+        rows("UPDATE builds SET deciding_epoch = 4 WHERE id = 1"),
+        "build-undecided",
+        "attempt 4, which is not there",
+        TOLD,
     ),
     "an artifact of a build that is not there": Damage(
-        rows("UPDATE builds SET artifact_id = 77 WHERE id = 1"), "build-undecided", "artifact 77"
+        rows("UPDATE builds SET artifact_id = 77 WHERE id = 1"), "build-undecided", "artifact 77", TOLD
     ),
     "a build that is found as what it is not": Damage(
         rows("UPDATE build_terms SET state = 0 WHERE build = 1"), "build-unfindable", "the index by which builds are"
     ),
     "a build that is not found": Damage(
         rows("DELETE FROM build_terms WHERE build IN (1, 5)"), "build-unfindable", "build 1 and 1 others"
+    ),
+    "a line that says something else": Damage(
+        rows("UPDATE build_lines SET server = 'nowhere' WHERE build = 1"), "line-wrong", "the line that lists show"
+    ),
+    "lines that are missing": Damage(rows("DELETE FROM build_lines"), "line-wrong", "build 1 and 1 others"),
+    "a line of a build that goes on": Damage(
+        rows("INSERT INTO build_lines (build, state) VALUES (5, 'failed')"), "line-wrong", "build 5"
     ),
     "mail about nobody's request": Damage(
         rows("UPDATE outbox SET request_ids = '[41]'"), "mail-astray", "request 41, which is not there"
@@ -162,7 +179,10 @@ MENDED = {
         rows("UPDATE attempts SET build_id = 66 WHERE build_id = 5 AND epoch = 1"), "reference-broken", "build 66"
     ),
     "an ended request of no build": Damage(
-        rows("UPDATE requests SET build_id = 66 WHERE id = 7"), "reference-broken", "request 7: it names build 66"
+        rows("UPDATE requests SET build_id = 66 WHERE id = 7"),
+        "reference-broken",
+        "request 7: it names build 66",
+        TOLD,
     ),
     "an artifact row of no build": Damage(
         rows("UPDATE artifacts SET build_id = 66"), "reference-broken", "artifact 1: it names build 66"

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, and_, bindparam, select
 
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.prepared import insertion
+from buildtool.adapters.sql.search import line_table
 from buildtool.adapters.sql.search.tables import commits
 from buildtool.model.search.commits import CommitNote, RevisionKey
 
@@ -53,3 +54,4 @@ def _keep(notes: Mapping[RevisionKey, CommitNote], connection: Connection) -> No
         for key, note in notes.items()
     ]
     connection.execute(written, rows)
+    line_table.keep_of(connection, notes)

@@ -7,7 +7,7 @@ the stretch of the term that is rarest where it begins, and looks for the other 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -28,7 +28,7 @@ BUDGET = 3_000
 COUNTED = 1_000
 """How far builds of a state are counted."""
 
-COUNT_BUDGET = 1_500
+COUNT_BUDGET = 1_000
 """Builds of one state that are looked at to count those that fit, at most."""
 
 PREFIX_MOST = 50
@@ -100,12 +100,22 @@ def _having(position: int, size: int) -> ColumnElement[bool]:
     return select(other.c.term).where(other.c.state == _BT.state, one, other.c.build == _BT.build).exists()
 
 
+def _walking(newest_first: bool, sizes: tuple[int, ...]) -> Select[Any]:  # noqa: FBT001
+    probes = [_having(position, size) for position, size in enumerate(sizes)]
+    statement = select(_BT.build).where(*_ON_STRETCH, *probes)
+    return _in_order(statement, newest_first=newest_first).limit(bindparam("most"))
+
+
 @cache
 def _walk(newest_first: bool, sizes: tuple[int, ...]) -> Prepared:  # noqa: FBT001
     """Return the statement for builds on a stretch that have one of each of several groups of terms."""
-    probes = [_having(position, size) for position, size in enumerate(sizes)]
-    statement = select(_BT.build).where(*_ON_STRETCH, *probes)
-    return Prepared(_in_order(statement, newest_first=newest_first).limit(bindparam("most")))
+    return Prepared(_walking(newest_first, sizes))
+
+
+@cache
+def _counting(sizes: tuple[int, ...]) -> Prepared:
+    """Return the statement for how many those are: to bring each of them from the database would take longer."""
+    return Prepared(select(func.count()).select_from(_walking(True, sizes).subquery()))
 
 
 _COUNT = Prepared(
@@ -168,28 +178,51 @@ def search(ask: Ask, wanted: WantedTerms, states: Sequence[int], span: Span, mos
     return Found(tuple(sure[:most]), stop if len(sure) < most else None)
 
 
+@frozen
+class _Way:
+    """The way of a search through one state: along the stretches of ``drivers``, each build probed for the others."""
+
+    drivers: Group
+    probes: tuple[int, ...]
+    values: Mapping[str, int]
+    budget: int
+
+    def end(self, ask: Ask, on: dict[str, int], span: Span) -> int | None:
+        """Return where the way along a driver ends before all of it was looked at, and have it end there."""
+        ahead = ask(_ahead(span.newest_first), on | {"skip": self.budget // len(self.drivers)}) if self.probes else ()
+        if not ahead:
+            return None
+        stop: int = ahead[0][0]
+        on["low" if span.newest_first else "high"] = stop
+        return stop
+
+
+def _way(ask: Ask, wanted: WantedTerms, where: dict[str, int], span: Span, budget: int) -> _Way | None:
+    """Return the way through a state, None where it has no build that is wanted."""
+    groups = wanted.groups
+    at = _rarest(ask, groups, where, span) if len(groups) > 1 else 0
+    if at is None:
+        return None
+    others = (*groups[:at], *groups[at + 1 :], *wanted.also)
+    probes = [padded(f"wanted{number}", group) for number, group in enumerate(others)]
+    values = where | {name: value for probe in probes for name, value in probe.items()}
+    return _Way(groups[at], tuple(map(len, probes)), values, budget)
+
+
 def _in_state(
     ask: Ask, wanted: WantedTerms, state: int, span: Span, most: int, budget: int
 ) -> tuple[set[int], int | None]:
-    groups = wanted.groups
-    where = {"state": state, "low": span.low, "high": span.high}
-    at = _rarest(ask, groups, where, span) if len(groups) > 1 else 0
-    if at is None:
+    way = _way(ask, wanted, {"state": state, "low": span.low, "high": span.high}, span, budget)
+    if way is None:
         return set(), None
-    others = (*groups[:at], *groups[at + 1 :], *wanted.also)
-    probes = [padded(f"wanted{number}", group) for number, group in enumerate(others)]
-    values = {name: value for probe in probes for name, value in probe.items()}
-    walk = _walk(span.newest_first, tuple(map(len, probes)))
+    walk = _walk(span.newest_first, way.probes)
     found: set[int] = set()
     stops = []
-    for term in groups[at]:
-        on = where | {"term": term}
-        if probes:
-            ahead = ask(_ahead(span.newest_first), on | {"skip": budget // len(groups[at])})
-            if ahead:
-                stops.append(ahead[0][0])
-                on["low" if span.newest_first else "high"] = ahead[0][0]
-        found.update(number for (number,) in ask(walk, on | values | {"most": most}))
+    for term in way.drivers:
+        on = {**way.values, "term": term, "most": most}
+        stop = way.end(ask, on, span)
+        stops += [] if stop is None else [stop]
+        found.update(number for (number,) in ask(walk, on))
     return found, (max(stops) if span.newest_first else min(stops)) if stops else None
 
 
@@ -239,12 +272,20 @@ def count(ask: Ask, wanted: WantedTerms, state: int, span: Span) -> tuple[int, b
 
     It is counted to COUNTED + 1.
     """
+    where = {"state": state, "low": span.low, "high": span.high}
     if len(wanted.groups) == 1 == len(wanted.groups[0]) and not wanted.also:
-        values = {"state": state, "term": wanted.groups[0][0], "low": span.low, "high": span.high}
-        number: int = ask(_COUNT, values)[0][0]
+        number: int = ask(_COUNT, where | {"term": wanted.groups[0][0]})[0][0]
         return number, number <= COUNTED
-    found = search(ask, wanted, (state,), span, COUNTED + 1, COUNT_BUDGET)
-    return len(found.numbers), found.stopped is None and len(found.numbers) <= COUNTED
+    way = _way(ask, wanted, where, span, COUNT_BUDGET)
+    if way is None:
+        return 0, True
+    if len(way.drivers) > 1:  # along which the same builds may stand
+        found = search(ask, wanted, (state,), span, COUNTED + 1, COUNT_BUDGET)
+        return len(found.numbers), found.stopped is None and len(found.numbers) <= COUNTED
+    on = {**way.values, "term": way.drivers[0], "most": COUNTED + 1}
+    stop = way.end(ask, on, span)
+    counted: int = ask(_counting(way.probes), on)[0][0]
+    return counted, stop is None and counted <= COUNTED
 
 
 # --- terms ----------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from sqlalchemy import Column, Float, Index, PrimaryKeyConstraint, Table, Text
 
 from buildtool.adapters.sql.schema import Number, metadata
 
-__all__ = ["build_terms", "commits", "metadata", "terms"]
+__all__ = ["build_lines", "build_terms", "commits", "metadata", "terms"]
 
 # What builds are found by: a term is a number for the text of a kind (model/search/terms.py). The builds of one state
 # that have a term are a stretch of the table, in the order of lists; docs/adr has why.
@@ -41,4 +41,23 @@ commits = Table(
     *(Column(name, Text, nullable=False) for name in ("source", "revision", "subject", "author")),
     Column("at", Float(53), nullable=False),
     PrimaryKeyConstraint("revision", "source"),
+)
+
+# What lists show of the builds that have ended, each whole in one row: line_table.py makes it of the other tables.
+build_lines = Table(
+    "build_lines",
+    metadata,
+    Column("build", Number, primary_key=True, autoincrement=False),
+    *(Column(name, Text) for name in ("state", "project", "source", "revision", "options", "platform")),
+    *(Column(name, Float(53)) for name in ("created_at", "started_at", "ended_at", "not_before")),
+    Column("reason", Text),
+    *(Column(name, Number) for name in ("place", "epoch", "attempt")),
+    *(Column(name, Text) for name in ("server", "kind")),
+    *(Column(name, Float(53)) for name in ("offered_at", "accepted_at", "attempt_ended_at")),
+    *(Column(name, Text) for name in ("attempt_reason", "digest", "content_digest", "name")),
+    Column("size", Number),
+    *(Column(name, Text) for name in ("runs_on", "maker")),
+    Column("built_at", Float(53)),
+    Column("first_request", Number),
+    *(Column(name, Text) for name in ("ref", "revrange", "email", "subject")),
 )
