@@ -109,6 +109,15 @@ class FakeCommands:
     output: bytes = b""
     started: list[FakeCommand] = field(factory=list)
     consumers: list[Callable[[bytes], Awaitable[None]]] = field(factory=list)
+    enclosed: list[int] = field(factory=list)
+    ends: int = 0
+
+    async def enclose(self, slot: int, tree: Path, place: SlotPlace) -> "FakeCommands":
+        self.enclosed.append(slot)
+        return self
+
+    async def end(self) -> None:
+        self.ends += 1
 
     def start(
         self,

@@ -18,7 +18,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.trial.unittest import TestCase
 
-from buildtool.adapters.host.build_slots import BuildSlots, RecipeCommands
+from buildtool.adapters.host.build_slots import BuildSlots
+from buildtool.adapters.host.recipe_commands import RecipeCommands
 from buildtool.adapters.processes.runner import Processes
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.storage.archive.packing import make_zip
@@ -219,7 +220,7 @@ class RealBuilds(TestCase):
         self.link, self.uploads = FakeLink(), KeepingUploads()
         self.tools = AttemptTools(
             sources=Worktrees(mirror, self.top / "sources", self.pool),
-            commands=RecipeCommands(self.processes),
+            commands=RecipeCommands(self.processes, self.pool),
             workshop=BuildSlots(self.top / "slots", self.pool, {}),
             uploads=self.uploads,
             clock=IReactorTime(reactor),

@@ -207,8 +207,7 @@ class AttemptRun:
         self._check()
         self.log.end(f"[source: checked out after {self._tools.clock.seconds() - began:.1f} s]", "checked out")
         plan = await self._plan(tree)
-        for command in plan.commands:
-            await self._run(command, plan, tree, place)
+        await self._run_all(plan, tree, place)
         self.log.begin("artifact")
         packed, output, name = await self._pack(plan, tree, place)
         seconds = self._tools.clock.seconds() - began
@@ -252,11 +251,22 @@ class AttemptRun:
             self._tools.planned(plan)
         return plan
 
-    async def _run(self, command: Command, plan: Plan, tree: Path, place: ports.SlotPlace) -> None:
+    async def _run_all(self, plan: Plan, tree: Path, place: ports.SlotPlace) -> None:
+        self._check()
+        enclosed = await self._tools.commands.enclose(self._work.slot, tree, place)
+        try:
+            for command in plan.commands:
+                await self._run(enclosed, command, plan, tree, place)
+        finally:
+            await enclosed.end()  # nothing may change what is packed next
+
+    async def _run(
+        self, enclosed: ports.EnclosedCommands, command: Command, plan: Plan, tree: Path, place: ports.SlotPlace
+    ) -> None:
         self._check()
         limit = self._limit()
         self.log.begin(command.words(), f"[{command.words()}: {shlex.join(command.argv)}]")
-        self._command = self._tools.commands.start(
+        self._command = enclosed.start(
             command.argv,
             tree / command.cwd,
             self._environment(place) | dict(plan.environment),

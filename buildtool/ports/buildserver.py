@@ -162,8 +162,8 @@ class RunningCommand(Protocol):
         """Stop the command: TERM to the whole group, then KILL. May be repeated."""
 
 
-class Commands(Protocol):
-    """The runner of commands, each a process of its own."""
+class EnclosedCommands(Protocol):
+    """The runner of one Attempt's commands, each a process of its own, all within one enclosure."""
 
     def start(
         self,
@@ -176,6 +176,19 @@ class Commands(Protocol):
         silence_limit: float,
     ) -> RunningCommand:
         """Start a command whose whole environment is given; limits are in seconds."""
+
+    async def end(self) -> None:
+        """End what the commands left behind, all of it. Raises MachineFault where it cannot be ended."""
+
+
+class Commands(Protocol):
+    """The means to run commands."""
+
+    async def enclose(self, slot: int, tree: Path, place: SlotPlace) -> EnclosedCommands:
+        """Return a runner whose commands may write in ``tree`` and ``place`` alone, as far as this machine can help it.
+
+        Raises MachineFault.
+        """
 
 
 class PackedFile(Protocol):

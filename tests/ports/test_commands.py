@@ -12,9 +12,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.trial.unittest import TestCase
 
-from buildtool.adapters.host.build_slots import RecipeCommands
+from buildtool.adapters.host.recipe_commands import CommandRunner
 from buildtool.adapters.processes.runner import Processes
-from buildtool.ports.buildserver import CommandEnd, Commands, Obstacle, RunningCommand
+from buildtool.ports.buildserver import CommandEnd, EnclosedCommands, Obstacle, RunningCommand
 from tests.fakes_build import FAILED, FakeCommands, ending
 from tests.simulation.builders import Workbench
 from tests.simulation.clock import Life, VirtualTime
@@ -33,7 +33,7 @@ class CommandsContract(ABC, Base):
     """What holds of every command. Whatever runs says something first."""
 
     timeout = 20
-    commands: Commands
+    commands: EnclosedCommands
 
     def setUp(self) -> None:
         self.heard: list[bytes] = []
@@ -153,7 +153,7 @@ class RealCommands(CommandsContract, TestCase):
     def setUp(self) -> None:
         super().setUp()
         processes = Processes(reactor)
-        self.commands = RecipeCommands(processes)
+        self.commands = CommandRunner(processes, cast("Any", None))
         self.addCleanup(lambda: Deferred.fromCoroutine(processes.stop_all("the test is over")))
 
     def succeeds(self) -> list[str]:

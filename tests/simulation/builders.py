@@ -81,6 +81,12 @@ class Workbench:
     life: Life
     made: dict[Path, tuple[str, str]] = field(factory=dict)
 
+    async def enclose(self, slot: int, tree: Path, place: SlotPlace) -> Workbench:
+        return self
+
+    async def end(self) -> None:
+        """Nothing outlives a command here."""
+
     def start(
         self,
         argv: Sequence[str],

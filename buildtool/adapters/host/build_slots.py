@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 import zipfile
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -15,7 +15,6 @@ from twisted.logger import Logger
 from buildtool.adapters.host.detectors import DETECTORS, Machine
 from buildtool.adapters.host.elf import HEAD, elf_arch
 from buildtool.adapters.processes.process_group import end_leftovers
-from buildtool.adapters.processes.runner import CommandLine, Processes, RunningProcess
 from buildtool.adapters.storage.archive.packing import Packed, make_zip
 from buildtool.adapters.storage.private_directories import make_private
 from buildtool.adapters.storage.trees import make_plain_directory, remove_tree
@@ -25,9 +24,6 @@ from buildtool.ports.buildserver import Halt, SlotPlace
 from buildtool.ports.common import Executor
 
 T = TypeVar("T")
-
-KILL_AFTER = 5.0
-"""Seconds that a command which was told to go has, before it is killed."""
 
 CHANGING = ("disk", "memory")
 """What is detected anew each time; the rest of a machine stays as it is while the program runs."""
@@ -134,28 +130,3 @@ def changing(machine: Machine) -> dict[str, Value]:
     """Return free disk and memory as they are now, as far as the machine tells."""
     found = {name: DETECTORS[name](machine) for name in CHANGING}
     return {name: value for name, value in found.items() if value is not None}
-
-
-class RecipeCommands:
-    """The ``ports.Commands`` as real processes."""
-
-    def __init__(self, processes: Processes) -> None:
-        self._processes = processes
-
-    def start(
-        self,
-        argv: Sequence[str],
-        cwd: Path,
-        environment: Mapping[str, str],
-        *,
-        on_output: Callable[[bytes], Awaitable[None]],
-        time_limit: float,
-        silence_limit: float,
-    ) -> RunningProcess:
-        return self._processes.start(
-            CommandLine(tuple(argv), cwd, environment),
-            on_output=on_output,
-            time_limit=time_limit,
-            silence_limit=silence_limit,
-            kill_after=KILL_AFTER,
-        )

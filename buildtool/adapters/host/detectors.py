@@ -42,26 +42,27 @@ class Machine:
     """The machine, as the detectors see it; what is slow to find out is found out once.
 
     ``disk_at`` is the directory in which builds will write; it need not be there yet. ``named`` are programs to look
-    for besides those that builds commonly need.
+    for besides those that builds commonly need; ``path`` replaces PATH.
     """
 
     disk_at: Path
     named: frozenset[str] = frozenset()
+    path: str | None = None
     _tools: dict[str, str] | None = None
 
     def tools(self) -> dict[str, str]:
         """Return the usable programs among those that are looked for, with their versions."""
         if self._tools is None:
-            self._tools = find_tools(sorted({*TOOLS, *self.named}))
+            self._tools = find_tools(sorted({*TOOLS, *self.named}), self.path)
         return self._tools
 
 
-def detect_machine(disk_at: Path, named: Iterable[str] = ()) -> dict[str, Detected]:
-    """Return what every detector finds, by name; programs ``named`` are looked for besides the common ones.
+def detect_machine(disk_at: Path, named: Iterable[str] = (), path: str | None = None) -> dict[str, Detected]:
+    """Return what every detector finds, by name; programs ``named`` are looked for too, in ``path``.
 
     Takes about as long as the slowest program needs to tell its version, each at most 5 s.
     """
-    machine = Machine(disk_at, frozenset(named))
+    machine = Machine(disk_at, frozenset(named), path)
     return {name: detector(machine) for name, detector in DETECTORS.items()}
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from buildtool.adapters.processes.command import CommandLine
-from buildtool.adapters.processes.keeper import found
+from buildtool.adapters.processes.finding import found
 from buildtool.adapters.processes.process_group import ProcessGroup
 
 
@@ -28,6 +28,10 @@ class Child(Protocol):
     @property
     def news(self) -> int | None:
         """A descriptor that becomes readable when ``hear`` is to be called; None when nothing will be told that way."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether it ended the sandbox that it ran in, and itself with that."""
 
     def hear(self) -> None:
         """Take note of what ``news`` tells."""
@@ -52,6 +56,8 @@ when there are news that no descriptor tells of. Raises OSError, ValueError or S
 
 class Direct:
     """A child of this very process, followed as far as its session (macOS, and wherever there are no keepers)."""
+
+    lost = False
 
     def __init__(self, command: CommandLine, outlet: int, ring: Callable[[], None], *, use_pidfd: bool = True) -> None:
         named = {os.fsencode(name): os.fsencode(value) for name, value in command.environment.items()}

@@ -15,7 +15,7 @@ from attrs import field, frozen, validators
 
 from buildtool.ports.buildserver import Obstacle
 
-Cause = Literal["exited", "time limit", "silence limit", "stopped", "not started"]
+Cause = Literal["exited", "time limit", "silence limit", "stopped", "not started", "sandbox ended"]
 
 _SHOWN = 200
 """Most characters that are shown of a program's or directory's name."""
@@ -65,7 +65,8 @@ class CommandResult:
     """The end of a command, after ``seconds``. Its process group is gone by then.
 
     ``code`` or ``signal`` say how the program itself ended (both None if it never ran, or could not be killed);
-    ``cause`` says why: of itself, a limit, ``stop``, or because it could not be started. ``detail`` is one line.
+    ``cause`` says why: of itself, a limit, ``stop``, because it could
+    not be started, or since it ended its own sandbox. ``detail`` is one line.
     ``obstacle`` is what was in the way of one that was not started.
     """
 

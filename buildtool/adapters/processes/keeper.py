@@ -13,8 +13,10 @@ inherited and that no daemon takes off, for the case that nursery and keeper are
 Runs in an interpreter of its own with the standard library alone; ``keeper_client`` is at the other end of connections.
 To the nursery goes one message per keeper, with the keeper's end of a connection. To the keeper go headers (HEADER):
 ORDER with the length of the JSON that follows and the descriptor for the output, SIGNAL with the number of the command
-that is meant, times 256, plus the signal's. From the keeper come lines: ``started PID KEEPER`` or ``failed ERRNO
-TEXT``, then ``exited STATUS LEFT``, and if LEFT was not 0 at last ``gone``.
+that is meant, times 256, plus the signal's; ENCLOSE, before any other, with the length of the JSON of a sandbox in
+which all its commands run (``sandbox/box``), answered by ``enclosed PID`` or ``failed ERRNO TEXT``. From the keeper
+come lines: ``started PID KEEPER`` or ``failed ERRNO TEXT``, then ``exited STATUS LEFT``, and if LEFT was not 0 at last
+``gone``; ``lost`` before them when the sandbox was ended from within.
 """
 
 from __future__ import annotations
@@ -31,12 +33,14 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
 from types import FrameType
 
 from buildtool.adapters.processes.environment import forbid_inspection
+from buildtool.adapters.processes.finding import found
+from buildtool.adapters.processes.killing import LONGEST_PAUSE, Killing, quietly, signal_groups
 from buildtool.adapters.processes.procfs import SeenProcess, descendants
+from buildtool.adapters.processes.sandbox.box import Box
 
 READY = b"ready"
 """What a nursery says first, once it is a subreaper."""
@@ -45,13 +49,12 @@ MARKED_LIMIT = 10
 """RLIMIT_LOCKS: inherited by everything, and without any effect since Linux 2.4.25."""
 
 HEADER = struct.Struct("!cQ")
-ORDER, SIGNAL = b"O", b"S"
+ORDER, SIGNAL, ENCLOSE = b"O", b"S", b"E"
 
 GIVEN_BACK = {signal.SIGPIPE, signal.SIGXFSZ}
 """Signals that Python itself ignores, and that ``subprocess`` gives back to every child."""
 
 _PR_SET_CHILD_SUBREAPER = 36
-_LONGEST_PAUSE = 0.05
 
 
 def main(descriptor: int) -> None:
@@ -112,40 +115,6 @@ def _ready(descriptors: list[int], wake: int, timeout: float | None) -> set[int]
     return found
 
 
-class _Killing:
-    """Killing what forks meanwhile: again and again, at once where there was somebody new, else with pauses."""
-
-    def __init__(self) -> None:
-        self.pause = 0.0
-        self._known: set[int] = set()
-
-    def strike(self, found: list[SeenProcess]) -> None:
-        met = {seen.pid for seen in found}
-        self.pause = 0.0 if met - self._known else min(max(2 * self.pause, 0.001), _LONGEST_PAUSE)
-        self._known = met
-        _signal_groups(found, signal.SIGKILL)
-
-
-def _signal_groups(found: list[SeenProcess], signum: int) -> None:
-    """Signal whole groups: the kernel does that at one stroke, so that none escapes by forking.
-
-    All processes of a group are in one session, whose leader is a descendant, and so are descendants themselves.
-    """
-    own = os.getpgrp()
-    for group in {seen.group for seen in found} - {own}:
-        _quietly(group, signum, whole=True)
-    for seen in found:
-        if seen.group == own:  # between its fork and its setsid
-            _quietly(seen.pid, signum, whole=False)
-
-
-def _quietly(target: int, signum: int, *, whole: bool) -> None:
-    try:
-        (os.killpg if whole else os.kill)(target, signum)
-    except (ProcessLookupError, PermissionError):
-        return  # it ended while we looked, or became somebody else
-
-
 class _Nursery:
     def __init__(self, door: socket.socket, wake: int) -> None:
         self._door = door
@@ -154,7 +123,7 @@ class _Nursery:
         # Each keeper's end of its connection is held here too: it closes when the orphans of a dead keeper are gone.
         self._keepers: dict[int, socket.socket] = {}
         self._bereft: list[socket.socket] = []
-        self._killing = _Killing()
+        self._killing = Killing()
 
     def live(self) -> None:
         while self._open or self._keepers or self._bereft:
@@ -215,14 +184,14 @@ class _Nursery:
             if pid == 0:
                 return
             if os.WIFSTOPPED(status):
-                _quietly(pid, signal.SIGCONT, whole=False)  # by its command, which nobody could end any more
+                quietly(pid, signal.SIGCONT, whole=False)  # by its command, which nobody could end any more
                 continue
             control = self._keepers.pop(pid, None)
             if control is not None and status == 0:
                 control.close()
             elif control is not None:
                 self._bereft.append(control)
-                self._killing = _Killing()
+                self._killing = Killing()
 
     def _end_orphans(self) -> None:
         """Kill what belonged to keepers that did not end as they should: all children that are not keepers."""
@@ -236,11 +205,15 @@ class _Nursery:
         self._bereft.clear()
 
 
-def _start(order: bytes, outlet: int) -> int:
+def _start(order: bytes, outlet: int, box: Box | None) -> int:
     said = json.loads(order)
     _mark(said["mark"])
+    if box is not None and "private" in said:
+        return box.prove(said["private"], said["shared"], outlet)
     argv, cwd = [word.encode("latin-1") for word in said["argv"]], said["cwd"].encode("latin-1")
     environment = {name.encode("latin-1"): value.encode("latin-1") for name, value in said["environment"].items()}
+    if box is not None:
+        return box.spawn(argv, cwd, environment, outlet)
     process = subprocess.Popen(
         argv,
         executable=found(argv[0], cwd, environment),
@@ -254,19 +227,6 @@ def _start(order: bytes, outlet: int) -> int:
     )
     process.returncode = 0  # it is waited for here, with all the others
     return process.pid
-
-
-def found(program: bytes, cwd: bytes, environment: Mapping[bytes, bytes]) -> bytes:
-    """Return where the program of a command is, itself if that is said or there is none.
-
-    Left to look for it, Python tells of the first directory in PATH that may not be entered, whatever is wrong.
-    """
-    places = () if b"/" in program else environment.get(b"PATH", os.defpath.encode("ascii")).split(b":")
-    for place in places:
-        path = os.path.join(cwd, place, program)  # noqa: PTH118 - bytes
-        if os.path.isfile(path) and os.access(path, os.X_OK):  # noqa: PTH113 - bytes
-            return path
-    return program
 
 
 def _mark(mark: int) -> None:
@@ -290,7 +250,8 @@ class _Keeper:
         self._number = 0
         self._pid: int | None = None  # the command's, until its exit was told
         self._busy = False
-        self._killing: _Killing | None = None
+        self._killing: Killing | None = None
+        self._box: Box | None = None
 
     def live(self) -> None:
         while self._spoken_to or self._busy:
@@ -300,13 +261,50 @@ class _Keeper:
             if self._busy:
                 self._reap()
             if self._busy and self._killing is not None:
-                self._killing.strike(descendants(os.getpid()))
+                self._killing.strike(self._kept())
+
+    def _kept(self) -> list[SeenProcess]:
+        """Return what the command started, and itself."""
+        return descendants(os.getpid()) if self._box is None else self._box.left()
 
     def _pause(self) -> float | None:
-        return None if self._killing is None else self._killing.pause
+        if self._killing is not None:
+            return self._killing.pause
+        # Who is left in a sandbox has another parent there, and no signal tells of their end.
+        return LONGEST_PAUSE if self._box is not None and self._busy and self._pid is None else None
 
     def _reap(self) -> None:
         """Wait for whatever ended, and tell of the command's own end and of that of the last that was left."""
+        if self._box is None:
+            self._reap_all()
+        else:
+            self._reap_in(self._box)
+
+    def _reap_in(self, box: Box) -> None:
+        told: int | None = None
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            told = status if pid == self._pid else told
+        if told is not None:
+            self._pid = None
+        if self._pid is not None:
+            return
+        self._busy = bool(box.left())
+        if told is not None:
+            if box.lost():
+                self._tell(b"lost\n")
+            self._tell(b"exited %d %d\n" % (os.waitstatus_to_exitcode(told), self._busy))
+        elif not self._busy:
+            self._tell(b"gone\n")
+        if not self._busy:
+            self._killing = None
+
+    def _reap_all(self) -> None:
         told: int | None = None
         while self._busy:
             try:
@@ -336,21 +334,26 @@ class _Keeper:
             if kind == ORDER:
                 order, _ = self._receive(number)
                 self._begin(order, descriptors[0])
+            elif kind == ENCLOSE:
+                order, _ = self._receive(number)
+                self._enclose(order)
         except (ConnectionError, IndexError):  # the connection was closed, or no descriptor was free for the output
             self._spoken_to = False
-            self._killing = _Killing()
+            self._killing = Killing()
             self._control.close()
+            if self._box is not None:
+                self._box.end()
             return
         if kind == SIGNAL and self._busy and number >> 8 == self._number:  # else it was meant for one that has ended
             if number & 0xFF == signal.SIGKILL:
-                self._killing = self._killing or _Killing()
+                self._killing = self._killing or Killing()
             else:
-                _signal_groups(descendants(os.getpid()), number & 0xFF)
+                signal_groups(self._kept(), number & 0xFF)
 
     def _begin(self, order: bytes, outlet: int) -> None:
         self._number += 1
         try:
-            self._pid = _start(order, outlet)
+            self._pid = _start(order, outlet, self._box)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             self._tell(_failure(error))
         else:
@@ -358,6 +361,16 @@ class _Keeper:
             self._tell(b"started %d %d\n" % (self._pid, os.getpid()))
         finally:
             os.close(outlet)
+
+    def _enclose(self, order: bytes) -> None:
+        try:
+            said = json.loads(order)
+            _mark(said["mark"])
+            self._box = Box(said)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            self._tell(_failure(error))
+        else:
+            self._tell(b"enclosed %d\n" % self._box.first)
 
     def _receive(self, size: int) -> tuple[bytes, list[int]]:
         data, descriptors = bytearray(), []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -9,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from twisted.logger import Logger
 from buildtool.adapters.processes import procfs
 from buildtool.adapters.processes.command import CommandLine
 from buildtool.adapters.processes.environment import needed
-from buildtool.adapters.processes.keeper import HEADER, ORDER, READY, SIGNAL
+from buildtool.adapters.processes.keeper import ENCLOSE, HEADER, ORDER, READY, SIGNAL
 
 PATIENCE = 30.0
 """Seconds that a keeper has to say that its command was started: a machine that takes longer builds nothing."""
@@ -64,6 +65,15 @@ class Keepers:
             return self._start(order, outlet, self._idle_keeper())
         except ConnectionError:  # it was killed; a command of which no keeper told was not started
             return self._start(order, outlet, self._new_keeper())
+
+    def enclose(self, said: Mapping[str, object]) -> EnclosedKeeper:
+        """Start a sandbox with a keeper of its own, as ``said`` (``sandbox/bubblewrap``). Blocks; raises OSError."""
+        order = json.dumps({"mark": self._mark, **said}).encode("ascii")
+        try:
+            keeper = self._new_keeper()
+            return EnclosedKeeper(keeper, order, self._order, self._mark)
+        except ConnectionError:  # it was killed before anything ran
+            return EnclosedKeeper(self._new_keeper(), order, self._order, self._mark)
 
     def _start(self, order: bytes, outlet: int, keeper: Keeper) -> KeptCommand:
         try:
@@ -186,6 +196,20 @@ class Keeper:
         socket.send_fds(self._control, [HEADER.pack(ORDER, len(order))], [outlet])
         self._control.sendall(order)
 
+    def enclose(self, order: bytes) -> None:
+        """Order a sandbox for all commands to come. Raises OSError."""
+        self._control.settimeout(PATIENCE)
+        self._control.sendall(HEADER.pack(ENCLOSE, len(order)) + order)
+
+    def end(self) -> None:
+        """End everything that the keeper has, and wait until it has. Raises OSError."""
+        with self._control:
+            self._control.settimeout(PATIENCE)
+            with suppress(ConnectionError):
+                self._control.shutdown(socket.SHUT_WR)
+                while self._control.recv(4096):
+                    pass
+
     def line(self) -> bytes:
         """Wait for one line. Raises OSError: ConnectionError if the keeper ended before."""
         while b"\n" not in self._heard:
@@ -225,6 +249,59 @@ class Keeper:
         self._control.close()
 
 
+class EnclosedKeeper:
+    """A sandbox with its keeper, for the commands of one Attempt, one after the other."""
+
+    def __init__(self, keeper: Keeper, said: bytes, order: Callable[[CommandLine], bytes], mark: int) -> None:
+        """Start the sandbox; blocks. Raises OSError with the reason why there is none."""
+        self._keeper = keeper
+        self._order = order
+        self._mark = mark
+        try:
+            keeper.enclose(said)
+            _check_enclosed(keeper.line())
+        except BaseException:
+            keeper.close()
+            raise
+
+    def start(self, command: CommandLine, outlet: int, _ring: Callable[[], None] | None = None) -> KeptCommand:
+        """Start a command in the sandbox, writing to ``outlet``. Raises OSError or ValueError."""
+        self._keeper.give(self._order(command), outlet)
+        return KeptCommand(self._keeper, self._keeper.line(), _keep)
+
+    def prove(self, private: Sequence[str], shared: int) -> dict[str, str]:
+        """Try to escape; return what could be done that should not (``sandbox/escapes``). Blocks. Raises OSError."""
+        order = json.dumps({"mark": self._mark, "private": list(private), "shared": shared}).encode("ascii")
+        answer, outlet = os.pipe()
+        with os.fdopen(answer, "rb") as stream:
+            try:
+                self._keeper.give(order, outlet)
+            finally:
+                os.close(outlet)
+            child = KeptCommand(self._keeper, self._keeper.line(), _keep)
+            said = stream.read()
+        while child.news is not None:
+            child.hear()
+        found: dict[str, str] = json.loads(said)
+        return found
+
+    def end(self) -> None:
+        """End the sandbox; return once all of it is gone. Blocks. Raises OSError if it does not go."""
+        self._keeper.end()
+
+
+def _check_enclosed(line: bytes) -> None:
+    """Raise OSError with the reason why there is no sandbox, if a keeper's line says so."""
+    what, _, words = line.decode("utf-8", "replace").partition(" ")
+    if what == "failed":
+        number, _, reason = words.partition(" ")
+        raise OSError(int(number), reason)
+
+
+def _keep(_keeper: Keeper) -> None:
+    """Leave a keeper as it is: its sandbox is for this Attempt alone."""
+
+
 class KeptCommand:
     """A command that has a keeper; implements ``child.Child``."""
 
@@ -233,9 +310,11 @@ class KeptCommand:
         what, number, said = first.split(b" ", 2)
         if what == b"failed":
             words = said.decode("utf-8", "replace")
-            raise OSError(int(number), os.strerror(int(number))) if int(number) else ValueError(words)
+            told = words if int(number) == errno.EIO else os.strerror(int(number))  # EIO: the keeper's own words
+            raise OSError(int(number), told) if int(number) else ValueError(words)
         self.pid, self._keeper_pid = int(number), int(said)
         self.returncode: int | None = None
+        self.lost = False
         self._keeper = keeper
         self._give_back = give_back
         self._gone = self._killed = False
@@ -258,6 +337,8 @@ class KeptCommand:
         for line in self._keeper.lines():
             if line == b"gone":
                 self._gone = True
+            elif line == b"lost":
+                self.lost = True
             else:
                 _, code, left = line.split(b" ")
                 self.returncode, self._gone = int(code), left == b"0"

@@ -67,8 +67,11 @@ class Processes:
         time_limit: float | None = None,
         silence_limit: float | None = None,
         kill_after: float = 5.0,
+        spawn: Spawn | None = None,
     ) -> RunningProcess:
         """Start ``command`` and return its handle at once; limits are in seconds of monotonic time.
+
+        ``spawn`` starts it where something else does than these processes' own keepers: a sandbox.
 
         Standard output and error arrive in one stream, in order. ``silence_limit`` bounds the time without output;
         it rests while ``on_output`` is busy. A command that cannot be started ends with the cause "not started".
@@ -79,13 +82,15 @@ class Processes:
             kill_after,
         )
         try:
-            return self._start(command, limits, on_output)
+            return self._start(command, limits, on_output, spawn or self._spawn)
         except (OSError, RuntimeError) as error:  # no descriptors, or no threads, are left
             running = RunningProcess(lambda _: None)
             running.ended.callback(not_started(command, error, 0.0))
             return running
 
-    def _start(self, command: CommandLine, limits: CommandLimits, on_output: OutputConsumer) -> RunningProcess:
+    def _start(
+        self, command: CommandLine, limits: CommandLimits, on_output: OutputConsumer, spawn: Spawn
+    ) -> RunningProcess:
         line = Line()
         running = RunningProcess(line.stop)
 
@@ -98,7 +103,7 @@ class Processes:
         def watch() -> None:
             outcome: CommandResult | Failure
             try:
-                outcome = supervise(command, limits, line, hand_over, self._spawn)
+                outcome = supervise(command, limits, line, hand_over, spawn)
             except Exception:  # noqa: BLE001 - whoever waits for the end gets it
                 outcome = Failure()
             self._reactor.callFromThread(self._finished, running, line.failure or outcome)

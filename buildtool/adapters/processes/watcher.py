@@ -286,7 +286,9 @@ class _Watch:
         code = status if status is not None and status >= 0 else None
         signum = -status if status is not None and status < 0 else None
         said = self._detail
-        if self._cause == "exited":
+        if self._cause == "exited" and self._child.lost:
+            self._cause, said = "sandbox ended", "ended the sandbox that it ran in"
+        elif self._cause == "exited":
             how = f"exited with code {code}" if signum is None else f"was ended by {signal_name(signum)}"
             said = f"{how}; {said}" if said else how
         return CommandResult(code, signum, self._cause, now - self._began, said)

@@ -50,13 +50,19 @@ class BuildDirectory:
         return self.top / "spool"
 
     @property
+    def sandbox(self) -> Path:
+        return self.top / "sandbox"
+
+    @property
     def stamp(self) -> Path:
         return self.top / drain_signals.STAMP
 
     def close_to_others(self) -> None:
         """Make the directories private to this account, and log what was open to others. Raises ConfigurationError."""
         try:
-            opened = make_private([self.top, self.mirrors, self.subversion, self.sources, self.slots, self.spool])
+            opened = make_private(
+                [self.top, self.mirrors, self.subversion, self.sources, self.slots, self.spool, self.sandbox]
+            )
         except OSError as error:
             raise ConfigurationError(f"build_dir: cannot write in {self.top}: {error.strerror}") from error
         for line in opened:

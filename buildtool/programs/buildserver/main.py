@@ -14,13 +14,15 @@ from twisted.internet.defer import Deferred, race
 from twisted.logger import Logger
 
 from buildtool.adapters.control.build_server_link import BuildServerLink, LoginPace
-from buildtool.adapters.host.build_slots import BuildSlots, RecipeCommands, changing
+from buildtool.adapters.host.build_slots import BuildSlots, changing
 from buildtool.adapters.host.detectors import Machine
 from buildtool.adapters.host.processors import usable_processors
+from buildtool.adapters.host.recipe_commands import RecipeCommands
 from buildtool.adapters.http.transfer_client import TransferClient
 from buildtool.adapters.processes.keeper_client import Keepers
 from buildtool.adapters.processes.process_group import mark_for
 from buildtool.adapters.processes.runner import Processes
+from buildtool.adapters.processes.sandbox.proving import ProvenSandbox
 from buildtool.adapters.runtime.fair_pool import FairPool
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.storage.instance import load_instance
@@ -46,6 +48,7 @@ from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.capability import AnnouncedCapability
 from buildtool.programs.buildserver.options import OPTIONS
 from buildtool.programs.buildserver.owner_file import load_owner_file, write_samples
+from buildtool.programs.buildserver.sandbox_choice import declared, sandbox_of
 from buildtool.programs.buildserver.show_info import as_json, as_text
 from buildtool.programs.buildserver.starting import Start
 from buildtool.programs.common.ending import EXIT_CODES, EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE, refuse, with_command
@@ -119,7 +122,8 @@ def _program(said: argparse.Namespace, settings: Settings, store: CredentialStor
     start = Start.of(settings, said, store, own)
     name, place = start.name(), start.place()
     found, addresses = start.offered(place), start.addresses()
-    return _Program(settings, name, place, found, start.said, addresses, store, own, start.secrets())
+    choice, search = start.sandbox_choice(), start.search_path()
+    return _Program(settings, name, place, found, start.said, addresses, store, own, choice, search, start.secrets())
 
 
 # --- serving --------------------------------------------------------------------------------------------
@@ -135,6 +139,8 @@ class _Program:
     addresses: tuple[MetaserverAddress, ...]
     store: CredentialStore
     own: OwnIdentity | None
+    sandbox: str
+    search: str
     secrets: tuple[bytes, ...] = field(repr=False)
 
 
@@ -150,11 +156,6 @@ def _sources(place: BuildDirectory, pool: Executor, closing: ExitStack) -> Check
 
 async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) -> int:
     settings, place, said, found = program.settings, program.place, program.said, program.found
-    if os.geteuid() == 0:
-        log.warn(
-            "this build server runs as root, and so does everything that is built: it may read and change all of this "
-            "machine; give the build server an account of its own"
-        )
     place.close_to_others()
     instance = load_instance(place.top)
     with ExitStack() as closing:
@@ -167,6 +168,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         keepers = Keepers.where_possible(mark_for(place.slots))
         if keepers is not None:
             closing.callback(keepers.close)
+        sandbox = await pool.run(partial(_sandbox, program, keepers))
         processes = Processes(reactor, keepers)
         there = _reach(program, reactor)
         transfers = TransferClient(reactor, pool, farm=there.transfers)
@@ -192,11 +194,11 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         )
         tools = AttemptTools(
             sources=sources,
-            commands=RecipeCommands(processes),
+            commands=RecipeCommands(processes, pool, sandbox.sandboxes),
             workshop=slots,
             uploads=transfers,
             clock=reactor,
-            environment={"PATH": os.environ.get("PATH", os.defpath)},
+            environment={"PATH": program.search},
             server=program.name,
             cpus=max(1, usable_processors() // found.max_builds),
             time_limit=None if said.time_limit is None else float(said.time_limit),
@@ -226,6 +228,20 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
     if errors:
         return refuse(PROGRAM, with_command(errors[0]))
     return EXIT_OK
+
+
+def _sandbox(program: _Program, keepers: Keepers | None) -> ProvenSandbox:
+    """Return the sandbox of builds, proved now. Blocks. Raises ConfigurationError when it is less than is wanted."""
+    place, store = program.place, program.store
+    private = [store.directory, place.mirrors, place.subversion, place.spool, program.settings.path]
+    readable = declared(program.found.offers, program.said.readable)
+    found = sandbox_of(program.sandbox, keepers, place.sandbox, private, readable)
+    if found.sandboxes is None and os.geteuid() == 0:
+        log.warn(
+            "this build server runs as root, and so does everything that is built: it may read and change all of this "
+            "machine; give the build server an account of its own"
+        )
+    return found
 
 
 def _offer(settings: Settings, found: AnnouncedCapability) -> ServerOffer:

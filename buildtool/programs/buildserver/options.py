@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from buildtool.adapters.control.build_server_link import KEEPALIVE
+from buildtool.programs.buildserver.sandbox_choice import directories, sandbox_choice
 from buildtool.programs.buildserver.secret_files import secret_files
 from buildtool.programs.common.subcommands import REACHING, How, number, switch, valued
 
@@ -30,6 +31,14 @@ OPTIONS: Mapping[str, How] = {
     ),
     "--time-limit": valued("seconds that one build may take here (default: any)", "S", number(1, 10**7)),
     "--secret-files": valued("mask the values in these files in the logs of builds", "FILES", secret_files),
+    "--sandbox": valued(
+        "the least sandbox that builds run in: strict, weak, none (without any), or best, which is whatever this "
+        "machine has (default: strict on a machine that has joined a farm, else best)", "LEVEL", sandbox_choice,
+    ),
+    "--readable": valued(
+        "directories that builds may read in their sandbox beside the system's, such as /opt/cross,/opt/jdk", "DIRS",
+        directories,
+    ),
     "--admin": valued(
         "whom to ask, shown to everybody; an e-mail address is mailed when this machine is missing", "TEXT"
     ),
@@ -49,6 +58,8 @@ DEFAULTS: Mapping[str, object] = {
     "toolchains": None,
     "time_limit": None,
     "secret_files": (),
+    "sandbox": "",
+    "readable": (),
     "admin": "",
     "maxdelay": 300,
     "maxretries": None,

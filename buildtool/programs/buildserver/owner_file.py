@@ -34,6 +34,8 @@ _SAMPLES = {
     "toolchains": '"toolchains.toml"',
     "time_limit": "3600",
     "secret_files": '["secrets/token"]',
+    "sandbox": '"strict"',
+    "readable": '["/opt"]',
     "maxretries": "100",
 }
 """What is shown of settings that have no default; nothing is set by it."""
@@ -108,7 +110,7 @@ def _value(name: str, value: object, path: Path) -> object:
         if isinstance(value, bool):
             return value
         raise ConfigurationError(f"{path}: {name} = {quoted(value)} is not true or false")
-    if name in ("platforms", "secret_files") and isinstance(value, list):
+    if name in ("platforms", "secret_files", "readable") and isinstance(value, list):
         value = ",".join(map(str, value))
     number = isinstance(DEFAULTS[name], int) or name in ("time_limit", "maxretries")
     if isinstance(value, bool) or not isinstance(value, int if number else str):

@@ -63,18 +63,24 @@ def choice_of(platforms: str | None, *, cross: bool, file: ToolchainFile, path: 
 
 
 def survey_platforms(
-    platforms: str | None, detected: Mapping[str, Detected], *, cross: bool, path: Path | None
+    platforms: str | None,
+    detected: Mapping[str, Detected],
+    *,
+    cross: bool,
+    path: Path | None,
+    search: str | None = None,
 ) -> tuple[ToolchainSurvey, PlatformChoice]:
     """Return what toolchains there are besides the machine's own compiler, and which of it all is to be offered.
 
     Only what may be offered is tried; a toolchain of the owner's file stands in the place of one that would be found
-    under the same triple. Raises UsageError, ConfigurationError.
+    under the same triple. ``search`` replaces PATH. Raises UsageError, ConfigurationError.
     """
     file = load_toolchain_file(path) if path is not None else ToolchainFile()
     choice = choice_of(platforms, cross=cross, file=file, path=path)
     own = {one.triple for one in file.toolchains}
     known = [one for one in known_toolchains(detected.get("os"), detected.get("arch")) if one.triple not in own]
-    return survey(one for one in (*known, *file.toolchains) if choice.takes(one.kind, one.arch, one.triple)), choice
+    tried = (one for one in (*known, *file.toolchains) if choice.takes(one.kind, one.arch, one.triple))
+    return survey(tried, search), choice
 
 
 def _fits(name: str, kind: OfferKind, arch: object, triple: str) -> bool:

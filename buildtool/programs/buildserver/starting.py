@@ -22,6 +22,7 @@ from buildtool.programs.buildserver.capability import AnnouncedCapability, annou
 from buildtool.programs.buildserver.options import completed
 from buildtool.programs.buildserver.owner_file import FILE, OwnerFile, load_info, load_owner_file
 from buildtool.programs.buildserver.platforms import survey_platforms
+from buildtool.programs.buildserver.sandbox_choice import search_path, wanted
 from buildtool.programs.buildserver.secret_files import secret_values
 from buildtool.programs.common.ending import software
 from buildtool.programs.common.reaching import joined_addresses
@@ -65,8 +66,11 @@ class Start:
         """Return what this machine offers, which builds in ``place``. Blocks. Raises UsageError, ConfigurationError."""
         said, projects = self.said, self.settings.projects
         info = load_info(self.settings.build_dir)
-        detected = detect_machine(place.slots, tools_named(projects))
-        survey, choice = survey_platforms(said.platforms, detected, cross=said.cross, path=said.toolchains)
+        search = self.search_path()
+        detected = detect_machine(place.slots, tools_named(projects), search)
+        survey, choice = survey_platforms(
+            said.platforms, detected, cross=said.cross, path=said.toolchains, search=search
+        )
         everything = announced(
             projects,
             detected,
@@ -77,6 +81,14 @@ class Start:
             time_limit=said.time_limit,
         )
         return evolve(restricted(everything, choice), about=info.about)
+
+    def sandbox_choice(self) -> str:
+        """Return which sandbox is wanted."""
+        return wanted(self.said.sandbox, joined=self.own is not None)
+
+    def search_path(self) -> str:
+        """Return PATH as builds have it."""
+        return search_path(self.sandbox_choice(), self.said.readable)
 
     def addresses(self) -> tuple[MetaserverAddress, ...]:
         """Return where the metaserver is, to be tried in turn. Raises UsageError."""

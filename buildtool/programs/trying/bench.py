@@ -18,8 +18,9 @@ from attrs import define, evolve, field, frozen
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import CancelledError, Deferred
 
-from buildtool.adapters.host.build_slots import BuildSlots, RecipeCommands
+from buildtool.adapters.host.build_slots import BuildSlots
 from buildtool.adapters.host.processors import usable_processors
+from buildtool.adapters.host.recipe_commands import RecipeCommands
 from buildtool.adapters.processes.keeper_client import Keepers
 from buildtool.adapters.processes.process_group import mark_for
 from buildtool.adapters.processes.runner import Processes
@@ -215,7 +216,7 @@ class Bench:
     def _tools(self, server: NoMetaserver) -> AttemptTools:
         return AttemptTools(
             sources=self._sources,
-            commands=RecipeCommands(self._processes),
+            commands=RecipeCommands(self._processes, self._pool),
             workshop=self._slots,
             uploads=server,
             clock=self._reactor,

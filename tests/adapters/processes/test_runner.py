@@ -8,7 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import cast
+from typing import Any, cast
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -259,7 +259,7 @@ class ProcessesTests(TestCase):
     async def test_limits_that_make_no_sense_are_refused(self) -> None:
         for limits in ({"time_limit": 0.0}, {"silence_limit": -1.0}, {"kill_after": -1.0}):
             with self.assertRaises(ValueError):
-                self.processes.start(shell("true"), on_output=self.output, **limits)
+                self.processes.start(shell("true"), on_output=self.output, **cast("dict[str, Any]", limits))
 
     async def test_the_time_limit_ends_a_command_that_goes_on(self) -> None:
         ended = await self.run_it(shell("while :; do echo on; sleep 0.05; done"), time_limit=0.3)

@@ -156,7 +156,7 @@ def test_help_has_an_example_and_the_exit_codes(capsys: pytest.CaptureFixture[st
 def test_it_keeps_trying_while_there_is_no_metaserver_and_ends_when_told_to() -> None:
     """A second one of the same name on the same machine is turned away meanwhile."""
     port = unused_port()
-    with started("--name", "one", "--port", str(port)) as process:
+    with started("--name", "one", "--port", str(port), "--sandbox", "none") as process:
         assert process.stderr is not None
         if os.geteuid() == 0:
             assert "give the build server an account of its own" in said_of(process, "runs as root")

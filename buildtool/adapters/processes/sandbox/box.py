@@ -1,0 +1,295 @@
+"""One sandbox as its keeper has it: bubblewrap makes it, every command joins it, and all ends with its first process.
+
+Bubblewrap starts with the Attempt and runs nothing but a *holder*, ``cat`` on a pipe of the keeper's. Its own first
+process reaps what is left without a parent. A command is forked by the keeper and joins the namespaces before it is
+executed, so that its parent stays outside, where nothing in the sandbox sees or reaches it. The first process is told
+by nobody inside to end; the holder is, by a build that runs under the same account: then the sandbox is *lost*.
+
+Runs in the keeper, with the standard library alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import json
+import os
+import resource
+import select
+import signal
+import struct
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+from buildtool.adapters.processes.finding import found
+from buildtool.adapters.processes.procfs import SeenProcess, descendants, look_at
+from buildtool.adapters.processes.sandbox.escapes import tell
+
+INSIDE = 1000
+"""The account and group of a build within a user namespace of its own."""
+
+PATIENCE = 20.0
+"""Seconds that bubblewrap has to make a sandbox."""
+
+_NEW_MOUNTS, _NEW_HOST_NAME, _NEW_IPC, _NEW_USER, _NEW_PIDS, _NEW_NETWORK = (
+    0x0002_0000, 0x0400_0000, 0x0800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000,
+)  # fmt: skip
+_JOINED = (("ipc", _NEW_IPC), ("uts", _NEW_HOST_NAME), ("net", _NEW_NETWORK), ("mnt", _NEW_MOUNTS))
+_GET_PARENT = 0xB702
+"""``NS_GET_PARENT``, of ``linux/nsfs.h``."""
+
+_PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _FILTERED = 24, 38, 22, 2
+_LAST_CAPABILITY = 63
+_CAPABILITIES = 0x2008_0522
+"""``_LINUX_CAPABILITY_VERSION_3``."""
+_INSTRUCTION = 8
+_ERROR_FD = 3
+_GIVEN_BACK = (signal.SIGPIPE, signal.SIGXFSZ)
+_COMPLAINT = 4096
+
+
+class Box:
+    """A sandbox that was started. Its methods are called by its keeper, which has one thread."""
+
+    def __init__(self, said: Mapping[str, object]) -> None:
+        """Start a sandbox and wait until it is ready. Raises OSError with bubblewrap's own words.
+
+        ``said`` is ``bubblewrap.order``'s, in JSON. The keeper is in the sandbox's user namespace from here on.
+        """
+        self._user: int | None = said["user"]  # type: ignore[assignment]
+        self._filters = [bytes.fromhex(one) for one in said["filters"]]  # type: ignore[attr-defined]
+        self._limits: Mapping[str, int] = said["limits"]  # type: ignore[assignment]
+        self._groups = [os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in said["groups"]]  # type: ignore[attr-defined]
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._start([word.encode("latin-1") for word in said["argv"]])  # type: ignore[attr-defined]
+        try:
+            self._join()
+        except BaseException:
+            self.end()
+            raise
+
+    def _start(self, argv: Sequence[bytes]) -> None:
+        given, self._hold = os.pipe()
+        answer, answered = os.pipe()
+        about, info = os.pipe()
+        complaint, complained = os.pipe()
+        filters = [_file_of(program) for program in self._filters]
+        told = [b"--info-fd", b"%d" % info]
+        for descriptor in filters:
+            told += [b"--add-seccomp-fd", b"%d" % descriptor]
+        try:
+            process = subprocess.Popen(
+                [argv[0], *told, *argv[1:]],
+                stdin=given,
+                stdout=answered,
+                stderr=complained,
+                env={},  # it is the environment of the first process, which whoever runs under its account may read
+                pass_fds=[info, *filters],
+                preexec_fn=self._enter_groups if self._groups else None,  # noqa: PLW1509 - there are none
+            )
+        finally:
+            for descriptor in (given, answered, info, complained, *filters):
+                os.close(descriptor)
+        process.returncode = 0  # it is waited for by the keeper, with all the others
+        self.monitor = process.pid
+        try:
+            with suppress(BrokenPipeError):  # it has ended, and says why
+                os.write(self._hold, b"!")
+            poller = select.poll()
+            poller.register(answer, select.POLLIN)
+            _check(poller.poll(PATIENCE * 1000) and os.read(answer, 1), complaint)
+            self.first: int = json.loads(_available(about))["child-pid"]
+        except BaseException:
+            _kill(self.monitor)
+            raise
+        finally:
+            for descriptor in (answer, about, complaint):
+                os.close(descriptor)
+        self.holder = next((seen.pid for seen in descendants(self.first)), 0)
+        self.own = frozenset((self.monitor, self.first, self.holder))
+
+    def _join(self) -> None:
+        """Open the sandbox's namespaces, and join those that a child cannot join by itself."""
+        self._spaces = [(os.open(f"/proc/{self.first}/ns/{name}", os.O_RDONLY), kind) for name, kind in _JOINED]
+        self._inner_user: int | None = None
+        if self._user is None:
+            # Bubblewrap shuts its user namespace up within another one, in which no further one can be made. All the
+            # other namespaces belong to the outer one, so this is the one that gives the right to join them.
+            self._inner_user = os.open(f"/proc/{self.first}/ns/user", os.O_RDONLY)
+            outer = fcntl.ioctl(self._inner_user, _GET_PARENT)
+            self._set_namespace(outer, _NEW_USER)
+            os.close(outer)
+        pids = os.open(f"/proc/{self.first}/ns/pid", os.O_RDONLY)
+        self._set_namespace(pids, _NEW_PIDS)  # of the children to come
+        os.close(pids)
+
+    def spawn(self, argv: Sequence[bytes], cwd: bytes, environment: Mapping[bytes, bytes], outlet: int) -> int:
+        """Start a command in the sandbox; return its process id. Raises OSError as the system said it inside."""
+
+        def begin() -> None:
+            os.chdir(cwd)
+            os.execve(found(argv[0], cwd, environment), list(argv), dict(environment))  # noqa: S606 - that is what it is for
+
+        return self._fork(outlet, begin)
+
+    def prove(self, private: Sequence[str], shared: int, outlet: int) -> int:
+        """Start the attempts to escape (``escapes``), which write what they could do; return their process id."""
+
+        def begin() -> None:
+            tell(1, private, shared)
+            os._exit(0)
+
+        return self._fork(outlet, begin)
+
+    def _fork(self, outlet: int, begin: Callable[[], None]) -> int:
+        """Start a process that begins in the sandbox, without any rights. Raises OSError as the system said it."""
+        known, told = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            self._enter(outlet, told, begin)
+        os.close(told)
+        try:
+            said = os.read(known, _COMPLAINT)
+        finally:
+            os.close(known)
+        if said:
+            os.waitpid(pid, 0)
+            number, _, words = said.partition(b" ")
+            raise OSError(int(number), words.decode("utf-8", "replace"))
+        return pid
+
+    def _enter(self, outlet: int, told: int, begin: Callable[[], None]) -> None:
+        """Join the sandbox and begin, or tell why not and end. Runs in the child, whose parent is the keeper."""
+        try:
+            told = _hold_only(os.open(os.devnull, os.O_RDONLY), outlet, told, keep=self._needed())
+            os.setsid()
+            os.umask(0o022)
+            self._enter_groups()
+            for descriptor, kind in self._spaces:
+                self._set_namespace(descriptor, kind)
+            self._become_user()
+            for name, most in self._limits.items():
+                _limit(getattr(resource, name), most)
+            for descriptor in self._needed():
+                os.close(descriptor)
+            for signum in _GIVEN_BACK:
+                signal.signal(signum, signal.SIG_DFL)
+            self._give_up_rights()
+            begin()
+        except OSError as error:
+            os.write(told, b"%d %s" % (error.errno or errno.EIO, str(error.strerror).encode("utf-8", "replace")))
+        except BaseException as error:  # noqa: BLE001 - it must not go on as a second keeper
+            os.write(told, b"%d %s" % (errno.EIO, repr(error).encode("utf-8", "replace")))
+        finally:
+            os._exit(127)
+
+    def _needed(self) -> list[int]:
+        inner = [] if self._inner_user is None else [self._inner_user]
+        return [*self._groups, *(descriptor for descriptor, _ in self._spaces), *inner]
+
+    def _enter_groups(self) -> None:
+        for descriptor in self._groups:
+            os.write(descriptor, b"0")  # whoever writes it
+
+    def _set_namespace(self, descriptor: int, kind: int) -> None:
+        if self._libc.setns(descriptor, kind) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, f"cannot join the sandbox: {os.strerror(number)}")
+
+    def _become_user(self) -> None:
+        """Be the build's account, without a right to change anything: no capability can be had again."""
+        if self._inner_user is not None:
+            self._set_namespace(self._inner_user, _NEW_USER)
+        for capability in range(_LAST_CAPABILITY + 1):
+            self._libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)  # EINVAL past the kernel's last one
+        user = INSIDE if self._user is None else self._user
+        if self._user is not None:
+            os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+        if self._libc.capset(struct.pack("=Ii", _CAPABILITIES, 0), bytes(24)) != 0:
+            raise OSError(ctypes.get_errno(), "cannot give up capabilities")
+
+    def _give_up_rights(self) -> None:
+        if self._libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "cannot give up gaining rights")
+        for one in self._filters:
+            text = ctypes.create_string_buffer(one, len(one))
+            program = struct.pack("@HP", len(one) // _INSTRUCTION, ctypes.addressof(text))
+            if self._libc.prctl(_PR_SET_SECCOMP, _FILTERED, program, 0, 0) != 0:
+                raise OSError(ctypes.get_errno(), "cannot limit the system calls")
+
+    def left(self) -> list[SeenProcess]:
+        """Return what runs in the sandbox, beside what keeps it."""
+        return [seen for seen in descendants(os.getpid()) if seen.pid not in self.own]
+
+    def lost(self) -> bool:
+        """Return whether the sandbox is gone, or going, though its keeper did not end it."""
+        holder = look_at(self.holder)
+        return holder is None or not holder.alive
+
+    def kill(self) -> None:
+        """Kill everything in the sandbox at one stroke: the kernel does that once its first process is killed."""
+        _kill(self.first)
+
+    def end(self) -> None:
+        """Kill everything in the sandbox, and wait until the last of it, and any other child of this keeper, is gone.
+
+        The kernel lets the first process go when all others have, and bubblewrap's outer one follows.
+        """
+        self.kill()
+        with suppress(ChildProcessError):
+            while True:
+                os.wait()
+
+
+def _hold_only(nothing: int, outlet: int, told: int, *, keep: Sequence[int]) -> int:
+    """Make the standard descriptors what a command has, and close all others but ``keep``; return where to tell."""
+    told = fcntl.fcntl(told, fcntl.F_DUPFD_CLOEXEC, _ERROR_FD)
+    outlet = fcntl.fcntl(outlet, fcntl.F_DUPFD_CLOEXEC, _ERROR_FD)
+    os.dup2(nothing, 0)
+    os.dup2(outlet, 1)
+    os.dup2(outlet, 2)
+    last = _ERROR_FD
+    for kept in sorted({*keep, told}):
+        os.closerange(last, kept)
+        last = kept + 1
+    os.closerange(last, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    return told
+
+
+def _file_of(program: bytes) -> int:
+    """Return a descriptor from which a program can be read."""
+    descriptor = os.memfd_create("filter", 0)
+    os.write(descriptor, program)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _limit(what: int, most: int) -> None:
+    _, hard = resource.getrlimit(what)
+    least = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(what, (least, least))
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _available(descriptor: int) -> bytes:
+    """Return what was written by now; the writers have ended, or have said all that they say."""
+    os.set_blocking(descriptor, False)
+    try:
+        return os.read(descriptor, _COMPLAINT)
+    except BlockingIOError:
+        return b""
+
+
+def _check(answered: object, complaint: int) -> None:
+    """Raise OSError with what bubblewrap complained of, unless the holder has answered."""
+    if not answered:
+        lines = _available(complaint).decode("utf-8", "replace").strip().splitlines()
+        raise OSError(errno.EIO, lines[-1] if lines else "bubblewrap made no sandbox")

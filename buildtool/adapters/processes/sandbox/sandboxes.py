@@ -1,0 +1,112 @@
+"""The sandboxes of a build server: one for each Attempt, made of what its slot has. All methods block."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from attrs import frozen
+
+from buildtool.adapters.processes.keeper_client import EnclosedKeeper, Keepers
+from buildtool.adapters.processes.sandbox.box import INSIDE
+from buildtool.adapters.processes.sandbox.bubblewrap import Enclosure, arguments, make_settings
+from buildtool.adapters.processes.sandbox.system_calls import filters
+from buildtool.errors import ToolMissing
+from buildtool.ports.buildserver import SlotPlace
+
+FIRST_ACCOUNT = 1_900_000_000
+"""The account of slot 0 where the build server runs as root; each slot has its own, of which nobody else knows.
+
+Numbers from 1,879,048,192 on are given out by no system (systemd.io/UIDS-GIDS)."""
+
+LOW_ACCOUNT = 60_600
+"""The same where there are no numbers as high, as in most containers."""
+
+Sandbox = EnclosedKeeper
+
+
+@frozen
+class Sandboxes:
+    """The way to make a sandbox: ``program`` is bubblewrap, ``place`` a directory for what is made of ``/etc``.
+
+    ``readable`` are directories that builds may read beside the system's own.
+    """
+
+    keepers: Keepers
+    program: str
+    place: Path
+    readable: tuple[Path, ...] = ()
+
+    def make(self, slot: int, tree: Path, place: SlotPlace) -> Sandbox:
+        """Make the sandbox of a slot, in which ``tree`` and ``place`` may be written in. Raises OSError."""
+        user = account(slot) if os.geteuid() == 0 else None
+        writable = (tree, place.home, place.temporary)
+        if user is not None:
+            for top in writable:
+                give(top, user)
+        return self.keepers.enclose(self.order(Enclosure(
+            writable, place.temporary, self._settings(user), self.readable, tuple(_sealed(tree)),
+        ), user))  # fmt: skip
+
+    def order(self, enclosure: Enclosure, user: int | None) -> Mapping[str, object]:
+        """Return what a keeper is told to make."""
+        words = arguments(self.program, enclosure, root=user is not None)
+        return {
+            "argv": [os.fsencode(word).decode("latin-1") for word in words],
+            "user": user,
+            "filters": [program.hex() for program in _filters()],
+            "limits": enclosure.limits,
+            "groups": [str(path) for path in enclosure.groups],
+        }
+
+    def _settings(self, user: int | None) -> Path:
+        made = self.place / f"etc-{user or INSIDE}"
+        if not (made / "passwd").exists():
+            make_settings(made, INSIDE if user is None else user)
+        return made
+
+
+def _filters() -> tuple[bytes, ...]:
+    """Return the filters of system calls, none where they cannot be made: the proof finds what that lets through."""
+    try:
+        return filters()
+    except ToolMissing:
+        return ()
+
+
+def account(slot: int) -> int:
+    """Return the number of the account and group of a slot's builds. Raises OSError where there is none to have."""
+    wanted = FIRST_ACCOUNT + slot
+    spans = [tuple(map(int, line.split())) for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    for number in (wanted, LOW_ACCOUNT + slot):
+        if any(first <= number < first + count for first, _, count in spans):
+            return number
+    raise OSError(f"this system has no account {LOW_ACCOUNT + slot} to run builds under")
+
+
+def give(top: Path, user: int) -> None:
+    """Make everything below a directory an account's, except what is named elsewhere too. Raises OSError."""
+    for path, found in _everything(top):
+        if found.st_uid != user and not (stat.S_ISREG(found.st_mode) and found.st_nlink > 1):
+            os.lchown(path, user, user)
+
+
+def _everything(top: Path) -> Iterator[tuple[str, os.stat_result]]:
+    yield str(top), top.lstat()
+    waiting = [str(top)]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                yield entry.path, entry.stat(follow_symlinks=False)
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+
+
+def _sealed(tree: Path) -> Iterator[Path]:
+    """Yield the directories of packs below a tree, whose files are those of the mirror under another name."""
+    places = _everything(tree) if (tree / ".gitmodules").exists() else _everything(tree / ".git")
+    for path, _ in places if (tree / ".git").is_dir() else ():
+        if path.endswith("/objects/pack"):
+            yield Path(path)

@@ -1,0 +1,1 @@
+"""What is known of how artifacts are made, and the least of that which somebody demands."""

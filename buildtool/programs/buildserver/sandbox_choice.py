@@ -1,0 +1,97 @@
+"""Which sandbox a build server's owner wants, and what comes of it on this machine.
+
+Covered by tests/programs/buildserver/test_sandbox_choice.py.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from twisted.logger import Logger
+
+from buildtool.adapters.host.toolchains import PROGRAMS
+from buildtool.adapters.processes.keeper_client import Keepers
+from buildtool.adapters.processes.sandbox.bubblewrap import is_shown
+from buildtool.adapters.processes.sandbox.proving import ProvenSandbox, prove
+from buildtool.errors import ConfigurationError
+from buildtool.model.servers import Offer
+from buildtool.model.trust.evidence import SandboxLevel
+
+log = Logger()
+
+BEST = "best"
+_CHOICES = (*(level.value for level in SandboxLevel), BEST)
+
+
+def sandbox_choice(said: str) -> str:
+    """Return one of ``_CHOICES``. Raises ValueError."""
+    if said not in _CHOICES:
+        raise ValueError(f"{said!r} is none of {', '.join(reversed(_CHOICES))}")
+    return said
+
+
+def directories(said: str) -> tuple[Path, ...]:
+    """Return directories from a text with commas. Raises ValueError for one that is not there, or is no path."""
+    found = tuple(Path(one.strip()) for one in said.split(",") if one.strip())
+    for path in found:
+        if not path.is_absolute() or not path.is_dir():
+            raise ValueError(f"{str(path)!r} is no directory on this machine: name it from / on")
+    return found
+
+
+def wanted(said: str, *, joined: bool) -> str:
+    """Return what was chosen, or else what holds for a machine that has, or has not, joined a farm."""
+    return said or (SandboxLevel.STRICT.value if joined else BEST)
+
+
+def search_path(choice: str, readable: Sequence[Path]) -> str:
+    """Return PATH as builds have it: in a sandbox, without the directories that are not there."""
+    search = os.environ.get("PATH", os.defpath)
+    if choice == SandboxLevel.NONE.value:
+        return search
+    seen = [one for one in search.split(os.pathsep) if one and is_shown(Path(one), readable)]
+    return os.pathsep.join(seen) or os.defpath
+
+
+def sandbox_of(
+    choice: str, keepers: Keepers | None, place: Path, private: Sequence[Path], readable: Sequence[Path]
+) -> ProvenSandbox:
+    """Return the sandbox that builds run in, and log which. Blocks. Raises ConfigurationError when it is not enough."""
+    if choice == SandboxLevel.NONE.value:
+        log.warn("builds run without a sandbox, since --sandbox none says so: they can do what this account can do")
+        return ProvenSandbox(SandboxLevel.NONE, ("its owner wants none",), None)
+    try:
+        found = prove(keepers, place, private, readable)
+    except OSError as error:
+        raise ConfigurationError(f"build_dir: cannot write in {place}: {error.strerror}") from error
+    why = "; ".join(found.notes)
+    if choice != BEST and found.level < SandboxLevel(choice):
+        raise ConfigurationError(
+            f"this machine has no {choice} sandbox but {_words(found.level)}: {why}; mend that, or say --sandbox "
+            f"{found.level.value} to build without it"
+        )
+    if found.level is SandboxLevel.STRICT:
+        log.info("builds run in a strict sandbox: all attempts to get out of it failed")
+    else:
+        log.warn("builds run in {what}: {why}", what=_words(found.level), why=why)
+    return found
+
+
+def declared(offers: Iterable[Offer], readable: Sequence[Path]) -> tuple[Path, ...]:
+    """Return the directories that builds may read: those that were said, and those of the owner's own toolchains."""
+    programs = {shlex.split(words)[0] for offer in offers for role, words in offer.tools if role in PROGRAMS and words}
+    places = {_top(Path(one)) for one in programs if one.startswith("/")}
+    return (*readable, *(place for place in sorted(places) if not is_shown(place, readable)))
+
+
+def _top(program: Path) -> Path:
+    """Return the directory of a toolchain, by that of one of its programs."""
+    nested = program.parent.name == "bin" and program.parent.parent != Path("/")
+    return program.parent.parent if nested else program.parent
+
+
+def _words(level: SandboxLevel) -> str:
+    return "no sandbox" if level is SandboxLevel.NONE else f"a {level.value} sandbox"

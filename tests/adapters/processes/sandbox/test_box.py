@@ -1,0 +1,151 @@
+"""Commands in a sandbox: what they see, what they may do, and that nothing of them is left. As root and as a user."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from buildtool.adapters.processes.procfs import all_pids, environment_of
+from tests.adapters.processes.sandbox.sandboxed import Boxed, boxed, bubblewrap
+
+pytestmark = pytest.mark.world
+
+AS_USER = "BUILDTOOL_TESTS_AS_USER"
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Boxed]:
+    with boxed(tmp_path) as made:
+        yield made
+
+
+def test_a_command_runs_in_its_tree_and_says_how_it_ended(box: Boxed) -> None:
+    assert box.run("pwd").output == f"{box.slot.tree}\n"
+    assert (box.run("true").code, box.run("false").code) == (0, 1)
+    assert box.shell("kill -TERM $$").code == -15
+
+
+def test_what_a_command_writes_in_its_tree_is_there_for_the_next_and_for_whoever_packs_it(box: Boxed) -> None:
+    assert box.shell("echo made > it; umask").output == "0022\n"
+    assert box.run("cat", "it").output == "made\n"
+    assert (box.slot.tree / "it").read_text() == "made\n"
+
+
+def test_a_program_or_directory_that_is_not_there_is_told_as_outside(box: Boxed) -> None:
+    with pytest.raises(FileNotFoundError):
+        box.run("no-such-program")
+    with pytest.raises(FileNotFoundError):
+        box.run("true", cwd=box.slot.tree / "nowhere")
+    (box.slot.tree / "text").write_text("no program")
+    with pytest.raises(PermissionError):
+        box.run("./text")
+
+
+def test_nothing_of_the_machine_is_seen_but_the_system_and_the_slot(box: Boxed, tmp_path: Path) -> None:
+    secret = tmp_path / "key"
+    secret.write_text("secret")
+    for path in (
+        secret,
+        tmp_path / "made",
+        "/home",
+        "/root",
+        "/run",
+        "/sys",
+        "/var/log",
+        "/etc/shadow",
+        "/etc/ssl/private",
+    ):
+        assert box.run("ls", "-d", str(path)).code, path
+    assert box.shell("ls /").output.split() == sorted(box.shell("ls /").output.split())
+    assert "nobody" in box.run("cat", "/etc/passwd").output
+    assert box.run("hostname").output == "build\n"
+
+
+def test_only_the_tree_the_home_and_tmp_can_be_written_in(box: Boxed) -> None:
+    for directory in ("/", "/usr/bin", "/etc", "/dev", "/proc/sys/kernel"):
+        assert box.shell(f"echo > {directory}/mine").code, directory
+    for place in (box.slot.tree, box.slot.place.home, box.slot.place.temporary, "/tmp", "/var/tmp", "/dev/shm"):
+        assert box.shell(f"echo > {place}/mine").code == 0, place
+    box.shell(f"mkdir -p {box.slot.top}; echo > {box.slot.top}/mine")
+    assert not (box.slot.top / "mine").exists(), "what lies there is the build's own /tmp"
+    assert (box.slot.place.temporary / "mine").exists(), "what is written in /tmp counts to the slot's own disk"
+
+
+def test_a_command_holds_three_descriptors_no_right_and_no_way_to_one(box: Boxed) -> None:
+    held = box.shell("for n in $(seq 0 300); do [ -e /proc/$$/fd/$n ] && echo $n; done").output.split()
+    assert set(held) - {"0", "1", "2"} <= {"10"}, "dash keeps its own as 10"
+    status = dict(
+        line.split(":\t", 1) for line in box.run("cat", "/proc/self/status").output.splitlines() if ":\t" in line
+    )
+    assert {status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+    assert box.run("id", "-un").output == "build\n"
+    assert box.run("unshare", "-U", "true").code
+
+
+def test_what_a_command_leaves_is_known_and_can_be_ended_while_the_sandbox_goes_on(box: Boxed) -> None:
+    assert box.shell("setsid sleep 600 & (setsid sleep 600 &) ; echo begun").left
+    assert not box.run("true").left
+    assert "sleep" not in box.run("ps", "-e").output
+
+
+def test_a_sandbox_that_ends_takes_everything_with_it(tmp_path: Path) -> None:
+    with boxed(tmp_path) as box:
+        assert box.shell("echo begun").output == "begun\n"
+        running = mine()
+    assert running
+    assert not mine() & running
+
+
+def mine() -> set[int]:
+    """Return the processes that keep sandboxes, which have no environment at all, as far as we may see it."""
+    return {pid for pid in all_pids() if b"--info-fd" in cmdline(pid) and environment_of(pid) == (b"",)}
+
+
+def cmdline(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def test_who_kills_all_it_can_ends_its_own_sandbox_at_most_and_that_is_known(box: Boxed) -> None:
+    ran = box.shell("kill -9 2; kill -9 -1; sleep 0.1")
+    # Run by root, builds have another account than what keeps the sandbox, so that they cannot reach that.
+    assert (ran.lost, ran.code) == ((True, -9) if os.geteuid() else (False, ran.code))
+    assert ran.code in (-9, 0, 1)
+
+
+def test_the_first_process_cannot_be_looked_into(box: Boxed) -> None:
+    for name in ("environ", "mem", "fd", "root"):
+        assert box.run("ls", f"/proc/1/{name}/").code
+
+
+def test_a_pack_that_the_mirror_has_under_another_name_cannot_be_written(tmp_path: Path) -> None:
+    mirror = tmp_path / "mirror.pack"
+    mirror.write_bytes(b"packed")
+    mirror.chmod(0o444)
+    pack = tmp_path / "slot" / "tree" / ".git" / "objects" / "pack"
+    pack.mkdir(parents=True)
+    (pack / "a.pack").hardlink_to(mirror)
+    with boxed(tmp_path) as box:
+        for words in ("chmod u+w {0}", "echo > {0}", "rm {0}", "mv {1} {1}2", "chown $(id -u) {0}"):
+            assert box.shell(words.format(".git/objects/pack/a.pack", ".git/objects/pack")).code, words
+        assert box.run("cat", ".git/objects/pack/a.pack").output == "packed"
+    assert mirror.read_bytes() == b"packed"
+    assert mirror.stat().st_uid == os.geteuid()
+
+
+@pytest.mark.skipif(AS_USER in os.environ or os.geteuid() != 0, reason="this is the run as a user")
+def test_all_of_this_holds_for_another_user_than_root(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", __file__]
+    done = subprocess.run(
+        [bubblewrap(), "--unshare-user", "--uid", "1234", "--gid", "1234", "--dev-bind", "/", "/", *words],
+        env={**os.environ, AS_USER: "1", "PYTEST_ADDOPTS": f"--basetemp={tmp_path / 'user'}"},
+        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[4],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    assert " passed" in done.stdout

@@ -1,0 +1,71 @@
+"""The owner's choice of a sandbox: what is said wrongly, what is seen of PATH, and what is refused at the start."""
+
+from pathlib import Path
+
+import pytest
+
+from buildtool.adapters.processes.sandbox.proving import ProvenSandbox
+from buildtool.errors import ConfigurationError
+from buildtool.model.servers import Offer
+from buildtool.model.trust.evidence import SandboxLevel
+from buildtool.programs.buildserver import sandbox_choice as choosing
+from buildtool.programs.buildserver.sandbox_choice import (
+    declared,
+    directories,
+    sandbox_choice,
+    sandbox_of,
+    search_path,
+    wanted,
+)
+
+
+def test_a_level_that_there_is_not_is_refused_with_those_that_there_are() -> None:
+    assert [sandbox_choice(one) for one in ("strict", "weak", "none", "best")] == ["strict", "weak", "none", "best"]
+    with pytest.raises(ValueError, match="'full' is none of best, strict, weak, none"):
+        sandbox_choice("full")
+
+
+def test_a_machine_that_joined_a_farm_wants_a_strict_one_and_any_other_the_best() -> None:
+    assert (wanted("", joined=True), wanted("", joined=False), wanted("none", joined=True)) == (
+        "strict",
+        "best",
+        "none",
+    )
+
+
+def test_what_builds_may_read_are_directories_that_are_there(tmp_path: Path) -> None:
+    assert directories(f"{tmp_path},/usr") == (tmp_path, Path("/usr"))
+    for wrong in ("relative", f"{tmp_path}/nowhere", "/etc/hostname"):
+        with pytest.raises(ValueError, match="is no directory on this machine"):
+            directories(wrong)
+
+
+def test_path_is_without_what_a_sandbox_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/home/me/bin:/usr/bin:/opt/cross/bin::relative")
+    assert search_path("none", ()) == "/home/me/bin:/usr/bin:/opt/cross/bin::relative"
+    assert search_path("strict", ()) == "/usr/bin"
+    assert search_path("best", (Path("/opt/cross"),)) == "/usr/bin:/opt/cross/bin"
+
+
+def test_the_toolchains_of_the_owners_file_are_seen(tmp_path: Path) -> None:
+    offers = [
+        Offer((), tools=(("CC", "/opt/ppc/bin/gcc -mcpu=603"), ("AR", "/opt/ppc/bin/ar"), ("HOST", "/no/program"))),
+        Offer((), tools=(("CC", "gcc"), ("LD", "/usr/bin/ld"))),
+    ]
+    assert declared(offers, (tmp_path,)) == (tmp_path, Path("/opt/ppc"))
+
+
+def test_less_than_what_is_wanted_keeps_a_build_server_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = ProvenSandbox(SandboxLevel.WEAK, ("a build can make io_uring",), None)
+    monkeypatch.setattr(choosing, "prove", lambda *_: found)
+    with pytest.raises(ConfigurationError, match=r"no strict sandbox but a weak sandbox: a build can make io_uring"):
+        sandbox_of("strict", None, tmp_path, [], [])
+    for choice in ("weak", "best"):
+        assert sandbox_of(choice, None, tmp_path, [], []) is found
+
+
+def test_without_a_sandbox_nothing_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choosing, "prove", None)
+    assert sandbox_of("none", None, tmp_path, [], []).sandboxes is None
