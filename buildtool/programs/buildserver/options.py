@@ -58,7 +58,7 @@ DEFAULTS: Mapping[str, object] = {
     "toolchains": None,
     "time_limit": None,
     "secret_files": (),
-    "sandbox": "",
+    "sandbox": None,
     "readable": (),
     "admin": "",
     "maxdelay": 300,

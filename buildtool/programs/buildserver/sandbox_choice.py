@@ -42,7 +42,7 @@ def directories(said: str) -> tuple[Path, ...]:
     return found
 
 
-def wanted(said: str, *, joined: bool) -> str:
+def wanted(said: str | None, *, joined: bool) -> str:
     """Return what was chosen, or else what holds for a machine that has, or has not, joined a farm."""
     return said or (SandboxLevel.STRICT.value if joined else BEST)
 

@@ -26,7 +26,7 @@ def test_a_level_that_there_is_not_is_refused_with_those_that_there_are() -> Non
 
 
 def test_a_machine_that_joined_a_farm_wants_a_strict_one_and_any_other_the_best() -> None:
-    assert (wanted("", joined=True), wanted("", joined=False), wanted("none", joined=True)) == (
+    assert (wanted(None, joined=True), wanted(None, joined=False), wanted("none", joined=True)) == (
         "strict",
         "best",
         "none",

@@ -43,11 +43,12 @@ SHARED_MEMORY = 64 * 1024 * 1024
 
 @frozen
 class Enclosure:
-    """The part of a machine that one Attempt may touch: it writes in ``writable`` and reads ``readable`` beside the system's own.
+    """The part of a machine that one Attempt may touch.
 
-    ``temporary`` is its ``/tmp``; ``made`` a directory with its account files (``account_files``). ``sealed`` lie below
-    what is writable, and are not. ``limits`` are resource limits by the name that Python has for them; ``groups`` the
-    files of control groups that its processes are written into.
+    It writes in ``writable`` and reads ``readable`` beside the system's own. ``temporary`` is its ``/tmp``; ``made`` a
+    directory with its account files (``account_files``). ``sealed`` lie below what is writable, and are not. ``limits``
+    are resource limits by the name that Python has for them; ``groups`` the files of control groups that its processes
+    are written into.
     """
 
     writable: tuple[Path, ...]
