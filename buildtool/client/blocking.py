@@ -7,7 +7,7 @@ alone, and Ctrl-C ends a call. Names are looked up in the call too. Tested by te
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import update_wrapper
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
@@ -27,6 +27,7 @@ from zope.interface import implementer
 
 from buildtool.client.farm import FarmClient, unseen
 from buildtool.client.groups import ApiGroup, BuildGroup, FarmGroup, MachineGroup, RequestGroup
+from buildtool.client.limits import RateLeft
 from buildtool.errors import UsageError
 from buildtool.protocol.api.answers import ArtifactSummary
 from buildtool.protocol.messages import FoundArtifact
@@ -183,6 +184,7 @@ class BlockingWhole(BlockingGroup[FarmGroup]):
     status = blocking(FarmGroup.status)
     health = blocking(FarmGroup.health)
     projects = blocking(FarmGroup.projects)
+    project = blocking(FarmGroup.project)
     descriptions = blocking(FarmGroup.descriptions)
     refs = blocking(FarmGroup.refs)
     audit = blocking(FarmGroup.audit)
@@ -204,6 +206,11 @@ class BlockingFarm:
         self._client = client = FarmClient(url, token, reactor=turns.reactor)
         self.requests, self.builds = BlockingRequests(turns, client.requests), BlockingBuilds(turns, client.builds)
         self.machines, self.farm = BlockingMachines(turns, client.machines), BlockingWhole(turns, client.farm)
+
+    @property
+    def limits(self) -> Mapping[str, RateLeft]:
+        """What is left of what is limited, as ``FarmClient`` has it."""
+        return self._client.limits
 
     def fetch(
         self, artifact: FoundArtifact | ArtifactSummary, path: str, progress: Callable[[int], None] = unseen

@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from buildtool.adapters.http.client import FarmTls, HttpAnswer, HttpClient, HttpTimeouts
 from buildtool.adapters.http.client_bodies import SmallBody
 from buildtool.client.farm_urls import FarmUrl
+from buildtool.client.limits import RateLeft, read_limits
 from buildtool.client.reachable import LogPart, reachable
 from buildtool.errors import (
     BadOffset,
@@ -82,13 +83,15 @@ class Answered:
 class ApiConnection:
     """A way to ask the API of the farm at ``url``, with a token if there is one.
 
-    Connections are kept between questions until ``close``.
+    Connections are kept between questions until ``close``. ``limits`` has what is left of what is limited, by name, as
+    the newest answer said that told of it.
     """
 
     url: FarmUrl
     reactor: IReactorTime
     _http: HttpClient
     token: str = field(default="", repr=False)
+    limits: dict[str, RateLeft] = field(factory=dict, init=False)
 
     @classmethod
     def to(cls, url: FarmUrl, reactor: IReactorTime, token: str = "", farm: FarmTls | None = None) -> ApiConnection:
@@ -206,6 +209,7 @@ class ApiConnection:
         where = self.url.where
         try:
             async with self._http.asked(method, url, headers, body, wait=wait) as response:
+                self.limits |= read_limits(response.header("RateLimit"), response.header("RateLimit-Policy"))
                 yield response
         except Unavailable as error:
             if isinstance(error.__cause__, NobodyListens):

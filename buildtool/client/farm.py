@@ -5,7 +5,7 @@ Tested by tests/client/test_blocking.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self, cast
 
@@ -17,6 +17,7 @@ from buildtool.adapters.runtime.threads import Threads
 from buildtool.client.connection import ApiConnection
 from buildtool.client.farm_urls import read_farm_url
 from buildtool.client.groups import BuildGroup, FarmGroup, MachineGroup, RequestGroup
+from buildtool.client.limits import RateLeft
 from buildtool.client.transfers import ApiDownloads
 from buildtool.protocol.api.answers import ArtifactSummary
 from buildtool.protocol.messages import FoundArtifact
@@ -42,6 +43,11 @@ class FarmClient:
         self.machines, self.farm = MachineGroup(self.api), FarmGroup(self.api)
         self._files = Threads(cast(IReactorFromThreads, reactor), 1, "files")
         self._downloads = ApiDownloads(self.api, TransferClient(reactor, self._files, farm=farm))
+
+    @property
+    def limits(self) -> Mapping[str, RateLeft]:
+        """What is left of what is limited, such as ``requests``, as the newest answer said that told of it."""
+        return self.api.limits
 
     async def fetch(
         self, artifact: FoundArtifact | ArtifactSummary, path: str, progress: Callable[[int], None] = unseen

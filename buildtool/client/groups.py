@@ -270,6 +270,10 @@ class FarmGroup(ApiGroup):
         """Return the names of the projects."""
         return (await self._read("/projects", answers.ProjectList)).projects
 
+    async def project(self, name: str) -> answers.ProjectReport:
+        """Return a project: its options, and the properties of the systems that it is built for."""
+        return await self._read("/projects/{project}", answers.ProjectReport, project=name)
+
     async def descriptions(self) -> ProjectsDescribed:
         """Return the projects and their options, described as one JSON text with its digest."""
         return await self.api.ask(AskProjects(), ProjectsDescribed)

@@ -72,6 +72,15 @@ class FairShares:
         left = self._budget.at_once if account is None else account.filled(self._budget, now)
         return left >= 1.0 + beside
 
+    def left(self, who: str, now: float) -> tuple[float, float]:
+        """Return how much ``who`` has left, 0 at least, and in how many seconds all of it is there again."""
+        account = self._accounts.get(who)
+        left = self._budget.at_once if account is None else account.filled(self._budget, now)
+        missing = self._budget.at_once - left
+        if missing <= 0.0:
+            return left, 0.0
+        return max(0.0, left), missing / self._budget.per_second if self._budget.per_second else math.inf
+
     def wait(self, who: str, now: float, cost: float = 1.0) -> float:
         """Return in how many seconds there is room for ``cost`` of ``who``: 0 at once, infinity if never.
 

@@ -19,7 +19,7 @@ from buildtool.model.addresses import wide_network_of
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.text import duration_words
 
-__all__ = ["STANDING_AGAIN", "Allowances", "Counting", "Places", "counting"]
+__all__ = ["STANDING_AGAIN", "AllowanceLeft", "Allowances", "Counting", "Places", "counting"]
 
 STANDING_AGAIN = 60.0
 """In how many seconds it is worth trying again where something has to end first."""
@@ -87,6 +87,15 @@ class Places:
         return ""
 
 
+@frozen
+class AllowanceLeft:
+    """An allowance: the ``most`` of it, how much is ``left``, and in how many seconds all of it is there again."""
+
+    most: int
+    left: int
+    full: float
+
+
 class Allowances:
     """The counts of what each caller has had of what is counted by time, and the ceilings that hold now."""
 
@@ -117,6 +126,19 @@ class Allowances:
             raise LimitReached(
                 f"the limit of {most:g} {what.value} {words} is reached: try again in {duration_words(again)}", again
             )
+
+    def left(self, what: Counted, whom: Counting, now: float) -> AllowanceLeft | None:
+        """Return what a caller has left of something, where they have least of it; None where nothing limits them."""
+        found: AllowanceLeft | None = None
+        for scope, who, _ in whom.scopes():
+            shares = self._of(what, scope)
+            if not who or shares is None:
+                continue
+            left, full = shares.left(who, now)
+            count = math.floor(left + _SLACK)
+            if found is None or count < found.left:
+                found = AllowanceLeft(getattr(self.ceilings.of(what), scope), count, full)
+        return found
 
     def take(self, what: Counted, whom: Counting, now: float, amount: float = 1.0) -> None:
         """Count ``amount`` of something, also where it is too much; a negative one gives back."""

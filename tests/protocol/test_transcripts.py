@@ -52,6 +52,7 @@ def test_every_message_has_a_sample() -> None:
         "RunningBuildStatus",
         "WaitingBuildStatus",
         "ListedToken",
+        "LimitLeft",
         "EventNote",
         "RunningView",
         "WaitView",

@@ -147,7 +147,8 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
     visiting.ActFor("bt_" + "t" * 32, "192.0.2.7", True, protocol.AskBuild(17), "anna@example.org"),
     visiting.AskVisitor("bt_" + "t" * 32, "192.0.2.7", trusted=False),
     visiting.VisitorStatus(
-        "requester", "anna", "anna@example.org", ("lua",), ("linux-ppc",), ("submit",), 1_790_000_010.0
+        "requester", "anna", "anna@example.org", ("lua",), ("linux-ppc",), ("submit",), 1_790_000_010.0,
+        (visiting.LimitLeft("requests", 1_000.0, 3_600.0, 997, 10.8),),
     ),
     visiting.AskSignIn("", "192.0.2.7", False, "anna@example.org", "b" * 32),
     visiting.SignIn("", "192.0.2.7", False, "aaaa-bbbb-cccc-dddd", "b" * 32, "Firefox"),

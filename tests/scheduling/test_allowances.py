@@ -189,3 +189,29 @@ def test_one_number_is_for_a_caller_and_three_are_for_all_scopes() -> None:
     assert changed.codes_an_hour.somebody is None
     assert "connections: any, 2, 3" in changed.lines()
     assert "requests_at_once: any" in changed.lines()
+
+
+@given(EVENTS, WHOM)
+def test_what_is_left_may_be_had_and_one_more_may_not(
+    events: list[tuple[Counting, int, float]], asks: Counting
+) -> None:
+    allowances, now = Allowances(SMALL), 0.0
+    for whom, amount, pause in events:
+        now += pause
+        spent(allowances, whom, now, amount)
+    told = allowances.left(Counted.REQUESTS, asks, now)
+    assert told is not None
+    assert 0 <= told.left <= told.most
+    if told.left:
+        allowances.check(Counted.REQUESTS, asks, now, told.left)
+    if told.left < min(10, told.most):
+        with pytest.raises(LimitReached):
+            allowances.check(Counted.REQUESTS, asks, now, told.left + 1)
+    later = allowances.left(Counted.REQUESTS, asks, now + told.full + 1e-3)
+    assert later is not None
+    assert (later.left, later.full) == (later.most, 0.0) or later.most != told.most
+
+
+def test_of_what_is_not_limited_nothing_is_left_to_tell() -> None:
+    assert Allowances(NO_CEILINGS).left(Counted.REQUESTS, Counting("ann@example.org"), 0.0) is None
+    assert Allowances(SMALL).left(Counted.REQUESTS, NOBODY, 0.0) is None

@@ -62,6 +62,9 @@ def _operation(call: ApiCall, schema: Any, parts: dict[str, Any]) -> dict[str, A
         answers["206"] = {"description": "the range that was asked for", "content": content}
     for status in sorted(also):
         answers[status] = {"description": _SAID[status], **({} if status == "304" else {"content": problem})}
+    if call.counted:
+        for status in ("200", "429"):
+            answers[status]["headers"] = _LEFT
     found: dict[str, Any] = {
         "operationId": operation_id(call), "summary": call.words, "parameters": _parameters(call), "responses": answers,
         "x-act": call.act.word,
@@ -128,6 +131,17 @@ def fields_of(call: ApiCall) -> tuple[str, ...]:
     there = {one.name for one in attrs.fields(call.message)}
     return tuple(name if name in call.required else f"{name}?" for name in call.fields if name in there)
 
+
+_LEFT = {
+    "RateLimit": {
+        "description": "what is left (r), and in how many seconds (t) all of it is there again, where it is limited",
+        "schema": {"type": "string"},
+    },
+    "RateLimit-Policy": {
+        "description": "what may be had (q) in how many seconds (w), where that is limited",
+        "schema": {"type": "string"},
+    },
+}  # fmt: skip
 
 _NUMBER = {"type": "integer", "minimum": 1, "maximum": 10**18 - 1}
 

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import AttrsInstance, define, evolve
 from twisted.web.server import Request
 
-from buildtool.errors import NotFound, UsageError
+from buildtool.errors import NotFound, Unavailable, UsageError
 from buildtool.model.access.rights import Act
 from buildtool.model.properties import nearest
 from buildtool.model.records import BuildState
@@ -18,10 +18,11 @@ from buildtool.protocol.api import answers
 from buildtool.protocol.logs.answers import LogIndexSummary, LogSearchSummary, found_answer, index_answer
 from buildtool.protocol.pages.visiting import VisitorStatus
 
-from ..access import may_see, seen_line, sees_for, visitor_of
+from ..access import may_see, seen_line, sees_for, shown_by, visitor_of
 from ..section import Parts
 from ..sections.logs import epoch_of
 from . import shown
+from .limits import left_for
 
 IN_MATRIX = 500
 """Of how many of a project's newest builds its matrix is made."""
@@ -107,6 +108,15 @@ class ApiReader:
         """Return the names of the projects that who asks sees."""
         return answers.ProjectList(tuple(sorted(self.parts.access.offered(visitor_of(request)))))
 
+    async def project(self, request: Request, values: Values) -> answers.ProjectReport:
+        """Return a project as the metaserver describes it. Raises NotFound, Unavailable while that does not answer."""
+        name, known = values["project"], await self.parts.projects.read(shown_by(request))
+        if known.note:
+            raise Unavailable("the metaserver does not answer, so nothing is told of its projects: try again")
+        if name not in known.options:
+            raise NotFound(f"there is no project {name!r:.60}{nearest(name, list(known.options))}")
+        return shown.project_of(name, known.options[name], known.words.get(name, ""), self.parts.access.place(name))
+
     async def machines(self, request: Request, values: Values) -> answers.MachineList:
         """Return a page of build servers."""
         at, by = values.get("page", 1), visitor_of(request)
@@ -127,9 +137,16 @@ class ApiReader:
     async def me(self, request: Request, _values: Values) -> VisitorStatus:
         """Return who asks."""
         by = visitor_of(request)
-        limits = by.limits
+        limits, left = by.limits, await left_for(request, self.parts.upstream.questions)
         return VisitorStatus(
-            by.role.value, by.name, by.owner, limits.projects, limits.platforms, limits.acts, self.parts.clock.wall()
+            by.role.value,
+            by.name,
+            by.owner,
+            limits.projects,
+            limits.platforms,
+            limits.acts,
+            self.parts.clock.wall(),
+            left,
         )
 
     async def audit(self, request: Request, values: Values) -> answers.AuditLines:

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.server import Request
 
-from buildtool.errors import Unavailable
+from buildtool.errors import LimitReached, Unavailable
 from buildtool.model.access.rights import Act
 from buildtool.model.records import RequestState
 from buildtool.protocol import codec
@@ -27,6 +27,7 @@ from ..section import Parts, Route, Section, page
 from ..sessions import TOKEN_PREFIX, check_mark
 from .decoding import message_of, read_body, read_path, read_query
 from .files import ApiFiles
+from .limits import LEFT_HEADER, POLICY_HEADER, left_for, left_header, policy_header
 from .openapi import JSON, described, fields_of
 from .problems import CONTENT_TYPE, NotAcceptable, problem_of
 from .reading import ApiReader
@@ -93,7 +94,7 @@ class ApiSection(Section):
                 _check_meant(request, self.parts)
             values = {**read_path(call, named), **read_query(call, request.args or {})}
             if call.raw:
-                self._limits(request)
+                await self._tell_limits(call, request)
                 await self._files.of(call)(request, values)
                 return None
             told = await self._told(call, request, values)
@@ -102,8 +103,11 @@ class ApiSection(Section):
         except Exception as error:
             if request.startedWriting:
                 raise  # which cuts the connection: half a log must not look like a whole one
-            return problem_answer(request, error, self.parts, Failure())
-        self._limits(request)
+            failure = Failure()
+            if isinstance(error, LimitReached):
+                await self._tell_limits(call, request)
+            return problem_answer(request, error, self.parts, failure)
+        await self._tell_limits(call, request)
         body = written(codec.encode(told))
         return self._tagged(request, body, "no-store" if call.secret else "no-cache")
 
@@ -149,11 +153,14 @@ class ApiSection(Section):
                     seen, told = newest, await questions.act(shown_by(request), message, RequestStatus)
         return told
 
-    def _limits(self, request: Request) -> None:
-        """Send how much who asks may have, where that is limited."""
-        policies = self.parts.tools.policies()
-        if policies:
-            request.setHeader("RateLimit-Policy", ", ".join(policies))
+    async def _tell_limits(self, call: ApiCall, request: Request) -> None:
+        """Send how much who asks may have, and what is left of what a route counts against, where that is limited."""
+        questions = self.parts.upstream.questions
+        left = [one for one in await left_for(request, questions) if one.name == call.counted] if call.counted else []
+        if left:
+            request.setHeader(LEFT_HEADER, left_header(left))
+        if policies := policy_header(left, self.parts.tools.policies()):
+            request.setHeader(POLICY_HEADER, policies)
 
     def _tagged(self, request: Request, body: bytes, caching: str) -> bytes:
         """Return a body with its entity tag, or nothing where who asks has it already."""

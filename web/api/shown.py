@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from buildtool.model.options import Canonical
+from buildtool.model.farm.deployment import ProjectPlace
+from buildtool.model.options import Canonical, Option, flag_of
+from buildtool.model.project_options import TOOL_OPTIONS, ProjectOptions
 from buildtool.model.records import Artifact as ArtifactRecord
 from buildtool.model.records import Attempt, Build
 from buildtool.ports.pages import BuildDetail, BuildLine, BuildsFound, EventLine, ServerLine
@@ -16,10 +18,13 @@ from buildtool.protocol.api.answers import (
     BuildList,
     BuildReport,
     BuildSummary,
+    ConsequenceReport,
     MachineSummary,
     Matrix,
     MatrixCell,
     MatrixRow,
+    OptionReport,
+    ProjectReport,
 )
 
 from ..pages import badges
@@ -97,6 +102,26 @@ def machine_of(line: ServerLine, urls: Urls, now: float) -> MachineSummary:
         it.name, badges.server(it, count, now).text, reason, it.connected, it.since, it.last_seen, can.max_builds,
         tuple(one.build.id for one in line.running), tuple(dict(one.platform) for one in can.offers[:100]),
         tuple(one.project for one in can.skills[:1_000]), it.strikes, urls.absolute(urls.server(it.name)),
+    )  # fmt: skip
+
+
+def project_of(name: str, options: ProjectOptions, description: str, place: ProjectPlace) -> ProjectReport:
+    """Return what is told of a project."""
+    return ProjectReport(
+        name, description, place.url, place.contact,
+        tuple(option_of(one) for one in options.compile),
+        tuple(option_of(one.option, one.role.value, one.comparison.value) for one in options.system),
+        tuple(map(option_of, TOOL_OPTIONS)),
+    )  # fmt: skip
+
+
+def option_of(one: Option, role: str = "", comparison: str = "") -> OptionReport:
+    """Return what is told of an option, or of a property, which has a role and a comparison."""
+    needed = tuple(ConsequenceReport(name, value, None, suggested=False) for name, value in one.requires)
+    others = tuple(ConsequenceReport(it.name, it.value, it.at, it.suggested) for it in one.consequences)
+    return OptionReport(
+        one.name, one.path or one.name, flag_of(one.name), one.kind.value, one.help, one.default, one.choices,
+        one.minimum, one.maximum, one.shape, (*needed, *others), role, comparison,
     )  # fmt: skip
 
 

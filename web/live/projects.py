@@ -7,7 +7,7 @@ say better, and then that is said.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from attrs import define, evolve, field, frozen
 
@@ -18,7 +18,7 @@ from buildtool.model.project_options import ProjectOptions
 from buildtool.ports.common import Clock
 from buildtool.ports.pages import Questions, ShownVisitor
 from buildtool.protocol.hello import AskProjects, ProjectsDescribed
-from buildtool.protocol.projects.described import read_told
+from buildtool.protocol.projects.described import DescribedProject, read_told
 
 from ..access import Access
 from ..answers import words_of
@@ -38,10 +38,14 @@ _WEIGHT = 600
 
 @frozen
 class KnownProjects:
-    """The options of each project that a visitor may choose; ``note`` says why they are not the metaserver's word."""
+    """The options of each project that a visitor may choose, and the ``words`` by which each describes itself, if any.
+
+    ``note`` says why they are not the metaserver's word.
+    """
 
     options: Mapping[str, ProjectOptions]
     note: str = ""
+    words: Mapping[str, str] = field(factory=dict)
 
 
 @define(eq=False)
@@ -54,7 +58,7 @@ class ProjectReader:
     _told: BoundedCache[Principal, tuple[KnownProjects, float]] = field(
         factory=lambda: BoundedCache(REMEMBERED), init=False
     )
-    _read: OrderedDict[str, Mapping[str, ProjectOptions]] = field(factory=OrderedDict, init=False)
+    _read: OrderedDict[str, Sequence[DescribedProject]] = field(factory=OrderedDict, init=False)
 
     async def read(self, shown: ShownVisitor) -> KnownProjects:
         """Return the projects that a visitor may choose. Raises Unauthorised where they may not be told."""
@@ -66,7 +70,7 @@ class ProjectReader:
         if found is not None and found[1] - BELIEVED <= self.clock.wall() < found[1]:
             return found[0]
         try:
-            told = self._options(await self.questions.act(shown, AskProjects(), ProjectsDescribed))
+            told = self._projects(await self.questions.act(shown, AskProjects(), ProjectsDescribed))
         except Unauthorised:
             raise
         except BuildToolError as error:
@@ -75,8 +79,11 @@ class ProjectReader:
                 own, f"{said[:1].upper()}{said[1:]} Projects and options are those that these pages know."
             )
         # What is hidden here stays so, whatever the metaserver says: one of both may be older.
-        seen = {name: options for name, options in told.items() if name in own or self.access.options(name) is None}
-        known = KnownProjects(seen)
+        seen = {one.name: one for one in told if one.name in own or self.access.options(one.name) is None}
+        known = KnownProjects(
+            {name: one.options for name, one in seen.items()},
+            words={name: one.description for name, one in seen.items()},
+        )
         self._told.put(who, (known, self.clock.wall() + BELIEVED), _WEIGHT)
         return known
 
@@ -84,10 +91,9 @@ class ProjectReader:
         found = {name: self.access.options(name) for name in self.access.offered(by)}
         return {name: options for name, options in found.items() if options is not None}
 
-    def _options(self, told: ProjectsDescribed) -> Mapping[str, ProjectOptions]:
+    def _projects(self, told: ProjectsDescribed) -> Sequence[DescribedProject]:
         """Return what is described, which is read once. Raises DecodeError."""
         found = self._read.get(told.digest)
         if found is None:
-            projects = read_told(told, "this farm").projects
-            found = keep_newest(self._read, told.digest, {one.name: one.options for one in projects}, READ)
+            found = keep_newest(self._read, told.digest, read_told(told, "this farm").projects, READ)
         return found

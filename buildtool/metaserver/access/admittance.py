@@ -7,9 +7,10 @@ from attrs import define, field
 from buildtool.errors import LimitReached
 from buildtool.metaserver.access.mailed_codes import MailedCodes
 from buildtool.metaserver.broker import Broker
-from buildtool.model.access.ceilings import Ceilings, Counted
+from buildtool.model.access.ceilings import SECONDS, TOLD, Ceilings, Counted
 from buildtool.model.addresses import wide_network_of
 from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.protocol.pages.visiting import LimitLeft
 from buildtool.scheduling.allowances import NOBODY, STANDING_AGAIN, Allowances, Counting, counting
 from buildtool.scheduling.events import AddressConfirmed
 
@@ -44,6 +45,13 @@ class Admittance:
     def explanation(self, by: Principal) -> None:
         """Count one explanation. Raises LimitReached."""
         self.allowances.spend(Counted.EXPLANATIONS, counting(by), self.now)
+
+    def left(self, by: Principal) -> tuple[LimitLeft, ...]:
+        """Return what a caller has left of what is limited for them."""
+        found = ((name, what, self.allowances.left(what, counting(by), self.now)) for name, what in TOLD.items())
+        return tuple(
+            LimitLeft(name, float(one.most), SECONDS[what], one.left, one.full) for name, what, one in found if one
+        )
 
     def believes(self, by: Principal, email: str) -> bool:
         """Return whether mail may go to an address that a caller names."""

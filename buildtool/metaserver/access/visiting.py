@@ -6,6 +6,7 @@ shown, and what they may from the table of rights. Tested by tests/metaserver/ac
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from attrs import AttrsInstance, define
@@ -31,17 +32,24 @@ BELIEVED = 10.0
 """Seconds for which the pages may believe who a visitor is without asking again."""
 
 
+def unlimited(_by: Principal) -> tuple[messages.LimitLeft, ...]:
+    """Return no limit of a caller."""
+    return ()
+
+
 @define(eq=False)
 class VisitorService:
     """A service for the pages: what they ask is asked by the visitor that they name, who shows that it is them.
 
-    ``people`` are the handlers of people and ``keys`` those about keys, behind the table of rights.
+    ``people`` are the handlers of people and ``keys`` those about keys, behind the table of rights. ``left`` returns
+    what a caller has left of what is limited.
     """
 
     configuration: CurrentConfiguration
     people: Handlers
     keys: Handlers
     tokens: TokenService
+    left: Callable[[Principal], tuple[messages.LimitLeft, ...]] = unlimited
 
     @property
     def handlers(self) -> Handlers:
@@ -115,7 +123,7 @@ class VisitorService:
         until = self.tokens.clock.wall() + BELIEVED
         return messages.VisitorStatus(
             by.role.value, by.name, by.owner, by.limits.projects, by.limits.platforms, by.limits.acts,
-            min(until, shown.expires) if shown is not None else until,
+            min(until, shown.expires) if shown is not None else until, self.left(by),
         )  # fmt: skip
 
     async def ask_sign_in(self, _by: Principal, message: messages.AskSignIn) -> CodeMailed:

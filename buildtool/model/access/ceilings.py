@@ -15,7 +15,7 @@ from attrs import evolve, fields, frozen
 from buildtool.errors import UsageError
 from buildtool.model.servers import QuickEnum
 
-__all__ = ["NO_CEILINGS", "USUAL_CEILINGS", "Ceilings", "Counted", "Most"]
+__all__ = ["NO_CEILINGS", "TOLD", "USUAL_CEILINGS", "Ceilings", "Counted", "Most"]
 
 GIB = 1024**3
 
@@ -40,6 +40,14 @@ SECONDS: Mapping[Counted, float] = {
     Counted.HANDSHAKES: 60.0,
 }
 """The time for which each is counted, where it is counted by time."""
+
+
+TOLD: Mapping[str, Counted] = {
+    "requests": Counted.REQUESTS,
+    "explanations": Counted.EXPLANATIONS,
+    "codes": Counted.CODES,
+}
+"""What callers are told of, by the name that the headers of the API have for it."""
 
 
 @frozen

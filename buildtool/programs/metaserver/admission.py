@@ -27,6 +27,7 @@ from buildtool.model.incarnations import Keys
 from buildtool.model.principal import Principal
 from buildtool.ports.metaserver import Handlers, Notifier
 from buildtool.programs.metaserver.identities import FarmIdentities
+from buildtool.protocol.pages.visiting import LimitLeft
 from buildtool.scheduling.allowances import Allowances, Counting
 
 
@@ -93,15 +94,17 @@ async def answering(
     accounts: Handlers,
     people: Handlers,
     *others: Handlers,
+    left: Callable[[Principal], tuple[LimitLeft, ...]],
 ) -> tuple[tuple[Handlers, ...], VisitorService]:
     """Return what people, build servers, peers about their keys, and pages may ask, by the table of rights.
 
-    ``accounts`` is what operators ask about keys, the last of ``others`` what peers ask about theirs.
+    ``accounts`` is what operators ask about keys, the last of ``others`` what peers ask about theirs; ``left`` returns
+    what a caller has left of what is limited.
     """
     tokens = await opening
     services = ({**people, **tokens.among(accounts)}, *others)
     behind = tuple(authorised(one, lambda: configuration.settings.rights) for one in services)
-    visiting = VisitorService(configuration, behind[0], behind[-1], tokens)
+    visiting = VisitorService(configuration, behind[0], behind[-1], tokens, left)
     return (*behind, visiting.handlers), visiting
 
 

@@ -226,7 +226,7 @@ class Metaserver:
              **FarmViewService(broker, operators.permissions, clock).handlers,
              **figures(broker, operators.permissions, history, keeping.conditions, clock, meter,
                        (settings.state_dir, stored.threads)).handlers},
-            build_servers.handlers, keys,
+            build_servers.handlers, keys, left=admittance.left,
         )  # fmt: skip
         pages, show = self._pages(stored, visiting, visitors)
         take = self._serve(gateway, identities, services, site, keeping, pages)

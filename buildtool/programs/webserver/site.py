@@ -36,7 +36,7 @@ from buildtool.adapters.storage.logs import LogStore
 from buildtool.configuration.settings import Settings
 from buildtool.errors import LimitReached
 from buildtool.metaserver.access.visiting import LocalQuestions
-from buildtool.model.access.ceilings import NO_CEILINGS, SECONDS, Ceilings, Counted
+from buildtool.model.access.ceilings import NO_CEILINGS, SECONDS, TOLD, Ceilings
 from buildtool.model.access.proxies import FORWARDED_FOR, NO_PROXIES, Proxies
 from buildtool.model.addresses import network_of
 from buildtool.model.principal import Principal, PrincipalRole
@@ -303,9 +303,8 @@ def tools_for(timers: IReactorTime, settings: Callable[[], Settings], artifacts:
 
     def policies() -> list[str]:
         limits = settings().limits
-        counted = {"requests": Counted.REQUESTS, "explanations": Counted.EXPLANATIONS, "codes": Counted.CODES}
-        most = {name: limits.of(what).somebody for name, what in counted.items()}
-        return [f'"{name}";q={most[name]};w={SECONDS[what]:.0f}' for name, what in counted.items() if most[name]]
+        most = {name: limits.of(what).somebody for name, what in TOLD.items()}
+        return [f'"{name}";q={most[name]};w={SECONDS[what]:.0f}' for name, what in TOLD.items() if most[name]]
 
     return Tools(lambda: secrets.token_urlsafe(24), partial(deferLater, timers), policies, artifacts)
 

@@ -150,6 +150,56 @@ class ProjectList:
 
 
 @frozen
+class ConsequenceReport:
+    """A value of another option that one needs, or suggests: at the value ``at``, null for each but its default."""
+
+    name: str
+    value: Value
+    at: Value | None
+    suggested: bool
+
+
+@frozen
+class OptionReport:
+    """An option: what it accepts, in words and by its bounds, its default, and what it asks of other options.
+
+    ``kind`` is choice, bool, int, string or set; ``flag`` is what the command line calls it. Of a property of systems
+    ``role`` and ``comparison`` say what it is for and how two compare; they are empty for other options.
+    """
+
+    name: str
+    path: str
+    flag: str
+    kind: str
+    help: str
+    default: Value | None
+    choices: tuple[str, ...] = field(metadata={"members": 1_000})
+    minimum: int | None
+    maximum: int | None
+    shape: str
+    asks: tuple[ConsequenceReport, ...] = field(metadata={"members": 1_000})
+    role: str
+    comparison: str
+
+
+@frozen
+class ProjectReport:
+    """A project: what it says of itself, its compile options, and the properties of the systems that it is built for.
+
+    ``tool`` are the options that every project has: which source, which revision, and how near will do. What it did
+    not say is empty.
+    """
+
+    name: str
+    description: str
+    url: str
+    contact: str
+    compile: tuple[OptionReport, ...] = field(metadata={"members": 300})
+    system: tuple[OptionReport, ...] = field(metadata={"members": 300})
+    tool: tuple[OptionReport, ...] = field(metadata={"members": 20})
+
+
+@frozen
 class AuditLine:
     """One thing that happened. ``seq`` rises, and is never given twice; ``at`` is in seconds since 1970."""
 

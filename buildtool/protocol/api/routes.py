@@ -56,7 +56,8 @@ class ApiCall:
     fields those that neither path, header nor query say are the body, where ``absent`` stands for what is left out;
     without it ``read`` names what reads the answer, which is bytes of the media type ``raw`` where that is said. With
     ``keyed`` the header ``Idempotency-Key`` is its ``client_id``, and with ``proven`` the header ``Request-Token`` its
-    ``token``. What is ``secret`` is kept nowhere.
+    ``token``. What is ``secret`` is kept nowhere. A route counts against the limit ``counted``, and says what
+    is left of it.
     """
 
     method: str
@@ -72,6 +73,7 @@ class ApiCall:
     keyed: bool = False
     proven: bool = False
     secret: bool = False
+    counted: str = ""
 
     @act.default
     def _act(self) -> Act:
@@ -147,10 +149,10 @@ def _post(path: str, words: str, message: type[AttrsInstance], answer: type[Attr
 CALLS: Sequence[ApiCall] = (
     _post(
         "/requests", "Ask for a build", m.Submit, m.RequestStatus, keyed=True, absent={**REPORT, "email": ""},
-        secret=True,
+        secret=True, counted="requests",
     ),
     _post("/requests/together", "Ask for several builds, of which one mail tells", m.SubmitTogether, m.RequestStatuses,
-          secret=True),
+          secret=True, counted="requests"),
     _get("/requests", "List your newest requests", m.RequestStatuses, message=h.AskRequests,
          query={"most": QueryName("how many at most", numeric=True, most=TOGETHER)}, secret=True),
     _get("/requests/{request_id}", "Show a request, or wait for it to change", m.RequestStatus, message=m.AskStatus,
@@ -158,7 +160,8 @@ CALLS: Sequence[ApiCall] = (
     _get("/requests/{request_id}/why", "Say why a request waits", m.Explanation, message=m.AskWhy, proven=True),
     _post("/requests/{request_id}/cancel", "End a request", m.Cancel, m.RequestStatus, proven=True, secret=True),
     _post("/requests/cancel", "End all requests of a project, platform or person", o.CancelSeveral, o.SeveralEnded),
-    _post("/explain", "Say what would be answered, without asking", m.AskExplain, m.Explanation, absent=REPORT),
+    _post("/explain", "Say what would be answered, without asking", m.AskExplain, m.Explanation, absent=REPORT,
+          counted="explanations"),
     _get("/builds", "List builds, the newest first", shown.BuildList, read="builds",
          query={"before": BEFORE, "limit": LIMIT, "project": PROJECT, "state": STATE}),
     _get("/builds/{build_id}", "Show a build", shown.BuildReport, read="build"),
@@ -184,6 +187,8 @@ CALLS: Sequence[ApiCall] = (
     _get("/matrix/{project}", "Show the newest builds of a project by revision and platform", shown.Matrix,
          read="matrix"),
     _get("/projects", "List the projects", shown.ProjectList, read="projects", act=Act.SEE_FARM),
+    _get("/projects/{project}", "Show a project, its options and its properties", shown.ProjectReport, read="project",
+         act=Act.SEE_FARM),
     _get("/projects/{project}/refs", "List the newest branches and tags of a project", h.RefsFound, message=h.AskRefs,
          query={"source": QueryName("in this source", length=400)}),
     _get("/descriptions", "Describe the projects and their options as the command line keeps them",

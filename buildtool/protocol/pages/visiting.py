@@ -131,8 +131,22 @@ class AskVisitor(_OfVisitor):
 
 
 @frozen
+class LimitLeft:
+    """A limit of a caller: of ``most`` in so many seconds ``left`` is left, and all of it again in ``full`` seconds."""
+
+    name: str = field(metadata={"most": 40, "sent": 40})
+    most: float
+    seconds: float
+    left: int
+    full: float
+
+
+@frozen
 class VisitorStatus:
-    """An answer: who a visitor is, what they are limited to, and until when that may be believed without asking."""
+    """An answer: who a visitor is, what they are limited to, and until when that may be believed without asking.
+
+    ``left`` is what they have left of what may be had by time.
+    """
 
     role: str = field(metadata={"most": 40, "sent": 40})
     name: str = field(metadata={"most": 400, "sent": 400})
@@ -141,6 +155,7 @@ class VisitorStatus:
     platforms: tuple[str, ...] = field(metadata={"most": 200, "sent": 200, "members": 100})
     acts: tuple[str, ...] = field(metadata={"most": 40, "sent": 40, "members": 60})
     expires: float
+    left: tuple[LimitLeft, ...] = field(default=(), metadata={"members": 20})
 
 
 @frozen

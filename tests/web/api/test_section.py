@@ -18,10 +18,10 @@ from tests.support.failures import LoggedFailures
 from tests.support.inline import run as done
 from tests.support.memory import WallClock
 from tests.web.api.world import KEYED, ROOT, ApiWorld, said
-from tests.web.fake_pages import NOW
+from tests.web.fake_pages import NOW, NoQuestions
 from tests.web.farm import farm
 from tests.web.live.test_hub import FakeNews
-from tests.web.visitor import check_html
+from tests.web.visitor import Visitor, check_html
 
 KEY = {"Idempotency-Key": "0" * 31 + "1"}
 WISH = {"project": "paint", "revision": "main"}
@@ -227,3 +227,24 @@ def test_the_description_and_its_page_are_there() -> None:
     page = world.visitor.visit("/api")
     check_html(page.text)
     assert all(call.url in page.text for call in CALLS)
+
+
+def test_a_project_is_told_with_what_its_options_accept_as_far_as_it_may_be_seen() -> None:
+    world = ApiWorld()
+    told = said(world.get("/projects/testproject"))
+    assert told["name"] == "testproject"
+    assert [(one["flag"], one["kind"], one["choices"]) for one in told["compile"]] == [
+        ("--colour", "choice", ["red", "blue"])
+    ]
+    roles = {one["name"]: one["role"] for one in told["system"]}
+    assert roles["os"] == "artifact"
+    assert [one["name"] for one in told["tool"]] == ["source", "revision", "revrange"]
+    hidden, unknown = world.get("/projects/lua"), world.get("/projects/luu")
+    assert (hidden.status, hidden.text) == (404, unknown.text.replace("luu", "lua"))
+    assert said(world.get("/projects/lua", world.token()))["name"] == "lua"
+
+
+def test_while_the_metaserver_is_away_nothing_is_told_of_a_project() -> None:
+    away = Visitor(farm(), questions=NoQuestions())
+    seen = away.visit("/api/v1/projects/testproject")
+    assert (seen.status, said(seen)["code"]) == (503, "unavailable")

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 
-from buildtool.metaserver.access.visiting import LocalQuestions, VisitorService
+from buildtool.metaserver.access.visiting import LocalQuestions, VisitorService, unlimited
 from buildtool.metaserver.authorised import authorised
 from buildtool.model.access.rights import RIGHTS
 from buildtool.model.options import canonical_json
@@ -19,6 +19,7 @@ from buildtool.ports.pages import ArtifactReader
 from buildtool.protocol.hello import ProjectsDescribed
 from buildtool.protocol.messages import AskStatus, RequestStatus
 from buildtool.protocol.operator import AbortBuild, ActionResult, DrainServer, ForgetFailure, ForgetServer, PauseServer
+from buildtool.protocol.pages.visiting import LimitLeft
 from buildtool.web.live.hub import LiveHub
 from buildtool.web.section import Tools
 from tests.fakes import FakeRequestService
@@ -46,7 +47,7 @@ class ApiWorld:
 
     ``asked`` are the questions for a request and the messages of operators that reached a service, with who asked.
     ``wait`` returns what fires when a second is over, and ``meanwhile`` happens while somebody waits for a change;
-    ``live`` is the hub of the pages, where they have one.
+    ``live`` is the hub of the pages, where they have one; ``left`` returns what somebody has left of their limits.
     """
 
     by: Principal = NOBODY
@@ -59,6 +60,7 @@ class ApiWorld:
     live: LiveHub | None = None
     wait: Callable[[], Deferred[None]] = lambda: succeed(None)
     meanwhile: Callable[[], None] = lambda: None
+    left: Callable[[Principal], tuple[LimitLeft, ...]] = unlimited
     visitor: Visitor = field(init=False)
     service: VisitorService = field(init=False)
 
@@ -77,7 +79,11 @@ class ApiWorld:
             PauseServer: act, DrainServer: act, AbortBuild: act, ForgetFailure: act, ForgetServer: act,
         }  # fmt: skip
         people = authorised(handlers, lambda: RIGHTS)
-        self.service = VisitorService(self.tokens.world.deployment, people, {}, self.tokens.service)
+
+        def left(by: Principal) -> tuple[LimitLeft, ...]:
+            return self.left(by)  # as it is by then
+
+        self.service = VisitorService(self.tokens.world.deployment, people, {}, self.tokens.service, left)
         self.visitor = Visitor(
             self.pages, self.logs, questions=LocalQuestions(self.service), access=Some(self.by), live=self.live,
             clock=self.tokens.world.wall,
