@@ -8,6 +8,7 @@ from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Capability, Held, HeldState, HeldVerdict, Offer, OfferKind, ProjectSkill, Verdict
 from buildtool.protocol import messages
 from buildtool.protocol.hello import AskProjects, AskRefs, AskRequests, Hello, ProjectsDescribed, RefsFound
+from buildtool.protocol.pages.farm_view import WhyLine
 from tests import strategies
 
 _text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
@@ -21,7 +22,7 @@ _capabilities = st.builds(
 _held = st.lists(st.builds(Held, _numbers, _numbers, st.sampled_from(HeldState)), max_size=3).map(tuple)
 _turns = st.builds(messages.ReactorTurns, _numbers, *[st.floats(0.0, 1e9)] * 5)
 _judged = st.lists(st.builds(HeldVerdict, _numbers, _numbers, st.sampled_from(Verdict), _text), max_size=3).map(tuple)
-_why_line = st.builds(messages.WhyLine, _text, st.lists(strategies.server_names, max_size=3).map(tuple), _numbers)
+_why_line = st.builds(WhyLine, _text, st.lists(strategies.server_names, max_size=3).map(tuple), _numbers)
 _found = st.builds(
     messages.FoundArtifact,
     name=strategies.file_names,
@@ -35,6 +36,7 @@ _found = st.builds(
     server=strategies.server_names,
     build_id=_numbers,
     built_at=strategies.times,
+    sandbox=strategies.sandbox_levels,
 )
 
 ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
@@ -52,6 +54,7 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
         local=_values,
         force=st.booleans(),
         native=st.booleans(),
+        sandbox=strategies.sandbox_levels,
     ),
     "Cancel": st.builds(messages.Cancel, _numbers, strategies.words),
     "Follow": st.builds(messages.Follow, _numbers, strategies.words),
@@ -67,10 +70,10 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
         local=_values,
         force=st.booleans(),
         native=st.booleans(),
+        sandbox=strategies.sandbox_levels,
     ),
     "AskWhy": st.builds(messages.AskWhy, _numbers, strategies.words),
     "AskBuild": st.builds(messages.AskBuild, _numbers),
-    "WhyLine": _why_line,
     "Explanation": st.builds(
         messages.Explanation,
         verdict=strategies.words,
@@ -112,6 +115,7 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
         ref=_text,
         since=strategies.times,
         usual=st.none() | strategies.durations,
+        sandbox=strategies.sandbox_levels,
     ),
     "Refused": st.builds(messages.Refused, strategies.words, _text),
     "Register": st.builds(messages.Register, strategies.server_names, _capabilities, _held),
@@ -143,6 +147,7 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
         log_ticket=_text,
         artifact_ticket=_text,
         log_url=_text,
+        sandbox=strategies.sandbox_levels,
     ),
     "AbortOrder": st.builds(messages.AbortOrder, _numbers, _numbers, _text),
     "Accepted": st.builds(messages.Accepted, _numbers, _numbers),
@@ -157,6 +162,7 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
         name=strategies.file_names,
         seconds=strategies.durations,
         log_tail=_text,
+        sandbox=strategies.sandbox_levels,
     ),
     "RenewTickets": st.builds(messages.RenewTickets, _numbers, _numbers, st.booleans()),
     "Tickets": st.builds(messages.Tickets, _text, _text, _text),

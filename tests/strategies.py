@@ -27,6 +27,7 @@ from buildtool.model.records import (
     ShelfKey,
 )
 from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill, Server
+from buildtool.model.trust.evidence import Evidence, EvidencePolicy, SandboxLevel
 
 # --- plain values ---------------------------------------------------------------------------------------
 
@@ -57,6 +58,9 @@ option_names = st.from_regex(r"x[a-z0-9_]{0,9}", fullmatch=True)
 words = st.from_regex(r"[A-Za-z0-9_.+:/=-]{1,12}", fullmatch=True)
 printable = st.text(max_size=40).filter(str.isprintable)
 integers = st.integers(-(10**18) + 1, 10**18 - 1)
+sandbox_levels = st.sampled_from(SandboxLevel)
+evidence = st.builds(Evidence, sandbox_levels)
+policies = st.builds(EvidencePolicy, sandbox_levels)
 word_sets = st.frozensets(words, max_size=5).map(lambda members: tuple(sorted(members)))
 values: SearchStrategy[Value] = st.one_of(printable, integers, st.booleans(), word_sets)
 
@@ -174,6 +178,8 @@ capabilities = st.builds(
     host_info=free_text,
     admin=free_text,
     software=free_text,
+    sandbox=sandbox_levels,
+    sandbox_notes=st.lists(words, max_size=3).map(tuple),
 )
 
 # --- what is asked, built and stored ---------------------------------------------------------------------
@@ -196,6 +202,7 @@ build_specs = st.builds(
     platform=platforms,
     machine=machines,
     native=st.booleans(),
+    policy=policies,
 )
 
 
@@ -251,6 +258,7 @@ builds = build_specs.flatmap(
         failed_on=st.lists(server_names, max_size=3, unique=True).map(tuple),
         failed_platform=platforms,
         failed_kind=st.sampled_from(OfferKind),
+        failed_evidence=evidence,
         forced=st.booleans(),
         started_at=st.none() | times,
         ended_at=st.none() | times,
@@ -276,6 +284,7 @@ attempts = st.builds(
     log_tail=free_text,
     suspected=st.booleans(),
     struck=st.booleans(),
+    evidence=evidence,
 )
 artifacts = st.builds(
     Artifact,
@@ -294,6 +303,7 @@ artifacts = st.builds(
     built_at=times,
     seconds=durations,
     withdrawn=free_text,
+    evidence=evidence,
 )
 failures = st.builds(
     RememberedFailure,
@@ -303,6 +313,7 @@ failures = st.builds(
     until=times,
     reason=free_text,
     kind=st.sampled_from(OfferKind),
+    evidence=evidence,
 )
 servers = st.builds(
     Server,

@@ -29,6 +29,7 @@ from buildtool.model.names import ARTIFACT_NAME_LIMIT
 from buildtool.model.options import canonical, digest_of, shown
 from buildtool.model.platforms import Value
 from buildtool.model.records import AttemptEnd
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.ports import buildserver as ports
 from buildtool.ports.common import Executor
 from buildtool.project.definition import Project
@@ -57,7 +58,8 @@ class AttemptTools:
 
     ``environment`` is what commands have before the recipe adds to it; ``time_limit`` is the donor's own, in seconds of
     all commands of one build together, or None; ``cpus`` how many processors one build may use. ``secrets`` are masked
-    in what is told of an Attempt. ``planned``, if there is one, is called with what the recipe answered.
+    in what is told of an Attempt. ``planned``, if there is one, is called with what the recipe answered. ``sandbox`` is
+    the level of the sandbox that ``commands`` run in.
     """
 
     sources: ports.Sources
@@ -72,6 +74,7 @@ class AttemptTools:
     copies: ports.SourceCopies | None = None
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
     planned: Callable[[Plan], None] | None = None
+    sandbox: SandboxLevel = SandboxLevel.NONE
 
 
 @frozen
@@ -214,8 +217,8 @@ class AttemptRun:
         self.log.note(f"[artifact: {name}, {packed.size} bytes, SHA-256 {packed.digest}]")
         self.log.end(f"[{AttemptEnd.SUCCEEDED.value} after {seconds:.1f} s]", AttemptEnd.SUCCEEDED.value)
         last = self.log.last()
-        done = Done(order.build_id, order.epoch, packed.digest, packed.content_digest, packed.size, name, seconds, last)
-        return done, output
+        made = packed.digest, packed.content_digest, packed.size, name, seconds, last
+        return Done(order.build_id, order.epoch, *made, self._tools.sandbox), output
 
     async def _copy(self, path: Path, part: SourcePart = WHOLE, /) -> None:
         """Fetch what the metaserver has of a part. Raises NotFound, Unavailable, BadTicket, StorageUnavailable."""

@@ -20,6 +20,7 @@ from buildtool.model.names import is_revision
 from buildtool.model.platforms import Value
 from buildtool.model.servers import Offer
 from buildtool.model.text import quoted
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.ports.common import Executor
 from buildtool.project.definition import Checked, Project
 from buildtool.project.user_errors import ask, ask_url, at, defined
@@ -36,11 +37,12 @@ log = Logger()
 
 @frozen
 class ServerOffer:
-    """The offer of this build server: its projects by name, its platforms, how many builds at once."""
+    """The offer of this build server: projects by name, platforms, how many builds at once, and in which sandbox."""
 
     projects: Mapping[str, Project]
     offers: Sequence[Offer]
     max_builds: int
+    sandbox: SandboxLevel = SandboxLevel.NONE
 
     def understood(self, order: Order) -> tuple[Project, Offer]:
         """Return what this machine's own configuration says about an order. Raises Declined."""
@@ -55,6 +57,8 @@ class ServerOffer:
         offer = next((one for one in self.offers if (one.platform, one.kind) == wanted), None)
         if offer is None:
             raise Declined("does not offer this platform any more")
+        if self.sandbox < order.sandbox:
+            raise Declined(f"builds in a sandbox of level {self.sandbox.value} now, needs {order.sandbox.value}")
         if not is_revision(order.revision):
             raise Declined(f"{order.revision[:80]!r} is not the full id of a commit or revision")
         try:

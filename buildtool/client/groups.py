@@ -20,6 +20,7 @@ from buildtool.client.transfers import PART
 from buildtool.errors import Unavailable
 from buildtool.model.platforms import Value
 from buildtool.model.records import RequestState
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.protocol.api import answers
 from buildtool.protocol.hello import AskProjects, AskRefs, AskRequests, ProjectsDescribed, RefsFound
 from buildtool.protocol.limits import TOGETHER
@@ -67,7 +68,8 @@ def new_key() -> str:
 class BuildWish:
     """A wish for a build, of which only what differs from the defaults needs to be said.
 
-    ``platform`` has the system options. It keeps its ``key``, so that it can be sent again where an answer was lost.
+    ``platform`` has the system options, ``sandbox`` is the least level to be made in. It keeps its ``key``, so that it
+    can be sent again where an answer was lost.
     """
 
     project: str
@@ -80,19 +82,20 @@ class BuildWish:
     force: bool = False
     native: bool = False
     key: str = field(factory=new_key)
+    sandbox: SandboxLevel = SandboxLevel.NONE
 
     def submit(self) -> Submit:
         """Return the submission of it."""
         return Submit(
             self.key, self.project, self.email, self.source, self.revision, self.revrange, dict(self.options),
-            dict(self.platform), {}, self.force, self.native,
+            dict(self.platform), {}, self.force, self.native, self.sandbox,
         )  # fmt: skip
 
     def question(self) -> AskExplain:
         """Return the question what it would be answered."""
         return AskExplain(
             self.project, self.source, self.revision, self.revrange, dict(self.options), dict(self.platform), {},
-            self.force, self.native,
+            self.force, self.native, self.sandbox,
         )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from buildtool.model.platforms import Value
 from buildtool.model.project_options import ProjectOptions, check_known, tool_option
 from buildtool.model.properties import TOOLS
 from buildtool.model.records import BuildSpec, Demand
+from buildtool.model.trust.evidence import EvidencePolicy, SandboxLevel
 from buildtool.ports.metaserver import SourceResolver
 from buildtool.project.definition import Project, tools_named
 from buildtool.project.user_errors import ask_url
@@ -36,7 +37,7 @@ OPTIONS_LIMIT = 100_000
 
 M = TypeVar("M", Submit, AskExplain)
 
-_BODY = tuple(one.name for one in attrs.fields(Submit) if one.name != "client_id")
+_BODY = tuple(one.name for one in attrs.fields(Submit) if one.name not in ("client_id", "sandbox"))
 
 
 @define
@@ -88,6 +89,7 @@ class DemandReader:
             platform=platform,
             machine=machine,
             native=message.native,
+            policy=project.least.with_at_least(EvidencePolicy(message.sandbox)),
         )
         return Demand(spec, ref, revrange, acceptable)
 
@@ -130,7 +132,9 @@ class DemandReader:
 def body_digest(message: Submit) -> str:
     """Return the digest of everything in a submission but the client's id for it."""
     # All of its values are plain: encoding them once more, with every check, would take as long as all of the decision.
-    return digest_of({"type": "Submit"} | {name: getattr(message, name) for name in _BODY})
+    plain = {"type": "Submit"} | {name: getattr(message, name) for name in _BODY}
+    # Who demands none says the same as ever, so that what was asked before an upgrade is known after it.
+    return digest_of(plain if message.sandbox is SandboxLevel.NONE else plain | {"sandbox": message.sandbox.value})
 
 
 def source_url(project: Project, source: str) -> str:

@@ -133,6 +133,7 @@ class EffectPerformer:
             artifact_ticket=tickets.artifact_ticket,
             log_url=self.status_reader.addresses.log(build.id, attempt.epoch),
             request=build.place,
+            sandbox=spec.policy.sandbox,
         )
 
 

@@ -14,7 +14,8 @@ from buildtool.model.matching.reasons import Reason, group_words
 from buildtool.model.matching.satisfaction import satisfies
 from buildtool.model.records import Artifact, Build, Demand, Request
 from buildtool.ports.metaserver import BrokerStore
-from buildtool.protocol.messages import Explanation, WhyLine
+from buildtool.protocol.messages import Explanation
+from buildtool.protocol.pages.farm_view import WhyLine
 from buildtool.scheduling.answers import ExplainedAnswer, ServerReasons, WaitReasons
 from buildtool.scheduling.state.estimates import Estimate
 from buildtool.scheduling.state.state import State

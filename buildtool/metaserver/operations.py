@@ -110,7 +110,8 @@ class OperatorService:
             self.permissions.check(by, Act.SUBMIT, subject)
         project = self.configuration.settings.project(build.spec.project)
         options = project.options.compile_values(dict(build.spec.options))
-        spec = evolve(build.spec, recipe_version=project.recipe.version, options=options)
+        policy = project.least.with_at_least(build.spec.policy)
+        spec = evolve(build.spec, recipe_version=project.recipe.version, options=options, policy=policy)
         demand = Demand(spec, spec.revision, "", (spec.revision,))
         digest = digest_of(encode(evolve(message, client_id="")))
         answer = await self.broker.send(

@@ -95,6 +95,7 @@ class RequestStatusReader:
             ref=request.demand.ref,
             since=_since(request, attempt),
             usual=self._usual(build, attempt),
+            sandbox=spec.policy.sandbox,
         )
 
     def _usual(self, build: Build | None, attempt: Attempt | None) -> float | None:
@@ -118,6 +119,7 @@ class RequestStatusReader:
             server=artifact.server,
             build_id=artifact.build_id,
             built_at=artifact.built_at,
+            sandbox=artifact.evidence.sandbox,
         )
 
 

@@ -5,7 +5,6 @@ docs/architecture.rst lists the words. The test is tests/model/test_keys.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from buildtool.model.access.confirmation import UNCONFIRMED
 from buildtool.model.access.tokens import Access
 from buildtool.model.options import Canonical, digest_of
 from buildtool.model.servers import OfferKind, QuickEnum, Server
+from buildtool.model.trust.evidence import ANYTHING, NOTHING_KNOWN, Evidence, EvidencePolicy
 
 
 class RequestState(QuickEnum):
@@ -95,7 +95,10 @@ class ShelfKey(NamedTuple):
 
 @frozen
 class BuildSpec:
-    """The inputs of a Build. ``platform`` is the *required* artifact platform; ``machine`` who can build (no key)."""
+    """The inputs of a Build. ``platform`` is the *required* artifact platform; ``machine`` who can build (no key).
+
+    ``policy`` is the least that has to be known of how it is made.
+    """
 
     project: str
     source: str
@@ -105,12 +108,12 @@ class BuildSpec:
     platform: Canonical
     machine: Canonical = ()
     native: bool = False
+    policy: EvidencePolicy = ANYTHING
 
     def key(self) -> str:
         """Return the BuildKey: a digest that is equal exactly where the canonical inputs are."""
-        return digest_of(
-            [self.project, self.recipe_version, self.source, self.revision, self.options, self.platform, self.native]
-        )
+        own = [self.project, self.recipe_version, self.source, self.revision, self.options, self.platform, self.native]
+        return digest_of([*own, *self.policy.demands()])
 
     @cached_property
     def shelf(self) -> ShelfKey:
@@ -121,7 +124,7 @@ class BuildSpec:
     @property
     def demand_class(self) -> tuple[object, ...]:
         """What decides which servers can build it: Builds of one class have the same answer."""
-        return (self.project, self.recipe_version, self.platform, self.machine, self.native)
+        return (self.project, self.recipe_version, self.platform, self.machine, self.native, self.policy)
 
 
 @frozen
@@ -195,9 +198,10 @@ class Build:
     ``place`` is its place in the queue, which retries keep: the id of the first Request that asked for it.
 
     ``broken_on`` names the distinct servers that broke while building, ``failed_on`` those on which the project
-    failed, ``failed_platform`` and ``failed_kind`` what that was seen on. ``epoch`` is the number of its last Attempt,
-    ``deciding_epoch`` of the one whose log tells the outcome. ``delays`` counts the retries that were due to contact
-    lost before a start; ``not_before`` is when the next may be made, ``started_at`` when a build server first took it.
+    failed, ``failed_platform``, ``failed_kind`` and ``failed_evidence`` what that was seen on. ``epoch`` is the number
+    of its last Attempt, ``deciding_epoch`` of the one whose log tells the outcome. ``delays`` counts the retries that
+    were due to contact lost before a start; ``not_before`` is when the next may be made, ``started_at`` when a build
+    server first took it.
     """
 
     id: int
@@ -219,11 +223,15 @@ class Build:
     reason: str = ""
     failed_platform: Canonical = ()
     failed_kind: OfferKind = OfferKind.NATIVE
+    failed_evidence: Evidence = NOTHING_KNOWN
 
 
 @frozen
 class Attempt:
     """One execution of a Build on one build server, bound to one ``platform`` that the server offers.
+
+    ``evidence`` is the most that is believed of what it makes: what its server announced at the login in which it was
+    given the Build, and no more than that server says once it is made.
 
     ``suspected`` and ``struck`` say what a missed Lease cost, to be taken back should the Attempt come back: its server
     among those that the Build broke on, and a strike.
@@ -244,6 +252,7 @@ class Attempt:
     log_tail: str = ""
     suspected: bool = False
     struck: bool = False
+    evidence: Evidence = NOTHING_KNOWN
 
     @property
     def key(self) -> tuple[int, int]:
@@ -272,11 +281,15 @@ class Artifact:
     built_at: float
     seconds: float = 0.0
     withdrawn: str = ""
+    evidence: Evidence = NOTHING_KNOWN
 
 
 @frozen
 class RememberedFailure:
-    """A final failure of a Build, remembered until ``until``, with its platform and how it was built."""
+    """A final failure of a Build, remembered until ``until``, with its platform and how it was built.
+
+    ``evidence`` is what is known of how: a demand that would not take a success made so is not told the failure.
+    """
 
     build_id: int
     shelf: ShelfKey
@@ -284,18 +297,7 @@ class RememberedFailure:
     until: float
     reason: str
     kind: OfferKind = OfferKind.NATIVE
-
-
-@frozen
-class Shelf:
-    """The finished work of one ShelfKey: of each platform the newest artifact, and the failure remembered longest.
-
-    ``more`` says that the database has others, which come to the front when these are withdrawn.
-    """
-
-    artifacts: tuple[Artifact, ...] = ()
-    failures: tuple[RememberedFailure, ...] = ()
-    more: bool = False
+    evidence: Evidence = NOTHING_KNOWN
 
 
 @frozen
@@ -371,29 +373,3 @@ class AnsweredRequest:
 
 Row = Request | Build | Attempt | Server | Refusal | Artifact | RememberedFailure | Mail | Beat | ExpiryShift | Access
 """What a decision writes: each value is the whole row of its kind and key."""
-
-SHELF_MOST = 100
-"""Of how many platforms artifacts, and failures, of one shelf are kept: the newest, and those remembered longest."""
-
-
-def stocked(artifacts: Sequence[Artifact], failures: Sequence[RememberedFailure], *, more: bool = False) -> Shelf:
-    """Return the shelf of artifacts, newest first, and failures. Of one platform, made in one way, one stands for all.
-
-    Of failures that is the one remembered longest: a younger Build may have failed before an older one. ``more`` says
-    that there is more in the database than is given.
-    """
-    if len(artifacts) <= 1 and len(failures) <= 1:  # as mostly
-        return Shelf(tuple(artifacts), tuple(failures), more)
-    newest: dict[object, Artifact] = {}
-    failed: dict[object, RememberedFailure] = {}
-    for artifact in artifacts:
-        more |= newest.setdefault((artifact.platform, artifact.kind), artifact) is not artifact
-    for failure in sorted(failures, key=remembered, reverse=True):
-        more |= failed.setdefault((failure.platform, failure.kind), failure) is not failure
-    more |= len(newest) > SHELF_MOST or len(failed) > SHELF_MOST
-    return Shelf(tuple(newest.values())[:SHELF_MOST], tuple(failed.values())[:SHELF_MOST], more)
-
-
-def remembered(failure: RememberedFailure) -> tuple[float, int]:
-    """Return what failures of one shelf are ordered by: until when each is remembered."""
-    return failure.until, failure.build_id

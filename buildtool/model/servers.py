@@ -10,6 +10,7 @@ import enum
 from attrs import field, frozen
 
 from buildtool.model.options import Canonical
+from buildtool.model.trust.evidence import Evidence, SandboxLevel
 
 
 class QuickEnum(enum.Enum):
@@ -86,13 +87,23 @@ class ProjectSkill:
     options_digest: str = field(metadata={"most": 64})
 
 
+NOTES_MOST = 16
+"""Most notes that a build server announces about its sandbox."""
+
+NOTE_LIMIT = 300
+"""Most characters of one of them."""
+
 _PAIR_BYTES = 200
 """Bytes that a property takes in memory besides the text of its value, about."""
 
 
 @frozen
 class Capability:
-    """The announcement of a build server: platforms, machine properties (memory and disk in MiB), and projects."""
+    """The announcement of a build server: platforms, machine properties (memory and disk in MiB), and projects.
+
+    ``sandbox`` is the least level in which it builds, as its self-test proved it at the start; ``sandbox_notes`` say
+    what keeps that from being higher, and how it is mended.
+    """
 
     offers: tuple[Offer, ...] = field(metadata={"members": 64})
     machine: Canonical = field(metadata={"members": 100})
@@ -101,12 +112,19 @@ class Capability:
     host_info: str = field(default="", metadata={"kept": "start"})
     admin: str = field(default="", metadata={"kept": "start"})
     software: str = field(default="", metadata={"most": 200})
+    sandbox: SandboxLevel = SandboxLevel.NONE
+    sandbox_notes: tuple[str, ...] = field(default=(), metadata={"members": NOTES_MOST, "most": NOTE_LIMIT})
+
+    @property
+    def evidence(self) -> Evidence:
+        """What is known of whatever is built there from now on."""
+        return Evidence(self.sandbox)
 
     def size(self) -> int:
         """Return about how many bytes of memory this takes."""
         pairs = [pair for offer in self.offers for pair in (*offer.platform, *offer.tools)]
         texts = sum(_PAIR_BYTES + len(str(value)) for _, value in (*pairs, *self.machine))
-        return texts + len(self.host_info) + len(self.admin)
+        return texts + len(self.host_info) + len(self.admin) + sum(map(len, self.sandbox_notes))
 
     def skill(self, project: str) -> ProjectSkill | None:
         """Return what this server announces of ``project``, or None."""

@@ -14,6 +14,7 @@ from buildtool.model.access.burnt import Burnt
 from buildtool.model.access.confirmation import MailAddress
 from buildtool.model.access.identities import Account
 from buildtool.model.access.tokens import Token
+from buildtool.model.matching.shelves import Shelf
 from buildtool.model.principal import Principal
 from buildtool.model.records import (
     AnsweredRequest,
@@ -25,7 +26,6 @@ from buildtool.model.records import (
     Refusal,
     Request,
     Row,
-    Shelf,
     ShelfKey,
 )
 from buildtool.model.search.commits import CommitNote, RevisionKey

@@ -15,6 +15,7 @@ from buildtool.model.policy import FAILURE_TTL, REQUEST_TTL, TIME_LIMIT, Policy
 from buildtool.model.principal import PrincipalRole
 from buildtool.model.project_options import ProjectOptions
 from buildtool.model.text import quoted
+from buildtool.model.trust.evidence import EvidencePolicy, SandboxLevel, read_level
 from buildtool.project.recipe import Recipe
 
 
@@ -76,6 +77,13 @@ def _contact(value: object) -> str:
     return _read(valid_contact, value, "a project's contact =")
 
 
+def _level(value: object) -> SandboxLevel:
+    try:
+        return read_level(value)
+    except UsageError as error:
+        raise ConfigurationError(f"a project's sandbox = {error}") from error
+
+
 def _builders(value: object) -> Audience:
     """Return who builds. Raises ConfigurationError for a role, which is no build server's more than another's."""
     found = _audience(value)
@@ -106,6 +114,9 @@ class Project:
     build servers get them: each a list of names of keys, e-mail addresses, ``@`` with a domain, or roles. ``rights``
     changes the table of rights for this project.
 
+    ``sandbox`` is the least level of a sandbox in which it is built: ``none``, ``weak`` or ``strict``. Requesters may
+    demand more, and no less.
+
     ``url`` is the page of the project's own, ``contact`` the e-mail address or the page where questions are asked, and
     ``revision_url`` where a revision of its sources is shown, with ``{revision}`` for its id.
     """
@@ -131,11 +142,17 @@ class Project:
     url: str = field(default="", converter=_url)
     contact: str = field(default="", converter=_contact)
     revision_url: str = field(default="", converter=_revision_url)
+    sandbox: SandboxLevel = field(default=SandboxLevel.NONE, converter=_level)
 
     @property
     def place(self) -> ProjectPlace:
         """Where more is told of it, and who is asked."""
         return ProjectPlace(self.url, self.contact, self.revision_url)
+
+    @property
+    def least(self) -> EvidencePolicy:
+        """What every demand for it accepts at least."""
+        return EvidencePolicy(self.sandbox)
 
     @property
     def access(self) -> ProjectAccess:

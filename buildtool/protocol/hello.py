@@ -20,7 +20,10 @@ absent its default, so it needs one; ``tests/protocol/transcripts`` keeps the te
 REQUESTS = "requests"
 """The capability of a metaserver that answers ``AskRequests`` and ``AskRefs``."""
 
-CAPABILITIES: tuple[str, ...] = (EVENTS, REQUESTS)
+SANDBOX = "sandbox"
+"""The capability of a metaserver that keeps to the least level of a sandbox that a submission accepts."""
+
+CAPABILITIES: tuple[str, ...] = (EVENTS, REQUESTS, SANDBOX)
 """What this program understands beyond 3.0 that a peer may not be sent unless it names it in its Hello: whatever would
 be misunderstood if it were ignored."""
 

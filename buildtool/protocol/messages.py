@@ -14,8 +14,10 @@ from buildtool.model.options import Canonical
 from buildtool.model.platforms import Value
 from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Capability, Held, HeldVerdict, OfferKind
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.protocol.hello import AskProjects, AskRefs, AskRequests
 from buildtool.protocol.limits import TOGETHER
+from buildtool.protocol.pages.farm_view import WhyLine
 
 LOG_TAIL_LIMIT = 16 * 1024
 """Most bytes of a log's end that travel in a message and are kept in the database."""
@@ -29,7 +31,10 @@ PLATFORM_SENT = 2_000
 
 @frozen
 class Submit:
-    """A submission: asks for a build by what the requester set; ``local`` is their machine's artifact properties."""
+    """A submission: asks for a build by what the requester set; ``local`` is their machine's artifact properties.
+
+    ``sandbox`` is the least level that they accept; what the project demands counts where it is stricter.
+    """
 
     client_id: str = field(metadata={"most": 64})
     project: str = field(metadata={"most": 80})
@@ -42,6 +47,7 @@ class Submit:
     local: dict[str, Value] = field(metadata={"members": 100})
     force: bool = False
     native: bool = False
+    sandbox: SandboxLevel = SandboxLevel.NONE
 
 
 @frozen
@@ -87,6 +93,7 @@ class AskExplain:
     local: dict[str, Value] = field(metadata={"members": 100})
     force: bool = False
     native: bool = False
+    sandbox: SandboxLevel = SandboxLevel.NONE
 
 
 @frozen
@@ -106,7 +113,7 @@ class AskBuild:
 
 @frozen
 class FoundArtifact:
-    """An artifact: name, URL on the transfer port, size in bytes, digests, and what it was built for."""
+    """An artifact: name, URL on the transfer port, size in bytes, digests, what it was built for, in which sandbox."""
 
     name: str = field(metadata={"most": 255, "sent": 255})
     url: str = field(metadata={"sent": 700})
@@ -119,6 +126,7 @@ class FoundArtifact:
     server: str = field(metadata={"most": 100, "sent": 100})
     build_id: int
     built_at: float
+    sandbox: SandboxLevel = SandboxLevel.NONE
 
 
 @frozen
@@ -128,7 +136,7 @@ class RequestStatus:
     ``state`` is the Request's, ``build_state`` its Build's; ``why`` holds lines for people when it is queued;
     ``log_url`` and ``page_url`` are empty where there is nothing yet. ``asked_at`` is when it was asked for, by the
     revision ``ref``. One that has not ended waits, or is built, ``since`` then (both wall time); ``usual`` is how many
-    seconds such builds took on that build server, None where there were none.
+    seconds such builds took on that build server, None where there were none. ``sandbox`` is the least level that does.
     """
 
     request_id: int
@@ -150,6 +158,7 @@ class RequestStatus:
     ref: str = field(default="", metadata={"most": 400, "sent": 100})
     since: float = 0.0
     usual: float | None = None
+    sandbox: SandboxLevel = SandboxLevel.NONE
 
 
 @frozen
@@ -157,15 +166,6 @@ class RequestStatuses:
     """The statuses of Requests: of those that were made together in the order of their submissions."""
 
     items: tuple[RequestStatus, ...] = field(metadata={"members": TOGETHER})
-
-
-@frozen
-class WhyLine:
-    """One reason for waiting, in words, with the servers it holds for (at most 20 names) and how many they are."""
-
-    words: str = field(metadata={"sent": 800, "kept": "start"})
-    servers: tuple[str, ...] = field(metadata={"sent": 100, "members": 20})
-    count: int
 
 
 @frozen
@@ -303,7 +303,8 @@ class Order(_OfAttempt):
 
     The repository's URL and the commands are *not* here: they come from the build server's own configuration. The
     artifact goes to ``/uploads/<build>/<epoch>`` below the transfer URL of the Session in which it is delivered.
-    ``request`` is the first that asked for it, 0 where the metaserver does not say.
+    ``request`` is the first that asked for it, 0 where the metaserver does not say. ``sandbox`` is the least level to
+    build it in.
     """
 
     project: str = field(metadata={"most": 80})
@@ -317,6 +318,7 @@ class Order(_OfAttempt):
     artifact_ticket: str = field(metadata={"most": 400})
     log_url: str
     request: int = 0
+    sandbox: SandboxLevel = SandboxLevel.NONE
 
 
 @frozen
@@ -342,7 +344,7 @@ class Ended(_OfAttempt):
 
 @frozen
 class Done(_OfAttempt):
-    """The end of an Attempt whose artifact, of ``size`` bytes, is uploaded. ``seconds`` is what the build took."""
+    """The end of an Attempt whose artifact, of ``size`` bytes, is uploaded, what it took, and in which sandbox."""
 
     digest: str = field(metadata={"most": 64})
     content_digest: str = field(metadata={"most": 64})
@@ -350,6 +352,7 @@ class Done(_OfAttempt):
     name: str = field(metadata={"most": 255})
     seconds: float
     log_tail: str = field(metadata={"most": LOG_TAIL_LIMIT, "kept": "end"})
+    sandbox: SandboxLevel = SandboxLevel.NONE
 
 
 @frozen

@@ -13,7 +13,15 @@ from buildtool.ports.requester import MetaserverClient
 from buildtool.protocol.messages import Follow, RequestStatus, Submit
 from buildtool.requester.follow import until_closed
 from buildtool.requester.outcome import RequestResult
-from buildtool.requester.text import answered, came_back_to, clean, differs, waits, where_to_look
+from buildtool.requester.text import (
+    answered,
+    came_back_to,
+    clean,
+    differs,
+    raised,
+    waits,
+    where_to_look,
+)
 
 
 def differences(submits: Sequence[Submit]) -> list[str]:
@@ -29,10 +37,11 @@ def answered_together(
     Each line that can be copied stands whole.
     """
     said = []
-    for what, told in zip(differences(submits), answers, strict=True):
+    for what, submit, told in zip(differences(submits), submits, answers, strict=True):
         asked = f" ({clean(what)})" if what else ""
         head, *more = answered(told, milliseconds) or [f"{clean(told.state)}, as it was told before"]
         said.append(f"request {told.request_id}{asked}: {head}")
+        more += [f"  {line}" for line in raised(submit, told)]
         if waits(told):
             more += [f"  {line}" for line in where_to_look(told, program)]
         said += more

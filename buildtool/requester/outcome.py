@@ -143,6 +143,7 @@ def as_json(result: RequestResult) -> dict[str, object]:
 def status_as_json(told: RequestStatus) -> dict[str, object]:
     """Return how a Request stands as plain data."""
     plain = attrs.asdict(told, recurse=False) | {"why": list(told.why), "artifact": _artifact(told.artifact)}
+    plain["sandbox"] = told.sandbox.value
     del plain["token"]  # the second half of what cancel takes: said once
     return plain | {"cancel_id": request_id_words(told)}
 
@@ -153,6 +154,7 @@ def _artifact(found: FoundArtifact | None) -> dict[str, object] | None:
     return attrs.asdict(found, recurse=False) | {
         "platform": {name: list(v) if isinstance(v, tuple) else v for name, v in found.platform},
         "kind": found.kind.value,
+        "sandbox": found.sandbox.value,
     }
 
 

@@ -42,6 +42,7 @@ from buildtool.requester.text import (
     ended,
     explained,
     how_to_go_on,
+    raised,
     standing,
     waits,
     where_to_look,
@@ -99,7 +100,7 @@ class Requester:
             milliseconds = (self.timers.seconds() - began) * 1_000
             changes = ChangeLines(self.console, self.timers)
             self._followed = FollowedRequest.fresh(told, self.console, changes, self.wall)
-            self._say(answered(told, milliseconds))
+            self._say([*answered(told, milliseconds), *raised(plan.submit, told)])
             if waits(told):
                 self._say(how_to_go_on(told, plan.submit.email or self.owner, self.program))
                 if plan.foreground:

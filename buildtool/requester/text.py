@@ -13,7 +13,8 @@ from buildtool.model.text import about, duration_words, one_line
 
 if TYPE_CHECKING:
     from buildtool.model.project_options import Followed
-    from buildtool.protocol.messages import Explanation, FoundArtifact, RequestStatus, WhyLine
+    from buildtool.protocol.messages import Explanation, FoundArtifact, RequestStatus, Submit
+    from buildtool.protocol.pages.farm_view import WhyLine
 
 clean = one_line
 """Makes one harmless line of a text that came over the wire."""
@@ -69,11 +70,24 @@ def _why(told: RequestStatus) -> list[str]:
 def _artifact(found: FoundArtifact) -> list[str]:
     when = datetime.fromtimestamp(found.built_at, UTC) if 0 <= found.built_at < 2**33 else None
     built = f"{when:%Y-%m-%d %H:%M} UTC" if when else "some time ago"
+    how = f"{found.kind.value}{_kept(found)}"
     return [
         f"artifact: {clean(found.name)}, {found.size} bytes, revision {clean(found.revision)[:12]}",
-        f"  built {built} by {clean(found.server)} ({found.kind.value}) for {clean(shown(found.platform))}",
+        f"  built {built} by {clean(found.server)} ({how}) for {clean(shown(found.platform))}",
         f"  SHA-256 {clean(found.digest)}",
     ]
+
+
+def _kept(found: FoundArtifact) -> str:
+    """Return in which sandbox an artifact was made, behind something else; nothing where there was none."""
+    return f", {found.sandbox.words}" if found.sandbox.value != "none" else ""
+
+
+def raised(asked: Submit, told: RequestStatus) -> list[str]:
+    """Return that the project demands more of the sandbox than was asked for, where it does."""
+    if told.sandbox <= asked.sandbox:
+        return []
+    return [f"{clean(told.project)} is only taken if it is built in a {told.sandbox.value} sandbox: that counts"]
 
 
 def how_to_go_on(told: RequestStatus, email: str, program: str) -> list[str]:
@@ -222,4 +236,5 @@ def _estimate(said: Explanation) -> list[str]:
 
 def _artifact_line(found: FoundArtifact) -> str:
     made = f"revision {clean(found.revision)[:12]}, {clean(shown(found.platform))}"
-    return f"{clean(found.name)} of build {found.build_id} ({made}, {found.kind.value} on {clean(found.server)})"
+    where = f"{found.kind.value} on {clean(found.server)}{_kept(found)}"
+    return f"{clean(found.name)} of build {found.build_id} ({made}, {where})"

@@ -10,7 +10,7 @@ from attrs import evolve
 
 from buildtool.model.access.confirmation import UNCONFIRMED
 from buildtool.model.matching.requiring import machine_eased
-from buildtool.model.matching.satisfaction import implies, platform_satisfies
+from buildtool.model.matching.satisfaction import implies, making_satisfies
 from buildtool.model.records import (
     AnsweredRequest,
     Build,
@@ -160,7 +160,8 @@ def find_failure(context: DecisionContext, demand: Demand) -> RememberedFailure 
     """Return the remembered failure of exactly this revision on a platform that would satisfy the demand."""
     comparisons = context.state.projects.compare(demand.spec.project)
     for failure in context.state.shelves.get(demand.spec.shelf).failures:
-        if failure.until > context.now and platform_satisfies(failure.platform, failure.kind, demand.spec, comparisons):
+        seen = failure.platform, failure.kind, failure.evidence
+        if failure.until > context.now and making_satisfies(*seen, demand.spec, comparisons):
             return failure
     return None
 
@@ -280,6 +281,7 @@ def _joins(context: DecisionContext, request: Request, build: Build, able: Calla
             return None  # it would wait for a machine that is not there, while its own build could start
         return JoinReason.IMPLICATION if exact else JoinReason.RANGE
     attempt = context.state.running_attempt(build) if build.state is BuildState.RUNNING else None
-    if attempt is not None and platform_satisfies(attempt.platform, attempt.kind, spec, comparisons):
-        return JoinReason.ATTEMPT
-    return None
+    if attempt is None:
+        return None
+    would = making_satisfies(attempt.platform, attempt.kind, attempt.evidence, spec, comparisons)
+    return JoinReason.ATTEMPT if would else None

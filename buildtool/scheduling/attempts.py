@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from attrs import evolve, frozen
 
+from buildtool.model.matching.acceptance import acceptable
+from buildtool.model.matching.reasons import group_words
 from buildtool.model.matching.satisfaction import satisfies
 from buildtool.model.policy import Policy
 from buildtool.model.records import (
@@ -21,6 +23,7 @@ from buildtool.model.records import (
     RememberedFailure,
     RequestState,
 )
+from buildtool.model.trust.evidence import Evidence
 from buildtool.scheduling.answers import Acknowledged
 from buildtool.scheduling.cancelling import close_if_unwanted
 from buildtool.scheduling.decision import (
@@ -123,7 +126,10 @@ def _used(context: DecisionContext, name: str) -> None:
 
 
 def delivered(context: DecisionContext, event: Delivered) -> Acknowledged:
-    """Publish an Attempt's artifact: the Build succeeds, and every Request that it satisfies ends."""
+    """Publish an Attempt's artifact: the Build succeeds, and every Request that it satisfies ends.
+
+    One that was made with less than what its Build demands is none: its machine broke.
+    """
     attempt = current(context, event)
     if attempt is None:
         return Acknowledged(stale=True)
@@ -131,6 +137,12 @@ def delivered(context: DecisionContext, event: Delivered) -> Acknowledged:
         close_attempt(context, attempt, AttemptEnd.ABORTED, "finished while it was being aborted", event.log_tail)
         return Acknowledged(stale=True)
     build = _begun(context.state.builds[event.build_id], attempt.offered_at)
+    attempt = evolve(attempt, evidence=attempt.evidence.at_most(Evidence(event.sandbox)))
+    unacceptable = acceptable(attempt.evidence, build.spec.policy)
+    if unacceptable:
+        reason = f"{attempt.server} delivered what may not be used: it {group_words(unacceptable)}"
+        _end_in_time(context, attempt, AttemptEnd.BROKEN, reason, event.log_tail)
+        return Acknowledged(stale=True)
     differs = _differing(context, build, attempt, event)
     artifact = _publish(context, build, attempt, event)
     close_attempt(context, attempt, AttemptEnd.SUCCEEDED, "", event.log_tail)
@@ -150,12 +162,17 @@ def ended(context: DecisionContext, event: AttemptEnded) -> Acknowledged:
     attempt = current(context, event)
     if attempt is None:
         return Acknowledged(stale=True)
+    return Acknowledged(stale=not _end_in_time(context, attempt, event.end, event.reason, event.log_tail))
+
+
+def _end_in_time(context: DecisionContext, attempt: Attempt, how: AttemptEnd, reason: str, log_tail: str) -> bool:
+    """End a live Attempt; return whether it was in time. One that is missing is closed, whatever became of it."""
     if attempt.state is AttemptState.MISSING:
         # Somebody else has the Build by now: only a success would still be of use.
-        close_attempt(context, attempt, AttemptEnd.LOST, f"ended too late: {event.reason}", event.log_tail)
-        return Acknowledged(stale=True)
-    end(context, attempt, event.end, event.reason, event.log_tail)
-    return Acknowledged()
+        close_attempt(context, attempt, AttemptEnd.LOST, f"ended too late: {reason}", log_tail)
+        return False
+    end(context, attempt, how, reason, log_tail)
+    return True
 
 
 def end(context: DecisionContext, attempt: Attempt, how: AttemptEnd, reason: str, log_tail: str = "") -> None:
@@ -252,6 +269,7 @@ def _publish(context: DecisionContext, build: Build, attempt: Attempt, event: De
         name=event.name,
         built_at=context.now,
         seconds=event.seconds,
+        evidence=attempt.evidence,
     )
     context.state.append(artifact)
     return artifact
@@ -306,6 +324,7 @@ def _failed(build: Build, attempt: Attempt) -> Build:
         reason=attempt.reason,
         failed_platform=attempt.platform,
         failed_kind=attempt.kind,
+        failed_evidence=attempt.evidence,
     )
 
 
@@ -326,9 +345,8 @@ def _fail(context: DecisionContext, build: Build) -> None:
     waiting = context.state.waiters(build.id)
     close_build(context, build, BuildState.FAILED, build.reason)
     until = context.now + policy.failure_ttl
-    context.state.append(
-        RememberedFailure(build.id, build.spec.shelf, build.failed_platform, until, build.reason, build.failed_kind)
-    )
+    seen = build.failed_platform, until, build.reason, build.failed_kind, build.failed_evidence
+    context.state.append(RememberedFailure(build.id, build.spec.shelf, *seen))
     tell_unsuccessful(context, waiting, RequestState.FAILED, build.reason)
 
 

@@ -74,6 +74,7 @@ def start(context: DecisionContext, build: Build, server: Server, offer: Offer) 
         platform=offer.platform,
         kind=offer.kind,
         offered_at=context.now,
+        evidence=server.capability.evidence,
     )
     context.state.put(running)
     context.state.put(attempt)

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from buildtool.model.records import Artifact, AttemptEnd, Demand, RememberedFailure
 from buildtool.model.servers import Capability, Held
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.scheduling.allowances import Places
 
 
@@ -142,7 +143,10 @@ class AttemptEnded(AttemptEvent):
 
 @frozen
 class Delivered(AttemptEvent):
-    """An Attempt's artifact arrived, ``size`` bytes, was verified, and lies under its digest: publish it."""
+    """An Attempt's artifact arrived, ``size`` bytes, was verified, and lies under its digest: publish it.
+
+    ``sandbox`` is the level in which its build server says that it was made.
+    """
 
     digest: str
     content_digest: str
@@ -150,6 +154,7 @@ class Delivered(AttemptEvent):
     name: str
     seconds: float
     log_tail: str = ""
+    sandbox: SandboxLevel = SandboxLevel.NONE
 
 
 @frozen

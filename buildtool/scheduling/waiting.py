@@ -277,4 +277,14 @@ def _nearest(groups: tuple[ServerReasons, ...]) -> str:
     return "; ".join(reason.nearest_words(best.servers[0]) for reason in best.reasons)
 
 
-_LACKS = frozenset({Cause.PROPERTY, Cause.PROJECT, Cause.FORBIDDEN, Cause.RECIPE, Cause.DESCRIPTIONS, Cause.NATIVE})
+_LACKS = frozenset(
+    {
+        Cause.PROPERTY,
+        Cause.PROJECT,
+        Cause.FORBIDDEN,
+        Cause.RECIPE,
+        Cause.DESCRIPTIONS,
+        Cause.NATIVE,
+        Cause.SANDBOX,
+    }
+)

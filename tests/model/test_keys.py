@@ -15,7 +15,7 @@ MANY = canonicals(max_size=6)
 def stands_for(spec: BuildSpec) -> tuple[object, ...]:
     """What a BuildKey is a digest of: numbers and truth values are told apart, as in the canonical JSON."""
     return (
-        *(spec.project, spec.recipe_version, spec.source, spec.revision, spec.native),
+        *(spec.project, spec.recipe_version, spec.source, spec.revision, spec.native, spec.policy),
         *(_typed(spec.options), _typed(spec.platform)),
     )
 
@@ -29,7 +29,7 @@ def test_builds_have_one_key_exactly_where_all_that_makes_them_is_equal(
     one: BuildSpec, other: BuildSpec, data: st.DataObject
 ) -> None:
     """Each field is taken from either of the two, so that most pairs differ in little."""
-    fields = ["project", "source", "revision", "recipe_version", "options", "platform", "native"]
+    fields = ["project", "source", "revision", "recipe_version", "options", "platform", "native", "policy"]
     taken = {name: getattr(data.draw(st.sampled_from([one, other])), name) for name in fields}
     mixed = evolve(one, **taken)
     assert (mixed.key() == one.key()) == (stands_for(mixed) == stands_for(one))

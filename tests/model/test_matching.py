@@ -12,14 +12,15 @@ from hypothesis import assume, given
 from buildtool.errors import UsageError
 from buildtool.model.matching.reasons import Cause, Reason, unmet
 from buildtool.model.matching.requiring import machine_required, platform_required
-from buildtool.model.matching.satisfaction import implies, platform_satisfies, satisfies
+from buildtool.model.matching.satisfaction import implies, making_satisfies, satisfies
 from buildtool.model.options import Canonical, canonical, digest_of, flag, number, text
 from buildtool.model.platforms import ARCHES, CPU_LEVELS, FOLLOWS_FROM, Value, contradiction
 from buildtool.model.project_options import ProjectOptions
 from buildtool.model.properties import STANDARD, Comparison, Property, Role, comparison_of, meets, standard
 from buildtool.model.records import Artifact, BuildSpec, Demand
 from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill
-from tests.strategies import build_specs, capabilities, machines, platforms, word_sets
+from buildtool.model.trust.evidence import NOTHING_KNOWN, SandboxLevel
+from tests.strategies import build_specs, capabilities, evidence, machines, platforms, policies, word_sets
 from tests.strategies import values as any_value
 from tests.support.matching import can_build
 
@@ -144,6 +145,7 @@ def artifact_for(spec: BuildSpec, platform: Canonical, kind: OfferKind = OfferKi
     return Artifact(
         id=1, shelf=spec.shelf, options=spec.options, platform=platform, kind=kind, build_id=1, epoch=1,
         server="anna", digest="d" * 64, content_digest="c" * 64, size=1, name="a.zip", built_at=0.0,
+        evidence=spec.policy.least,
     )  # fmt: skip
 
 
@@ -202,7 +204,7 @@ def test_who_wants_a_native_binary_takes_no_other(kind: OfferKind, native: bool)
     spec = BuildSpec("lua", "", "a" * 40, 3, (), (), native=native)
     reasons = satisfies(artifact_for(spec, (), kind), demand_for(spec), {})
     assert [reason.cause for reason in reasons] == ([Cause.NATIVE] if native and kind is not OfferKind.NATIVE else [])
-    assert platform_satisfies((), kind, spec, {}) == (not reasons)
+    assert making_satisfies((), kind, NOTHING_KNOWN, spec, {}) == (not reasons)
 
 
 @given(build_specs, platforms)
@@ -211,7 +213,7 @@ def test_the_platform_of_an_artifact_satisfies_exactly_where_every_required_prop
 ) -> None:
     reasons = satisfies(artifact_for(spec, platform), demand_for(spec), {})
     assert reasons == unmet(spec.platform, dict(platform), {})
-    assert platform_satisfies(platform, OfferKind.NATIVE, spec, {}) == (not reasons)
+    assert making_satisfies(platform, OfferKind.NATIVE, spec.policy.least, spec, {}) == (not reasons)
 
 
 # --- implies: by exhausting a small universe ------------------------------------------------------------
@@ -265,9 +267,11 @@ def test_an_artifact_for_what_implies_satisfies_what_is_implied(
     """What asks for less is drawn: of two that have nothing in common hardly ever one implies the other."""
     wanted = canonical({name: value for name, value in given_ if data.draw(st.booleans())})
     one, two = requirement(given_, native=one_native), requirement(wanted, native=two_native)
+    one, two = evolve(one, policy=data.draw(policies)), evolve(two, policy=data.draw(policies))
+    known = data.draw(evidence)
     assume(implies(one, two, {}))
-    if platform_satisfies(have, kind, one, {}):
-        assert platform_satisfies(have, kind, two, {})
+    if making_satisfies(have, kind, known, one, {}):
+        assert making_satisfies(have, kind, known, two, {})
 
 
 @given(platforms, platforms, platforms)
@@ -312,6 +316,8 @@ def test_a_machine_can_build_or_the_reasons_why_not_really_stand_in_the_way(
     required = dict(spec.platform) | dict(spec.machine)
     for reason in found:
         assert reason.words()
+        if reason.cause is Cause.SANDBOX:
+            assert capability.sandbox < spec.policy.sandbox
         if reason.cause is Cause.PROPERTY and reason.name != "platform":
             there = [dict(capability.machine), *(dict(offer.platform) for offer in capability.offers)]
             assert reason.wanted is not None
@@ -353,6 +359,8 @@ def remedied(spec: BuildSpec, capability: Capability, reasons: list[Reason]) -> 
     for reason in reasons:
         if reason.cause in (Cause.PROJECT, Cause.RECIPE, Cause.DESCRIPTIONS):
             skills = (skill_of(spec),)
+        elif reason.cause is Cause.SANDBOX:
+            capability = evolve(capability, sandbox=SandboxLevel(reason.wanted))
         elif reason.name in dict(spec.machine) and reason.wanted is not None:
             machine[reason.name] = reason.wanted
         elif reason.wanted is not None and reason.name != "platform":

@@ -30,9 +30,11 @@ from buildtool.model.servers import (
     ProjectSkill,
     Verdict,
 )
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.protocol import codec, hello, news, operator
 from buildtool.protocol import messages as protocol
 from buildtool.protocol.pages import farm_view, figures, visiting
+from buildtool.protocol.pages.farm_view import WhyLine
 from tests import messages
 from tests.adapters.control.wires import Wires
 from tests.fakes import FakeBuildServerService, FakeOrders, FakeRequestService
@@ -58,7 +60,7 @@ _CAPABILITY = Capability(
 _HELD = (Held(17, 1), Held(18, 2, HeldState.DONE))
 _JUDGED = (HeldVerdict(17, 1, Verdict.GO_ON), HeldVerdict(18, 2, Verdict.DROP, "it is cancelled"))
 _TURNS = protocol.ReactorTurns(1_000, 0.5, 2.25, 7.5, 12.0, 1.5)
-_WHY = protocol.WhyLine("every slot is taken", ("anna", "bob"), 2)
+_WHY = WhyLine("every slot is taken", ("anna", "bob"), 2)
 
 SAMPLES: tuple[attrs.AttrsInstance, ...] = (
     hello.Hello(3, "requester", "buildtool"),
@@ -69,9 +71,17 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
     protocol.Follow(12, "abcdef"),
     protocol.AskStatus(12, "abcdef"),
     protocol.AskExplain("testproject", "", "main", "5", {"utf8": True}, {"arch": "ppc"}, {"os": "linux"}, True, True),
+    attrs.evolve(
+        protocol.AskExplain("testproject", "", "main", "", {}, {}, {"os": "linux"}), sandbox=SandboxLevel.STRICT
+    ),
     protocol.AskWhy(12, "abcdef"),
     protocol.AskBuild(17),
     messages.found(),
+    messages.submit(sandbox=SandboxLevel.STRICT),
+    messages.told(artifact=messages.found(sandbox=SandboxLevel.WEAK), sandbox=SandboxLevel.WEAK),
+    protocol.Register("anna", attrs.evolve(_CAPABILITY, sandbox=SandboxLevel.WEAK, sandbox_notes=("it sees /home",))),
+    attrs.evolve(messages.order(), sandbox=SandboxLevel.STRICT),
+    protocol.Done(17, 1, messages.DIGEST, messages.DIGEST, 5, "a.zip", 1.5, "done\n", SandboxLevel.STRICT),
     messages.told(),
     messages.waiting("queued", why=("every slot is taken", "it is the \N{GRINNING FACE} third in the queue")),
     protocol.RequestStatuses((messages.told(), messages.waiting())),

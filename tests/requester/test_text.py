@@ -5,7 +5,8 @@ from typing import Any
 from hypothesis import given
 
 from buildtool.model.project_options import Followed
-from buildtool.requester.text import explained
+from buildtool.model.trust.evidence import SandboxLevel
+from buildtool.requester.text import answered, explained, raised
 from tests import messages
 
 
@@ -31,6 +32,19 @@ def test_what_follows_from_the_options_is_said_at_the_end() -> None:
     follows = Followed("table_size", 64, "utf8", True, suggested=True)
     lines = explained(messages.explanation("queued"), [follows])
     assert lines == [*explained(messages.explanation("queued")), "with --table-size=64, which --utf8=yes suggests"]
+
+
+def test_what_a_project_demands_beyond_what_was_asked_is_said() -> None:
+    strict, none = SandboxLevel.STRICT, SandboxLevel.NONE
+    said = ["testproject is only taken if it is built in a strict sandbox: that counts"]
+    assert raised(messages.submit(sandbox=none), messages.told(sandbox=strict)) == said
+    assert raised(messages.submit(sandbox=strict), messages.told(sandbox=strict)) == []
+
+
+def test_in_which_sandbox_an_artifact_was_made_is_said_where_there_was_one() -> None:
+    weak = messages.told(artifact=messages.found(sandbox=SandboxLevel.WEAK))
+    assert "by anna (native, in a weak sandbox) for" in answered(weak, 1.0)[2]
+    assert "by anna (native) for" in answered(messages.told(), 1.0)[2]
 
 
 def test_an_estimate_says_of_what_it_is() -> None:

@@ -13,6 +13,7 @@ from attrs import define, evolve, field
 from buildtool.model.access.confirmation import MailAddress
 from buildtool.model.access.identities import Identity, Invitation
 from buildtool.model.access.tokens import Token
+from buildtool.model.matching.shelves import Shelf, stocked
 from buildtool.model.policy import Policy
 from buildtool.model.records import (
     AnsweredRequest,
@@ -30,9 +31,7 @@ from buildtool.model.records import (
     Request,
     RequestState,
     Row,
-    Shelf,
     ShelfKey,
-    stocked,
 )
 from buildtool.model.servers import Capability, Held, Server
 from buildtool.scheduling.answers import Answer

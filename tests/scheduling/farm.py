@@ -21,6 +21,7 @@ from buildtool.model.records import (
     RequestState,
 )
 from buildtool.model.servers import Capability, Held, Server, Verdict
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.scheduling.answers import (
     Acknowledged,
     Answer,
@@ -108,10 +109,10 @@ class Farm:
         assert not self.note(AttemptAccepted(name, attempt.session, *attempt.key)).stale
         return self.attempt(*attempt.key)
 
-    def deliver(self, name: str, attempt: Attempt | None = None) -> Artifact:
-        """The server uploads the artifact of its Attempt."""
+    def deliver(self, name: str, attempt: Attempt | None = None, sandbox: SandboxLevel | None = None) -> Artifact:
+        """The server uploads the artifact of its Attempt, made in the sandbox that it announced unless told which."""
         attempt = attempt or self.attempt_on(name)
-        assert not self.note(self.delivery(attempt)).stale
+        assert not self.note(self.delivery(attempt, sandbox)).stale
         return next(row for row in self.artifacts() if (row.build_id, row.epoch) == attempt.key)
 
     def end(self, name: str, how: AttemptEnd, reason: str = "it ended", attempt: Attempt | None = None) -> Acknowledged:
@@ -128,10 +129,12 @@ class Farm:
         self.accept(name)
         assert not self.end(name, how, reason).stale
 
-    def delivery(self, attempt: Attempt) -> Delivered:
+    def delivery(self, attempt: Attempt, sandbox: SandboxLevel | None = None) -> Delivered:
         self.files += 1
         digest = f"{self.files:064x}"
-        return Delivered(attempt.server, attempt.session, *attempt.key, digest, digest, 10, "lua.zip", 2.0)
+        said = sandbox if sandbox is not None else attempt.evidence.sandbox
+        sent = attempt.server, attempt.session, *attempt.key
+        return Delivered(*sent, digest, digest, 10, "lua.zip", 2.0, sandbox=said)
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass; every connected server that is not ``silent`` is heard of all the while."""

@@ -4,8 +4,9 @@ import pytest
 from attrs import evolve
 
 from buildtool.model.matching.reasons import Cause
+from buildtool.model.matching.shelves import SHELF_MOST
 from buildtool.model.options import canonical
-from buildtool.model.records import SHELF_MOST, Artifact, Demand
+from buildtool.model.records import Artifact, Demand
 from buildtool.model.servers import Capability, Offer, OfferKind
 from buildtool.scheduling.admission import JOINS_LOOKED_AT
 from buildtool.scheduling.answers import ExplainedAnswer, SessionOpened

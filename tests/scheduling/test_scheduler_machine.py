@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from buildtool.model.access.audience import read_audience
 from buildtool.model.matching.reasons import Cause
-from buildtool.model.matching.satisfaction import platform_satisfies, satisfies
+from buildtool.model.matching.satisfaction import making_satisfies, satisfies
 from buildtool.model.options import canonical
 from buildtool.model.records import (
     Artifact,
@@ -26,6 +26,7 @@ from buildtool.model.records import (
     RequestState,
 )
 from buildtool.model.servers import Capability, Held, HeldState, HeldVerdict, Offer, Server, Verdict
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.scheduling.answers import (
     Acknowledged,
     Answer,
@@ -89,11 +90,12 @@ CAPABILITIES = st.sampled_from(
         machine(max_builds=2),
         machine(cross=("ppc",)),
         machine(arch="ppc", libc_version="2.31"),
-        machine(libc_version="2.31"),
+        machine(libc_version="2.31", sandbox=SandboxLevel.WEAK),
         machine(memory=512),
+        machine(sandbox=SandboxLevel.STRICT),
     ]
 )
-ALL_ROUND = machine(cross=("ppc",), libc_version="2.17")
+ALL_ROUND = machine(cross=("ppc",), libc_version="2.17", sandbox=SandboxLevel.STRICT)
 PLATFORMS = st.sampled_from(
     [
         {"os": "linux", "arch": "x86_64"},
@@ -103,13 +105,14 @@ PLATFORMS = st.sampled_from(
     ]
 )
 SPECS = st.builds(
-    lambda revision, jit, platform, memory: spec(
-        revision, jit=jit, machine={"memory": memory} if memory else None, platform=platform
+    lambda revision, jit, platform, memory, sandbox: spec(
+        revision, jit=jit, machine={"memory": memory} if memory else None, platform=platform, sandbox=sandbox
     ),
     st.integers(0, 3),
     st.sampled_from([False, False, True]),
     PLATFORMS,
     st.sampled_from([0, 0, 0, 1024]),
+    st.sampled_from([SandboxLevel.NONE] * 4 + [SandboxLevel.WEAK, SandboxLevel.STRICT]),
 )
 MACHINE_ENDS = [AttemptEnd.REFUSED, AttemptEnd.RETURNED, AttemptEnd.BROKEN, AttemptEnd.LIMITED, AttemptEnd.LOST]
 SUSPECT_ENDS = [AttemptEnd.BROKEN, AttemptEnd.LIMITED, AttemptEnd.LOST]
@@ -721,7 +724,8 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.looked_at.add(build.id)
             for failure in self.known_failures:
                 if not build.forced and failure.shelf == build.spec.shelf and failure.until > build.created_at:
-                    assert not platform_satisfies(failure.platform, failure.kind, build.spec, comparisons)
+                    seen = failure.platform, failure.kind, failure.evidence
+                    assert not making_satisfies(*seen, build.spec, comparisons)
         self.known_failures = list(self.broker.all(RememberedFailure))
 
     @invariant()
@@ -920,7 +924,8 @@ class SchedulerMachine(RuleBasedStateMachine):
     def delivery(self, attempt: Attempt) -> Delivered:
         self.digests += 1
         digest = f"{self.digests:064x}"
-        return Delivered(attempt.server, attempt.session, *attempt.key, digest, digest, 10, "lua.zip", 1.0)
+        said = attempt.server, attempt.session, *attempt.key
+        return Delivered(*said, digest, digest, 10, "lua.zip", 1.0, sandbox=attempt.evidence.sandbox)
 
     @staticmethod
     def acceptance(attempt: Attempt) -> AttemptAccepted:

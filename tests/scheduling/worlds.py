@@ -9,6 +9,7 @@ from buildtool.model.project_options import ProjectOptions
 from buildtool.model.properties import standard
 from buildtool.model.records import BuildSpec, Demand
 from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill
+from buildtool.model.trust.evidence import EvidencePolicy, SandboxLevel
 from buildtool.scheduling.events import Submitted
 
 OPTIONS = ProjectOptions(standard("os", "arch", "libc", "libc_version", "memory"), (flag("jit"),))
@@ -29,6 +30,7 @@ def spec(
     jit: bool = False,
     machine: Mapping[str, Value] | None = None,
     platform: Mapping[str, Value] | None = None,
+    sandbox: SandboxLevel = SandboxLevel.NONE,
 ) -> BuildSpec:
     """A Build of the project's revision number ``revision`` for the platform given, x86_64 when none is."""
     return BuildSpec(
@@ -39,6 +41,7 @@ def spec(
         options=OPTIONS.compile_values({"jit": jit}),
         platform=canonical(platform or {"os": "linux", "arch": "x86_64"}),
         machine=canonical(machine or {}),
+        policy=EvidencePolicy(sandbox),
     )
 
 
@@ -68,12 +71,13 @@ def machine(
     memory: int = 4096,
     max_builds: int = 1,
     skill: ProjectSkill = SKILL,
+    sandbox: SandboxLevel = SandboxLevel.NONE,
 ) -> Capability:
     """What a machine offers: its own platform, and those of its cross compilers."""
     offers = [Offer(_platform(arch, libc_version))]
     offers += [Offer(_platform(other, libc_version), OfferKind.CROSS) for other in cross]
     return Capability(
-        tuple(offers), canonical({"memory": memory, "cpus": 2}), (skill,), max_builds=max_builds, host_info="test"
+        tuple(offers), canonical({"memory": memory, "cpus": 2}), (skill,), max_builds, host_info="test", sandbox=sandbox
     )
 
 

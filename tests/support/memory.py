@@ -13,6 +13,7 @@ from buildtool.model.access.burnt import Burnt
 from buildtool.model.access.confirmation import MailAddress
 from buildtool.model.access.identities import Identity, Invitation
 from buildtool.model.access.tokens import Token
+from buildtool.model.matching.shelves import Shelf, stocked
 from buildtool.model.records import (
     AnsweredRequest,
     Artifact,
@@ -25,9 +26,7 @@ from buildtool.model.records import (
     Request,
     RequestState,
     Row,
-    Shelf,
     ShelfKey,
-    stocked,
 )
 from buildtool.model.search.commits import CommitNote, RevisionKey
 from buildtool.model.servers import Server

@@ -5,7 +5,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.model.records import BuildState
 from buildtool.ports.pages import ShownVisitor
-from buildtool.protocol.messages import Explanation, WhyLine
+from buildtool.protocol.messages import Explanation
+from buildtool.protocol.pages.farm_view import WhyLine
 from tests.messages import explanation
 from tests.web.fake_pages import NoQuestions
 from tests.web.farm import farm

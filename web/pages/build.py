@@ -16,8 +16,10 @@ from buildtool.model.project_options import ProjectOptions
 from buildtool.model.records import Artifact, Attempt, Build, BuildSpec, BuildState, RequestState
 from buildtool.model.search.commits import CommitNote
 from buildtool.model.text import about, size_words
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.ports.pages import BuildDetail, RequestLine
-from buildtool.protocol.messages import Explanation, WhyLine
+from buildtool.protocol.messages import Explanation
+from buildtool.protocol.pages.farm_view import WhyLine
 
 from ..urls import Urls
 from . import badges, words
@@ -238,7 +240,9 @@ def _compared(detail: BuildDetail, options: ProjectOptions | None) -> tuple[Comp
 def _changed(spec: BuildSpec, options: ProjectOptions, urls: Urls) -> str:
     """Return the form that asks for the same, as far as there still are such options, to be changed."""
     fields = wish.fields_of_build(spec.project, spec.source, spec.revision, spec.options, spec.platform, options)
-    return urls.ask([*fields, (wish.NATIVE, "yes")] if spec.native else fields)
+    fields += [(wish.NATIVE, "yes")] if spec.native else []
+    fields += [(wish.SANDBOX, spec.policy.sandbox.value)] if spec.policy.sandbox is not SandboxLevel.NONE else []
+    return urls.ask(fields)
 
 
 def deciding_epoch(build: Build) -> int | None:

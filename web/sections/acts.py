@@ -112,7 +112,7 @@ class ActsSection(Section):
         key = client_id(shown.secret or shown.by.name, f"again.{build_id}", fields.get("once", ""))
         return m.Submit(
             key, spec.project, fields.get("email", ""), spec.source, spec.revision, "", dict(spec.options),
-            dict(spec.platform), {}, native=spec.native,
+            dict(spec.platform), {}, native=spec.native, sandbox=spec.policy.sandbox,
         )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode
 
-from attrs import asdict, evolve
+from attrs import evolve
 from twisted.internet.defer import CancelledError
 from twisted.web.server import Request
 
@@ -15,6 +15,7 @@ from buildtool.model.options import canonical_json
 from buildtool.model.project_options import ProjectOptions
 from buildtool.model.search.build_query import TOKENS_LIMIT, BuildQuery
 from buildtool.ports.pages import Questions
+from buildtool.protocol import codec
 from buildtool.protocol import messages as m
 
 from ..access import shown_by, visitor_of
@@ -89,7 +90,7 @@ class AskSection(Section):
         submits = []
         for one in wish.asks:
             plain = {name: getattr(one, name) for name in _ASKED}
-            key = client_id(mark, canonical_json([asdict(one), email]), fields.get(w.ONCE, ""))
+            key = client_id(mark, canonical_json([codec.encode(one), email]), fields.get(w.ONCE, ""))
             submits.append(m.Submit(client_id=key, email=email, **plain))
         questions, shown = self._questions(), shown_by(request)
         if len(submits) == 1:
@@ -178,7 +179,7 @@ class AskSection(Section):
         return f"{self.parts.urls.path('/sign-in')}?{to}"
 
 
-_ASKED = ("project", "source", "revision", "revrange", "compile", "system", "local", "force", "native")
+_ASKED = ("project", "source", "revision", "revrange", "compile", "system", "local", "force", "native", "sandbox")
 
 
 def _chosen(known: KnownProjects, name: str) -> tuple[str, ProjectOptions]:

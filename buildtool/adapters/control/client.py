@@ -24,8 +24,9 @@ from buildtool.adapters.network.in_turn import InTurn, Way
 from buildtool.adapters.network.violation_log import ViolationLog
 from buildtool.adapters.tls.words import CONTROL, OTHER_PROTOCOL, tls_errors, tls_words, way_in
 from buildtool.errors import BuildToolError, DecodeError, ProtocolMismatch, Unauthorised, Unavailable
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.protocol import codec
-from buildtool.protocol.hello import PROTOCOL_VERSION, REQUESTS, AskRefs, AskRequests, Hello, hello_of
+from buildtool.protocol.hello import PROTOCOL_VERSION, REQUESTS, SANDBOX, AskRefs, AskRequests, Hello, hello_of
 from buildtool.protocol.messages import (
     NEWS,
     REQUESTER,
@@ -148,8 +149,11 @@ class Session:
         """
         asked = type(message)
         if asked in (AskRequests, AskRefs) and REQUESTS not in self.theirs.capabilities:
-            what = "requests" if asked is AskRequests else "refs"
-            raise ProtocolMismatch(f"the metaserver at {self.where} is older, and lists no {what}: have it updated")
+            what = "lists no requests" if asked is AskRequests else "lists no refs"
+            raise ProtocolMismatch(f"the metaserver at {self.where} is older, and {what}: have it updated")
+        if _demands_sandbox(message) and SANDBOX not in self.theirs.capabilities:
+            what = "would build in any sandbox or none"
+            raise ProtocolMismatch(f"the metaserver at {self.where} is older, and {what}: have it updated")
         name, most = _call_of(asked)
         return await self.call(name, message, expected, *references, within=most if within is None else within)
 
@@ -169,6 +173,17 @@ class Session:
     def close(self) -> None:
         """End the connection when everything is written."""
         self.broker.leave("this side closed the connection")
+
+
+def _demands_sandbox(message: attrs.AttrsInstance) -> bool:
+    """Return whether a message demands a level of a sandbox, which an older metaserver would ignore."""
+    match message:
+        case SubmitTogether():
+            return any(map(_demands_sandbox, message.items))
+        case Submit() | AskExplain():
+            return message.sandbox is not SandboxLevel.NONE
+        case _:
+            return False
 
 
 def _call_of(asked: type[attrs.AttrsInstance]) -> tuple[str, float]:

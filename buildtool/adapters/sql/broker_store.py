@@ -37,6 +37,7 @@ from buildtool.concurrency.rates import RateBudget, RateLimiter
 from buildtool.model.access.confirmation import MailAddress
 from buildtool.model.access.identities import Account, Identity, Invitation
 from buildtool.model.access.tokens import Token
+from buildtool.model.matching.shelves import Shelf
 from buildtool.model.records import (
     AnsweredRequest,
     Artifact,
@@ -50,7 +51,6 @@ from buildtool.model.records import (
     RememberedFailure,
     Request,
     Row,
-    Shelf,
     ShelfKey,
 )
 from buildtool.model.servers import Server
@@ -251,7 +251,7 @@ def _load(connection: Connection) -> Snapshot:
     )
 
 
-_SPEC = ("project", "source", "revision", "recipe_version", "options", "platform", "machine", "native")
+_SPEC = tuple(column.name for column in schema.spec_columns())
 _OPEN_REQUESTS = (
     select(
         schema.requests,

@@ -24,6 +24,7 @@ from buildtool.model.options import Canonical
 from buildtool.model.principal import Scope
 from buildtool.model.records import Artifact, Attempt, AttemptEnd, Build, Demand, Mail, Refusal, Request
 from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill, Server
+from buildtool.model.trust.evidence import Evidence, EvidencePolicy, SandboxLevel
 
 V = TypeVar("V")
 
@@ -91,6 +92,8 @@ def _capability_text(value: Capability) -> str:
             "host_info": value.host_info,
             "admin": value.admin,
             "software": value.software,
+            "sandbox": value.sandbox.value,
+            "sandbox_notes": value.sandbox_notes,
         }
     )
 
@@ -106,7 +109,10 @@ def _capability_of(text: str) -> Capability:
         for offer in plain["offers"]
     )
     skills = tuple(ProjectSkill(*skill) for skill in plain["skills"])
-    return Capability(**{**plain, "offers": offers, "machine": _canonical(plain["machine"]), "skills": skills})
+    values = {**plain, "offers": offers, "machine": _canonical(plain["machine"]), "skills": skills}
+    if "sandbox" in plain:  # as in every row that was written since there are sandboxes
+        values |= {"sandbox": SandboxLevel(plain["sandbox"]), "sandbox_notes": tuple(plain["sandbox_notes"])}
+    return Capability(**values)
 
 
 def _limits_of(text: str) -> Scope:
@@ -135,6 +141,10 @@ _FORMS: dict[object, _Form] = {
     tuple[int, ...]: _Form(_dump, lambda text: tuple(json.loads(text))),
     AttemptEnd | None: _Form(lambda end: end and end.value, _ENDS.__getitem__),
     Capability: _Form(_capability_text, _capability_of),
+    Evidence: _Form(attrgetter("sandbox.value"), {level.value: Evidence(level) for level in SandboxLevel}.__getitem__),
+    EvidencePolicy: _Form(
+        attrgetter("sandbox.value"), {level.value: EvidencePolicy(level) for level in SandboxLevel}.__getitem__
+    ),
     Scope: _Form(lambda limits: _dump({"projects": limits.projects, "platforms": limits.platforms}), _limits_of),
 }
 
@@ -189,13 +199,13 @@ class _Layout(Generic[V]):
         return self._kind(*values)
 
 
-_SPEC = _Layout(records.BuildSpec)
+_SPEC = _Layout(records.BuildSpec, {"policy": "demanded_sandbox"})
 _SHELF = _Layout(records.ShelfKey)
 _REQUEST = _Layout(Request, {"group": "group_first"}, demand=_Layout(Demand, spec=_SPEC))
-_BUILD = _Layout(Build, spec=_SPEC, place=None)
-_ATTEMPT = _Layout(Attempt)
-_ARTIFACT = _Layout(Artifact, shelf=_SHELF)
-_FAILURE = _Layout(records.RememberedFailure, shelf=_SHELF)
+_BUILD = _Layout(Build, {"failed_evidence": "failed_sandbox"}, spec=_SPEC, place=None)
+_ATTEMPT = _Layout(Attempt, {"evidence": "sandbox"})
+_ARTIFACT = _Layout(Artifact, {"evidence": "sandbox"}, shelf=_SHELF)
+_FAILURE = _Layout(records.RememberedFailure, {"evidence": "sandbox"}, shelf=_SHELF)
 _SERVER = _Layout(Server, {"forgotten": ""})
 _REFUSAL = _Layout(Refusal, {"count": "times"})
 _MAIL = _Layout(Mail)

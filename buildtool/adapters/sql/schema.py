@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0014"
+REVISION = "0015"
 """The Alembic revision that these tables are; a database that has it is opened without running Alembic."""
 
 metadata = MetaData(
@@ -59,8 +59,8 @@ def _identity() -> Column[int]:
     return Column("id", Number, primary_key=True, autoincrement=False)
 
 
-def _spec() -> tuple[Column[str] | Column[int] | Column[bool], ...]:
-    """Columns of a BuildSpec. A Request has its own: it may differ from that of the Build it waits for."""
+def spec_columns() -> tuple[Column[str] | Column[int] | Column[bool], ...]:
+    """Return the columns of a BuildSpec. A Request has its own: it may differ from that of the Build it waits for."""
     return (
         _text("project"),
         _text("source"),
@@ -70,6 +70,7 @@ def _spec() -> tuple[Column[str] | Column[int] | Column[bool], ...]:
         _text("platform"),
         _text("machine"),
         _flag("native"),
+        _text("demanded_sandbox"),
     )
 
 
@@ -101,7 +102,7 @@ builds = Table(
     metadata,
     _identity(),
     _text("key"),
-    *_spec(),
+    *spec_columns(),
     _number("place"),
     _time("created_at"),
     _text("state"),
@@ -112,6 +113,7 @@ builds = Table(
     _text("failed_on"),
     _text("failed_platform"),
     _text("failed_kind"),
+    _text("failed_sandbox"),
     _flag("forced"),
     _time("started_at", nullable=True),
     _time("ended_at", nullable=True),
@@ -141,6 +143,7 @@ artifacts = Table(
     _time("built_at"),
     _time("seconds"),
     _text("withdrawn"),
+    _text("sandbox"),
     Index("ix_artifacts_digest", "digest"),
     Index("ix_artifacts_build", "build_id"),
 )
@@ -160,7 +163,7 @@ requests = Table(
     Column("client_id", Text, nullable=False, unique=True),
     _text("body_digest"),
     _text("email"),
-    *_spec(),
+    *spec_columns(),
     _text("ref"),
     _text("revrange"),
     _text("acceptable"),
@@ -201,6 +204,7 @@ attempts = Table(
     _text("reason"),
     _flag("suspected"),
     _flag("struck"),
+    _text("sandbox"),
     # Last, so that reading the others does not walk through its pages.
     _text("log_tail"),
     PrimaryKeyConstraint("build_id", "epoch"),
@@ -251,6 +255,7 @@ failures = Table(
     _text("kind"),
     _time("until"),
     _text("reason"),
+    _text("sandbox"),
     Index("ix_failures_shelf", *SHELF),
     Index("ix_failures_until", "until"),
 )

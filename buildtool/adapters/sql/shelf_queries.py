@@ -18,7 +18,8 @@ from sqlalchemy import values as sql_values
 
 from buildtool.adapters.sql import rows, schema
 from buildtool.adapters.sql.prepared import Prepared
-from buildtool.model.records import Artifact, RememberedFailure, Shelf, ShelfKey, stocked
+from buildtool.model.matching.shelves import Shelf, stocked
+from buildtool.model.records import Artifact, RememberedFailure, ShelfKey
 
 V = TypeVar("V")
 
@@ -68,20 +69,20 @@ def shelves_of(keys: Sequence[ShelfKey], now: float, connection: Connection) -> 
     return {key: stocked(artifacts[key], failures[key], more=key in more) for key in keys}
 
 
-_OF_ONE_KIND = attrgetter(*schema.SHELF, "platform", "kind")
+_MADE_ALIKE = attrgetter(*schema.SHELF, "platform", "kind", "sandbox")
 
 
 def _newest(
     found: Iterable[SqlRow[Any]], order: Callable[[SqlRow[Any]], Any]
 ) -> tuple[list[SqlRow[Any]], set[ShelfKey]]:
-    """Return of each shelf and platform the row that comes last in ``order``, last first, and which shelves have more.
+    """Return of each shelf and way of making the row that comes last in ``order``, last first, and which have more.
 
     Who forces the same again and again leaves a row each time: only those that count are made values of.
     """
     newest: dict[tuple[object, ...], SqlRow[Any]] = {}
     more: set[ShelfKey] = set()
     for row in sorted(found, key=order, reverse=True):
-        if newest.setdefault(_OF_ONE_KIND(row), row) is not row:
+        if newest.setdefault(_MADE_ALIKE(row), row) is not row:
             more.add(ShelfKey(**{name: getattr(row, name) for name in schema.SHELF}))
     return list(newest.values()), more
 

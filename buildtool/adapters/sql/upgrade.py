@@ -74,4 +74,5 @@ def _alembic() -> Config:
     config = Config()
     config.set_main_option("script_location", "buildtool:adapters/sql/migrations")
     config.set_main_option("path_separator", "os")
+    config.set_main_option("recursive_version_locations", "true")
     return config

@@ -123,7 +123,7 @@ def _kind(build: Build, now: float, refused: Collection[int]) -> Hashable:
     """Return what a build has in common with those that wait for the same."""
     spec = build.spec
     own: Any = build.id if build.id in refused or build.failed_on or build.not_before > now else None
-    return spec.project, spec.source, spec.recipe_version, spec.platform, spec.machine, spec.native, own
+    return spec.demand_class, spec.source, own
 
 
 def _named(told: WaitReasons) -> _Growing:

@@ -7,15 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from buildtool.model.matching.acceptance import acceptable
 from buildtool.model.matching.reasons import Cause, Reason, unmet
 from buildtool.model.platforms import Value
 from buildtool.model.properties import Comparison, comparison_of, meets
 from buildtool.model.records import BuildSpec
 from buildtool.model.servers import OFFER_RANK, Capability, Offer, OfferKind, ProjectSkill
+from buildtool.model.text import one_line
+from buildtool.model.trust.evidence import EvidencePolicy
 
 Mark = tuple[Value | None, ...]
+
+NOTE_SAID = 120
+"""Most characters that a reason tells of what a build server says of its sandbox."""
 
 MARKS = ("arch", "libc", "os")
 """The properties by which offers are found."""
@@ -85,8 +91,10 @@ class Requirements:
         return next((offer for offer in by_rank(offers) if not self._lacks(offer, 1)), None)
 
     def machine(self, capability: Capability) -> list[Reason]:
-        """Return what the machine itself lacks."""
-        return unmet(self._spec.machine, dict(capability.machine), self._comparisons) if self._spec.machine else []
+        """Return what the machine itself lacks: properties, and a sandbox of the level that is demanded."""
+        spec = self._spec
+        lacks = unmet(spec.machine, dict(capability.machine), self._comparisons) if spec.machine else []
+        return lacks + refused_evidence(capability, spec.policy)
 
     def _lacks(self, offer: Offer, most: int) -> int:
         """Return how many of the properties an offer lacks, at most ``most``."""
@@ -110,6 +118,15 @@ class Requirements:
         if self._spec.native and offer.kind is not OfferKind.NATIVE:
             missing.append(Reason(Cause.NATIVE, "kind", "native", offer.kind.value))
         return missing
+
+
+def refused_evidence(capability: Capability, policy: EvidencePolicy) -> list[Reason]:
+    """Return why what a build server makes is not acceptable, with what it says of its sandbox."""
+    reasons = acceptable(capability.evidence, policy)
+    if not reasons or not capability.sandbox_notes:
+        return reasons
+    note = one_line(capability.sandbox_notes[0], NOTE_SAID)
+    return [evolve(reason, note=note) if reason.cause is Cause.SANDBOX else reason for reason in reasons]
 
 
 def by_rank(offers: Sequence[Offer]) -> Sequence[Offer]:

@@ -14,6 +14,7 @@ from buildtool.model.options import Canonical, written
 from buildtool.model.platforms import Value
 from buildtool.model.properties import Comparison, comparison_of, meets, ordered
 from buildtool.model.text import one_line
+from buildtool.model.trust.evidence import SandboxLevel
 
 MEMBERS_SAID = 8
 """How many members of a set a reason names; the others are counted."""
@@ -44,6 +45,7 @@ class Cause(enum.Enum):
     PAUSED = "paused"
     DELAYED = "delayed"
     UNSEEN = "unseen"
+    SANDBOX = "sandbox"
 
 
 @frozen
@@ -59,13 +61,19 @@ class Reason:
 
     def words(self) -> str:
         """Return the reason for people, with the note if there is one."""
-        return f"{self._words()} ({self.note})" if self.note else self._words()
+        return f"{self._words()}{self._noted()}"
+
+    def _noted(self) -> str:
+        return f" ({self.note})" if self.note else ""
 
     def nearest_words(self, who: str) -> str:
         """Return the reason for people, as what the best there is lacks."""
         if self.cause is Cause.PROPERTY and self.comparison is not Comparison.SUBSET:
             wanted = bound(self.name, self.wanted, self.comparison)
             return f"needs {wanted}; the best is {_text(self.have)} on {who}"
+        if self.cause is Cause.SANDBOX:
+            best = _LEVELS.get(self.have, _text(self.have))
+            return f"needs {_needed(self.wanted)}; the best is {best} on {who}{self._noted()}"
         return f"{who} {self.words()}"
 
     def _words(self) -> str:  # noqa: C901, PLR0911, PLR0912 - one line for each cause
@@ -101,6 +109,16 @@ class Reason:
                 return "waits before it is tried again"
             case Cause.UNSEEN:
                 return "was not looked at: so many that cannot build it are different"
+            case Cause.SANDBOX:
+                return f"needs {_needed(self.wanted)}, has {_LEVELS.get(self.have, have)}"
+
+
+_LEVELS: dict[Value | None, str] = {"none": "none", "weak": "a weak one", "strict": "a strict one"}
+"""What is there, by the level of the sandbox, in words."""
+
+
+def _needed(level: Value | None) -> str:
+    return f"a {_text(level)} sandbox" + (" at least" if level == SandboxLevel.WEAK.value else "")
 
 
 _SIGN = {Comparison.EXACT: "", Comparison.AT_MOST: "≤ ", Comparison.AT_LEAST: "≥ ", Comparison.SUBSET: "with "}
@@ -145,6 +163,8 @@ def nearer(one: Reason, other: Reason) -> bool:
     """Return whether ``one``, about the same bound as ``other``, lacks less of it."""
     if evolve(one, have=None, note="") != evolve(other, have=None, note="") or one.have is None or other.have is None:
         return False
+    if one.cause is Cause.SANDBOX:
+        return SandboxLevel(other.have) < SandboxLevel(one.have)
     order = ordered(one.have, other.have)
     if order is None:
         return False

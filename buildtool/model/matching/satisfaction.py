@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from buildtool.model.matching.acceptance import acceptable
 from buildtool.model.matching.reasons import Cause, Reason, unmet
 from buildtool.model.options import Canonical
 from buildtool.model.platforms import Value
 from buildtool.model.properties import Comparison
 from buildtool.model.records import Artifact, BuildSpec, Demand
 from buildtool.model.servers import OfferKind
+from buildtool.model.trust.evidence import Evidence
 
 
 def satisfies(artifact: Artifact, demand: Demand, comparisons: Mapping[str, Comparison]) -> list[Reason]:
-    """Return why ``artifact`` does not satisfy ``demand``; nothing when it does."""
+    """Return why ``artifact`` does not satisfy ``demand``; nothing when it does. That it may not is asked here too."""
     spec, shelf = demand.spec, artifact.shelf
     reasons = [
         Reason(cause, name, wanted, have)
@@ -33,7 +35,8 @@ def satisfies(artifact: Artifact, demand: Demand, comparisons: Mapping[str, Comp
         reasons.extend(_option_differences(spec.options, artifact.options))
     if spec.native and artifact.kind is not OfferKind.NATIVE:
         reasons.append(Reason(Cause.NATIVE, "kind", "native", artifact.kind.value))
-    return reasons + unmet(spec.platform, dict(artifact.platform), comparisons)
+    reasons += unmet(spec.platform, dict(artifact.platform), comparisons)
+    return reasons + acceptable(artifact.evidence, spec.policy)
 
 
 def _option_differences(wanted: Canonical, have: Canonical) -> list[Reason]:
@@ -49,21 +52,24 @@ def _differ(left: Value, right: Value) -> bool:
     return type(left) is not type(right) or left != right
 
 
-def platform_satisfies(
-    have: Canonical, kind: OfferKind, spec: BuildSpec, comparisons: Mapping[str, Comparison]
+def making_satisfies(
+    have: Canonical, kind: OfferKind, evidence: Evidence, spec: BuildSpec, comparisons: Mapping[str, Comparison]
 ) -> bool:
-    """Return whether a binary for platform ``have``, made in this way, is one that ``spec`` requires."""
-    if spec.native and kind is not OfferKind.NATIVE:
+    """Return whether what is made for platform ``have``, in this way and with this evidence, is what ``spec`` requires.
+
+    It is asked of running Attempts, and of failures: who would not take the artifact is not told the failure.
+    """
+    if (spec.native and kind is not OfferKind.NATIVE) or acceptable(evidence, spec.policy):
         return False
     return not unmet(spec.platform, dict(have), comparisons)
 
 
 def implies(given: BuildSpec, wanted: BuildSpec, comparisons: Mapping[str, Comparison]) -> bool:
-    """Return whether every artifact that meets ``given``'s platform requirement meets ``wanted``'s too.
+    """Return whether every artifact that meets ``given``'s platform requirement and policy meets ``wanted``'s too.
 
     A requirement is itself the loosest thing that meets it, so for each property the given bound must meet the
     wanted one; a property that ``given`` leaves open may turn out as anything.
     """
-    if wanted.native and not given.native:
+    if (wanted.native and not given.native) or acceptable(given.policy.least, wanted.policy):
         return False
     return not unmet(wanted.platform, dict(given.platform), comparisons)

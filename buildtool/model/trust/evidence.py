@@ -12,6 +12,9 @@ import enum
 
 from attrs import frozen
 
+from buildtool.errors import UsageError
+from buildtool.model.text import meant, quoted
+
 
 class SandboxLevel(enum.Enum):
     """A level of how far a build is kept apart from the machine that it runs on, the lowest first."""
@@ -22,11 +25,27 @@ class SandboxLevel(enum.Enum):
 
     __hash__ = object.__hash__  # as QuickEnum's: classes of builds are looked up by it
 
+    @property
+    def words(self) -> str:
+        """In what something is made that is made at this level, for people."""
+        return "without a sandbox" if self is SandboxLevel.NONE else f"in a {self.value} sandbox"
+
     def __lt__(self, other: SandboxLevel) -> bool:
         return _RANKS[self] < _RANKS[other]
 
     def __le__(self, other: SandboxLevel) -> bool:
         return _RANKS[self] <= _RANKS[other]
+
+
+def read_level(said: object) -> SandboxLevel:
+    """Return the level of a sandbox of this name. Raises UsageError for what names none."""
+    try:
+        return SandboxLevel(said)
+    except ValueError:
+        levels = [level.value for level in SandboxLevel]
+        hint = meant(said, levels) if isinstance(said, str) else ""
+        known = hint or f": there are {', '.join(levels)}"
+        raise UsageError(f"{quoted(said)} is no level of a sandbox{known}") from None
 
 
 _RANKS = {level: rank for rank, level in enumerate(SandboxLevel)}

@@ -22,6 +22,7 @@ from buildtool.adapters.runtime.threads import Threads
 from buildtool.errors import BuildToolError, OutputLost, Unavailable, UsageError
 from buildtool.model.platforms import Value
 from buildtool.model.properties import Role
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.programs.common.ending import with_command
 from buildtool.programs.common.output import complain
 from buildtool.programs.common.program import StopRequest, monotonic_reactor, run
@@ -320,6 +321,7 @@ def _submit(asked: BuildArguments, local: dict[str, Value]) -> Submit:
         local=local,
         force=asked.force,
         native=asked.native,
+        sandbox=asked.sandbox or SandboxLevel.NONE,
     )
 
 

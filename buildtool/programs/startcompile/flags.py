@@ -15,6 +15,7 @@ from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.options import Kind, Option, written
 from buildtool.model.project_options import TOOL_OPTIONS, ProjectOptions
 from buildtool.model.text import duration_of
+from buildtool.model.trust.evidence import read_level
 from buildtool.programs.common.subcommands import COMMON, REACHING, How, folded, switch, valued
 from buildtool.programs.common.subcommands import number as whole_number
 from buildtool.protocol.limits import TOGETHER
@@ -110,11 +111,16 @@ ASKING: Mapping[str, How] = {
     "--native": switch(
         "only accept a binary that was built on a machine of that platform itself, not cross-compiled"
     ),
+    "--sandbox": valued(
+        "only accept what was built in a sandbox of this level at least: none, weak or strict (default: the project's)",
+        "LEVEL",
+        read_level,
+    ),
 }  # fmt: skip
 """The options of what is asked for."""
 
 
-SELDOM = frozenset({"--config", *REACHING, *OVER_HTTP, "--json", "--no-download", "--wait", "--native"})
+SELDOM = frozenset({"--config", *REACHING, *OVER_HTTP, "--json", "--no-download", "--wait", "--native", "--sandbox"})
 """What a short help leaves out."""
 
 

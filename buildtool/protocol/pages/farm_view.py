@@ -25,6 +25,15 @@ class RunningView:
 
 
 @frozen
+class WhyLine:
+    """One reason for waiting, in words, with the servers it holds for (at most 20 names) and how many they are."""
+
+    words: str = field(metadata={"sent": 800, "kept": "start"})
+    servers: tuple[str, ...] = field(metadata={"sent": 100, "members": 20})
+    count: int
+
+
+@frozen
 class WaitView:
     """A number of builds that wait for the same; ``builds`` are the first in the queue, ``seconds`` till one may start.
 

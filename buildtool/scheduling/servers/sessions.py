@@ -80,7 +80,8 @@ def _is_another(before: Capability, now: Capability) -> bool:
 
 def _lasting(capability: Capability) -> tuple[object, ...]:
     machine = tuple((name, value) for name, value in capability.machine if name not in CHANGING)
-    return capability.offers, capability.skills, capability.max_builds, capability.software, machine
+    own = capability.offers, capability.skills, capability.max_builds, capability.software, capability.sandbox
+    return (*own, machine)
 
 
 def _ask_again(context: DecisionContext, server: str) -> None:

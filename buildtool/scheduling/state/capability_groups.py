@@ -6,6 +6,7 @@ from collections.abc import MutableMapping
 from functools import partial
 from weakref import WeakKeyDictionary
 
+from buildtool.model.matching.acceptance import acceptable
 from buildtool.model.matching.fitting import OfferFit
 from buildtool.model.matching.reasons import unmet
 from buildtool.model.platforms import Value
@@ -114,13 +115,15 @@ class CapabilityGroups:
     def _judge_server(self, server: Server) -> None:
         """Find all classes that a server which is connected now can build."""
         group, machine = self._of[server.name], dict(server.capability.machine)
+        evidence = server.capability.evidence
 
         def find(build: Build) -> Offer | None:
             return self._projects.wanted(build.spec).makes(group.example, group.by_mark, group.forbidden)
 
         for key, example, offer in self._queue.offers(group, find):
             spec = example.spec
-            if not unmet(spec.machine, machine, self._projects.compare(spec.project)):
+            lacks = unmet(spec.machine, machine, self._projects.compare(spec.project))
+            if not lacks and not acceptable(evidence, spec.policy):
                 self._queue.judge(key, server.name, offer)
 
     def _count_offers(self, server: Server | None, by: int) -> None:

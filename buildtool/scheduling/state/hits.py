@@ -5,7 +5,8 @@ from __future__ import annotations
 from operator import is_
 
 from buildtool.model.matching.satisfaction import satisfies
-from buildtool.model.records import Artifact, Demand, Shelf
+from buildtool.model.matching.shelves import Shelf
+from buildtool.model.records import Artifact, Demand
 from buildtool.scheduling.state.projects import ProjectPolicies
 from buildtool.scheduling.state.shelves import Shelves
 

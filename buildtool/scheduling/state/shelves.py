@@ -12,7 +12,8 @@ from itertools import islice
 
 from attrs import evolve
 
-from buildtool.model.records import Artifact, RememberedFailure, Shelf, ShelfKey, stocked
+from buildtool.model.matching.shelves import Shelf, stocked
+from buildtool.model.records import Artifact, RememberedFailure, ShelfKey
 from buildtool.scheduling.state.journal import Journal
 
 SHELVES_KEPT = 20_000

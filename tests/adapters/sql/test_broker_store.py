@@ -18,6 +18,7 @@ from buildtool.adapters.sql.page_queries import SqlPages
 from buildtool.adapters.sql.schema import events, failures, metadata, outbox, refusals
 from buildtool.adapters.sql.shelf_queries import CHUNK
 from buildtool.errors import ConflictingRow, NotFound
+from buildtool.model.matching.shelves import Shelf
 from buildtool.model.records import (
     AnsweredRequest,
     Artifact,
@@ -34,7 +35,6 @@ from buildtool.model.records import (
     Request,
     RequestState,
     Row,
-    Shelf,
 )
 from buildtool.model.servers import Server
 from buildtool.ports.pages import RunningBuild

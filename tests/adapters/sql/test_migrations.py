@@ -127,6 +127,7 @@ def test_the_revision_that_the_program_knows_is_the_newest_migration() -> None:
     config = Config()
     config.set_main_option("script_location", "buildtool:adapters/sql/migrations")
     config.set_main_option("path_separator", "os")
+    config.set_main_option("recursive_version_locations", "true")
     assert ScriptDirectory.from_config(config).get_heads() == [REVISION]
 
 

@@ -12,6 +12,7 @@ from buildtool.errors import BuildToolError, ConfigurationError, UsageError
 from buildtool.model.options import Kind, choice, flag, number, text, words, written
 from buildtool.model.project_options import RESERVED, ProjectOptions
 from buildtool.model.properties import standard
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.programs.startcompile.asking.wanted import BuildArguments, check_platform
 from buildtool.programs.startcompile.command_line import Arguments, parse
 from buildtool.programs.startcompile.main import COMMAND_LINE
@@ -85,6 +86,13 @@ def test_flags_of_all_three_groups_become_checked_values() -> None:
     assert asked.tool == {"revision": "v1"}
     assert asked.force
     assert not asked.native
+
+
+def test_the_least_sandbox_is_a_level_or_refused_with_what_was_meant() -> None:
+    assert asked_for(f"--sandbox=strict {ANNA}").sandbox is SandboxLevel.STRICT
+    assert asked_for(ANNA).sandbox is None
+    with pytest.raises(UsageError, match="'strikt' is no level of a sandbox: did you mean strict"):
+        asked_for(f"--sandbox strikt {ANNA}")
 
 
 @pytest.mark.parametrize(("word", "value"), [("--utf8=yes", True), ("--utf8=off", False), ("--no-utf8", False)])

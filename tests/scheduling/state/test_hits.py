@@ -1,6 +1,7 @@
 """A hit that was looked for before is believed while its shelves are as they were, and no longer."""
 
-from buildtool.model.records import Demand, Shelf
+from buildtool.model.matching.shelves import Shelf
+from buildtool.model.records import Demand
 from buildtool.scheduling.state.state import State
 from tests.scheduling.farm import Farm
 from tests.scheduling.worlds import POLICIES, spec

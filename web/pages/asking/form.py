@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from buildtool.model.options import Kind, Option, canonical_json, written
 from buildtool.model.project_options import TOOL_OPTIONS, ProjectOptions
 from buildtool.model.properties import ENUMERATED, Role
 from buildtool.model.servers import OfferKind
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.ports.pages import ServerLine
 
 from ...urls import Urls
@@ -74,6 +75,7 @@ class AskPage:
     switch: str
     force: bool
     native: bool
+    sandbox: FormField
     would: WouldPart
     problem: str = ""
     note: str = ""
@@ -87,7 +89,9 @@ class AskPage:
     @property
     def machine_said(self) -> bool:
         """Whether something is said of the machine that builds, which is shown only then."""
-        return any(one.value or any(pick.chosen for pick in one.picks) for one in self.machine)
+        return any(
+            one.value or any(pick.chosen and pick.value for pick in one.picks) for one in (*self.machine, self.sandbox)
+        )
 
 
 def ask_page(
@@ -106,9 +110,9 @@ def ask_page(
 
     turned = {name for one in options.compile for name, _ in one.requires}
     turned |= {other.name for one in options.compile for other in one.consequences}
-    several = w.fields_of(w.Wish(wish.project, wish.values, wish.platforms, wish.force, wish.native, True), options)
+    several = w.fields_of(evolve(wish, several=True), options)
     one = {name: said[:1] for name, said in wish.values.items()}
-    single = w.fields_of(w.Wish(wish.project, one, wish.platforms[:1], wish.force, wish.native), options)
+    single = w.fields_of(evolve(wish, values=one, platforms=wish.platforms[:1], several=False), options)
     return AskPage(
         project=wish.project,
         projects=tuple(projects),
@@ -121,9 +125,21 @@ def ask_page(
         switch=urls.ask(single if wish.several else several),
         force=wish.force,
         native=wish.native,
+        sandbox=_sandbox(wish.sandbox),
         would=would,
         problem=problems.get("", "") or problems.get(w.PLATFORM, ""),
     )
+
+
+def _sandbox(said: SandboxLevel) -> FormField:
+    """Return the field for the least level of a sandbox."""
+    texts = {SandboxLevel.NONE: "any, or none", SandboxLevel.WEAK: "weak or strict", SandboxLevel.STRICT: "strict"}
+    picks = tuple(
+        Pick(level.value if level is not SandboxLevel.NONE else "", text, level is said)
+        for level, text in texts.items()
+    )
+    least = "the least that it may be built in; where the project demands more, that counts"
+    return FormField(w.SANDBOX, "sandbox", "pick", picks=picks, help=least)
 
 
 def _field(option: Option, wish: w.Wish, problem: str, empty: str, turned: Collection[str]) -> FormField:

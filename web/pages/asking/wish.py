@@ -11,23 +11,24 @@ import math
 import shlex
 from collections.abc import Iterable, Mapping
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from buildtool.errors import UsageError
 from buildtool.model.options import TEXT_LIMIT, Canonical, Kind, Option, differing, written
 from buildtool.model.platforms import Value
 from buildtool.model.project_options import TOOL_OPTIONS, ProjectOptions
 from buildtool.model.text import quoted
+from buildtool.model.trust.evidence import SandboxLevel, read_level
 from buildtool.protocol.limits import TOGETHER
 from buildtool.protocol.messages import AskExplain
 
-PROJECT, PLATFORM, FORCE, NATIVE = "project", "platform", "force", "native"
+PROJECT, PLATFORM, FORCE, NATIVE, SANDBOX = "project", "platform", "force", "native", "sandbox"
 """Fields that no project's option can be called like, see ``project_options.RESERVED``."""
 
 SEVERAL, LOOK, SEND, MARK, ONCE, EMAIL = "_several", "_look", "_send", "_mark", "_once", "email"
 """Fields of the form itself, and its two buttons; an option's name begins with a letter."""
 
-_OF_FORM = frozenset({PROJECT, PLATFORM, FORCE, NATIVE, SEVERAL, LOOK, SEND, MARK, ONCE, EMAIL, "part"})
+_OF_FORM = frozenset({PROJECT, PLATFORM, FORCE, NATIVE, SANDBOX, SEVERAL, LOOK, SEND, MARK, ONCE, EMAIL, "part"})
 
 PROGRAM = "bin/startcompile.py"
 
@@ -36,7 +37,8 @@ PROGRAM = "bin/startcompile.py"
 class Wish:
     """A wish as a form says it: of each option the values as they were typed, and platforms as pairs of name and text.
 
-    With ``several`` it is to be shown as a form that takes several values of everything.
+    With ``several`` it is to be shown as a form that takes several values of everything. ``sandbox`` is the least level
+    that it accepts.
     """
 
     project: str
@@ -45,6 +47,7 @@ class Wish:
     force: bool = False
     native: bool = False
     several: bool = False
+    sandbox: SandboxLevel = SandboxLevel.NONE
 
     def value(self, name: str) -> str:
         """Return the one value of an option, "" where none was said."""
@@ -72,12 +75,15 @@ def read_wish(project: str, options: ProjectOptions, pairs: Iterable[tuple[str, 
     """Return what the fields of a form say. Raises UsageError for a field that there is not, or too much in one."""
     known = {field_of(option.name): option.name for option in options.all()}
     values, platforms, own = dict[str, list[str]](), list[tuple[tuple[str, str], ...]](), set[str]()
+    sandbox = SandboxLevel.NONE
     for name, text in pairs:
         if name in known:
             said = values.setdefault(known[name], [])
             said += [line.strip() for line in text.splitlines() if line.strip()]
         elif name == PLATFORM and text:
             platforms.append(_platform(text, options))
+        elif name == SANDBOX and text:
+            sandbox = read_level(text)
         elif name in _OF_FORM:
             own.add(name if text else "")
         else:
@@ -90,7 +96,7 @@ def read_wish(project: str, options: ProjectOptions, pairs: Iterable[tuple[str, 
     found = {name: tuple(dict.fromkeys(said)) for name, said in values.items() if said}
     many = len(platforms) > 1 or any(len(said) > 1 for said in found.values())
     chosen = tuple(dict.fromkeys(platforms))[: TOGETHER + 1]
-    return Wish(project, found, chosen, FORCE in own, NATIVE in own, several=SEVERAL in own or many)
+    return Wish(project, found, chosen, FORCE in own, NATIVE in own, SEVERAL in own or many, sandbox)
 
 
 def _platform(text: str, options: ProjectOptions) -> tuple[tuple[str, str], ...]:
@@ -107,7 +113,7 @@ def merged(wish: Wish) -> Wish:
     if wish.several or len(wish.platforms) != 1:
         return wish
     chosen = {name: (text,) for name, text in wish.platforms[0]}
-    return Wish(wish.project, {**wish.values, **chosen}, (), wish.force, wish.native)
+    return evolve(wish, values={**wish.values, **chosen}, platforms=())
 
 
 def fields_of(wish: Wish, options: ProjectOptions) -> list[tuple[str, str]]:
@@ -116,6 +122,7 @@ def fields_of(wish: Wish, options: ProjectOptions) -> list[tuple[str, str]]:
     for name in (option.name for option in options.all()):
         pairs += [(field_of(name), text) for text in wish.values.get(name, ())]
     pairs += [(PLATFORM, " ".join(f"{name}={text}" for name, text in one)) for one in wish.platforms]
+    pairs += [(SANDBOX, wish.sandbox.value)] if wish.sandbox is not SandboxLevel.NONE else []
     own = {FORCE: wish.force, NATIVE: wish.native, SEVERAL: wish.several}
     return pairs + [(name, "yes") for name, said in own.items() if said]
 
@@ -174,10 +181,11 @@ def _ask(wish: Wish, values: Mapping[str, Value], options: ProjectOptions) -> As
     chosen = {option.name: values[option.name] for option in options.compile if option.name in values}
     options.compile_values(chosen)
     system = {item.name: values[item.name] for item in options.system if item.name in values}
-    tool = {option.name: str(values.get(option.name, "")) for option in TOOL_OPTIONS}
+    source, revision, revrange = (str(values.get(name, "")) for name in ("source", "revision", "revrange"))
     return AskExplain(
-        wish.project, **tool, compile=chosen, system=system, local={}, force=wish.force, native=wish.native
-    )
+        wish.project, source, revision, revrange, chosen, system, local={}, force=wish.force, native=wish.native,
+        sandbox=wish.sandbox,
+    )  # fmt: skip
 
 
 def follows(ask: AskExplain, options: ProjectOptions) -> list[str]:
@@ -211,6 +219,7 @@ def command(wish: Wish, options: ProjectOptions, email: str) -> EqualCommand:
     flags = [_flag(option, text) for option, text in said]
     flags += ["--force"] if wish.force else []
     flags += ["--native"] if wish.native else []
+    flags += [f"--sandbox={wish.sandbox.value}"] if wish.sandbox is not SandboxLevel.NONE else []
     lines = []
     for platform in wish.platforms or ((),):
         words = [PROGRAM, f"--project={wish.project}", *(_flag(by_name[name], text) for name, text in platform)]

@@ -21,6 +21,6 @@ def command(spec: BuildSpec, options: ProjectOptions, email: str) -> str:
     if not {*dict(spec.platform), *dict(spec.options)} <= {option.name for option in options.all()}:
         return ""
     fields = wish.fields_of_build(spec.project, spec.source, spec.revision, spec.options, spec.platform, options)
-    asked = evolve(wish.read_wish(spec.project, options, fields), native=spec.native)
+    asked = evolve(wish.read_wish(spec.project, options, fields), native=spec.native, sandbox=spec.policy.sandbox)
     (line,) = wish.command(asked, options, email).lines
     return line

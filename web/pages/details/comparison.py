@@ -9,11 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import frozen
 
+from buildtool.model.matching.acceptance import acceptable
 from buildtool.model.options import Canonical
 from buildtool.model.platforms import Value
 from buildtool.model.properties import Comparison, comparison_of, meets
 from buildtool.model.records import Artifact, BuildSpec
 from buildtool.model.servers import OfferKind
+from buildtool.model.trust.evidence import SandboxLevel
 
 from .. import badges, words
 
@@ -83,6 +85,17 @@ def _platform(
         made = _NOTHING if artifact is None else badges.KIND[artifact.kind]
         fits = None if artifact is None else artifact.kind is OfferKind.NATIVE
         yield ComparedRow("built", _HOW[Comparison.EXACT], badges.KIND[OfferKind.NATIVE], made, fits)
+    yield from _sandbox(spec, artifact)
+
+
+def _sandbox(spec: BuildSpec, artifact: Artifact | None) -> Iterator[ComparedRow]:
+    """Return the row of the sandbox, where one was demanded or there was one."""
+    demanded, there = spec.policy.sandbox, artifact.evidence.sandbox if artifact is not None else SandboxLevel.NONE
+    if demanded is SandboxLevel.NONE and there is SandboxLevel.NONE:
+        return
+    asked, how = (ANY, "") if demanded is SandboxLevel.NONE else (demanded.value, _HOW[Comparison.AT_LEAST])
+    fits = None if artifact is None else not acceptable(artifact.evidence, spec.policy)
+    yield ComparedRow("sandbox", how, asked, _NOTHING if artifact is None else there.value, fits)
 
 
 def _options(spec: BuildSpec, artifact: Artifact | None, defaults: Mapping[str, Value]) -> Iterator[ComparedRow]:

@@ -18,6 +18,7 @@ from buildtool.model.matching.requiring import platform_required
 from buildtool.model.options import Canonical, Kind, Option
 from buildtool.model.platforms import Value
 from buildtool.model.project_options import TOOL_OPTIONS
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.programs.common.subcommands import TARGET, CommandParser, before_dashes
 from buildtool.programs.startcompile.flags import AnyProject, compile_flags, matrix_lines, project_flags
 from buildtool.protocol.limits import TOGETHER
@@ -25,7 +26,10 @@ from buildtool.protocol.limits import TOGETHER
 
 @frozen
 class BuildArguments:
-    """The wanted build, as the command line says it: only what was set, each value checked and canonical."""
+    """The wanted build, as the command line says it: only what was set, each value checked and canonical.
+
+    ``sandbox`` is the least level that is accepted, None where nothing was said of it.
+    """
 
     project: AnyProject
     email: str
@@ -34,6 +38,7 @@ class BuildArguments:
     tool: dict[str, str]
     force: bool = False
     native: bool = False
+    sandbox: SandboxLevel | None = None
 
 
 def asked_for(flags: argparse.Namespace, email: str, project: AnyProject) -> list[BuildArguments]:
@@ -130,6 +135,7 @@ def _asked(flags: argparse.Namespace, email: str, project: AnyProject) -> BuildA
         tool={name: str(value) for name, value in _values(flags, TOOL_OPTIONS).items()},
         force=flags.force,
         native=flags.native,
+        sandbox=flags.sandbox,
     )
 
 

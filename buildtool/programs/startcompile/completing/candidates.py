@@ -16,6 +16,7 @@ from buildtool.model.platforms import ALIASES, ARCHES, Value
 from buildtool.model.project_options import TOOL_OPTIONS
 from buildtool.model.properties import ENUMERATED
 from buildtool.model.text import one_line
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.programs.common.subcommands import HELP, HELP_ALL, Several, Subcommand, Subcommands
 from buildtool.programs.startcompile.flags import AnyProject
 
@@ -182,6 +183,8 @@ def _values(said: _Said, flag: str, begun: str, refs: Refs) -> Completion:
     """Return the values of an option."""
     if flag == "--project":
         return _plain(one.name for one in said.projects)
+    if flag == "--sandbox":
+        return _plain(level.value for level in SandboxLevel)
     if flag == "--platform":
         return _plain((*ARCHES, *ALIASES))
     if (option := said.described(flag)) is not None:

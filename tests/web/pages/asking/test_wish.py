@@ -12,6 +12,7 @@ from buildtool.model.options import choice, flag, number, text, words, written
 from buildtool.model.platforms import Value
 from buildtool.model.project_options import ProjectOptions
 from buildtool.model.properties import standard
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.programs.startcompile.asking.wanted import BuildArguments
 from buildtool.programs.startcompile.command_line import parse
 from buildtool.programs.startcompile.main import COMMAND_LINE
@@ -182,6 +183,16 @@ def test_what_follows_from_what_is_said_is_told() -> None:
 def test_a_question_has_all_that_a_wish_has() -> None:
     (one,) = asks()
     assert {it.name for it in fields(AskExplain)} == {
-        "project", "source", "revision", "revrange", "compile", "system", "local", "force", "native",
+        "project", "source", "revision", "revrange", "compile", "system", "local", "force", "native", "sandbox",
     }  # fmt: skip
     assert evolve(one, force=True) == asks(("force", "yes"))[0]
+    assert evolve(one, sandbox=SandboxLevel.STRICT) == asks(("sandbox", "strict"))[0]
+
+
+def test_the_least_sandbox_is_read_shown_again_and_part_of_the_equal_command() -> None:
+    said = w.read_wish("tally", OPTIONS, [("sandbox", "weak"), ("revision", "main")])
+    assert w.read_wish("tally", OPTIONS, w.fields_of(said, OPTIONS)[1:]) == said
+    assert "--sandbox=weak" in w.command(said, OPTIONS, "").lines[0]
+    assert "--sandbox" not in w.command(evolve(said, sandbox=SandboxLevel.NONE), OPTIONS, "").lines[0]
+    with pytest.raises(UsageError, match="'stict' is no level of a sandbox: did you mean strict"):
+        w.read_wish("tally", OPTIONS, [("sandbox", "stict")])

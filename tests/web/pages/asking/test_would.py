@@ -2,7 +2,7 @@
 
 import pytest
 
-from buildtool.protocol.messages import WhyLine
+from buildtool.protocol.pages.farm_view import WhyLine
 from buildtool.web.app import make_urls
 from buildtool.web.pages.asking.would import would_card
 from tests.messages import explanation, found

@@ -10,11 +10,13 @@ from buildtool.model.options import Canonical, canonical, choice, flag, number, 
 from buildtool.model.project_options import ProjectOptions
 from buildtool.model.properties import standard
 from buildtool.model.records import BuildSpec
+from buildtool.model.trust.evidence import EvidencePolicy, SandboxLevel
 from buildtool.programs.startcompile.command_line import parse
 from buildtool.programs.startcompile.main import COMMAND_LINE
 from buildtool.web.pages.details.command import command
 from tests.programs.startcompile.test_command_line import project
 from tests.programs.startcompile.test_command_line import settings as settings_with
+from tests.strategies import policies
 from tests.support.lanes import examples
 from tests.web.farm import detail
 
@@ -51,16 +53,17 @@ def spec(options: Canonical, platform: Canonical, **more: object) -> BuildSpec:
 
 
 @settings(max_examples=examples(25))
-@given(CHOSEN, PLATFORMS, st.booleans(), st.sampled_from(["", "main-repo"]))
+@given(CHOSEN, PLATFORMS, st.booleans(), st.sampled_from(["", "main-repo"]), policies)
 def test_it_is_read_as_all_that_the_build_makes(
-    chosen: dict[str, object], platform: dict[str, str], native: bool, source: str
+    chosen: dict[str, object], platform: dict[str, str], native: bool, source: str, policy: EvidencePolicy
 ) -> None:
-    wanted = spec(OPTIONS.compile_values(chosen), canonical(platform), native=native, source=source)
+    wanted = spec(OPTIONS.compile_values(chosen), canonical(platform), native=native, source=source, policy=policy)
     line = shlex.split(command(wanted, OPTIONS, "ann@example.org"))
     (asked,) = parse(COMMAND_LINE, line[1:], lambda _path: CONFIGURED)[1].asked
     assert OPTIONS.compile_values(asked.compile) == wanted.options
     assert canonical(OPTIONS.system_values(asked.system)) == wanted.platform
     assert (asked.email, asked.native) == ("ann@example.org", native)
+    assert (asked.sandbox or SandboxLevel.NONE) is policy.sandbox
     assert (asked.tool["revision"], asked.tool.get("source", "")) == (wanted.revision, source)
 
 

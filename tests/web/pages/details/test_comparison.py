@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from buildtool.model.properties import Comparison
 from buildtool.model.records import Artifact, Build
 from buildtool.model.servers import OfferKind
+from buildtool.model.trust.evidence import Evidence, EvidencePolicy, SandboxLevel
 from buildtool.web.pages.details.comparison import ComparedRow, compared
 from tests import strategies
 from tests.web.farm import build, detail
@@ -29,6 +30,17 @@ def test_each_property_says_how_it_compares_and_whether_it_fits() -> None:
     assert (shown["os"].how, shown["os"].fits) == ("exactly", False)
     assert (shown["sound"].how, shown["sound"].fits) == ("at least", False)
     assert shown["built"].fits is False
+
+
+def test_the_sandbox_is_compared_where_one_was_demanded_or_there_was_one() -> None:
+    found = detail(1)
+    assert found.artifact is not None
+    assert "sandbox" not in rows(found.build, found.artifact)
+    weak = evolve(found.artifact, evidence=Evidence(SandboxLevel.WEAK))
+    assert rows(found.build, weak)["sandbox"] == ComparedRow("sandbox", "", "any", "weak", fits=True)
+    strict = evolve(found.build, spec=evolve(found.build.spec, policy=EvidencePolicy(SandboxLevel.STRICT)))
+    assert rows(strict, weak)["sandbox"] == ComparedRow("sandbox", "at least", "strict", "weak", fits=False)
+    assert rows(strict, None)["sandbox"].fits is None
 
 
 def test_a_default_that_was_asked_for_is_told_from_what_was_chosen() -> None:
