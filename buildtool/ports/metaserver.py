@@ -352,7 +352,7 @@ class OperatorStore(Protocol):
         """Return when the oldest mail was written that is to be sent, None where there is none."""
 
     async def mail_returned(self, request_id: int, reason: str) -> int:
-        """Record on a Request, and on those that its address had of that Build, why the mail came back; count them."""
+        """Record on a Request, and on those that the same mail told of, why that came back; count them."""
 
     async def artifacts_by(self, server: str, after: int, limit: int) -> Sequence[Artifact]:
         """Return at most ``limit`` artifacts of a build server that are given out, with ids above ``after``."""

@@ -127,7 +127,7 @@ def _enrols(function: Any) -> bool:
 _KNOWN = (Identity, Invitation, MailAddress, Token)
 
 AMBIGUOUS = True
-WRITING = frozenset({"_commit", "_mark", "_refuse", "_shift"})
+WRITING = frozenset({"_commit", "_mark", "_refuse", "_shift", "_returned"})
 """The transactions that write."""
 
 assert all(hasattr(broker_store, name) for name in ("_commit",))

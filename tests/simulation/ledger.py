@@ -128,6 +128,10 @@ class Ledger:
         if not holds:
             self.wrong(what)
 
+    def key_of(self, letter_id: str) -> str:
+        """Return the key of a mail by its Message-ID, "" for one that tells of many others."""
+        return self._keys.get(letter_id, "")
+
     # --- what is committed --------------------------------------------------------------------------------
 
     def committed(self, transaction: tuple[Any, ...]) -> None:

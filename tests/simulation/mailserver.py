@@ -31,17 +31,20 @@ class Letter:
 
 @define(eq=False)
 class MailServer:
-    """Takes mail, puts it off, refuses it, goes away in the middle. ``arrived`` hears of each that was taken."""
+    """Takes mail, puts it off, refuses it, goes away in the middle.
+
+    ``arrived`` hears of each that was taken, and of the address that it would come back to.
+    """
 
     faults: Faults
     trace: Trace
-    arrived: Callable[[Letter], None]
+    arrived: Callable[[Letter, str], None]
     boxes: defaultdict[str, list[Letter]] = field(factory=lambda: defaultdict(list))
 
     def delivery(self, life: Life) -> Deliver:
         """Return how the mailer of one life hands mails over."""
 
-        async def deliver(address: str, message: bytes, _returns_to: str) -> str:
+        async def deliver(address: str, message: bytes, returns_to: str) -> str:
             faults = self.faults
             await life.pause(0.05)
             if faults.happens("mail_defer"):
@@ -52,7 +55,7 @@ class MailServer:
                 raise MailServerTrouble("the mail server closed the connection")
             if address.startswith("unknown"):
                 raise MailRefused("550 no such mailbox")
-            self._take(address, message_from_bytes(message))
+            self._take(address, message_from_bytes(message), returns_to)
             if faults.happens("mail_duplicate"):
                 await life.pause(faults.rng.choice((0.05, SMTP_TIMEOUT)))
                 raise MailServerTrouble("the mail server took the mail and closed the connection")
@@ -61,11 +64,11 @@ class MailServer:
 
         return deliver
 
-    def _take(self, address: str, message: email.message.Message[Any, Any]) -> None:
+    def _take(self, address: str, message: email.message.Message[Any, Any], returns_to: str) -> None:
         (plain, *_) = (part for part in message.walk() if part.get_content_type() == "text/plain")
         text = plain.get_payload(decode=True)
         body = text.decode() if isinstance(text, bytes) else ""
         letter = Letter(address, str(message["Message-ID"]), str(message["X-Buildtool-Outcome"]), body)
         self.trace.say("mail", f"{address} {letter.outcome} {letter.message_id[:12]}")
         self.boxes[address].append(letter)
-        self.arrived(letter)
+        self.arrived(letter, returns_to)

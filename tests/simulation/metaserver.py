@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -48,6 +48,7 @@ from buildtool.metaserver.effects import EffectPerformer
 from buildtool.metaserver.explanations import Explainer
 from buildtool.metaserver.farm_status import FarmStatusReader
 from buildtool.metaserver.operating import acting
+from buildtool.metaserver.operating.bounces import BounceService
 from buildtool.metaserver.operations import OperatorService
 from buildtool.metaserver.problems import BuildProblems
 from buildtool.metaserver.request_status import PublicUrls, RequestStatusReader
@@ -60,6 +61,7 @@ from buildtool.model.incarnations import Keys
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import Artifact
 from buildtool.ports.metaserver import Handler, Handlers, OutgoingMail
+from buildtool.programs.metaserver.mail import return_address
 from buildtool.programs.metaserver.maintenance import SCRUB_AFTER, SWEEP_AFTER
 from buildtool.protocol.hello import Hello
 from buildtool.protocol.messages import Heartbeat, Register
@@ -160,7 +162,7 @@ class Metaserver:
         site = TransferSite(life, keys, clock, artifacts, logs, Oversight(lives, corrupt, unkept=troubles.unkept))
         self.parts.append(site)
         world.network.listen("transfer", life, site)
-        people = {**requests.handlers, **self._operators(configuration, store, removal, database)}
+        people = {**requests.handlers, **self._operators(configuration, store, removal, database, keys)}
         tokens = await self._tokens(configuration, requests, mailer, keys)
         self._listen(configuration, gateway, (people, build_servers.handlers), tokens, events)
         mailer.startService()
@@ -177,10 +179,11 @@ class Metaserver:
         """Let come whoever comes: people and build servers, peers about their keys, and the pages."""
         (people, build_servers), accounts, world, life = services, self.accounts, self.world, self.life
         enrolling, pages = dict[Any, Handler](), dict[Any, Handler]()
+        self.operating = self._guarded(people)
         if accounts is not None and tokens is not None:
             enrolling = {**accounts.joining, **accounts.keeping}
             people = {**people, **tokens.among(accounts.operating)}
-            self.operating = self._guarded(tokens.among(accounts.operating))
+            self.operating = self._guarded(people)
         guarded = tuple(self._guarded(one) for one in (people, build_servers, enrolling))
         if tokens is not None:
             pages = self._visiting(configuration, guarded, tokens)
@@ -278,7 +281,12 @@ class Metaserver:
         return await self.operating[type(message)](OPERATOR, message)
 
     def _operators(
-        self, configuration: CurrentConfiguration, store: SqlBrokerStore, files: ArtifactRemoval, database: Database
+        self,
+        configuration: CurrentConfiguration,
+        store: SqlBrokerStore,
+        files: ArtifactRemoval,
+        database: Database,
+        keys: Keys,
     ) -> Handlers:
         """Return what operators may do, and the owners of build servers to these."""
         accounts = self.accounts
@@ -293,7 +301,8 @@ class Metaserver:
         operators = OperatorService(
             configuration, self.broker, store, history, files, self.world.wall, farm, permissions
         )
-        return {**operators.handlers, **acting(self.broker, permissions)}
+        bounces = BounceService(store, history, keys, permissions)
+        return {**operators.handlers, **acting(self.broker, permissions), **bounces.handlers}
 
     # --- what it looks after ------------------------------------------------------------------------------
 
@@ -317,7 +326,7 @@ class Metaserver:
             if mail.purpose:
                 code = mail_code(keys.codes(mail.key.partition(":")[0]), mail.email, mail.created_at)
                 return render_code(mail, code, settings.public_url, ("meta", 1), "")
-            return render(outgoing, links, now)
+            return evolve(render(outgoing, links, now), returns_to=return_address(settings.mail, outgoing, keys))
 
         return Mailer(outbox, self.life, world.wall, settings.mail, rendered, world.mail.delivery(self.life))
 

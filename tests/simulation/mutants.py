@@ -13,15 +13,16 @@ from functools import partial
 from typing import Any
 
 from attrs import evolve, frozen
-from sqlalchemy import delete
+from sqlalchemy import delete, false
 from twisted.internet.defer import Deferred
 
 from buildtool.adapters.control.build_server_connections import BuildServerConnections
 from buildtool.adapters.control.events.followers import EventFollower
 from buildtool.adapters.control.gateway import Gateway
 from buildtool.adapters.http.handling import TicketReader
+from buildtool.adapters.mail import returned
 from buildtool.adapters.mail.mailer import Mailer
-from buildtool.adapters.sql import broker_store, hours, outbox_store, schema
+from buildtool.adapters.sql import broker_store, hours, operator_store, outbox_store, schema
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.search import indexing, line_table
@@ -46,6 +47,7 @@ from buildtool.model.access.enrolment import Book
 from buildtool.model.access.identities import Identity, Invitation, KeyState
 from buildtool.model.access.rights import Rights
 from buildtool.model.access.tokens import TokenBook
+from buildtool.model.farm.return_paths import ReturnTag
 from buildtool.model.matching.fitting import Requirements
 from buildtool.model.principal import UNLIMITED, Principal, PrincipalRole
 from buildtool.model.records import Attempt, AttemptEnd, AttemptState, RequestState
@@ -1040,3 +1042,28 @@ def expired_code_taken() -> Sequence[Change]:
 @_mutant("pages believe for some seconds who somebody is")
 def believed_for_ever() -> Sequence[Change]:
     return [(sessions_of_pages, "_BELIEVED", 86_400.0)]
+
+
+# --- mails that come back -------------------------------------------------------------------------------------
+
+
+@_mutant("only the farm makes addresses that mails come back to")
+def made_up_return_believed() -> Sequence[Change]:
+    return [(ReturnTag, "is_of", lambda self, key, email: True)]
+
+
+@_mutant("a mail that is late, or was answered, did not come back")
+def late_mail_taken_for_lost() -> Sequence[Change]:
+    original = returned._said
+    return [(returned, "_said", lambda block, name: "failed" if name == "Action" else original(block, name))]
+
+
+@_mutant("a mail that came back is noted on all Requests that it told of")
+def return_noted_on_the_first() -> Sequence[Change]:
+    return [(operator_store, "_told_with", lambda first: false())]
+
+
+@_mutant("a mail that came back is noted on no Request that another mail told of")
+def return_noted_on_others() -> Sequence[Change]:
+    requests = schema.requests.c
+    return [(operator_store, "_told_with", lambda first: requests.email == first.email)]

@@ -90,7 +90,14 @@ def settings(times: Times) -> Settings:
         transfer_url="http://files.example",
         state_dir=here / "metaserver",
         build_dir=here / "buildserver",
-        mail=MailSettings("mail.example", 25, "farm@example.org", per_address=times.mails, per_asker=1_000_000),
+        mail=MailSettings(
+            "mail.example",
+            25,
+            "farm@example.org",
+            per_address=times.mails,
+            per_asker=1_000_000,
+            bounces="farm+{id}@example.org",
+        ),
         projects=(project(times),),
     )
 

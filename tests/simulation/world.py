@@ -39,6 +39,7 @@ from tests.simulation.ownership import Ownership
 from tests.simulation.parties import Party
 from tests.simulation.projects import ARCHES, Resolver, Times, Truths
 from tests.simulation.requesters import Requester
+from tests.simulation.returning import Returning, ReturnWitness
 from tests.simulation.shares import Shares
 from tests.simulation.trace import Trace
 from tests.simulation.trust import Trust
@@ -113,6 +114,7 @@ class World:
         self.machine = Machine("meta", self.faults, lambda: self.crash_metaserver(silently=True))
         self.watch = Watch(self.trace, self.settings.projects[0], self.truths, self._file_of, self.lease)
         self.mail = MailServer(self.faults, self.trace, self._mail_arrived)
+        self.returning = Returning(self, ReturnWitness(self.watch))
         self.resolver = Resolver(lambda: self.time.pause(0.05), lambda: self.faults.on and rng.random() < 0.02)
         self.metaserver: Metaserver | None = None
         self.front = Front(self)
@@ -211,8 +213,9 @@ class World:
         machine.failed = lambda: self.builder_down(builder, silently=True)
         return builder
 
-    def _mail_arrived(self, letter: Letter) -> None:
+    def _mail_arrived(self, letter: Letter, returns_to: str) -> None:
         self.watch.arrived(letter)
+        self.returning.delivered(letter, returns_to)
         self.tempt("meta")
 
     def committed(self, transaction: tuple[Any, ...], *, told: bool = True) -> None:
@@ -225,6 +228,8 @@ class World:
             self.trust.committed(transaction[1], transaction[3])
             self.visits.committed(transaction[1])
             self.shares.committed(transaction[1], self.time.now, told=told)
+        if transaction[0] == "_returned":
+            self.returning.witness.noted(transaction[1], transaction[2])
         if transaction[0] == "_commit" and self.rng.random() < 0.1:
             self.tempt("meta")
 
@@ -353,6 +358,7 @@ class World:
         self.configuring.plan()
         self.start_metaserver()
         self.front.start()
+        self.returning.start()
         for builder in self.builders:
             self.time.call(self.rng.uniform(0.0, 30.0), partial(self.start_builder, builder))
         for liar in self.liars:
@@ -419,7 +425,7 @@ class World:
 
     def _rests(self) -> bool:
         busy = any(requester.busy for requester in self.requesters) or any(one.busy for one in self.visitors)
-        if busy or self.watch.open():
+        if busy or self.returning.busy or self.watch.open():
             return False
         if self.metaserver is None or not self.metaserver.serving or self.metaserver.broker._busy:
             return False
@@ -446,6 +452,7 @@ class World:
             self.watch.compare(self.rows.ask, self.metaserver.state)
             for what in wrong_counts(self.past, self.lives, self.metaserver.broker.counts.counts):
                 self.watch.wrong(f"at rest {what}")
+        self.returning.witness.check_rest(dict(self.rows.ask("SELECT id, mail_error FROM requests")))
         self.front.check_rest()
         held = {digest for (digest,) in self.rows.ask("SELECT digest FROM tokens")}
         if held != self.visits.holding():

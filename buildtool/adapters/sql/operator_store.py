@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, false, func, or_, select, update
 
 from buildtool.adapters.sql import rows
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.schema import GIVEN_OUT, REFUSED, UNSENT, artifacts, outbox, requests
-from buildtool.model.records import Artifact
+from buildtool.model.records import Artifact, RequestState
 
 _UNSENT, _REFUSED = (select(func.count()).select_from(outbox).where(condition) for condition in (UNSENT, REFUSED))
 _OLDEST = select(func.min(outbox.c.created_at)).where(UNSENT)
@@ -49,9 +50,24 @@ class SqlOperatorStore:
 
 
 def _returned(request_id: int, reason: str, connection: Connection) -> int:
-    found = connection.execute(select(requests.c.email, requests.c.build_id).where(requests.c.id == request_id)).first()
+    found = connection.execute(select(requests).where(requests.c.id == request_id)).first()
     if found is None:
         return 0
-    alike = and_(requests.c.build_id == found.build_id, requests.c.email == found.email)
-    told = requests.c.id == request_id if found.build_id is None else or_(requests.c.id == request_id, alike)
+    told = or_(requests.c.id == request_id, _told_with(found))
     return connection.execute(update(requests).where(told).values(mail_error=reason)).rowcount
+
+
+def _told_with(first: Row[Any]) -> ColumnElement[bool]:
+    """Return what is true of the Requests that one mail told of, by the first of them (``scheduling.decision``)."""
+    if first.group_first is not None:
+        members = requests.c.id.between(first.group_first, first.group_first + first.group_size - 1)
+        return and_(members, requests.c.group_first == first.group_first)
+    if first.build_id is None or first.state == RequestState.EXPIRED.value:
+        return false()
+    return and_(
+        requests.c.build_id == first.build_id,
+        requests.c.email == first.email,
+        requests.c.state == first.state,
+        requests.c.ended_at == first.ended_at,
+        requests.c.group_first.is_(None),
+    )

@@ -58,7 +58,7 @@ def mailing(
             control = settings.host, settings.pb_port
             return render_code(outgoing.mail, code, settings.public_url, control, authority(), style)
         letter = render(outgoing, links, now, style, await _error_of(outgoing, logs))
-        return evolve(letter, returns_to=_returns_to(settings.mail, outgoing, keys))
+        return evolve(letter, returns_to=return_address(settings.mail, outgoing, keys))
 
     return settings.mail, rendered, _delivery(settings, reactor)
 
@@ -94,7 +94,7 @@ def check_mail(settings: Settings) -> list[str]:
     return [f"mails are written by {style.templates.directory}/{name}" for name in own]
 
 
-def _returns_to(settings: MailSettings | None, outgoing: OutgoingMail, keys: Keys) -> str:
+def return_address(settings: MailSettings | None, outgoing: OutgoingMail, keys: Keys) -> str:
     """Return the address that a mail comes back to; "" where it tells of no Request, or the configuration has none."""
     ids = outgoing.mail.request_ids
     if settings is None or not settings.bounces or not ids:

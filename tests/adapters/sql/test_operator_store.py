@@ -9,6 +9,7 @@ from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.operator_store import SqlOperatorStore
 from buildtool.adapters.sql.outbox_store import SqlOutboxStore
 from buildtool.adapters.sql.page_queries import SqlPages
+from buildtool.model.records import RequestState
 from tests.adapters.sql.test_broker_store import ARTIFACT, BUILD, MAIL, REQUEST
 from tests.support.databases import KINDS, database_of
 from tests.support.inline import run
@@ -41,19 +42,24 @@ def test_a_mail_that_came_back_is_noted_on_all_that_it_told_of(
 ) -> None:
     with database_of(kind, request, tmp_path) as (opened, _):
         database = opened()
-        asked = [
-            evolve(REQUEST, id=number, client_id=f"c{number}", build_id=build, email=email)
-            for number, build, email in (
-                (1, BUILD.id, "a@x"),
-                (2, BUILD.id, "a@x"),
-                (3, BUILD.id, "b@x"),
-                (4, None, "a@x"),
-                (5, None, "a@x"),
-            )
-        ]
+        alone = evolve(REQUEST, build_id=BUILD.id, email="a@x", state=RequestState.SATISFIED, ended_at=9.0)
+        together = evolve(alone, group=7, group_size=2)
+        expired = evolve(alone, state=RequestState.EXPIRED)
+        others = (
+            evolve(alone, email="b@x"),
+            evolve(alone, answer="hit", ended_at=8.0),  # nobody was mailed about it
+            evolve(alone, build_id=None),
+            evolve(alone, build_id=None),
+        )
+        rows = (alone, alone, *others, together, evolve(together, build_id=None), expired, expired)
+        asked = [evolve(one, id=number, client_id=f"c{number}") for number, one in enumerate(rows, 1)]
         run(SqlBrokerStore(database).commit([BUILD, *asked], (), 0.0))
         store, pages = SqlOperatorStore(database), SqlPages(database)
-        assert [run(store.mail_returned(number, f"no {number}")) for number in (1, 4, 99)] == [2, 1, 0]
+        counts = [run(store.mail_returned(number, f"no {number}")) for number in (1, 5, 7, 9, 99)]
+        assert counts == [2, 1, 2, 1, 0]
         lines = [run(pages.request(one.id)) for one in asked]
-        assert [line.mail_error for line in lines if line] == ["no 1", "no 1", "", "no 4", ""]
+        assert [line.mail_error for line in lines if line] == [
+            *("no 1", "no 1", "", "", "no 5", ""),
+            *("no 7", "no 7", "no 9", ""),
+        ]
         run(database.close())
