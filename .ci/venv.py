@@ -5,19 +5,20 @@ target runs this.  Two runs at once are safe: the second waits for the first and
 The stamp holds a digest of what the environment was made from: a changed lock is always seen.
 """
 
-import signal
+import _signal  # it is there at once; what signal itself imports takes so long that Ctrl-C would come into it
 import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036 - this very check is what tells the newcomer
     sys.exit("Python %d.%d is too old: 3.11 or newer is needed (PYTHON=... says which)" % sys.version_info[:2])
-if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # as long as nothing is begun, Ctrl-C ends this without a word
+if __name__ == "__main__" and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # as long as nothing is begun, Ctrl-C ends this without a word
 
 import fcntl
 import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
