@@ -194,7 +194,7 @@ class Metaserver:
         admittance = await admit(configuration, broker, stored.keys, mailer, self._ceilings, identities)
         requests = RequestService(
             configuration, broker, store, resolvers, status_reader, explainer, keeping.conditions, turns=meter.told,
-            admittance=admittance, noticed=noting(resolvers, stored.database, closing),
+            admittance=admittance, noticed=noting(resolvers, stored.database, timers, closing),
         )  # fmt: skip
         troubles, history = BuildProblems(broker, timers), SqlOperatorStore(stored.database)
         build_servers = BuildServerService(

@@ -78,9 +78,11 @@ async def _end_sources(threads: Threads, sources: Sequence[GitMirror | SvnComman
     log.warn("cut off: threads for version control are still busy")
 
 
-def noting(sources: CommitReader, database: Database, closing: ShutdownList) -> Callable[[BuildSpec, str], None]:
+def noting(
+    sources: CommitReader, database: Database, timers: IReactorTime, closing: ShutdownList
+) -> Callable[[BuildSpec, str], None]:
     """Return what writes down what the revisions of builds are about, in the database; ``closing`` ends it."""
-    notes = CommitNotes(sources, SqlCommitStore(database))
+    notes = CommitNotes(sources, SqlCommitStore(database), timers)
     closing.add("looking up what revisions are about", notes.stop)
     return notes.notice
 

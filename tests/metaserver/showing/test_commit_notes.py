@@ -2,10 +2,11 @@
 
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.errors import RepositoryUnreachable, StorageUnavailable
-from buildtool.metaserver.showing.commit_notes import AT_ONCE, WAITING_LIMIT, CommitNotes
+from buildtool.metaserver.showing.commit_notes import AGAIN, AT_ONCE, WAITING_LIMIT, CommitNotes
 from buildtool.model.records import BuildSpec
 from buildtool.model.search.commits import CommitNote, RevisionKey
 from tests.adapters.sql.test_broker_store import BUILD
@@ -42,8 +43,11 @@ def key(revision: str) -> RevisionKey:
 
 class CommitNotesTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.reader, self.store = Reader(), MemoryCommits()
-        self.notes = CommitNotes(self.reader, self.store)
+        self.reader, self.store, self.clock = Reader(), MemoryCommits(), Clock()
+        self.notes = CommitNotes(self.reader, self.store, self.clock)
+
+    def wait(self, seconds: float) -> None:
+        self.clock.advance(seconds)  # type: ignore[no-untyped-call]
 
     def test_a_revision_is_looked_up_once_however_often_it_is_asked_for(self) -> None:
         for _ in range(3):
@@ -65,6 +69,30 @@ class CommitNotesTests(SynchronousTestCase):
         self.notes.notice(spec("c"), URL)
         self.notes.notice(spec("d"), URL)
         assert list(self.store.notes) == [key("b"), key("d")]
+
+    def test_what_could_not_be_read_is_asked_again_after_a_while_that_is_longer_each_time(self) -> None:
+        self.reader.away = frozenset({"a"})
+        for tries, delay in enumerate((AGAIN.first, 2 * AGAIN.first, 4 * AGAIN.first), 1):
+            self.notes.notice(spec("a"), URL)
+            self.wait(delay - 1)
+            self.notes.notice(spec("a"), URL)
+            assert self.reader.asked == ["a"] * tries
+            self.wait(1)
+        self.reader.away = frozenset()
+        self.notes.notice(spec("a"), URL)
+        assert self.store.notes == {key("a"): CommitNote("a", "Ada", 1.0)}
+        self.wait(10 * AGAIN.most)
+        self.notes.notice(spec("a"), URL)
+        assert self.reader.asked == ["a"] * 4, "what is known is not asked again"
+
+    def test_what_could_not_be_written_is_looked_up_again_after_a_while(self) -> None:
+        self.store.problem = StorageUnavailable("the disk is full")
+        self.notes.notice(spec("a"), URL)
+        self.notes.notice(spec("a"), URL)
+        assert self.store.notes == {}
+        self.wait(AGAIN.first)
+        self.notes.notice(spec("a"), URL)
+        assert list(self.store.notes) == [key("a")]
 
     def test_so_many_wait_and_no_more_and_what_was_left_out_is_looked_up_when_it_is_asked_for_again(self) -> None:
         hold: Deferred[None] = Deferred()
