@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.page_queries import SqlPages
+from buildtool.adapters.sql.search.pages import COUNTS_AGE, COUNTS_AGE_AT_REST
 from buildtool.model.options import Canonical
-from buildtool.model.records import Attempt, Build, BuildState, Request, Row
+from buildtool.model.records import Attempt, AuditEvent, Build, BuildState, Request, Row
 from buildtool.model.search.build_query import BuildQuery, read_query
 from buildtool.ports.pages import BuildLine, BuildsAsked, BuildsFound, Pages, Sees
 from tests.adapters.sql.test_broker_store import ATTEMPT, BUILD, REQUEST
@@ -189,6 +190,25 @@ def test_a_build_is_found_by_what_it_is_now(store: tuple[SqlBrokerStore, Pages])
     run(broker.commit([running, evolve(ATTEMPT, build_id=build.id)], (), 0.0))
     assert not found(pages, "state:queued")
     assert found(pages, f"state:running server:{ATTEMPT.server}") == [build.id]
+
+
+def test_counts_are_kept_while_nothing_happens_and_soon_counted_anew_where_something_did(
+    store: tuple[SqlBrokerStore, Pages],
+) -> None:
+    broker, pages = store
+
+    def queued(now: float) -> int:
+        asked = BuildsAsked(read_query("project:testproject"), counted=True, now=now)
+        return run(pages.builds(asked)).counts[BuildState.QUEUED].number
+
+    run(broker.commit([BUILD], (), 0.0))
+    assert queued(0.0) == 1
+    run(broker.commit([evolve(BUILD, id=2, key="k2")], (AuditEvent("build-queued", "build/2"),), 0.0))
+    assert queued(COUNTS_AGE - 1) == 1
+    assert queued(COUNTS_AGE) == 2
+    run(broker.commit([evolve(BUILD, id=3, key="k3")], (), 0.0))
+    assert queued(COUNTS_AGE + COUNTS_AGE_AT_REST - 1) == 2, "no event says that anything happened"
+    assert queued(COUNTS_AGE + COUNTS_AGE_AT_REST) == 3
 
 
 def test_what_a_commit_that_failed_had_numbered_is_numbered_anew(store: tuple[SqlBrokerStore, Pages]) -> None:

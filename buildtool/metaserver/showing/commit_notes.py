@@ -1,7 +1,7 @@
 """What revisions are about, read where they were resolved and written beside their builds: at leisure, and bounded.
 
-Nobody waits for it. What is too much at once is left out, and looked up when somebody asks for that revision again; what
-could not be read or written is, too, once a while has passed, which is longer each time.
+Nobody waits for it. What is too much at once is left out, and looked up when somebody asks for that revision again.
+What could not be read or written is, too, once a while has passed, which is longer each time.
 """
 
 from __future__ import annotations

@@ -6,9 +6,10 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
 from attrs import frozen
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
-from buildtool.adapters.sql.prepared import Ask, asking
+from buildtool.adapters.sql.prepared import Ask, Prepared, asking
+from buildtool.adapters.sql.schema import events
 from buildtool.adapters.sql.search import finding
 from buildtool.adapters.sql.search.finding import Found, Group, Span, WantedTerms
 from buildtool.adapters.sql.search.indexing import ANY_TERM, STATE_CODES
@@ -24,12 +25,17 @@ PAGE_LIMIT = 1_000
 """The most rows of any list."""
 
 COUNTS_AGE = 5.0
-"""Seconds that counts are kept before it is counted again."""
+"""Seconds that counts are kept before it is counted again, while things happen."""
 
-COUNTS_KEPT = 300
+COUNTS_AGE_AT_REST = 60.0
+"""Seconds that they are kept where nothing has happened since."""
+
+COUNTS_KEPT = 1_000
 """Of how many searches counts are kept."""
 
 Key = tuple[WantedTerms, int]
+
+_LAST_EVENT = Prepared(select(func.max(events.c.seq)))
 
 
 def bounded(limit: int) -> int:
@@ -51,6 +57,19 @@ class _Plan:
     low: int
 
 
+@frozen
+class _Counted:
+    """The counts of a search at a wall time, in seconds, and the number of the last event by then."""
+
+    at: float
+    event: int
+    counts: Mapping[BuildState, StateCount]
+
+    def stands(self, now: float, event: int) -> bool:
+        """Return whether they may be shown without another count."""
+        return 0 <= now - self.at < (COUNTS_AGE_AT_REST if event == self.event else COUNTS_AGE)
+
+
 class BuildSearch:
     """The search of one database. What it remembers of terms holds for good; counts are kept for COUNTS_AGE."""
 
@@ -58,7 +77,7 @@ class BuildSearch:
         self._lines = LineReader()
         self._places: dict[int, str] = {}
         self._named: tuple[int, tuple[str, ...]] = (-1, ())
-        self._counts: OrderedDict[Key, tuple[float, Mapping[BuildState, StateCount]]] = OrderedDict()
+        self._counts: OrderedDict[Key, _Counted] = OrderedDict()
 
     def answer(self, asked: BuildsAsked, connection: Connection) -> BuildsFound:
         """Return what was asked for. Raises UsageError."""
@@ -94,14 +113,15 @@ class BuildSearch:
         if asked.query.number:
             return _counted_one_by_one(ask, asked, plan)
         key = (plan.wanted, plan.low)
+        event = ask(_LAST_EVENT, {})[0][0] or 0
         kept = self._counts.get(key)
-        if kept is not None and 0 <= asked.now - kept[0] < COUNTS_AGE:
-            return kept[1]
+        if kept is not None and kept.stands(asked.now, event):
+            return kept.counts
         span = Span(plan.low, finding.newest(ask))
         counts = {
             state: StateCount(*finding.count(ask, plan.wanted, code, span)) for state, code in STATE_CODES.items()
         }
-        return keep_newest(self._counts, key, (asked.now, counts), COUNTS_KEPT)[1]
+        return keep_newest(self._counts, key, _Counted(asked.now, event, counts), COUNTS_KEPT).counts
 
     def _platforms(self, sees: Sees | None) -> tuple[str, ...]:
         if sees is None and self._named[0] == len(self._places):
