@@ -47,7 +47,7 @@ class CommitNotesTests(SynchronousTestCase):
         self.notes = CommitNotes(self.reader, self.store, self.clock)
 
     def wait(self, seconds: float) -> None:
-        self.clock.advance(seconds)  # type: ignore[no-untyped-call]
+        self.clock.advance(seconds)
 
     def test_a_revision_is_looked_up_once_however_often_it_is_asked_for(self) -> None:
         for _ in range(3):
