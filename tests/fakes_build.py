@@ -17,13 +17,14 @@ from buildtool.buildserver.delivery import DeliveryQueue, SpoolLimits
 from buildtool.buildserver.order_check import ServerOffer
 from buildtool.buildserver.server import BuildServer
 from buildtool.errors import BadOffset, BuildFailed, BuildToolError, Fenced, TooLong, Unavailable
+from buildtool.model.guest.limits import ExceededLimit
 from buildtool.model.logs.marks import LogMark
 from buildtool.model.options import canonical, choice
 from buildtool.model.platforms import Value
 from buildtool.model.project_options import ProjectOptions
 from buildtool.model.properties import standard
 from buildtool.model.servers import HeldVerdict, Offer, OfferKind
-from buildtool.ports.buildserver import Halt, Obstacle, SlotPlace, SourceCopy, Spooled
+from buildtool.ports.buildserver import CommandEnd, Halt, Obstacle, SlotPlace, SourceCopy, Spooled
 from buildtool.ports.common import Executor
 from buildtool.project.definition import Checked, ClientChecker, Project
 from buildtool.project.recipe import Command, Plan, Recipe, Wanted
@@ -111,10 +112,14 @@ class FakeCommands:
     consumers: list[Callable[[bytes], Awaitable[None]]] = field(factory=list)
     enclosed: list[int] = field(factory=list)
     ends: int = 0
+    over: ExceededLimit | None = None
 
     async def enclose(self, slot: int, tree: Path, place: SlotPlace) -> "FakeCommands":
         self.enclosed.append(slot)
         return self
+
+    def exceeded(self, ended: CommandEnd) -> ExceededLimit | None:
+        return self.over
 
     async def end(self) -> None:
         self.ends += 1

@@ -220,7 +220,7 @@ class RealBuilds(TestCase):
         self.link, self.uploads = FakeLink(), KeepingUploads()
         self.tools = AttemptTools(
             sources=Worktrees(mirror, self.top / "sources", self.pool),
-            commands=RecipeCommands(self.processes, self.pool),
+            commands=RecipeCommands(self.processes, self.pool, IReactorTime(reactor)),
             workshop=BuildSlots(self.top / "slots", self.pool, {}),
             uploads=self.uploads,
             clock=IReactorTime(reactor),

@@ -282,10 +282,13 @@ class AttemptRun:
         finally:
             self._command = None
         self._spent += ended.seconds
-        detail = limit.words() if ended.cause == "time limit" else ended.detail
+        over = enclosed.exceeded(ended)
+        detail = limit.words() if ended.cause == "time limit" else ended.detail if over is None else over.words()
         told = f"[{command.words()}: {detail} after {ended.seconds:.1f} s]"
         self.log.end(told, detail, failed=not ended.succeeded)
         self._check()
+        if over is not None:
+            raise Stopped(over.end, f"{command.words()}: {over.words()}")
         judge_start(command, ended, tree)
         judge(command, ended, plan.machine_faults, self.log.last(_FAULT_TAIL), limit)
 

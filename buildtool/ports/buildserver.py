@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 import attrs
 from attrs import frozen
 
+from buildtool.model.guest.limits import ExceededLimit
 from buildtool.model.logs.marks import LogMark
 from buildtool.model.platforms import Value
 from buildtool.model.servers import Held, HeldVerdict
@@ -176,6 +177,9 @@ class EnclosedCommands(Protocol):
         silence_limit: float,
     ) -> RunningCommand:
         """Start a command whose whole environment is given; limits are in seconds."""
+
+    def exceeded(self, ended: CommandEnd) -> ExceededLimit | None:
+        """Return the limit by which a command ended, if it was one of memory, disk, processes or files."""
 
     async def end(self) -> None:
         """End what the commands left behind, all of it. Raises MachineFault where it cannot be ended."""

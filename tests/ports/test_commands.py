@@ -153,7 +153,7 @@ class RealCommands(CommandsContract, TestCase):
     def setUp(self) -> None:
         super().setUp()
         processes = Processes(reactor)
-        self.commands = CommandRunner(processes, cast("Any", None))
+        self.commands = CommandRunner(processes, cast("Any", None), reactor)
         self.addCleanup(lambda: Deferred.fromCoroutine(processes.stop_all("the test is over")))
 
     def succeeds(self) -> list[str]:

@@ -24,9 +24,10 @@ from buildtool.buildserver.delivery import DeliveryQueue
 from buildtool.buildserver.order_check import ServerOffer
 from buildtool.buildserver.server import BuildServer
 from buildtool.errors import BadArchive, BadUpload, BuildFailed, BuildToolError, MachineFault
+from buildtool.model.guest.limits import ExceededLimit
 from buildtool.model.platforms import Value
 from buildtool.model.servers import Held, HeldVerdict
-from buildtool.ports.buildserver import Halt, Obstacle, Orders, SlotPlace, SourceCopy, Spooled
+from buildtool.ports.buildserver import CommandEnd, Halt, Obstacle, Orders, SlotPlace, SourceCopy, Spooled
 from buildtool.ports.common import Executor
 from buildtool.protocol.messages import (
     AbortOrder,
@@ -83,6 +84,10 @@ class Workbench:
 
     async def enclose(self, slot: int, tree: Path, place: SlotPlace) -> Workbench:
         return self
+
+    def exceeded(self, ended: CommandEnd) -> ExceededLimit | None:
+        """Return nothing: what a build needs is not drawn."""
+        return None
 
     async def end(self) -> None:
         """Nothing outlives a command here."""

@@ -27,14 +27,14 @@ def usable_processors(root: Path = ROOT) -> int:
     ``root`` is where ``proc`` and what it names are looked for.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quotas = [quota for group in _groups(root, "cpu") if (quota := _quota(group)) is not None]
+    quotas = [quota for group in group_places("cpu", root) if (quota := _quota(group)) is not None]
     return max(1, math.ceil(min([float(affinity), *quotas])))
 
 
 def memory_limit(root: Path = ROOT) -> int | None:
     """Return how many bytes of memory the control groups of this process leave it, None when they set no limit."""
     names = ("memory.max", "memory.high", "memory.limit_in_bytes")
-    limits = (parse_limit(_read(group / name)) for group in _groups(root, "memory") for name in names)
+    limits = (parse_limit(_read(group / name)) for group in group_places("memory", root) for name in names)
     return min((limit for limit in limits if limit is not None), default=None)
 
 
@@ -89,7 +89,7 @@ def parse_groups(text: str) -> list[tuple[frozenset[str], PurePosixPath]]:
     return found
 
 
-def _groups(root: Path, controller: str) -> tuple[Path, ...]:
+def group_places(controller: str, root: Path = ROOT) -> tuple[Path, ...]:
     """Return the directory of each control group that this process is in, from its own up to the highest in sight."""
     return _places(root, controller, _read(root / "proc/self/mountinfo"), _read(root / "proc/self/cgroup"))
 

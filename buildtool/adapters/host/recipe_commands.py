@@ -1,49 +1,99 @@
-"""A recipe's commands as real processes, in a sandbox where there is one. Tested by tests/ports/test_commands.py."""
+"""A recipe's commands as real processes, in a sandbox where there is one, and within limits.
+
+Tested by tests/ports/test_commands.py and tests/adapters/host/limits/test_limits.py.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
+from attrs import field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from buildtool.adapters.host.limits.control_groups import ControlGroups
+from buildtool.adapters.host.limits.watching import LimitWatch, resource_limits, within_disk
 from buildtool.adapters.processes.child import Spawn
 from buildtool.adapters.processes.runner import CommandLine, Processes, RunningProcess
 from buildtool.adapters.processes.sandbox.sandboxes import Sandbox, Sandboxes
 from buildtool.errors import MachineFault
-from buildtool.ports.buildserver import SlotPlace
+from buildtool.model.guest.limits import BuildLimits, ExceededLimit
+from buildtool.ports.buildserver import CommandEnd, SlotPlace
 from buildtool.ports.common import Executor
 
 KILL_AFTER = 5.0
 """Seconds that a command which was told to go has, before it is killed."""
 
 
+@frozen
+class BuildBounds:
+    """The bounds of builds here: ``limits`` of each, ``builds`` at once, and ``groups`` that keep them."""
+
+    limits: BuildLimits
+    builds: int = 1
+    groups: ControlGroups = field(factory=ControlGroups)
+
+
+@frozen
 class RecipeCommands:
     """The ``ports.Commands`` of a build server; without ``sandboxes`` nothing but the account bounds a build."""
 
-    def __init__(self, processes: Processes, pool: Executor, sandboxes: Sandboxes | None = None) -> None:
-        self._processes = processes
-        self._pool = pool
-        self._sandboxes = sandboxes
+    processes: Processes
+    pool: Executor
+    clock: IReactorTime
+    sandboxes: Sandboxes | None = None
+    bounds: BuildBounds | None = None
 
     async def enclose(self, slot: int, tree: Path, place: SlotPlace) -> CommandRunner:
         """Return a runner in a sandbox made for this Attempt alone. Raises MachineFault."""
-        sandboxes = self._sandboxes
-        if sandboxes is None:
-            return CommandRunner(self._processes, self._pool)
+        if self.sandboxes is None:
+            return CommandRunner(self.processes, self.pool, self.clock)
+        sandboxes = self.sandboxes
         try:
-            return CommandRunner(
-                self._processes, self._pool, await self._pool.run(lambda: sandboxes.make(slot, tree, place))
-            )
+            sandbox, watch = await self.pool.run(lambda: self._made(sandboxes, slot, tree, place))
         except OSError as error:
             raise MachineFault(f"cannot make the sandbox: {error.strerror or error}") from error
+        return CommandRunner(self.processes, self.pool, self.clock, sandbox, watch)
+
+    def _made(self, sandboxes: Sandboxes, slot: int, tree: Path, place: SlotPlace) -> tuple[Sandbox, LimitWatch | None]:
+        """Make a sandbox, and the watch over what is used in it. Blocks. Raises OSError."""
+        bounds = self.bounds
+        if bounds is None:
+            return sandboxes.make(slot, tree, place), None
+        limits = within_disk(bounds.limits, tree, bounds.builds)
+        group = bounds.groups.make(slot, limits)
+        files = () if group is None else group.processes
+        try:
+            sandbox = sandboxes.make(slot, tree, place, resource_limits(limits, group), files)
+        except BaseException:
+            if group is not None:
+                group.remove()
+            raise
+        return sandbox, LimitWatch(limits, group, sandbox.pid, (tree, place.home, place.temporary))
 
 
 class CommandRunner:
     """The ``ports.EnclosedCommands`` of one Attempt."""
 
-    def __init__(self, processes: Processes, pool: Executor, sandbox: Sandbox | None = None) -> None:
+    _log = Logger()
+
+    def __init__(
+        self,
+        processes: Processes,
+        pool: Executor,
+        clock: IReactorTime,
+        sandbox: Sandbox | None = None,
+        watch: LimitWatch | None = None,
+    ) -> None:
         self._processes = processes
         self._pool = pool
+        self._clock = clock
         self._sandbox = sandbox
+        self._watch = watch
+        self._running: RunningProcess | None = None
+        self._next: IDelayedCall | None = None
 
     def start(
         self,
@@ -56,7 +106,7 @@ class CommandRunner:
         silence_limit: float,
     ) -> RunningProcess:
         spawn: Spawn | None = None if self._sandbox is None else self._sandbox.start
-        return self._processes.start(
+        self._running = running = self._processes.start(
             CommandLine(tuple(argv), cwd, environment),
             on_output=on_output,
             time_limit=time_limit,
@@ -64,13 +114,40 @@ class CommandRunner:
             kill_after=KILL_AFTER,
             spawn=spawn,
         )
+        if self._watch is not None and self._next is None:
+            self._look_later(self._watch)
+        return running
+
+    def _look_later(self, watch: LimitWatch) -> None:
+        self._next = self._clock.callLater(watch.pause, lambda: Deferred.fromCoroutine(self._look(watch)))
+
+    async def _look(self, watch: LimitWatch) -> None:
+        exceeded = await self._pool.run(watch.look)
+        if self._next is None:
+            return  # the Attempt is over
+        if exceeded is not None and self._running is not None:
+            self._running.kill(exceeded.words())
+        else:
+            self._look_later(watch)
+
+    def exceeded(self, ended: CommandEnd) -> ExceededLimit | None:
+        """Return the limit by which a command ended, if it was one."""
+        return None if self._watch is None else self._watch.judge(ended)
 
     async def end(self) -> None:
         """End the sandbox; what ran in it is gone when this returns. Raises MachineFault."""
         sandbox, self._sandbox = self._sandbox, None
+        coming, self._next = self._next, None
+        if coming is not None and coming.active():
+            coming.cancel()
         if sandbox is None:
             return
         try:
-            await self._pool.run(sandbox.end)
+            await self._pool.run(lambda: self._ended(sandbox))
         except OSError as error:
             raise MachineFault(f"cannot end the sandbox: {error.strerror or error}") from error
+
+    def _ended(self, sandbox: Sandbox) -> None:
+        sandbox.end()
+        if self._watch is not None and self._watch.group is not None:
+            self._watch.group.remove()

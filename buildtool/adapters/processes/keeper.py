@@ -370,7 +370,7 @@ class _Keeper:
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             self._tell(_failure(error))
         else:
-            self._tell(b"enclosed %d\n" % self._box.first)
+            self._tell(b"enclosed %d\n" % os.getpid())
 
     def _receive(self, size: int) -> tuple[bytes, list[int]]:
         data, descriptors = bytearray(), []

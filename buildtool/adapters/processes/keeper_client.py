@@ -259,7 +259,7 @@ class EnclosedKeeper:
         self._mark = mark
         try:
             keeper.enclose(said)
-            _check_enclosed(keeper.line())
+            self.pid = _keepers_pid(keeper.line())
         except BaseException:
             keeper.close()
             raise
@@ -290,12 +290,13 @@ class EnclosedKeeper:
         self._keeper.end()
 
 
-def _check_enclosed(line: bytes) -> None:
-    """Raise OSError with the reason why there is no sandbox, if a keeper's line says so."""
+def _keepers_pid(line: bytes) -> int:
+    """Return the keeper's process id from the line that tells of its sandbox. Raises OSError: why there is none."""
     what, _, words = line.decode("utf-8", "replace").partition(" ")
     if what == "failed":
         number, _, reason = words.partition(" ")
         raise OSError(int(number), reason)
+    return int(words)
 
 
 def _keep(_keeper: Keeper) -> None:

@@ -8,7 +8,7 @@ processes of the machine are looked through.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 PROC = "/proc"
@@ -60,6 +60,15 @@ def descendants(*roots: int) -> list[SeenProcess]:
                 waiting.append(seen.pid)
                 found.append(seen)
     return found
+
+
+def resident_bytes(processes: Iterable[SeenProcess]) -> int:
+    """Return how many bytes of memory processes have now; what several share is counted for each."""
+    pages = 0
+    for seen in processes:
+        words = (_read(f"{PROC}/{seen.pid}/statm") or b"").split()
+        pages += int(words[1]) if len(words) > 1 else 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def mark_of(pid: int) -> int | None:

@@ -34,16 +34,23 @@ class RunningProcess:
     Cancelling ``ended`` stops the command too, but does not wait for its end.
     """
 
-    def __init__(self, stop: Callable[[str], None]) -> None:
-        self._stop = stop
-        self.ended: Deferred[CommandResult] = Deferred(lambda _: stop("cancelled"))
+    def __init__(self, line: Line | None = None) -> None:
+        """``line`` leads to the thread that watches it, None for one that could not be started."""
+        self._line = line
+        self.ended: Deferred[CommandResult] = Deferred(lambda _: self.stop("cancelled"))
 
     def stop(self, reason: str) -> None:
         """End the command: TERM to it and all that it started now, KILL to what is left after ``kill_after``.
 
         May be repeated.
         """
-        self._stop(reason)
+        if self._line is not None:
+            self._line.stop(reason)
+
+    def kill(self, reason: str) -> None:
+        """End the command as ``stop`` does, but at once: it does harm."""
+        if self._line is not None:
+            self._line.kill(reason)
 
 
 class Processes:
@@ -84,7 +91,7 @@ class Processes:
         try:
             return self._start(command, limits, on_output, spawn or self._spawn)
         except (OSError, RuntimeError) as error:  # no descriptors, or no threads, are left
-            running = RunningProcess(lambda _: None)
+            running = RunningProcess()
             running.ended.callback(not_started(command, error, 0.0))
             return running
 
@@ -92,7 +99,7 @@ class Processes:
         self, command: CommandLine, limits: CommandLimits, on_output: OutputConsumer, spawn: Spawn
     ) -> RunningProcess:
         line = Line()
-        running = RunningProcess(line.stop)
+        running = RunningProcess(line)
 
         def deliver(chunk: bytes) -> None:
             Deferred.fromCoroutine(_hand_over(on_output, chunk)).addCallbacks(lambda _: line.taken(), line.taken)

@@ -87,6 +87,7 @@ class Line:
     def __init__(self) -> None:
         self.bell = Bell()
         self.stop_reason: str | None = None
+        self.hurry = False
         self.busy = False
         self.failure: Failure | None = None
 
@@ -95,6 +96,12 @@ class Line:
         if self.stop_reason is None:
             self.stop_reason = reason
             self.bell.ring()
+
+    def kill(self, reason: str) -> None:
+        """Ask for the command's end without any delay; the first reason counts."""
+        self.hurry = True
+        self.stop(reason)
+        self.bell.ring()
 
     def taken(self, failure: Failure | None = None) -> None:
         """Record that the last piece of output was taken, or that it could not be."""
@@ -208,7 +215,11 @@ class _Watch:
         self._kill_at = now + self._limits.kill_after
 
     def _escalate(self, now: float) -> None:
-        if now >= self._kill_at and self._killed_at is None and self._gone_at is None:
+        if (
+            (now >= self._kill_at or (self._line.hurry and self._kill_at != math.inf))
+            and self._killed_at is None
+            and self._gone_at is None
+        ):
             self._child.send(signal.SIGKILL)
             self._killed_at = now
             self._pause = 0.001

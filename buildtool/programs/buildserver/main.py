@@ -16,8 +16,9 @@ from twisted.logger import Logger
 from buildtool.adapters.control.build_server_link import BuildServerLink, LoginPace
 from buildtool.adapters.host.build_slots import BuildSlots, changing
 from buildtool.adapters.host.detectors import Machine
+from buildtool.adapters.host.limits.control_groups import ControlGroups
 from buildtool.adapters.host.processors import usable_processors
-from buildtool.adapters.host.recipe_commands import RecipeCommands
+from buildtool.adapters.host.recipe_commands import BuildBounds, RecipeCommands
 from buildtool.adapters.http.transfer_client import TransferClient
 from buildtool.adapters.processes.keeper_client import Keepers
 from buildtool.adapters.processes.process_group import mark_for
@@ -40,7 +41,9 @@ from buildtool.buildserver.server import BuildServer
 from buildtool.configuration.settings import Settings, load_settings, need_projects
 from buildtool.errors import BuildToolError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
+from buildtool.model.guest.limits import MIB, limits_for
 from buildtool.model.principal import PrincipalRole
+from buildtool.model.text import size_words
 from buildtool.ports.buildserver import Halt, Halted
 from buildtool.ports.common import Executor
 from buildtool.programs.buildserver import drain_signals
@@ -169,6 +172,8 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         if keepers is not None:
             closing.callback(keepers.close)
         sandbox = await pool.run(partial(_sandbox, program, keepers))
+        bounds = await pool.run(partial(_bounds, program))
+        closing.callback(bounds.groups.close)
         processes = Processes(reactor, keepers)
         there = _reach(program, reactor)
         transfers = TransferClient(reactor, pool, farm=there.transfers)
@@ -194,7 +199,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         )
         tools = AttemptTools(
             sources=sources,
-            commands=RecipeCommands(processes, pool, sandbox.sandboxes),
+            commands=RecipeCommands(processes, pool, reactor, sandbox.sandboxes, bounds),
             workshop=slots,
             uploads=transfers,
             clock=reactor,
@@ -242,6 +247,20 @@ def _sandbox(program: _Program, keepers: Keepers | None) -> ProvenSandbox:
             "machine; give the build server an account of its own"
         )
     return found
+
+
+def _bounds(program: _Program) -> BuildBounds:
+    """Return what bounds builds here, and log it. Blocks."""
+    memory = program.found.detected.get("memory")
+    there = memory * MIB if isinstance(memory, int) else None
+    groups = ControlGroups.found(program.name)
+    limits = limits_for(there, program.found.max_builds)
+    log.info(
+        "a build may use {memory} of memory; {groups}",
+        memory="any amount" if limits.memory is None else size_words(limits.memory),
+        groups=groups.words(),
+    )
+    return BuildBounds(limits, program.found.max_builds, groups)
 
 
 def _offer(settings: Settings, found: AnnouncedCapability) -> ServerOffer:

@@ -216,7 +216,7 @@ class Bench:
     def _tools(self, server: NoMetaserver) -> AttemptTools:
         return AttemptTools(
             sources=self._sources,
-            commands=RecipeCommands(self._processes, self._pool),
+            commands=RecipeCommands(self._processes, self._pool, self._reactor),
             workshop=self._slots,
             uploads=server,
             clock=self._reactor,

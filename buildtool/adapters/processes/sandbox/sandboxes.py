@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from attrs import frozen
@@ -39,8 +39,19 @@ class Sandboxes:
     place: Path
     readable: tuple[Path, ...] = ()
 
-    def make(self, slot: int, tree: Path, place: SlotPlace) -> Sandbox:
-        """Make the sandbox of a slot, in which ``tree`` and ``place`` may be written in. Raises OSError."""
+    def make(
+        self,
+        slot: int,
+        tree: Path,
+        place: SlotPlace,
+        limits: Mapping[str, int] | None = None,
+        groups: Sequence[Path] = (),
+    ) -> Sandbox:
+        """Make the sandbox of a slot, in which ``tree`` and ``place`` may be written in. Raises OSError.
+
+        ``limits`` are resource limits by the name that Python has for them; ``groups`` the files of control groups that
+        all processes are written into.
+        """
         user = account(slot) if os.geteuid() == 0 else None
         writable = (tree, place.home, place.temporary)
         if user is not None:
@@ -48,6 +59,7 @@ class Sandboxes:
                 give(top, user)
         return self.keepers.enclose(self.order(Enclosure(
             writable, place.temporary, self._settings(user), self.readable, tuple(_sealed(tree)),
+            dict(limits or {}), tuple(groups),
         ), user))  # fmt: skip
 
     def order(self, enclosure: Enclosure, user: int | None) -> Mapping[str, object]:

@@ -1,0 +1,1 @@
+"""What keeps one build to its share of the machine: control groups where there are any, and a watch for the rest."""

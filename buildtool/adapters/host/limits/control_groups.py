@@ -1,0 +1,205 @@
+"""Control groups of a build server's own, one a build: version 2 where it was delegated, version 1 for root.
+
+Which there are is tried at the start: a group is made, and written to. Nothing is believed of ``/proc/mounts``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from attrs import field, frozen
+from twisted.logger import Logger
+
+from buildtool.adapters.host.processors import ROOT, group_places
+from buildtool.model.guest.limits import BuildLimits
+
+_NAME = "buildtool"
+_OWN = "buildtool-server"
+_PERIOD = 100_000
+_CONTROLLERS = ("memory", "pids", "cpu", "freezer")
+_PROCESSES = "cgroup.procs"
+
+
+@frozen
+class SlotGroup:
+    """The control groups of one build: a directory for each controller, all the same one in version 2."""
+
+    places: Mapping[str, Path]
+    unified: bool
+
+    @property
+    def processes(self) -> tuple[Path, ...]:
+        """The files that a process writes itself into."""
+        return tuple(dict.fromkeys(place / _PROCESSES for place in self.places.values()))
+
+    def limit(self, limits: BuildLimits) -> None:
+        """Set the limits. Raises OSError."""
+        memory, pids, cpu = (self.places.get(name) for name in ("memory", "pids", "cpu"))
+        if memory is not None and limits.memory is not None:
+            _write(memory / ("memory.max" if self.unified else "memory.limit_in_bytes"), limits.memory)
+            with suppress(OSError):  # a kernel that does not count swap has none of these files
+                _write(memory / ("memory.swap.max" if self.unified else "memory.memsw.limit_in_bytes"),
+                       0 if self.unified else limits.memory)  # fmt: skip
+            if self.unified:
+                _write(memory / "memory.oom.group", 1)
+        if pids is not None:
+            _write(pids / "pids.max", limits.processes)
+        if cpu is not None and limits.cpus is not None:
+            quota = int(limits.cpus * _PERIOD)
+            if self.unified:
+                _write(cpu / "cpu.max", f"{quota} {_PERIOD}")
+            else:
+                _write(cpu / "cpu.cfs_quota_us", quota)
+
+    def memory_peak(self) -> int | None:
+        """Return the most bytes of memory that were used, None where that is not counted."""
+        place = self.places.get("memory")
+        return (
+            None if place is None else _number(place / ("memory.peak" if self.unified else "memory.max_usage_in_bytes"))
+        )
+
+    def memory_kills(self) -> int:
+        """Return how many processes were killed since the memory was used up."""
+        place = self.places.get("memory")
+        return (
+            0
+            if place is None
+            else _counted(place / ("memory.events" if self.unified else "memory.oom_control"), "oom_kill")
+        )
+
+    def process_refusals(self) -> int:
+        """Return how often a process could not be started since there were too many."""
+        place = self.places.get("pids")
+        return 0 if place is None else _counted(place / "pids.events", "max")
+
+    def remove(self) -> None:
+        """Remove the groups; one that is not empty yet is left for the next start."""
+        for place in dict.fromkeys(self.places.values()):
+            with suppress(OSError):
+                place.rmdir()
+
+
+@frozen
+class ControlGroups:
+    """The control groups below which those of builds are made; ``places`` is empty where there are none."""
+
+    places: Mapping[str, Path] = field(factory=dict)
+    unified: bool = False
+
+    _log = Logger()
+
+    @classmethod
+    def found(cls, name: str, root: Path = ROOT) -> ControlGroups:
+        """Return those that can be used, in a group called ``name``; what an earlier run left there is removed.
+
+        ``root`` is where ``proc`` and ``sys`` are looked for. Blocks.
+        """
+        return cls._unified(name, root) or cls._apart(name, root)
+
+    @classmethod
+    def _apart(cls, name: str, root: Path) -> ControlGroups:
+        """Return the usable controllers of version 1, of which each has a hierarchy of its own."""
+        usable = {}
+        for controller in _CONTROLLERS:
+            for own in group_places(controller, root)[:1]:
+                place = own / f"{_NAME}-{name}"
+                if not (own / "cgroup.controllers").is_file() and _usable(place):
+                    usable[controller] = place
+        return cls(usable)
+
+    @classmethod
+    def _unified(cls, name: str, root: Path) -> ControlGroups | None:
+        """Return the group of version 2 that was delegated to this process, None if none was.
+
+        Only leaves may have processes, so this one moves into a leaf beside those of the builds.
+        """
+        own = next(iter(group_places("", root)), None)
+        if own is None or not (own / "cgroup.controllers").is_file():
+            return None
+        there = set(_read(own / "cgroup.controllers").split()) & {"memory", "pids", "cpu"}
+        if not {"memory", "pids"} <= there:
+            return None
+        try:
+            if _read(own / _PROCESSES).split() != [str(os.getpid())]:
+                return None  # it is not ours alone: a session's, say
+            (own / _OWN).mkdir(exist_ok=True)
+            _write(own / _OWN / _PROCESSES, os.getpid())
+            _write(own / "cgroup.subtree_control", " ".join(f"+{one}" for one in sorted(there)))
+            place = own / f"{_NAME}-{name}"
+            if not _usable(place):
+                return None
+            _write(place / "cgroup.subtree_control", " ".join(f"+{one}" for one in sorted(there)))
+        except OSError:
+            return None
+        return cls(dict.fromkeys((*sorted(there), "freezer"), place), unified=True)
+
+    def make(self, slot: int, limits: BuildLimits) -> SlotGroup | None:
+        """Make the group of a slot's build, with its limits; None where there are no control groups. Raises OSError."""
+        if not self.places:
+            return None
+        group = SlotGroup({one: place / f"slot-{slot:d}" for one, place in self.places.items()}, self.unified)
+        group.remove()
+        for place in dict.fromkeys(group.places.values()):
+            place.mkdir(exist_ok=True)
+        group.limit(limits)
+        return group
+
+    def words(self) -> str:
+        """Return which there are, for people."""
+        if not self.places:
+            return "no control groups: memory and disk of builds are looked at twice a second"
+        version = "version 2" if self.unified else "version 1"
+        return f"control groups, {version}: {', '.join(self.places)}"
+
+    def close(self) -> None:
+        """Remove the groups."""
+        for place in dict.fromkeys(self.places.values()):
+            _emptied(place)
+
+
+def _usable(place: Path) -> bool:
+    """Return whether a group can be made, anew, and groups in it."""
+    try:
+        _emptied(place)
+        place.mkdir()
+        (place / "tried").mkdir()
+        (place / "tried").rmdir()
+    except OSError:
+        _emptied(place)
+        return False
+    return os.access(place / _PROCESSES, os.W_OK)
+
+
+def _emptied(place: Path) -> None:
+    """Remove a group with those in it, as far as there is nothing in them."""
+    with suppress(OSError):
+        for inner in place.iterdir():
+            if inner.is_dir():
+                with suppress(OSError):
+                    inner.rmdir()
+        place.rmdir()
+
+
+def _write(path: Path, value: object) -> None:
+    path.write_text(str(value), encoding="ascii")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii")
+    except OSError:
+        return ""
+
+
+def _number(path: Path) -> int | None:
+    text = _read(path).strip()
+    return int(text) if text.isdecimal() else None
+
+
+def _counted(path: Path, name: str) -> int:
+    """Return a number from a file of lines such as ``oom_kill 1``."""
+    rows: Sequence[list[str]] = [line.split() for line in _read(path).splitlines()]
+    return next((int(row[1]) for row in rows if len(row) == len(("name", "count")) and row[0] == name), 0)

@@ -1,0 +1,82 @@
+"""Control groups: those that can be used are found by using them, and of what was left nothing stays."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from buildtool.adapters.host.limits.control_groups import ControlGroups, SlotGroup
+from buildtool.model.guest.limits import MIB, BuildLimits
+from tests.support.packages import require_that
+
+pytestmark = pytest.mark.world
+
+
+@pytest.fixture
+def groups() -> ControlGroups:
+    found = ControlGroups.found(f"test-{os.getpid()}")
+    require_that(
+        present="memory" in found.places,
+        what="no control groups to use",
+        remedy="run as root, or as a unit with Delegate=yes",
+    )
+    return found
+
+
+def test_a_group_has_the_limits_and_is_gone_when_it_is_removed(groups: ControlGroups) -> None:
+    group = groups.make(3, BuildLimits(memory=64 * MIB, processes=50, cpus=0.5))
+    assert group is not None
+    try:
+        limit = "memory.max" if groups.unified else "memory.limit_in_bytes"
+        assert int((group.places["memory"] / limit).read_text()) == 64 * MIB
+        assert int((group.places["pids"] / "pids.max").read_text()) == 50
+        assert (group.memory_kills(), group.process_refusals()) == (0, 0)
+        assert all(path.name == "cgroup.procs" and os.access(path, os.W_OK) for path in group.processes)
+    finally:
+        group.remove()
+        groups.close()
+    assert not any(place.exists() for place in (*group.places.values(), *groups.places.values()))
+
+
+def test_what_an_earlier_run_left_is_removed_by_the_next_of_the_same_name(groups: ControlGroups) -> None:
+    left = groups.make(1, BuildLimits())
+    assert left is not None
+    again = ControlGroups.found(f"test-{os.getpid()}")
+    assert again == groups
+    assert not any(place.exists() for place in left.places.values())
+    again.close()
+
+
+def written(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_without_any_there_are_none_and_that_is_said(tmp_path: Path) -> None:
+    written(tmp_path / "proc/self/mountinfo", "")
+    written(tmp_path / "proc/self/cgroup", "")
+    found = ControlGroups.found("a", tmp_path)
+    assert (found.places, found.make(1, BuildLimits())) == ({}, None)
+    assert "looked at twice a second" in found.words()
+
+
+def test_a_group_of_version_2_that_other_processes_are_in_is_left_alone(tmp_path: Path) -> None:
+    written(tmp_path / "proc/self/mountinfo", "30 20 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n")
+    written(tmp_path / "proc/self/cgroup", "0::/session\n")
+    own = tmp_path / "sys/fs/cgroup/session"
+    written(own / "cgroup.controllers", "cpu memory pids\n")
+    written(own / "cgroup.procs", f"{os.getpid()}\n1\n")
+    assert ControlGroups.found("a", tmp_path).places == {}
+    assert {path.name for path in own.iterdir()} == {"cgroup.controllers", "cgroup.procs"}
+
+
+def test_what_version_2_counts_is_read(tmp_path: Path) -> None:
+    written(tmp_path / "memory.peak", "4096\n")
+    written(tmp_path / "memory.events", "low 0\nhigh 0\nmax 3\noom 1\noom_kill 2\n")
+    written(tmp_path / "pids.events", "max 7\n")
+    group = SlotGroup({"memory": tmp_path, "pids": tmp_path}, unified=True)
+    assert (group.memory_peak(), group.memory_kills(), group.process_refusals()) == (4096, 2, 7)
+    assert group.processes == (tmp_path / "cgroup.procs",)
+    group.limit(BuildLimits(memory=MIB, processes=9))
+    assert (tmp_path / "memory.max").read_text() == str(MIB)
+    assert (tmp_path / "pids.max").read_text() == "9"
