@@ -34,6 +34,7 @@ from .sections.ask import AskSection
 from .sections.build import BuildSection
 from .sections.builds import BuildsSection
 from .sections.confirm import ConfirmSection
+from .sections.contents import ContentsSection
 from .sections.files import FilesSection
 from .sections.health import HealthSection
 from .sections.live import LiveSection
@@ -49,6 +50,7 @@ SECTIONS: tuple[type[Section], ...] = (
     NowSection,
     BuildsSection,
     BuildSection,
+    ContentsSection,
     LogsSection,
     AskSection,
     MatrixSection,

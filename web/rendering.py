@@ -25,6 +25,7 @@ PAGES = (
     "servers",
     "machine",
     "build",
+    "files",
     "log",
     "confirm",
     "error",

@@ -14,6 +14,8 @@ from twisted.web.server import Request
 from buildtool.errors import NotFound, Unauthorised, Unavailable
 from buildtool.model.access.rights import Act
 from buildtool.model.principal import Principal
+from buildtool.model.records import Artifact
+from buildtool.ports.artifacts import FilesReader
 from buildtool.ports.common import Clock
 from buildtool.ports.pages import ArtifactReader, BuildDetail, LogReader, Overview, Pages, Questions
 
@@ -44,12 +46,14 @@ class Route:
 class Upstream:
     """The ways of the pages to the metaserver itself: ``questions`` and ``condition`` ask it, ``live`` hears of it.
 
-    What is None pages leave out; without ``live`` it is never told that the metaserver does not answer.
+    ``contents`` are those of artifacts. What is None pages leave out; without ``live`` it is never told that the
+    metaserver does not answer.
     """
 
     questions: Questions | None = None
     condition: HealthSource | None = None
     live: LiveHub | None = None
+    contents: FilesReader | None = None
 
 
 def _no_secret() -> str:
@@ -173,3 +177,16 @@ async def overview_for(parts: Parts, by: Principal, now: float) -> Overview:
     oldest = overview.oldest_queued
     hidden = oldest is not None and not may_see(parts.access, by, oldest.spec)
     return evolve(overview, oldest_queued=None) if hidden else overview
+
+
+async def artifact_for(parts: Parts, by: Principal, build_id: int) -> tuple[FilesReader, Artifact]:
+    """Return what reads artifacts, and that of a build, where a visitor may have it. Raises NotFound."""
+    found = await parts.pages.build(build_id)
+    made = found.artifact if found is not None else None
+    if found is None or made is None or not may_see(parts.access, by, found.build.spec, Act.SEE_ARTIFACT):
+        raise NotFound(f"there is no artifact of build {build_id}")
+    if made.withdrawn:
+        raise NotFound(f"the artifact of build {build_id} is not given out any more: {made.withdrawn}")
+    if parts.upstream.contents is None:
+        raise NotFound("these pages look into no artifacts")
+    return parts.upstream.contents, made

@@ -1,4 +1,4 @@
-"""Bytes of a log to a visitor: no more of them in memory than the visitor takes."""
+"""Bytes of a log or file to a visitor: no more of them in memory than the visitor takes."""
 
 from __future__ import annotations
 
@@ -48,16 +48,28 @@ async def send_bytes(request: Request, read: Callable[[int, int], Awaitable[byte
 
     Raises NotFound when they go away meanwhile.
     """
+    at = span.start
+
+    async def following() -> bytes:
+        nonlocal at
+        if at >= span.end:
+            return b""
+        data = await read(at, min(CHUNK, span.end - at))
+        if not data:
+            raise NotFound("what was read went away meanwhile")
+        at += len(data)
+        return data
+
+    await send_pieces(request, following)
+
+
+async def send_pieces(request: Request, read: Callable[[], Awaitable[bytes]]) -> None:
+    """Write what ``read`` returns, piece by piece until it is empty, as fast as the visitor takes it."""
     pace = _Pace()
     request.registerProducer(pace, True)
     try:
-        at = span.start
-        while at < span.end:
-            data = await read(at, min(CHUNK, span.end - at))
-            if not data:
-                raise NotFound("what was read went away meanwhile")
+        while data := await read():
             request.write(data)
-            at += len(data)
             await pace.wanted()
     finally:
         if request.channel is not None:  # as it is once the visitor left

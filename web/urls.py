@@ -119,6 +119,16 @@ class Urls:
         return self.public.rstrip("/") + path.removeprefix(self.prefix)
 
 
+def files_of(urls: Urls, build_id: int, skip: int = 0) -> str:
+    """Return the list of the files in the artifact of a Build, after the first ``skip``."""
+    return f"{urls.build(build_id)}/files" + (f"?skip={skip}" if skip else "")
+
+
+def file_of(urls: Urls, build_id: int, name: str) -> str:
+    """Return a file in the artifact of a Build. Its name is no part of the path, which proxies write anew."""
+    return f"{urls.build(build_id)}/file?{urlencode({'name': name})}"
+
+
 def _quoted(text: str) -> str:
     """Return a text as one segment of a path; nearly all are digests and names that are so already."""
     usual = text.replace(".", "").replace("-", "").replace("_", "")

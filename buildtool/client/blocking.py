@@ -156,6 +156,7 @@ class BlockingBuilds(BlockingGroup[BuildGroup]):
 
     list = blocking(BuildGroup.list)
     show = blocking(BuildGroup.show)
+    files = blocking(BuildGroup.files)
     why = blocking(BuildGroup.why)
     queue = blocking(BuildGroup.queue)
     matrix = blocking(BuildGroup.matrix)

@@ -185,6 +185,10 @@ class BuildGroup(ApiGroup):
         """Return all about a build."""
         return await self._read("/builds/{build_id}", answers.BuildReport, build_id=build_id)
 
+    async def files(self, build_id: int, skip: int = 0, limit: int = answers.FILES_LISTED) -> answers.FileList:
+        """Return ``limit`` files in the artifact of a build, after the first ``skip``."""
+        return await self._read("/builds/{build_id}/files", answers.FileList, build_id=build_id, skip=skip, limit=limit)
+
     async def why(self, build_id: int) -> Explanation:
         """Return why an open build waits."""
         return await self.api.ask(AskBuild(build_id), Explanation)

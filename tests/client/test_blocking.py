@@ -1,8 +1,10 @@
 """The client as programs use it: calls that return what is answered, one after the other."""
 
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.pollreactor import PollReactor
 from twisted.internet.task import deferLater
@@ -14,9 +16,11 @@ from buildtool.client.reachable import reachable
 from buildtool.errors import NotFound, Unavailable, UsageError
 from buildtool.protocol.messages import RequestStatus
 from buildtool.protocol.operator import DrainServer, ForgetFailure, PauseServer
+from tests.adapters.storage.archive.test_checking import FILE, zipped
+from tests.adapters.storage.archive.test_contents import Kept
 from tests.client.farms import ClientWorld
 from tests.messages import waiting
-from tests.web.api.world import ROOT
+from tests.web.api.world import ROOT, ApiWorld
 
 
 def test_a_wish_is_sent_with_what_it_says_and_a_key_of_its_own() -> None:
@@ -91,6 +95,19 @@ def test_builds_machines_and_the_farm_are_read_and_acted_upon() -> None:
     assert made.id in [one.id for one in at.do(farm.tokens()).found]
     at.do(farm.revoke_token(made.id))
     assert made.id not in [one.id for one in at.do(farm.tokens()).found]
+
+
+def test_the_files_of_an_artifact_are_listed(tmp_path: Path) -> None:
+    kept = Kept(tmp_path)
+    at = ClientWorld(ApiWorld(contents=kept.contents))
+    made = at.world.pages.artifacts
+    made[0] = evolve(made[0], digest=kept.keep(zipped(("lib/x", b"12345", FILE), ("run", b"", FILE))))
+    builds = BuildGroup(at.api())
+    found = [at.do(builds.files(1, skip, 1)) for skip in (0, 1)]
+    assert [(one.name, one.size) for told in found for one in told.files] == [("lib/x", 5), ("run", 0)]
+    assert [(told.count, told.next) for told in found] == [(2, 1), (2, None)]
+    with pytest.raises(NotFound):
+        at.do(builds.files(3))
 
 
 class Interrupted(PollReactor):

@@ -12,6 +12,7 @@ from treq.testing import StubTreq
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request
 
+from buildtool.ports.artifacts import FilesReader
 from buildtool.ports.pages import Questions
 from buildtool.web.access import Access, EverythingSeen
 from buildtool.web.app import WebApp, make_urls
@@ -74,10 +75,11 @@ class Visitor:
         live: LiveHub | None = None,
         clock: WallClock | None = None,
         tools: Tools | None = None,
+        contents: FilesReader | None = None,
     ) -> None:
         access = access or EverythingSeen(["testproject", "lua"])
         self.urls = urls or make_urls(PUBLIC, TRANSFER)
-        upstream, made = Upstream(questions, condition, live), count(1)
+        upstream, made = Upstream(questions, condition, live, contents), count(1)
         tools = tools or Tools(lambda: f"{next(made):032x}")
         app = WebApp(pages, logs or FakeLogs(), self.urls, clock or WallClock(NOW), upstream, access, tools)
         self.site: IResource = _AsSent(app.resource())

@@ -19,7 +19,7 @@ from buildtool.protocol.logs.answers import LogIndexSummary, LogSearchSummary, f
 from buildtool.protocol.pages.visiting import VisitorStatus
 
 from ..access import may_see, seen_line, sees_for, shown_by, visitor_of
-from ..section import Parts
+from ..section import Parts, artifact_for
 from ..sections.logs import epoch_of
 from . import shown
 from .limits import left_for
@@ -87,6 +87,13 @@ class ApiReader:
         await self.parts.logs.state(build_id, epoch)
         text, fold = str(values["q"]).encode(), not values.get("case", 0)
         return found_answer(await self.parts.logs.search(build_id, epoch, text, fold=fold))
+
+    async def files(self, request: Request, values: Values) -> answers.FileList:
+        """Return files in the artifact of a build. Raises NotFound, also where who asks may not have it, Damaged."""
+        build_id, skip = values["build_id"], values.get("skip", 0)
+        reader, made = await artifact_for(self.parts, visitor_of(request), build_id)
+        found = await reader.files(made.digest, skip, values.get("limit", answers.FILES_LISTED))
+        return shown.files_of(build_id, found, skip, self.parts.urls)
 
     async def queue(self, request: Request, values: Values) -> answers.BuildList:
         """Return what waits, in the order of its places."""

@@ -9,6 +9,7 @@ from buildtool.model.options import Canonical, Option, flag_of
 from buildtool.model.project_options import TOOL_OPTIONS, ProjectOptions
 from buildtool.model.records import Artifact as ArtifactRecord
 from buildtool.model.records import Attempt, Build
+from buildtool.ports.artifacts import FileKind, FilesFound
 from buildtool.ports.pages import BuildDetail, BuildLine, BuildsFound, EventLine, ServerLine
 from buildtool.protocol.api.answers import (
     ArtifactSummary,
@@ -19,6 +20,8 @@ from buildtool.protocol.api.answers import (
     BuildReport,
     BuildSummary,
     ConsequenceReport,
+    FileList,
+    FileSummary,
     MachineSummary,
     Matrix,
     MatrixCell,
@@ -28,7 +31,7 @@ from buildtool.protocol.api.answers import (
 )
 
 from ..pages import badges
-from ..urls import Urls
+from ..urls import Urls, file_of
 
 
 def artifact_of(one: ArtifactRecord | None, urls: Urls) -> ArtifactSummary | None:
@@ -39,6 +42,19 @@ def artifact_of(one: ArtifactRecord | None, urls: Urls) -> ArtifactSummary | Non
     return ArtifactSummary(
         one.name, url, one.size, one.digest, one.content_digest, dict(one.platform), one.server, one.built_at
     )
+
+
+def files_of(build_id: int, found: FilesFound, skip: int, urls: Urls) -> FileList:
+    """Return what is told of files in an artifact, of which the first ``skip`` are left out."""
+    files = tuple(
+        FileSummary(
+            one.name, one.size, one.kind.value,
+            urls.absolute(file_of(urls, build_id, one.name)) if one.kind is not FileKind.LINK else "",
+        )
+        for one in found.files
+    )  # fmt: skip
+    after = skip + len(files)
+    return FileList(found.count, files, after if files and after < found.count else None)
 
 
 def build_of(

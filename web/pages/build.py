@@ -5,7 +5,6 @@ Pure: ``now`` is wall time in seconds, links come from ``urls``.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from attrs import frozen
@@ -13,9 +12,9 @@ from attrs import frozen
 from buildtool.model.farm.deployment import NO_PLACE, ProjectPlace
 from buildtool.model.logs.index import LogIndex
 from buildtool.model.project_options import ProjectOptions
-from buildtool.model.records import Artifact, Attempt, Build, BuildSpec, BuildState, RequestState
+from buildtool.model.records import Attempt, Build, BuildSpec, BuildState, RequestState
 from buildtool.model.search.commits import CommitNote
-from buildtool.model.text import about, size_words
+from buildtool.model.text import about
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.ports.pages import BuildDetail, RequestLine
 from buildtool.protocol.messages import Explanation
@@ -27,6 +26,7 @@ from .asking import wish
 from .common import cut, moment, took
 from .details.command import command
 from .details.comparison import ComparedRow, compared
+from .details.contents import ArtifactCard, FilesCard, artifact_card
 from .details.phases import PhaseRow, phases
 from .details.timeline import Timeline, timeline
 from .log import LogCard
@@ -55,24 +55,6 @@ class Fact:
     text: str
     code: bool = False
     url: str = ""
-
-
-@frozen
-class ArtifactCard:
-    """A Build's artifact. ``withdrawn`` says why it is no longer given out; then ``url`` and ``verify`` are empty."""
-
-    name: str
-    url: str
-    size: str
-    digest: str
-    content_digest: str
-    verify: str
-    platform: str
-    kind: str
-    server: PageLink
-    took: str
-    built: Moment
-    withdrawn: str
 
 
 @frozen
@@ -182,6 +164,7 @@ class BuildPage:
     command: str
     changed: str
     again: bool
+    files: FilesCard | None = None
 
 
 def build_page(
@@ -210,7 +193,7 @@ def build_page(
         revision=_revision(build.spec.revision, detail.commit, known.place, now),
         facts=tuple(_facts(build, known.place)),
         created=moment(build.created_at, now),
-        artifact=_artifact(detail.artifact, urls, now) if detail.artifact is not None else None,
+        artifact=artifact_card(detail.artifact, urls, now) if detail.artifact is not None else None,
         attempts=tuple(_attempt(it, build, urls, now) for it in shown),
         earlier=f"{words.count(left, 'earlier attempt')} not shown." if left else "",
         unstarted=_unstarted(build, now),
@@ -327,25 +310,6 @@ def _facts(build: Build, place: ProjectPlace) -> list[Fact]:
     if build.broken_on:
         facts.append(Fact("Broke", ", ".join(build.broken_on)))
     return facts
-
-
-def _artifact(artifact: Artifact, urls: Urls, now: float) -> ArtifactCard:
-    kept = not artifact.withdrawn
-    plain = re.fullmatch(r"[\w.+-]+", artifact.name, re.ASCII) and not artifact.name.startswith("-")
-    return ArtifactCard(
-        name=artifact.name,
-        url=urls.artifact(artifact.digest, artifact.name) if kept else "",
-        size=size_words(artifact.size),
-        digest=artifact.digest,
-        content_digest=artifact.content_digest,
-        verify=f'echo "{artifact.digest}  {artifact.name}" | sha256sum -c' if kept and plain else "",
-        platform=words.platform(artifact.platform, words.RUNS_FROM),
-        kind=badges.KIND[artifact.kind],
-        server=PageLink(urls.server(artifact.server), artifact.server),
-        took=words.duration(artifact.seconds),
-        built=moment(artifact.built_at, now),
-        withdrawn=artifact.withdrawn,
-    )
 
 
 def _attempt(attempt: Attempt, build: Build, urls: Urls, now: float) -> AttemptRow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.logger import Logger
 from twisted.web.server import Request
 
@@ -14,6 +15,7 @@ from buildtool.ports.pages import BuildDetail
 
 from ..access import may_see, shown_by, visitor_of
 from ..pages.build import Known, build_page, deciding_epoch
+from ..pages.details.contents import FEW, FilesCard, files_card
 from ..pages.log import LogCard
 from ..section import Parts, Section, page
 from .builds import mine_of
@@ -43,7 +45,20 @@ class BuildSection(Section):
         everybodys = by.by.role is PrincipalRole.OPERATOR
         known = Known(access.place(project), access.options(project), index, mine_of(by.by), everybodys, by.by.owner)
         shown = build_page(detail, self.parts.urls, self.parts.clock.wall(), why, log, known)
-        return self.shown(request, "build", shown, "builds")
+        files = await self._files(detail, visitor_of(request))
+        return self.shown(request, "build", evolve(shown, files=files), "builds")
+
+    async def _files(self, detail: BuildDetail, by: Principal) -> FilesCard | None:
+        """Return the first files of the artifact where the visitor may have it; None where it cannot be read."""
+        reader, made = self.parts.upstream.contents, detail.artifact
+        seen = may_see(self.parts.access, by, detail.build.spec, Act.SEE_ARTIFACT)
+        if reader is None or made is None or made.withdrawn or not seen:
+            return None
+        try:
+            return files_card(detail.build.id, await reader.files(made.digest, 0, FEW), self.parts.urls)
+        except BuildToolError as error:
+            _logger.warn("the files of build {build} are not shown: {why}", build=detail.build.id, why=str(error))
+            return None
 
     async def _log(self, detail: BuildDetail, by: Principal) -> tuple[LogCard | None, LogIndex | None]:
         """Return the log that explains a build's state where it is shown, and its index, where the visitor may see it.

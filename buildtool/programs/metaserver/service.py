@@ -30,6 +30,7 @@ from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.operator_store import SqlOperatorStore
 from buildtool.adapters.sql.outbox_store import SqlOutboxStore
 from buildtool.adapters.sql.sqlite import SqliteDatabase
+from buildtool.adapters.storage.archive.contents import ArchiveContents
 from buildtool.adapters.storage.directory_lock import DATABASE
 from buildtool.adapters.tls.contexts import ANY_HTTP
 from buildtool.adapters.tls.words import CONTROL
@@ -346,9 +347,8 @@ class Metaserver:
         """Return the pages, and what makes them anew by other settings."""
         reading = SqliteDatabase.reading(stored.directory / DATABASE, self._pool(1, "reading"))
         self._closing.add("the database of the pages", reading.close)
-        shown = OwnPages(
-            reading, (stored.logs, stored.artifacts), LocalQuestions(visiting), access, IReactorTime(self.reactor)
-        )
+        files = (stored.logs, stored.artifacts, ArchiveContents(stored.artifacts, self._pool(1, "files of artifacts")))
+        shown = OwnPages(reading, files, LocalQuestions(visiting), access, IReactorTime(self.reactor))
         shown.live.start(LocalEvents(self._events))
         self._closing.add("what is live in the pages", shown.live.stop)
         site = shown.site(self._settings())

@@ -110,7 +110,8 @@ async def serve(
         looking.append(renewal(farm, timers))
     try:
         await reader.pages.health()
-        upstream, tools = Upstream(questions, questions, live), tools_for(timers, lambda: settings, reader.artifacts)
+        upstream = Upstream(questions, questions, live, reader.contents)
+        tools = tools_for(timers, lambda: settings, reader.artifacts)
         site = web_site(settings, reader.pages, reader.logs, clock, upstream, access, tools)
         place, flag = settings.place(Part.WEB), "" if port is None else "--port"
         factory: IProtocolFactory = site

@@ -30,6 +30,7 @@ from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.sql.page_news import SqlNews
 from buildtool.adapters.sql.page_queries import SqlPages
 from buildtool.adapters.sql.sqlite import SqliteDatabase
+from buildtool.adapters.storage.archive.contents import ArchiveContents
 from buildtool.adapters.storage.artifacts import ArtifactStore
 from buildtool.adapters.storage.directory_lock import DATABASE
 from buildtool.adapters.storage.logs import LogStore
@@ -40,6 +41,7 @@ from buildtool.model.access.ceilings import NO_CEILINGS, SECONDS, TOLD, Ceilings
 from buildtool.model.access.proxies import FORWARDED_FOR, NO_PROXIES, Proxies
 from buildtool.model.addresses import network_of
 from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.ports.artifacts import FilesReader
 from buildtool.ports.common import Clock
 from buildtool.ports.pages import ArtifactReader, LogReader, Pages
 from buildtool.programs.webserver.ceilings import Refusing, VisitorCeilings, refuse
@@ -321,6 +323,7 @@ class StateReader:
         # Never started: that would write.
         self.logs = LogStore(state_dir, self._threads[1], searchers=self._threads[2])
         self.artifacts = ArtifactStore(state_dir, self._threads[3])
+        self.contents = ArchiveContents(self.artifacts, self._threads[3])
 
     async def close(self) -> None:
         """Close the database and end the threads."""
@@ -337,18 +340,19 @@ class OwnPages:
     def __init__(
         self,
         reading: SqliteDatabase,
-        files: tuple[LogReader, ArtifactReader],
+        files: tuple[LogReader, ArtifactReader, FilesReader],
         questions: LocalQuestions,
         access: Access,
         timers: IReactorTime,
     ) -> None:
         self._clock, self._timers = WallClock(), timers
         self._pages = SqlPages(reading)
-        (self._logs, self._artifacts), self._questions, self._access = files, questions, access
+        self._logs, self._artifacts, self._contents = files
+        self._questions, self._access = questions, access
         self.live = LiveHub(SqlNews(reading), self._clock, timers, StreamPlaces(STREAMS))
 
     def site(self, settings: Settings) -> PagesSite:
         """Return the pages by these settings as a site to listen with."""
-        upstream = Upstream(self._questions, self._questions, self.live)
+        upstream = Upstream(self._questions, self._questions, self.live, self._contents)
         tools = tools_for(self._timers, lambda: settings, self._artifacts)
         return web_site(settings, self._pages, self._logs, self._clock, upstream, self._access, tools)

@@ -32,6 +32,32 @@ class ArtifactSummary:
     built_at: float
 
 
+FILES_LISTED = 500
+"""How many files of an artifact one answer has, unless fewer are asked for."""
+
+
+@frozen
+class FileSummary:
+    """A file in an artifact: its name there, its bytes (unpacked), and ``file``, ``program`` or ``link``.
+
+    ``url`` is where it is had alone, empty for a link.
+    """
+
+    name: str
+    size: int
+    kind: str
+    url: str
+
+
+@frozen
+class FileList:
+    """A list of files in an artifact, which has ``count``; ``next`` is the next page's ``skip``, null on the last."""
+
+    count: int
+    files: tuple[FileSummary, ...] = field(metadata={"members": FILES_LISTED})
+    next: int | None
+
+
 @frozen
 class BuildSummary:
     """A build: what it makes, and how it stands. Times are seconds since 1970; null is not yet."""

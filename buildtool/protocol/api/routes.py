@@ -124,6 +124,8 @@ ARTIFACT_TYPE = "application/zip"
 
 BEFORE = QueryName("only what is older than this id", numeric=True)
 LIMIT = QueryName("how many at most", numeric=True, most=shown.PER_PAGE)
+FILES = QueryName("how many at most", numeric=True, most=shown.FILES_LISTED)
+SKIP = QueryName("how many are left out at the beginning", numeric=True, least=0, most=1_000_000)
 PROJECT = QueryName("only of this project", length=80)
 STATE = QueryName("only in this state", length=40)
 WAIT = QueryName("seconds to wait for a change from the entity tag of If-None-Match", numeric=True, least=0, most=60)
@@ -165,6 +167,8 @@ CALLS: Sequence[ApiCall] = (
     _get("/builds", "List builds, the newest first", shown.BuildList, read="builds",
          query={"before": BEFORE, "limit": LIMIT, "project": PROJECT, "state": STATE}),
     _get("/builds/{build_id}", "Show a build", shown.BuildReport, read="build"),
+    _get("/builds/{build_id}/files", "List the files in the artifact of a build", shown.FileList, read="files",
+         act=Act.SEE_ARTIFACT, query={"skip": SKIP, "limit": FILES}),
     _get("/builds/{build_id}/why", "Say why an open build waits", m.Explanation, message=m.AskBuild),
     _get("/builds/{build_id}/log", "Send the log of a build, or a range of it", shown.Bytes, read="log", raw=LOG_TYPE,
          act=Act.SEE_LOG, query={"attempt": ATTEMPT, "from": FROM, "wait": HELD}),

@@ -1,6 +1,7 @@
 """The API: what it answers, to whom, and in which form what it does not answer is said."""
 
 import json
+from pathlib import Path
 
 import pytest
 from attrs import evolve
@@ -14,6 +15,8 @@ from buildtool.protocol.operator import PauseServer
 from buildtool.protocol.shapes import shape_of
 from buildtool.web.live.hub import LiveHub
 from buildtool.web.sessions import form_mark
+from tests.adapters.storage.archive.test_checking import FILE, zipped
+from tests.adapters.storage.archive.test_contents import Kept
 from tests.support.failures import LoggedFailures
 from tests.support.inline import run as done
 from tests.support.memory import WallClock
@@ -152,8 +155,11 @@ def test_what_a_visitor_may_not_see_is_not_in_any_answer() -> None:
     assert "lua" in world.get("/builds", world.token()).text
 
 
-def test_every_reading_answers_what_its_schema_says() -> None:
-    world = ApiWorld()
+def test_every_reading_answers_what_its_schema_says(tmp_path: Path) -> None:
+    kept = Kept(tmp_path)
+    world = ApiWorld(contents=kept.contents)
+    made = world.pages.artifacts
+    made[0] = evolve(made[0], digest=kept.keep(zipped(("lib/x", b"12345", FILE))))
     paths = {"build_id": "1", "server": "elm", "project": "testproject", "request_id": "1"}
     for call in CALLS:
         if call.method == "GET" and call.read and not call.raw:

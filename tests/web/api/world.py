@@ -14,6 +14,7 @@ from buildtool.model.access.rights import RIGHTS
 from buildtool.model.options import canonical_json
 from buildtool.model.principal import Principal
 from buildtool.model.project_options import ProjectOptions
+from buildtool.ports.artifacts import FilesReader
 from buildtool.ports.metaserver import Handlers
 from buildtool.ports.pages import ArtifactReader
 from buildtool.protocol.hello import ProjectsDescribed
@@ -57,6 +58,7 @@ class ApiWorld:
     pages: FakePages = field(factory=farm.farm)
     logs: FakeLogs = field(factory=farm.logs)
     artifacts: ArtifactReader | None = None
+    contents: FilesReader | None = None
     live: LiveHub | None = None
     wait: Callable[[], Deferred[None]] = lambda: succeed(None)
     meanwhile: Callable[[], None] = lambda: None
@@ -88,6 +90,7 @@ class ApiWorld:
             self.pages, self.logs, questions=LocalQuestions(self.service), access=Some(self.by), live=self.live,
             clock=self.tokens.world.wall,
             tools=Tools(self.tokens.secret, self._later, lambda: ['"requests";q=10;w=3600'], self.artifacts),
+            contents=self.contents,
         )  # fmt: skip
 
     def _later(self, _seconds: float) -> Deferred[None]:
