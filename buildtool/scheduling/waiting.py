@@ -78,6 +78,18 @@ def why(state: State, build: Build, now: float) -> WaitReasons:
     )
 
 
+def waits_for_slot(state: State, build: Build, now: float) -> bool:
+    """Return whether a build server that would take an open Build has no free slot; ``now`` is wall time in seconds.
+
+    That is found out with the first that is so: ``why`` looks at all.
+    """
+    if not state.projects.configured(build):
+        return False
+    look = _Look(state, build, now)
+    found = (look.reasons(state.servers[name]) for name in state.queue.capable(build))
+    return any(reasons and reasons[0].cause is Cause.BUSY for reasons in found)
+
+
 class _Look:
     """One look at the servers for one Build: what it finds is kept, so that what many have in common is found once."""
 

@@ -25,6 +25,7 @@ from tests.benchmarks import (
     limits,
     lists,
     live,
+    scrapes,
     siege,
     starts,
     transfers,
@@ -33,8 +34,8 @@ from tests.benchmarks.figures import BY_NAME, Board, Figure, chosen
 from tests.benchmarks.world import ROOT, progress, world
 
 GROUPS = (
-    limits, decisions, builds, checkouts, cancelling, transfers, footprint, herd, hits, lists, live, starts, attacks,
-    siege,
+    limits, decisions, scrapes, builds, checkouts, cancelling, transfers, footprint, herd, hits, lists, live, starts,
+    attacks, siege,
 )  # fmt: skip
 """What takes the figures, in this order: the limits first, since the others are said beside them."""
 

@@ -84,16 +84,17 @@ def _p99(act: Callable[[], float]) -> float:
 class Farm:
     """A State with everything in it, changed by decisions only; each method takes one and says how long it took."""
 
-    def __init__(self) -> None:
+    def __init__(self, queued: int = QUEUED) -> None:
+        self._queued = queued
         policy = Policy(1, _OPTIONS.digest(), tuple(sorted(_OPTIONS.comparisons().items())))
-        self._state = State({"farm": policy})
+        self.state = State({"farm": policy})
         self._draw = random.Random(11)
-        self._now = 1_000_000.0
+        self.now = 1_000_000.0
         self._number = 0
         self._running: dict[str, list[Attempt]] = {}
         for index in range(SERVERS):
             self._do(Registered(f"server-{index:04d}", self._capability(index)))
-        while self._state.queue.waiting() < QUEUED:
+        while self.state.queue.waiting() < self._queued:
             self._do(self._submission(self._draw.choice(_BUSY)))
 
     # --- what is measured --------------------------------------------------------------------------------
@@ -115,11 +116,15 @@ class Farm:
     def register(self) -> float:
         """Let a machine come back that had left, with a little less free memory than before."""
         index = self._draw.randrange(SERVERS)
-        name = f"server-{index:04d}"
-        server = self._state.servers[name]
-        self._do(Disconnected(name, server.session, "gone"))
-        self._running.pop(name, None)
+        name = self.leave(index)
         return self._timed(Registered(name, self._capability(index)))
+
+    def leave(self, index: int) -> str:
+        """Let a machine leave, and return its name."""
+        name = f"server-{index:04d}"
+        self._do(Disconnected(name, self.state.servers[name].session, "gone"))
+        self._running.pop(name, None)
+        return name
 
     def finish(self) -> float:
         """Publish an artifact, which satisfies whoever waits for it; the machine takes the next build."""
@@ -141,7 +146,7 @@ class Farm:
 
     def settle(self) -> None:
         """Submit until the queue is as long as it should be again."""
-        while self._state.queue.waiting() < QUEUED:
+        while self.state.queue.waiting() < self._queued:
             self._do(self._submission(self._draw.choice(_BUSY)))
 
     # --- how ---------------------------------------------------------------------------------------------
@@ -158,19 +163,19 @@ class Farm:
 
     def _take(self, event: Event) -> Decision:
         """Take one event as the broker does."""
-        state = self._state
+        state = self.state
         for key in shelves_needed(state, event):
             if key not in state.shelves.kept:
                 state.shelves.stock(key, state.shelves.get(key))
-        decision = decide(state, event, self._now)
+        decision = decide(state, event, self.now)
         state.journal.rows()
         state.committed()
-        state.timers.next_due(self._now)
+        state.timers.next_due(self.now)
         return decision
 
     def _follow(self, decision: Decision) -> None:
         """Do what the machines would: take what they are offered."""
-        self._now += 0.01
+        self.now += 0.01
         for effect in decision.effects:
             if isinstance(effect, Dispatch):
                 one = effect.attempt
@@ -184,7 +189,7 @@ class Farm:
             attempt = attempts.pop(self._draw.randrange(len(attempts)))
             if not attempts:
                 del self._running[name]
-            if attempt.key in self._state.attempts:
+            if attempt.key in self.state.attempts:
                 return attempt
 
     def _submission(self, arch: str) -> Submitted:

@@ -67,6 +67,8 @@ FIGURES = (
     _most("decision_server_registers_ms_p99", "ms", 1),
     _most("decision_artifact_finished_ms_p99", "ms", 1),
     _most("decision_ms_p99", "ms", 1),
+    _most("scrape_ms_10000_queued", "ms", 50),
+    _most("scrape_away_ms_10000_queued", "ms", 50),
     _most("switched_tree_ms_p50", "ms", 120, "limit_git_switched_tree_ms_p50"),
     _most("cancel_to_term_ms_p99", "ms", 1_000),
     Spec("upload_mib_per_s", "MiB/s", "limit_http_stream_mib_per_s", 300),

@@ -17,7 +17,7 @@ from buildtool.errors import StorageUnavailable
 from buildtool.metaserver.authorised import Permissions
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.showing.farm_counts import ANY_PLATFORM, platform_word
-from buildtool.metaserver.showing.waiting_groups import Waiting, grouped
+from buildtool.metaserver.showing.waiting_causes import Waiting, WaitingCauses
 from buildtool.model.metrics import table
 from buildtool.model.metrics.counts import Counts, Sample
 from buildtool.model.principal import Principal
@@ -57,6 +57,7 @@ class FigureService:
     resources: ResourceSource
     turns: Callable[[], TurnFigures]
     clock: Clock
+    _causes: WaitingCauses = field(factory=WaitingCauses, init=False)
     _reading: SingleFlight[Sequence[Sample]] = field(factory=SingleFlight, init=False)
     _kept: tuple[float, Sequence[Sample]] = field(default=(0.0, ()), init=False)
 
@@ -114,17 +115,14 @@ class FigureService:
         state = self.broker.state
         oldest = min((one.created_at for one in state.builds.values() if one.state is BuildState.QUEUED), default=now)
         counts.set(table.OLDEST, to=max(0.0, now - oldest))
-        turn, found = self.broker.turn.anew(), Waiting((), 0)
-        for step in grouped(state, now, lambda _build: True):
+        turn, found = self.broker.turn.anew(), Waiting()
+        for step in self._causes.counted(state, now):
             if step is not None:
                 found = step
             await turn.breathe()
         waiting: Counter[tuple[str, str]] = Counter()
-        for group in found.groups:
-            for platform, count in group.platforms.items():
-                waiting[platform_word(platform), group.cause] += count
-        if found.unseen:
-            waiting[ANY_PLATFORM, "unseen"] += found.unseen
+        for (platform, cause), count in found.items():
+            waiting[ANY_PLATFORM if platform is None else platform_word(platform), cause] += count
         for pair, count in waiting.items():
             counts.add(table.WAITING, *pair, by=count)
 

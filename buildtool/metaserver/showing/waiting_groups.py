@@ -99,7 +99,7 @@ def grouped(state: State, now: float, sees: Callable[[Build], bool]) -> Iterator
     for number, build in enumerate(first, 1):
         if not number % TURNED_AFTER:
             yield None
-        kind = _kind(build, now, refused)
+        kind = kind_of(build, now, refused)
         if kind not in kinds:
             if len(kinds) >= KINDS_LOOKED_AT:
                 unseen += 1
@@ -119,11 +119,16 @@ def grouped(state: State, now: float, sees: Callable[[Build], bool]) -> Iterator
     yield Waiting(tuple(map(_finished, largest)), unseen)
 
 
-def _kind(build: Build, now: float, refused: Collection[int]) -> Hashable:
-    """Return what a build has in common with those that wait for the same."""
+def kind_of(build: Build, now: float, refused: Collection[int]) -> Hashable:
+    """Return what a build has in common with those that wait for the same; ``now`` is wall time in seconds."""
     spec = build.spec
     own: Any = build.id if build.id in refused or build.failed_on or build.not_before > now else None
     return spec.demand_class, spec.source, own
+
+
+def cause_of(told: WaitReasons) -> str:
+    """Return what is waited for, in one word."""
+    return _named(told).cause
 
 
 def _named(told: WaitReasons) -> _Growing:
