@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from buildtool.concurrency.signal import Signal
-from buildtool.errors import BadOffset, BuildToolError, Declined, NotFound, Unauthorised, Unavailable
+from buildtool.errors import BadOffset, BuildToolError, Declined, NotFound, Unauthorised, Unavailable, UsageError
 from buildtool.model.logs.index import Phase
 from buildtool.model.principal import Principal
 from buildtool.model.servers import Held, HeldVerdict
@@ -255,6 +255,7 @@ class FakeMetaserver:
 
     ``answers`` are what submissions get in turn: a RequestStatus, or an error to raise. Sending a client id again
     gets the same answer. ``requests`` are how they stand; ``move`` tells all followers; ``lose`` ends all connections.
+    A ``keyless`` one does not know whose requests are whose.
     """
 
     answers: list[RequestStatus | BuildToolError] = field(factory=list)
@@ -263,6 +264,7 @@ class FakeMetaserver:
     clients: list["FakeClient"] = field(factory=list)
     requests: dict[int, RequestStatus] = field(factory=dict)
     known: dict[str, RequestStatus] = field(factory=dict)
+    keyless: bool = False
 
     async def connect(self) -> "FakeClient":
         if self.refuse:
@@ -337,6 +339,8 @@ class FakeClient:
                 return told
             case AskStatus(request_id, token):
                 return there.status(request_id, token)
+            case AskRequests() if there.keyless:
+                raise UsageError("no key says who you are")
             case AskRequests(most):
                 return RequestStatuses(tuple(there.requests.values())[:most])
             case AskExplain():

@@ -15,10 +15,22 @@ if TYPE_CHECKING:
 NOTHING = "nothing was asked for by you that something was built for"
 """What is said where the table is empty."""
 
+NONE_HERE = "and this account remembers none that was made from this machine"
+"""What is said where neither a key nor what was asked from here says which requests are somebody's."""
+
 _DAYS = 2 * 86_400.0
 _YEAR_9999 = 253_402_300_799
 _SHOWN = 12
 _WHAT = 120
+
+
+def only_from_here(found: int, asked: int) -> str:
+    """Return what a table does not have where no key says who asks: ``found`` of ``asked`` that were remembered."""
+    gone = f", and {asked - found} that the farm does not keep any more" if asked > found else ""
+    return (
+        f"no key says who you are, so the farm cannot list your requests: below is what this account asked for "
+        f"from this machine ({found}{gone}); what you asked for elsewhere is not here"
+    )
 
 
 def listed(items: Sequence[RequestStatus], now: float) -> list[str]:

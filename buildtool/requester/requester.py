@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import PurePath
 from typing import TypeVar
 
@@ -13,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from buildtool.concurrency.backoff import Backoff
-from buildtool.errors import BadUpload, BuildToolError, NotFound, Unavailable
+from buildtool.errors import BadUpload, BuildToolError, NotFound, Unauthorised, Unavailable, UsageError
 from buildtool.model.names import ARTIFACT_NAME_WORDS, is_artifact_name, is_digest
 from buildtool.model.project_options import Followed
 from buildtool.model.records import RequestState
@@ -32,7 +33,7 @@ from buildtool.protocol.messages import (
     SubmitTogether,
 )
 from buildtool.requester.follow import ChangeLines, FollowedRequest, LogShower
-from buildtool.requester.listing import listed
+from buildtool.requester.listing import NONE_HERE, listed, only_from_here
 from buildtool.requester.matrix import RequestWatch, answered_together, news, table
 from buildtool.requester.outcome import ExitCode, RequestResult, exit_of_state
 from buildtool.requester.text import (
@@ -179,11 +180,26 @@ class Requester:
             start += len(data)
         return RequestResult(ExitCode.OK, told, milliseconds)
 
-    async def requests(self, message: AskRequests) -> list[RequestResult]:
-        """Show the newest Requests of the own key. Raises BuildToolError."""
-        told, milliseconds = await self._asked(message, RequestStatuses)
-        self._say(listed(told.items, self.wall()))
-        return [RequestResult(ExitCode.OK, one, milliseconds) for one in told.items]
+    async def requests(self, message: AskRequests, own: Sequence[AskStatus] = ()) -> list[RequestResult]:
+        """Show the newest Requests of the own key; where none is shown, those of ``own``, the newest first.
+
+        Raises BuildToolError.
+        """
+        began = self.timers.seconds()
+        try:
+            told, _ = await self._asked(message, RequestStatuses)
+            items: Sequence[RequestStatus] = told.items
+        except UsageError as error:  # who it is that asks, nobody knows
+            if not own:
+                raise UsageError(f"{clean(str(error))}; {NONE_HERE}") from error
+            try:
+                items = await _each(await self._connected(), own[: message.most])
+            finally:
+                self._disconnect()
+            self._say([only_from_here(len(items), len(own[: message.most]))])
+        milliseconds = (self.timers.seconds() - began) * 1_000
+        self._say(listed(items, self.wall()))
+        return [RequestResult(ExitCode.OK, one, milliseconds) for one in items]
 
     async def page(self, message: AskStatus, shown: Callable[[str], None]) -> RequestResult:
         """Print where the page of a Request's build is, and have it ``shown``. Raises BuildToolError."""
@@ -353,3 +369,12 @@ class Requester:
     def _say(self, lines: list[str]) -> None:
         for line in lines:
             self.console.say(line)
+
+
+async def _each(client: MetaserverClient, messages: Sequence[AskStatus]) -> list[RequestStatus]:
+    """Return how each of some Requests stands that is still kept. Raises Unavailable."""
+    found = []
+    for one in messages:
+        with suppress(NotFound, Unauthorised):
+            found.append(await client.ask(one, RequestStatus))
+    return found

@@ -66,6 +66,26 @@ def test_compile_options_make_other_binaries_and_a_contradiction_is_refused(buil
     assert "--loud=yes needs --greeting=hello" in line
 
 
+@SHARED
+def test_ids_of_own_requests_are_completed_and_listed_also_where_no_key_says_who_asks(building: Control) -> None:
+    made = building.ask("--foreground", "--no-download", "ann@example.org")
+    offered = building.farm.request("__complete", "fish", "log", f"{made['request_id']}-").stdout.splitlines()
+    assert [one.split("\t")[0] for one in offered] == ["words", made["cancel_id"]]
+    assert "greeter HEAD" in offered[1]
+    assert made["cancel_id"] not in building.farm.request("__complete", "fish", "cancel", "").stdout
+    listed = building.farm.request("list", "--most=1")
+    assert listed.returncode == 0, listed.stderr
+    assert (
+        "the farm cannot list your requests: below is what this account asked for from this machine (1)"
+        in listed.stdout
+    )
+    assert made["cancel_id"] in listed.stdout
+    elsewhere = building.farm.request("list", XDG_CACHE_HOME=str(building.farm.directory / "nothing"))
+    assert elsewhere.returncode != 0
+    assert "no key says who you are" in elsewhere.stderr
+    assert "this account remembers none that was made from this machine" in elsewhere.stderr
+
+
 def test_three_requesters_of_one_build_are_joined_and_mailed_each(running: Control) -> None:
     running.close_gate("anna")
     anna = running.server("anna")

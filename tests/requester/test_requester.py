@@ -494,6 +494,23 @@ def test_requests_are_listed_in_a_table_and_each_is_a_result() -> None:
     assert "testproject v1.0" in it.console.said[1]
 
 
+def test_without_a_key_those_that_were_made_from_here_are_listed_and_what_that_leaves_out_is_said() -> None:
+    it = errand()
+    it.metaserver.keyless = True
+    it.metaserver.requests = {12: messages.waiting(), 13: messages.told(request_id=13)}
+    token = messages.waiting().token
+    own = [AskStatus(14, "gone"), AskStatus(13, messages.told().token), AskStatus(12, token), AskStatus(11, "over")]
+    results = looked(it, it.requester.requests(AskRequests(3), own))
+    assert [result.told and result.told.request_id for result in results] == [13, 12]
+    first, *table = it.console.said
+    assert "the farm cannot list your requests" in first
+    assert "what this account asked for from this machine (2, and 1 that the farm does not keep any more)" in first
+    assert "what you asked for elsewhere is not here" in first
+    assert len(table) == 3
+    refused = looked(it, it.requester.requests(AskRequests(3)))
+    assert "no key says who you are; and this account remembers none" in str(refused.value)
+
+
 def test_who_follows_gives_up_in_the_end_when_the_metaserver_stays_away() -> None:
     it = errand(messages.waiting())
     it.downloads.logs = {LOG: b""}

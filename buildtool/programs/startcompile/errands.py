@@ -141,6 +141,9 @@ class Errand:
             await connect.close()
             files.stop()
         results = result if isinstance(result, list) else [result]
+        from buildtool.programs.startcompile.completing.own_requests import remember  # now that all is answered
+
+        remember(said.where, [one.told for one in results if one.told is not None])
         return report(results, console.lost, wants_json=said.json, together=isinstance(result, list), last=said.streams)
 
     async def _worked(

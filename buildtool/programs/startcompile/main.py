@@ -44,8 +44,7 @@ from buildtool.requester.outcome import MEANINGS
 
 if TYPE_CHECKING:
     from buildtool.configuration.settings import Settings
-    from buildtool.programs.startcompile.completing.candidates import Refs
-    from buildtool.programs.startcompile.flags import AnyProject
+    from buildtool.programs.startcompile.completing.candidates import Surroundings
 
 PROGRAM = "startcompile.py"
 
@@ -103,12 +102,14 @@ def _helped(words: Sequence[str], why: str) -> None:
     help_without_projects(COMMAND_LINE, words, why)
 
 
-def _known(words: Sequence[str]) -> tuple[Sequence[AnyProject], Refs]:
-    """Return the projects that are known where unfinished words lead to, and their refs. Raises UsageError."""
+def _known(words: Sequence[str]) -> Surroundings:
+    """Return what is known where unfinished words lead to: projects, their refs, own requests. Raises UsageError."""
+    from buildtool.programs.startcompile.completing.candidates import Surroundings
+    from buildtool.programs.startcompile.completing.own_requests import candidates
     from buildtool.programs.startcompile.completing.refs import refs_of
 
     projects, where = known_projects(words, _settings, kept)
-    return projects, partial(refs_of, where)
+    return Surroundings(projects, partial(refs_of, where), partial(candidates, where))
 
 
 def _completion(said: Arguments) -> int:

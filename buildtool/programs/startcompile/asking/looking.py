@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from buildtool.programs.startcompile.completing.own_requests import remembered
 from buildtool.protocol.hello import AskRequests
 from buildtool.protocol.messages import AskStatus
 
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 
 
 def requests(said: Arguments) -> Work:
-    """Return what lists the newest requests of the own key."""
-    return lambda requester: requester.requests(AskRequests(said.flags.most))
+    """Return what lists the newest requests of the own key, or without one those that this account made from here."""
+    own = [AskStatus(one.number, one.token) for one in remembered(said.where)]
+    return lambda requester: requester.requests(AskRequests(said.flags.most), own)
 
 
 def log(said: Arguments) -> Work:

@@ -15,12 +15,11 @@ from buildtool.errors import BuildToolError
 from buildtool.model.text import printable
 from buildtool.programs.common.output import LINE_LIMIT, lost, put
 from buildtool.programs.common.subcommands import Subcommands
-from buildtool.programs.startcompile.completing.candidates import Candidate, Completion, Refs, completed
+from buildtool.programs.startcompile.completing.candidates import Candidate, Completion, Surroundings, completed
 from buildtool.programs.startcompile.completing.scripts import FILES
-from buildtool.programs.startcompile.flags import AnyProject
 
-Known = Callable[[Sequence[str]], tuple[Sequence[AnyProject], Refs]]
-"""What returns the projects that are known where a command line leads to, and what knows their refs."""
+Known = Callable[[Sequence[str]], Surroundings]
+"""What returns what is known where a command line leads to."""
 
 
 def answer(line: Subcommands[Any], words: Sequence[str], known: Known) -> int:
@@ -32,8 +31,7 @@ def answer(line: Subcommands[Any], words: Sequence[str], known: Known) -> int:
         before = before[1:] or [""]
     *said, current = before or [""]
     try:
-        projects, refs = known(said)
-        found = completed(line, said, current, projects, refs)
+        found = completed(line, said, current, known(said))
     except BuildToolError:
         found = Completion()
     lines = [FILES if found.paths else "words"]

@@ -1,6 +1,6 @@
 """What may stand at the cursor of an unfinished command line: commands, options, and values of options.
 
-Nothing is asked or read here: which projects there are, and which refs, is what the caller knows.
+Nothing is asked or read here: which projects there are, which refs, and which requests, is what the caller knows.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ _NO_VALUE = frozenset({"store_true", "store_false"})
 Refs = Callable[[str, str], Iterable[str]]
 """What returns refs of a project and one of its sources ("" for the usual one)."""
 
+Ids = Callable[[str], "Iterable[Candidate]"]
+"""What returns the ids of requests that a command may be about."""
+
 
 @frozen
 class Candidate:
@@ -55,6 +58,7 @@ class _Said:
 
     line: Subcommands[Any]
     projects: Sequence[AnyProject]
+    ids: Ids
     command: Subcommand[Any] | None = None
     expecting: str = ""
     done: bool = False
@@ -142,14 +146,30 @@ class _Said:
         """Return what may stand where no option begins: a command, or what one is about."""
         if self.command is None and not self._others:
             return Completion(tuple(Candidate(one.name, _short(one.help)) for one in self.line.commands))
-        return _of_argument(self.command) if self.command is not None and not self._others else Completion()
+        return self.of_argument() if self.command is not None and not self._others else Completion()
+
+    def of_argument(self) -> Completion:
+        """Return what the command may be about."""
+        argument = self.meant.argument.strip("[]")
+        if argument == "SHELL":
+            return Completion(tuple(Candidate(shell) for shell in SHELLS))
+        if argument == "ID":
+            return Completion(tuple(self.ids(self.meant.name)))
+        return Completion(paths=argument in _PATHS)
 
 
-def completed(
-    line: Subcommands[Any], words: Sequence[str], current: str, projects: Sequence[AnyProject], refs: Refs
-) -> Completion:
+@frozen
+class Surroundings:
+    """The knowledge by which words are completed: the projects, what knows refs, and what knows ids."""
+
+    projects: Sequence[AnyProject]
+    refs: Refs
+    ids: Ids = lambda _command: ()
+
+
+def completed(line: Subcommands[Any], words: Sequence[str], current: str, known: Surroundings) -> Completion:
     """Return what may stand in place of ``current``, the beginning of a word, behind ``words``."""
-    said = _Said(line, projects)
+    said, refs = _Said(line, known.projects, known.ids), known.refs
     for word in words:
         said.take(word)
     flag, equals, value = current.partition("=")
@@ -158,7 +178,7 @@ def completed(
     if said.expecting.startswith("-"):
         found, begun = _values(said, said.expecting, current, refs), current
     elif said.expecting:
-        found, begun = Completion(), current
+        found, begun = said.of_argument(), current
     elif equals and flag.startswith("-"):
         found, begun = _values(said, flag, value, refs), value
     elif current.startswith("-"):
@@ -170,13 +190,6 @@ def completed(
         tuple(Candidate(before + one.word, one.help) for one in found.candidates if one.word.startswith(begun)),
         found.paths,
     )
-
-
-def _of_argument(command: Subcommand[Any]) -> Completion:
-    argument = command.argument.strip("[]")
-    if argument == "SHELL":
-        return Completion(tuple(Candidate(shell) for shell in SHELLS))
-    return Completion(paths=argument in _PATHS)
 
 
 def _values(said: _Said, flag: str, begun: str, refs: Refs) -> Completion:

@@ -12,16 +12,17 @@ from hypothesis import strategies as st
 
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.programs.startcompile.completing.asked import answer, split
+from buildtool.programs.startcompile.completing.candidates import Surroundings
 from buildtool.programs.startcompile.completing.scripts import script
 from buildtool.programs.startcompile.main import COMMAND_LINE, main
-from tests.programs.startcompile.completing.test_candidates import PROJECTS, refs
+from tests.programs.startcompile.completing.test_candidates import known
 from tests.support.packages import require
 
 ROOT = Path(__file__).resolve().parents[4]
 
 
 def answered(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
-    assert answer(COMMAND_LINE, words, lambda _words: (PROJECTS[:1], refs)) == 0
+    assert answer(COMMAND_LINE, words, lambda _words: known()) == 0
     return capsys.readouterr().out.splitlines()
 
 
@@ -37,6 +38,8 @@ def answered(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
         (("zsh", "--fore"), ["words", "--foreground:wait for the end, show state and log, fetch the artifact"]),
         (("fish", "--fore"), ["words", "--foreground\twait for the end, show state and log, fetch the artifact"]),
         (("fish", "matrix", ""), ["files"]),
+        (("fish", "log", "12"), ["words", "12-abcdef\tlua main"]),
+        (("bash", "=:", "x cancel "), ["words", "12-abcdef"]),
     ],
 )
 def test_each_shell_is_answered_in_its_own_form(
@@ -46,10 +49,10 @@ def test_each_shell_is_answered_in_its_own_form(
 
 
 def test_where_the_configuration_is_wrong_nothing_fits_and_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    def broken(_words: Sequence[str]) -> tuple[list[object], object]:
+    def broken(_words: Sequence[str]) -> Surroundings:
         raise ConfigurationError("config.py: line 3 is wrong")
 
-    assert answer(COMMAND_LINE, ["zsh", "c"], broken) == 0  # type: ignore[arg-type] # it never returns
+    assert answer(COMMAND_LINE, ["zsh", "c"], broken) == 0
     assert capsys.readouterr() == ("words\n", "")
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from buildtool.errors import UsageError
 from buildtool.model.project_options import ProjectOptions
 from buildtool.programs.startcompile.command_line import parse
-from buildtool.programs.startcompile.completing.candidates import Completion, completed
+from buildtool.programs.startcompile.completing.candidates import Candidate, Completion, Surroundings, completed
 from buildtool.programs.startcompile.main import COMMAND_LINE
 from tests.programs.startcompile.test_command_line import project, settings
 
@@ -18,10 +18,18 @@ def refs(name: str, source: str) -> list[str]:
     return [f"{source or name}-main", f"{source or name}-v1.0"]
 
 
+def ids(command: str) -> list[Candidate]:
+    return [Candidate("12-abcdef", "lua main"), *([] if command == "cancel" else [Candidate("7-xyz", "lua v1.0")])]
+
+
+def known(only: bool = True) -> Surroundings:
+    return Surroundings(PROJECTS[:1] if only else PROJECTS, refs, ids)
+
+
 def at(line: str, *, only: bool = True) -> Completion:
     """Return what may stand in place of the last word of a line; of the ``only`` project, or of two."""
     *words, current = line.split(" ")
-    return completed(COMMAND_LINE, words, current, PROJECTS[:1] if only else PROJECTS, refs)
+    return completed(COMMAND_LINE, words, current, known(only))
 
 
 def words(line: str, *, only: bool = True) -> list[str]:
@@ -51,6 +59,12 @@ def words(line: str, *, only: bool = True) -> list[str]:
         ("cancel --platform ppc64l", ["ppc64le"]),
         ("--cancel 1-x --dry", ["--dry-run"]),
         ("why --foreg", []),
+        ("why ", ["12-abcdef", "7-xyz"]),
+        ("log 7", ["7-xyz"]),
+        ("--follow ", ["12-abcdef", "7-xyz"]),
+        ("cancel ", ["12-abcdef"]),
+        ("cancel --reason x ", ["12-abcdef"]),
+        ("why 12-abcdef ", []),
         ("anna@example.org canc", []),
         ("-- --checks", []),
         ("--output x --outp", []),
@@ -87,7 +101,7 @@ SAID = st.sampled_from(
 def test_whatever_stands_before_the_cursor_what_is_offered_continues_what_is_there(
     before: list[str], current: str
 ) -> None:
-    for one in completed(COMMAND_LINE, before, current, PROJECTS[:1], refs).candidates:
+    for one in completed(COMMAND_LINE, before, current, known()).candidates:
         assert one.word.startswith(current)
         assert one.word.isprintable()
         assert one.help.isprintable()
