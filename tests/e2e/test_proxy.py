@@ -11,10 +11,12 @@ from urllib.parse import urldefrag, urlencode, urljoin, urlsplit
 
 import pytest
 from attrs import frozen
+from playwright.sync_api import expect
 
 from buildtool.demo.local_farm import free_ports
 from tests.e2e.control import CONFIG, Control
 from tests.e2e.test_ports import anything, nginx, own_certificate
+from tests.support.browser import Window, chromium
 from tests.support.packages import require
 
 SETTINGS = f"""
@@ -193,6 +195,62 @@ def test_below_a_path_every_link_stays_there_and_leads_somewhere(control: Contro
         assert any(
             re.match(r'127\.0\.0\.1 - anna@example\.org \[.*\] "GET /queue HTTP/1\.1" 200 \d+ ', one) for one in kept
         )
+
+
+@pytest.mark.long
+@pytest.mark.xdist_group("browser")
+def test_below_a_path_a_browser_finds_every_page_its_scripts_and_its_buttons(control: Control) -> None:
+    with behind(control, apart=True) as front, chromium() as browser:
+        control.server("elm")
+        done = control.ask("ben@example.org", "--foreground")
+        window = Window(browser, f"{front.site}/", logged_in=("anna", "secret"))
+        page, asked, wrong = window.page, list[str](), list[str]()
+        window.context.on("request", lambda request: asked.append(request.url))
+        window.context.on(
+            "response", lambda told: wrong.append(f"{told.status} {told.url}") if told.status >= 400 else None
+        )
+        left = [f"{front.site}{path}" for path in ("/", "/audit", "/sign-in", "/queue", "/request")]
+        seen = {urlsplit(one).path for one in left}
+        while left:
+            at = left.pop()
+            told = window.context.request.get(at)
+            assert told.status == 200, at
+            if not told.headers["content-type"].startswith("text/html"):
+                continue  # it is saved, or no page
+            page.goto(at)
+            found = page.evaluate(
+                "[...document.links].map(a => a.href).concat([...document.forms].map(f => f.action), "
+                "[...document.querySelectorAll('link')].map(l => l.href))"
+            )
+            for link in (urldefrag(one)[0] for one in found):
+                if link.startswith("mailto:") or "greeter.git" in link or "/transfers/" in link or "/acts/" in link:
+                    continue
+                assert link.startswith(f"{front.site}/"), f"{at} leads to {link}"
+                if urlsplit(link).path not in seen and "/static/" not in link:
+                    seen.add(urlsplit(link).path)
+                    left.append(link)
+        assert len(seen) > 15, seen
+
+        page.goto(f"{front.site}/buildservers")
+        page.get_by_label("Reason").fill("its disk is full")
+        page.get_by_role("button", name="Pause").click()
+        expect(page.locator("main")).to_contain_text("its disk is full")
+        page.get_by_role("button", name="Resume").click()
+        expect(page.locator("main")).not_to_contain_text("its disk is full")
+        assert page.url.startswith(f"{front.site}/buildservers")
+        page.goto(f"{front.site}/build/{done['build_id']}/log")
+        expect(page.locator("main")).to_contain_text("building on elm")
+        page.locator("main input[type=search]").fill("BUILDING")
+        page.locator("main input[type=search]").press("Enter")
+        expect(page.locator("main mark").first).to_be_visible()
+        for part in ("/logs/1/index", "/logs/1/search", "/events"):
+            assert any(one.startswith(front.site + part) for one in asked), part
+        page.goto(f"{front.site}/request")
+        with page.expect_navigation():
+            page.locator("main form button[type=submit], main form button:not([type])").last.click()
+        assert page.url.startswith(f"{front.site}/")
+        assert wrong == []
+        window.close()
 
 
 def form_of(page: Answer, act: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from attrs import define, field
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, HttpCredentials, Page, sync_playwright
 
 from tests.support.packages import require
 
@@ -34,11 +34,16 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
+def _credentials(logged_in: tuple[str, str] | None) -> HttpCredentials | None:
+    return None if logged_in is None else {"username": logged_in[0], "password": logged_in[1]}
+
+
 @define
 class Window:
     """A browser window with nothing in it of earlier ones; ``said`` is what its pages said on the console.
 
-    ``elsewhere`` are addresses that it asked for which are not of the site.
+    ``elsewhere`` are addresses that it asked for which are not of the site. ``logged_in`` is a name and a password for
+    a proxy before the site, whose certificate is then taken as it is.
     """
 
     browser: Browser
@@ -46,6 +51,7 @@ class Window:
     size: tuple[int, int] = DESK
     dark: bool = False
     scripts: bool = True
+    logged_in: tuple[str, str] | None = None
     said: list[str] = field(factory=list)
     elsewhere: list[str] = field(factory=list)
     context: BrowserContext = field(init=False)
@@ -58,6 +64,8 @@ class Window:
             color_scheme="dark" if self.dark else "light",
             java_script_enabled=self.scripts,
             base_url=self.site,
+            ignore_https_errors=self.logged_in is not None,
+            http_credentials=_credentials(self.logged_in),
         )
         self.context.set_default_timeout(WAIT)
         self.page = self.tab()
@@ -73,7 +81,7 @@ class Window:
     def close(self) -> None:
         """Close the window, and check that its pages complained of nothing and asked nobody else for anything."""
         self.context.close()
-        assert (self.said, self.elsewhere) == ([], [])
+        assert (self.said, self.elsewhere) == ([], []), (self.said, self.elsewhere)
 
     def faults(self) -> list[str]:
         """Return what axe finds wrong with the page, and whether it scrolls sideways."""
