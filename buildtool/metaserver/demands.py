@@ -69,15 +69,19 @@ class DemandReader:
         message: Submit | AskExplain,
         resolved: dict[tuple[str, str, str], tuple[str, ...]],
     ) -> Demand:
-        """Return what a message demands; ``resolved`` keeps what was resolved, so that one ref is one commit.
+        """Return what a message demands.
+
+        ``resolved`` keeps what was resolved, so that one ref is one commit, whatever is accepted beside that.
 
         Raises UsageError, UnknownRef, RepositoryUnreachable.
         """
         compile_values, platform, machine = self._understood(project, message)
         ref, revrange = ref_and_range(message)
+        if (url, ref, "") not in resolved:
+            resolved[url, ref, ""] = (await self.resolver.resolve(url, ref),)
         if (url, ref, revrange) not in resolved:
-            commit = await self.resolver.resolve(url, ref)
-            near = await self.resolver.acceptable(url, commit, revrange) if revrange else ()
+            (commit,) = resolved[url, ref, ""]
+            near = await self.resolver.acceptable(url, commit, revrange)
             resolved[url, ref, revrange] = (commit, *(other for other in near if other != commit))
         acceptable = resolved[url, ref, revrange]
         spec = BuildSpec(

@@ -70,15 +70,16 @@ ANY = Capability((Offer(canonical({"os": "linux", "arch": "x86_64"})),), (), ())
 
 @define
 class Resolver:
-    """``ports.SourceResolver``: every ref is one commit, every range accepts so many."""
+    """``ports.SourceResolver``: a ref is one commit, or at each look the next in ``pushed``; ranges accept so many."""
 
     hold: Deferred[None] | None = None
     near: int = 10
+    pushed: list[str] = field(factory=list)
 
     async def resolve(self, url: str, ref: str) -> str:
         if self.hold is not None:
             await self.hold
-        return COMMIT
+        return self.pushed.pop(0) if self.pushed else COMMIT
 
     async def acceptable(self, url: str, commit: str, revrange: str) -> tuple[str, ...]:
         return (commit, *(f"{number:040x}" for number in range(self.near - 1)))
@@ -231,6 +232,20 @@ class LiarsTests(SynchronousTestCase):
         assert decode(RequestStatuses, plain).items[-1].request_id == TOGETHER
         assert all(len(line.encode()) <= 201 for one in plain["items"] for line in one["why"])
         assert sum("more build servers" in line for line in told.items[0].why) == 1, "the others are counted"
+
+    def test_of_what_is_asked_for_together_one_ref_is_one_commit_whatever_is_accepted_beside_it(self) -> None:
+        """Also where somebody pushes between two looks at the origin."""
+        self.world.resolver.pushed = [f"{number:x}" * 40 for number in range(1, 5)]
+        items = [
+            Submit(f"{number:032x}", "paint", "ann@example.org", "", "main", span, {"colour": "red"}, {}, {})
+            for number, span in enumerate(("", "2", "5"), 7)
+        ]
+        told = self.successResultOf(
+            Deferred.fromCoroutine(self.world.service.submit_together(ANN, SubmitTogether(tuple(items))))
+        ).items
+        found = [self.world.service.broker.state.requests[one.request_id].demand for one in told]
+        assert [one.spec.revision for one in found] == ["1" * 40] * 3
+        assert [len(one.acceptable) for one in found] == [1, 10, 10]
 
     def test_the_reactor_turns_while_many_builds_are_told(self) -> None:
         """Why each waits is looked for after the commit, which takes milliseconds a build on a large farm."""

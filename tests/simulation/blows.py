@@ -47,7 +47,7 @@ class Blows:
             (self._pause_server, rng.choice((0.0, 0.5, 1.0))),
             (self._abort_build, rng.choice((0.0, 0.5))),
             (self._spoil_artifact, rng.choice((0.0, 1.0))),
-            (self._move_head, 1.0),
+            (self.world.move_ref, 2.0),
             (self._stop_builder, rng.choice((0.0, 0.5))),
         )
         for blow, rate in blows:
@@ -76,7 +76,7 @@ class Blows:
 
     def submission(self, requester: Requester, rng: random.Random) -> Submit:
         """Return something that somebody could ask for."""
-        ref = rng.choice(("", "main", *REVISIONS[:3]))
+        ref = rng.choice(("", "main", "release", "topic", *REVISIONS[:3]))
         system: dict[str, Any] = {}
         if rng.random() < 0.2:
             system["arch"] = rng.choice(ARCHES)
@@ -272,6 +272,3 @@ class Blows:
         party.line = ""
         world.builder_down(builder, silently=False)
         party.wipe()
-
-    def _move_head(self) -> None:
-        self.world.resolver.head = min(self.world.resolver.head + 1, len(REVISIONS) - 1)

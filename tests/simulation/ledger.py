@@ -232,6 +232,9 @@ class Ledger:
         self.asked_at.setdefault(row.id, self.trace.now)
         if before is not None:
             self._check(before.client_id == row.client_id, f"request {row.id} is overwritten by another")
+            was, now = before.demand, row.demand  # who is admitted anew takes nothing near any more
+            same = (was.spec, was.ref) == (now.spec, now.ref) and {*now.acceptable} <= {*was.acceptable}
+            self._check(same, f"request {row.id} is for something else than it was asked for")
             if before.state is not RequestState.WAITING:
                 self._check(
                     (before.state, before.artifact_id) == (row.state, row.artifact_id),

@@ -64,13 +64,14 @@ from buildtool.ports.metaserver import Handler, Handlers, OutgoingMail
 from buildtool.programs.metaserver.mail import return_address
 from buildtool.programs.metaserver.maintenance import SCRUB_AFTER, SWEEP_AFTER
 from buildtool.protocol.hello import Hello
-from buildtool.protocol.messages import Heartbeat, Register
+from buildtool.protocol.messages import Heartbeat, Register, RequestStatuses
 from buildtool.scheduling.events import ArtifactGone
 from buildtool.scheduling.state.state import State
 from tests.simulation.clock import Life
 from tests.simulation.database import SimulatedDatabase
 from tests.simulation.keys import Signer
 from tests.simulation.machine import Machine
+from tests.simulation.origin import submitted
 from tests.simulation.trust import OPERATOR
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class Metaserver:
         )
         broker = self.broker = Broker(state, store, clock, life, removal, effects, Stopwatch(world.seed))
         explainer = Explainer(state, store, status_reader)
-        requests = RequestService(configuration, broker, store, world.resolver, status_reader, explainer, broker)
+        requests = RequestService(configuration, broker, store, world.resolver(life), status_reader, explainer, broker)
         requests.admittance.allowances.configure(world.shares.ceilings)
         troubles = BuildProblems(broker, life)
         build_servers = BuildServerService(
@@ -269,8 +270,13 @@ class Metaserver:
             if by.token:
                 world.visits.acting(by, message)
         act = world.ownership.begins(by, message, self.life)
+        if items := submitted(message):
+            world.refs.asks(items)
         with world.visits.asking(message, self.life, by):
             answer = await handler(by, message)
+        if items and world.metaserver is self:
+            told = answer.items if isinstance(answer, RequestStatuses) else (answer,)
+            world.refs.answered([world.watch.requests[one.request_id] for one in told])
         act.done(answer)
         if world.metaserver is self and isinstance(message, (Heartbeat, Register)):
             world.watch.heard(message.server if isinstance(message, Register) else by.name, message.held, began)

@@ -15,6 +15,7 @@ from typing import Any
 from attrs import evolve, frozen
 from sqlalchemy import delete, false
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from buildtool.adapters.control.build_server_connections import BuildServerConnections
 from buildtool.adapters.control.events.followers import EventFollower
@@ -32,6 +33,8 @@ from buildtool.adapters.tls import peers
 from buildtool.adapters.tls.peers import KeyHolders
 from buildtool.buildserver.delivery import Delivery
 from buildtool.buildserver.server import BuildServer
+from buildtool.concurrency.asker import Asker
+from buildtool.concurrency.single_flight import SingleFlight, _Sharers
 from buildtool.errors import BuildToolError, Unauthorised
 from buildtool.metaserver.access import tokens as access_tokens
 from buildtool.metaserver.access.mailed_codes import MailedCodes
@@ -40,6 +43,7 @@ from buildtool.metaserver.accounts import AccountService
 from buildtool.metaserver.batches import BatchDecider
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.build_servers import BuildServerService
+from buildtool.metaserver.demands import DemandReader
 from buildtool.metaserver.operating.several import SeveralService
 from buildtool.model.access import enrolment, rights, tokens
 from buildtool.model.access.confirmation import AddressBook
@@ -1067,3 +1071,64 @@ def return_noted_on_the_first() -> Sequence[Change]:
 def return_noted_on_others() -> Sequence[Change]:
     requests = schema.requests.c
     return [(operator_store, "_told_with", lambda first: requests.email == first.email)]
+
+
+# --- refs, which move -------------------------------------------------------------------------------------------
+
+
+@_mutant("who asks during a look at the refs waits for the next one")
+def stale_look_shared() -> Sequence[Change]:
+    async def share(self: SingleFlight[Any], key: str, act: Any) -> Any:
+        running = self._next.get(key)
+        if running is not None:
+            return await running.join()
+        running = self._next[key] = _Sharers(Asker(), act)
+        mine = running.join()
+
+        async def run() -> None:
+            outcome: Any
+            try:
+                outcome = await act()
+            except BuildToolError:
+                outcome = Failure()
+            del self._next[key]
+            running.tell(outcome)
+
+        Deferred.fromCoroutine(run())
+        return await mine
+
+    return [(SingleFlight, "share", share)]
+
+
+@_mutant("what a ref means is asked anew for each submission")
+def ref_remembered() -> Sequence[Change]:
+    original, resolved = DemandReader.read, dict[Any, Any]()
+
+    async def read(self: DemandReader, project: Any, url: str, message: Any, _resolved: Any) -> Any:
+        return await original(self, project, url, message, resolved.setdefault(id(self), {}))
+
+    return [(DemandReader, "read", read)]
+
+
+@_mutant("of what is asked for at once one ref is one commit")
+def each_looks_alone() -> Sequence[Change]:
+    original = DemandReader.read
+
+    async def read(self: DemandReader, project: Any, url: str, message: Any, _resolved: Any) -> Any:
+        return await original(self, project, url, message, {})
+
+    return [(DemandReader, "read", read)]
+
+
+@_mutant("what waits is for what its ref meant when it was asked for")
+def waits_for_what_it_means_now() -> Sequence[Change]:
+    original = Broker.send
+
+    async def send(self: Broker, event: Any) -> Any:
+        if isinstance(event, Submitted):
+            for row in self.state.requests.values():
+                if row.demand.ref == event.demand.ref and row.state is RequestState.WAITING:
+                    self.state.put(evolve(row, demand=event.demand))
+        return await original(self, event)
+
+    return [(Broker, "send", send)]

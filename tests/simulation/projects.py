@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from pathlib import Path
 
 from attrs import frozen
 
 from buildtool.configuration.mail_settings import MailSettings
 from buildtool.configuration.settings import Settings
-from buildtool.errors import RepositoryUnreachable, UnknownRef
 from buildtool.model.options import canonical, choice
 from buildtool.model.project_options import ProjectOptions
 from buildtool.model.properties import standard
@@ -126,33 +124,3 @@ class Truths:
 
     def of(self, revision: str, colour: str) -> Truth:
         return self._known[revision, colour]
-
-
-class Resolver:
-    """``ports.SourceResolver``: a line of revisions; ``main`` is the newest, which moves on now and then."""
-
-    def __init__(self, pause: Callable[[], object], unreachable: Callable[[], bool]) -> None:
-        self._pause = pause
-        self._unreachable = unreachable
-        self.head = 2
-
-    async def resolve(self, url: str, ref: str) -> str:
-        await self._pause()  # type: ignore[misc] # a Deferred
-        if self._unreachable():
-            raise RepositoryUnreachable(f"{url} does not answer")
-        if ref in ("HEAD", "main"):
-            return REVISIONS[self.head]
-        if ref in REVISIONS:
-            return ref
-        raise UnknownRef(f"there is no {ref!r} in {url}")
-
-    async def acceptable(self, url: str, commit: str, revrange: str) -> tuple[str, ...]:
-        at, most = REVISIONS.index(commit), int(revrange)
-        near = sorted(range(len(REVISIONS)), key=lambda index: (abs(index - at), index))
-        return tuple(REVISIONS[index] for index in near if abs(index - at) <= most)
-
-    async def pin(self, url: str, commit: str) -> None:
-        return None
-
-    async def refs(self, url: str) -> tuple[str, ...]:
-        return ("main",)

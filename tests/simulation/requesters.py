@@ -19,6 +19,7 @@ from buildtool.errors import (
     StorageUnavailable,
     Unauthorised,
     Unavailable,
+    UnknownRef,
 )
 from buildtool.protocol.messages import (
     AskStatus,
@@ -108,7 +109,8 @@ class Requester:
                 if isinstance(error, InternalError):
                     world.watch.wrong(f"{self.name} is told of a defect: {error}")
             except BuildToolError as error:
-                world.watch.wrong(f"{self.name} is refused: {error}")
+                if not (isinstance(error, UnknownRef) and world.refs.may_refuse(items)):
+                    world.watch.wrong(f"{self.name} is refused: {error}")
                 return None
             else:
                 for item, one in zip(items, told, strict=True):

@@ -7,8 +7,10 @@ import pytest
 from tests.simulation.driver import Summary, command, simulate
 from tests.simulation.faults import KINDS
 
-FIXED = (3, 29, 41)
-"""In these worlds every kind of fault happens."""
+FIXED = (3, 6, 29)
+"""In these worlds nearly every kind of fault happens; what does not happens in one of ``NEXT``, tried by turns."""
+
+NEXT = range(40, 60)
 
 FRESH = 3
 """So many more with every change; `make long` and `make simulate` have a thousand."""
@@ -20,10 +22,14 @@ def _assert_sound(summary: Summary) -> None:
 
 
 def test_a_fixed_set_of_seeds_violates_nothing_and_comes_to_rest() -> None:
-    summary = simulate(FIXED)
-    _assert_sound(summary)
-    happened = {kind for report in summary.reports for kind in report.faults}
-    assert set(KINDS) <= happened, "every kind of fault happens"
+    happened = set[str]()
+    for seeds in (FIXED, *((seed, seed + 1) for seed in NEXT[::2])):
+        summary = simulate(seeds)
+        _assert_sound(summary)
+        happened |= {kind for report in summary.reports for kind in report.faults}
+        if set(KINDS) <= happened:
+            return
+    raise AssertionError(f"these kinds of faults happen in no world: {sorted(set(KINDS) - happened)}")
 
 
 def test_fresh_seeds_violate_nothing_and_come_to_rest() -> None:

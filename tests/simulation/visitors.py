@@ -124,7 +124,7 @@ class Visitor:
         ways: Sequence[Callable[[], Awaitable[None]]] = (
             self._make_by_key, self._make, self._sign_in, self._sign_in_by_mail, self._sign_in_by_mail, self._act,
             self._act, self._watch, self._watch, self._end_one, self._end_all, self._sign_out, self._hurry,
-            self._others, self._others, self._is_thrown_out,
+            self._others, self._others, self._is_thrown_out, self._another_key,
         )  # fmt: skip
         return self.rng.choice(ways)()
 
@@ -243,6 +243,18 @@ class Visitor:
         """The operator ends what this one has, who comes back by mail."""
         if self.party is None and self.rng.random() < 0.5:
             self.world.office.revoke(self.email)
+
+    async def _another_key(self) -> None:
+        """Lose the key, and have another one under the same name: what was made with the first ends with it."""
+        if self.party is None or self.rng.random() < 0.5:
+            return
+        self.party.line = ""
+        await self.party.forget(self.life)
+        await self.party.ready(self.life)
+        session = await greet(self.party.endpoint(self.life), "meta:1", self.party.role.value, self.life)
+        session.close()
+        for secret in self.secrets:
+            self._beside(self._asked(secret, AskHealth(), HealthStatus))
 
     async def _watch(self) -> None:
         """Have a page open that looks again and again who shows a secret; rights may be taken away meanwhile."""

@@ -35,9 +35,10 @@ from tests.simulation.meddlers import Meddler, meddlers
 from tests.simulation.metaserver import Metaserver
 from tests.simulation.network import Network
 from tests.simulation.office import Office
+from tests.simulation.origin import Origin, RefWitness, Resolver
 from tests.simulation.ownership import Ownership
 from tests.simulation.parties import Party
-from tests.simulation.projects import ARCHES, Resolver, Times, Truths
+from tests.simulation.projects import ARCHES, Times, Truths
 from tests.simulation.requesters import Requester
 from tests.simulation.returning import Returning, ReturnWitness
 from tests.simulation.shares import Shares
@@ -56,6 +57,9 @@ INTRUDERS = 0.8
 
 LIMITED = 0.5
 """In how many worlds with keys nobody may ask for as much as they like."""
+
+MOVES = 0.3
+"""How many looks at the refs are followed by a push."""
 
 RESTORES = 0.3
 """How many starts of the metaserver are those of a restored backup."""
@@ -115,7 +119,8 @@ class World:
         self.watch = Watch(self.trace, self.settings.projects[0], self.truths, self._file_of, self.lease)
         self.mail = MailServer(self.faults, self.trace, self._mail_arrived)
         self.returning = Returning(self, ReturnWitness(self.watch))
-        self.resolver = Resolver(lambda: self.time.pause(0.05), lambda: self.faults.on and rng.random() < 0.02)
+        self.origin = Origin(random.Random(f"{seed} origin"), lambda: self.time.now)
+        self.refs = RefWitness(self.origin, self.watch.wrong)
         self.metaserver: Metaserver | None = None
         self.front = Front(self)
         self.blows = Blows(self)
@@ -232,6 +237,24 @@ class World:
             self.returning.witness.noted(transaction[1], transaction[2])
         if transaction[0] == "_commit" and self.rng.random() < 0.1:
             self.tempt("meta")
+
+    def resolver(self, life: Life) -> Resolver:
+        """Return how one life of the metaserver looks at the origin, whose refs may move just then."""
+
+        def tempt() -> None:
+            if self.faults.on and self.origin.rng.random() < MOVES:
+                self.time.call(self.origin.rng.uniform(0.0, 40.0), self.move_ref)
+
+        def unreachable() -> bool:
+            return self.faults.on and self.rng.random() < 0.02
+
+        return Resolver(self.origin, life, random.Random(f"{self.seed} {life.name} looks"), unreachable, tempt)
+
+    def move_ref(self) -> None:
+        """Somebody pushes."""
+        if self.faults.on:
+            self.faults.count("ref_move")
+            self.origin.move()
 
     def _file_of(self, digest: str) -> bytes | None:
         return self.machine.read(path_of(self.machine.directory, digest))
@@ -405,6 +428,7 @@ class World:
         """From now on nothing goes wrong any more."""
         self.trace.say("world", "faults stop")
         self.faults.stop()
+        self.origin.settle()
         self.configuring.widen()
         self.network.heal()
         self.front.network.heal()

@@ -1,0 +1,146 @@
+"""The repository that the simulated farm builds from, whose refs move, go and come again; and how it is looked at.
+
+A witness holds what Requests are for against what their refs meant between the question and the answer.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+
+from attrs import define, field
+
+from buildtool.concurrency.single_flight import SingleFlight
+from buildtool.errors import RepositoryUnreachable, UnknownRef
+from buildtool.model.records import Request
+from buildtool.protocol.messages import Submit, SubmitTogether
+from tests.simulation.clock import Life
+from tests.simulation.projects import REVISIONS
+
+NAMES = ("main", "release", "topic")
+"""The refs; the last is deleted now and then."""
+
+LOOKS = (0.05, 0.05, 4.0, 30.0)
+"""Seconds that a look at the refs takes, about."""
+
+
+@define(eq=False)
+class Origin:
+    """The refs with the revisions that they point at, as they were at any time. ``now`` is monotonic, in seconds."""
+
+    rng: random.Random
+    now: Callable[[], float]
+    refs: dict[str, str] = field(factory=lambda: dict.fromkeys(NAMES, REVISIONS[2]))
+    _history: list[tuple[float, Mapping[str, str]]] = field(factory=list, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._note()
+
+    def _note(self) -> None:
+        self._history.append((self.now(), dict(self.refs)))
+
+    def move(self) -> None:
+        """Move a ref: on, back, away, or to where it never was."""
+        name = self.rng.choice(NAMES)
+        if name == "topic" and name in self.refs and self.rng.random() < 0.5:
+            del self.refs[name]
+        else:
+            there = [one for one in REVISIONS if one != self.refs.get(name)]
+            self.refs[name] = self.rng.choice(there)
+        self._note()
+
+    def settle(self) -> None:
+        """Let all refs be there from now on."""
+        self.refs = {**dict.fromkeys(NAMES, REVISIONS[-1]), **self.refs}
+        self._note()
+
+    def meant(self, ref: str, since: float) -> set[str | None]:
+        """Return what a ref may have meant between a time and now: None where it was not there."""
+        name = "main" if ref in ("", "HEAD") else ref
+        if name not in NAMES:
+            return {ref}
+        newest = [refs for at, refs in self._history if at <= since][-1:]
+        later = [refs for at, refs in self._history if at > since]
+        return {refs.get(name) for refs in (*newest, *later)}
+
+
+@define(eq=False)
+class Resolver:
+    """``ports.SourceResolver`` of one life of the metaserver; who looks at the refs shares that as real ones do.
+
+    ``unreachable`` says whether the origin answers now, ``tempt`` hears of each look.
+    """
+
+    origin: Origin
+    life: Life
+    rng: random.Random
+    unreachable: Callable[[], bool]
+    tempt: Callable[[], None]
+    _looking: SingleFlight[Mapping[str, str]] = field(factory=SingleFlight, init=False)
+
+    async def _look(self) -> Mapping[str, str]:
+        seconds = self.rng.choice(LOOKS)
+        self.tempt()
+        await self.life.pause(seconds * self.rng.random())
+        found = dict(self.origin.refs)
+        await self.life.pause(seconds * self.rng.random())
+        return found
+
+    async def resolve(self, url: str, ref: str) -> str:
+        if ref in REVISIONS:
+            await self.life.pause(0.05)
+            return ref
+        refs = await self._looking.share(url, self._look)
+        if self.unreachable():
+            raise RepositoryUnreachable(f"{url} does not answer")
+        name = "main" if ref == "HEAD" else ref
+        if name not in refs:
+            raise UnknownRef(f"there is no {ref!r} in {url}")
+        return refs[name]
+
+    async def acceptable(self, url: str, commit: str, revrange: str) -> tuple[str, ...]:
+        at, most = REVISIONS.index(commit), int(revrange)
+        near = sorted(range(len(REVISIONS)), key=lambda index: (abs(index - at), index))
+        return tuple(REVISIONS[index] for index in near if abs(index - at) <= most)
+
+    async def pin(self, url: str, commit: str) -> None:
+        return None
+
+    async def refs(self, url: str) -> tuple[str, ...]:
+        return tuple(await self._looking.share(url, self._look))
+
+
+@define(eq=False)
+class RefWitness:
+    """When what was asked for first, by client id, and what was wrong about what it became."""
+
+    origin: Origin
+    wrong: Callable[[str], None]
+    _asked: dict[str, float] = field(factory=dict, init=False)
+
+    def asks(self, items: Sequence[Submit]) -> None:
+        """The metaserver is asked for builds."""
+        for item in items:
+            self._asked.setdefault(item.client_id, self.origin.now())
+
+    def answered(self, rows: Sequence[Request]) -> None:
+        """It is about to answer with these Requests, which were asked for at once."""
+        for row in rows:
+            demand, since = row.demand, self._asked.get(row.client_id, 0.0)
+            meant = self.origin.meant(demand.ref, since)
+            if demand.spec.revision not in meant:
+                self.wrong(f"request {row.id} is for {demand.spec.revision[:4]}, which {demand.ref} did not mean then")
+        for one, other in combinations(rows, 2):
+            alike = (one.demand.ref, one.demand.spec.source) == (other.demand.ref, other.demand.spec.source)
+            if alike and one.demand.spec.revision != other.demand.spec.revision:
+                self.wrong(f"requests {one.id} and {other.id}, asked for at once, mean two things by {one.demand.ref}")
+
+    def may_refuse(self, items: Sequence[Submit]) -> bool:
+        """Return whether one of the refs was not there at some time since it was asked for."""
+        return any(None in self.origin.meant(item.revision, self._asked.get(item.client_id, 0.0)) for item in items)
+
+
+def submitted(message: object) -> tuple[Submit, ...]:
+    """Return what a message asks to be built, which may be nothing."""
+    return message.items if isinstance(message, SubmitTogether) else (message,) if isinstance(message, Submit) else ()
