@@ -182,7 +182,10 @@ class ProxyIdentity:
         try:
             if len(told) > 1:
                 raise UsageError("there are two of them")  # noqa: TRY301 - told as the others are
-            return valid_address(told[0])
+            found = valid_address(told[0])
+            if found.isascii() and not told[0].rpartition("@")[0].isascii():
+                raise UsageError("a letter in it only looks like another's")  # noqa: TRY301 - told as the others are
+            return found
         except UsageError as error:
             raise Unauthorised(
                 f"the proxy says in {self.header} that this is {quoted(told[0], 80)}, which is not believed: {error}"

@@ -2,7 +2,7 @@
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 
 from buildtool.errors import Unauthorised, UsageError
 from buildtool.model.access.proxies import NO_IDENTITY, ProxyIdentity
@@ -33,6 +33,19 @@ def test_a_proxy_that_says_nothing_has_a_visitor() -> None:
 def test_what_is_no_one_address_is_refused_in_a_line_that_names_the_header(said: list[str]) -> None:
     with pytest.raises(Unauthorised, match=r"^the proxy says in X-Forwarded-Email .*not believed: [^\n]*$"):
         IDENTITY.said(said)
+
+
+@given(st.text(min_size=1, max_size=5), st.text(min_size=1, max_size=5))
+@example("\u212aate", "")
+@example("\u212b", "K")
+def test_whoever_has_an_address_of_other_letters_is_not_who_has_one_of_plain_ones(one: str, other: str) -> None:
+    """Where the proxy tells two people apart they are not one here."""
+    local = one + other
+    try:
+        found = IDENTITY.said([f"{local}@example.org"])
+    except Unauthorised:
+        return
+    assert local.strip().isascii() or not found.isascii()
 
 
 @given(st.lists(st.text(max_size=30), max_size=3))
