@@ -6,7 +6,7 @@ A witness holds what Requests are for against what their refs meant between the 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import combinations
 
 from attrs import define, field
@@ -15,7 +15,6 @@ from buildtool.concurrency.single_flight import SingleFlight
 from buildtool.errors import RepositoryUnreachable, UnknownRef
 from buildtool.model.records import Request
 from buildtool.protocol.messages import Submit, SubmitTogether
-from tests.simulation.clock import Life
 from tests.simulation.projects import REVISIONS
 
 NAMES = ("main", "release", "topic")
@@ -69,11 +68,12 @@ class Origin:
 class Resolver:
     """``ports.SourceResolver`` of one life of the metaserver; who looks at the refs shares that as real ones do.
 
-    ``unreachable`` says whether the origin answers now, ``tempt`` hears of each look.
+    ``pause`` waits for so many seconds, ``unreachable`` says whether the origin does not answer now, and ``tempt`` hears
+    of each look.
     """
 
     origin: Origin
-    life: Life
+    pause: Callable[[float], Awaitable[None]]
     rng: random.Random
     unreachable: Callable[[], bool]
     tempt: Callable[[], None]
@@ -82,14 +82,14 @@ class Resolver:
     async def _look(self) -> Mapping[str, str]:
         seconds = self.rng.choice(LOOKS)
         self.tempt()
-        await self.life.pause(seconds * self.rng.random())
+        await self.pause(seconds * self.rng.random())
         found = dict(self.origin.refs)
-        await self.life.pause(seconds * self.rng.random())
+        await self.pause(seconds * self.rng.random())
         return found
 
     async def resolve(self, url: str, ref: str) -> str:
         if ref in REVISIONS:
-            await self.life.pause(0.05)
+            await self.pause(0.05)
             return ref
         refs = await self._looking.share(url, self._look)
         if self.unreachable():

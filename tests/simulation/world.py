@@ -248,7 +248,7 @@ class World:
         def unreachable() -> bool:
             return self.faults.on and self.rng.random() < 0.02
 
-        return Resolver(self.origin, life, random.Random(f"{self.seed} {life.name} looks"), unreachable, tempt)
+        return Resolver(self.origin, life.pause, random.Random(f"{self.seed} {life.name} looks"), unreachable, tempt)
 
     def move_ref(self) -> None:
         """Somebody pushes."""
