@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from random import Random
 
 import pytest
 from attrs import frozen
-from twisted.internet.defer import succeed
 
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.vcs.by_url import Resolvers
@@ -19,7 +17,7 @@ from buildtool.adapters.vcs.svn.resolver import SvnResolver
 from buildtool.errors import RepositoryUnreachable, UnknownRef
 from buildtool.ports.metaserver import SourceResolver
 from tests.adapters.vcs.svn.repositories import SvnOrigin
-from tests.simulation.origin import NAMES, Origin, Resolver
+from tests.simulation.origin import resting
 from tests.simulation.projects import REVISIONS
 from tests.support.inline import run
 from tests.support.origins import Origin
@@ -62,8 +60,7 @@ def of_svn(directory: Path, closing: ExitStack) -> OneLine:
 
 def simulated(_directory: Path, _closing: ExitStack) -> OneLine:
     away: list[bool] = []
-    origin = Origin(Random(0), lambda: 0.0, dict.fromkeys(NAMES, REVISIONS[-1]))
-    made = Resolver(origin, lambda _: succeed(None), Random(0), lambda: bool(away), lambda: None)
+    made = resting(lambda: bool(away))
     return OneLine(made, "https://git.example/paint.git", tuple(REVISIONS), "no-such-branch", lambda: away.append(True))
 
 

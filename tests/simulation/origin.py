@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import combinations
 
 from attrs import define, field
+from twisted.internet.defer import succeed
 
 from buildtool.concurrency.single_flight import SingleFlight
 from buildtool.errors import RepositoryUnreachable, UnknownRef
@@ -25,7 +26,7 @@ LOOKS = (0.05, 0.05, 4.0, 30.0)
 
 
 @define(eq=False)
-class Origin:
+class MovingOrigin:
     """The refs with the revisions that they point at, as they were at any time. ``now`` is monotonic, in seconds."""
 
     rng: random.Random
@@ -68,11 +69,10 @@ class Origin:
 class Resolver:
     """``ports.SourceResolver`` of one life of the metaserver; who looks at the refs shares that as real ones do.
 
-    ``pause`` waits for so many seconds, ``unreachable`` says whether the origin does not answer now, and ``tempt`` hears
-    of each look.
+    ``pause`` waits for so many seconds, ``unreachable`` says that the origin does not answer, ``tempt`` hears of looks.
     """
 
-    origin: Origin
+    origin: MovingOrigin
     pause: Callable[[float], Awaitable[None]]
     rng: random.Random
     unreachable: Callable[[], bool]
@@ -111,11 +111,18 @@ class Resolver:
         return tuple(await self._looking.share(url, self._look))
 
 
+def resting(unreachable: Callable[[], bool]) -> Resolver:
+    """Return a resolver of an origin whose refs all stay at the newest revision, and that answers at once."""
+    rng = random.Random(0)
+    origin = MovingOrigin(rng, lambda: 0.0, dict.fromkeys(NAMES, REVISIONS[-1]))
+    return Resolver(origin, lambda _seconds: succeed(None), rng, unreachable, lambda: None)
+
+
 @define(eq=False)
 class RefWitness:
     """When what was asked for first, by client id, and what was wrong about what it became."""
 
-    origin: Origin
+    origin: MovingOrigin
     wrong: Callable[[str], None]
     _asked: dict[str, float] = field(factory=dict, init=False)
 

@@ -35,7 +35,7 @@ from tests.simulation.meddlers import Meddler, meddlers
 from tests.simulation.metaserver import Metaserver
 from tests.simulation.network import Network
 from tests.simulation.office import Office
-from tests.simulation.origin import Origin, RefWitness, Resolver
+from tests.simulation.origin import MovingOrigin, RefWitness, Resolver
 from tests.simulation.ownership import Ownership
 from tests.simulation.parties import Party
 from tests.simulation.projects import ARCHES, Times, Truths
@@ -119,7 +119,7 @@ class World:
         self.watch = Watch(self.trace, self.settings.projects[0], self.truths, self._file_of, self.lease)
         self.mail = MailServer(self.faults, self.trace, self._mail_arrived)
         self.returning = Returning(self, ReturnWitness(self.watch))
-        self.origin = Origin(random.Random(f"{seed} origin"), lambda: self.time.now)
+        self.origin = MovingOrigin(random.Random(f"{seed} origin"), lambda: self.time.now)
         self.refs = RefWitness(self.origin, self.watch.wrong)
         self.metaserver: Metaserver | None = None
         self.front = Front(self)
