@@ -1,7 +1,11 @@
 """A limit that is reached is one line for a person, with a real metaserver that reads it from its configuration."""
 
+import json
+
 import pytest
 
+from buildtool.client import BlockingFarm, BuildWish
+from buildtool.errors import LimitReached
 from tests.e2e.control import Control
 from tests.e2e.test_identities import program
 from tests.e2e.test_operator import operate
@@ -20,7 +24,7 @@ def limited(control: Control) -> Control:
     path.write_text(LIMITED.format(path=str(control.farm.config)))
     control.farm.config = path
     control.farm.extra |= {"BUILDTOOL_TRUSTED": "nobody", "XDG_CONFIG_HOME": str(control.directory / "home")}
-    control.farm.start_metaserver()
+    control.farm.start_metaserver("--web")
     return control
 
 
@@ -39,5 +43,18 @@ def test_the_third_request_is_told_when_to_try_again_and_the_next_person_is_not_
         if name == "ann":
             (told,) = asked[-1].stderr.strip().splitlines()
             assert "the limit of 2 requests an hour for ann@example.org is reached: try again in 30 min" in told
-    told = operate(limited, "check-config", "--json")
-    assert '"requests_an_hour"' in told
+    home = str(limited.directory / "ben")
+    made = program(limited, "startcompile.py", "token", "nightly", "--json", XDG_CONFIG_HOME=home)
+    with BlockingFarm(limited.farm.public_url, json.loads(made.stdout)["token"]) as farm:
+        assert farm.limits == {}
+        farm.requests.explain(BuildWish("greeter"))
+        told = farm.limits["explanations"]
+        assert (told.left, told.most, told.seconds) == (0, 1, 60)
+        assert 0 < told.full <= 60
+        with pytest.raises(LimitReached, match="the limit of 1 explanations a minute") as caught:
+            farm.requests.explain(BuildWish("greeter"))
+        assert 0 < caught.value.again <= 60
+        left = {one.name: one.left for one in farm.farm.me().left}
+        assert left["requests"] == 0, "ben has asked twice"
+        assert farm.farm.project("greeter").compile[0].name == "greeting"
+    assert '"requests_an_hour"' in operate(limited, "check-config", "--json")

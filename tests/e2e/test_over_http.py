@@ -3,8 +3,10 @@
 import hashlib
 import re
 import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -99,6 +101,42 @@ def test_logs_and_artifacts_come_from_the_one_address_that_was_said(paged: Contr
         assert found.count >= index.error_count > 0
         at = index.errors[0][1]
         assert b"error" in there.builds.log(failed["build_id"], start=at).data.split(b"\n")[0]
+
+
+FIREWALL = """
+import runpy, sys
+
+def hook(event, told):
+    if event == "socket.connect" and isinstance(told[1], tuple) and told[1][1] != {port}:
+        raise OSError(113, "the firewall lets nothing through but port {port}")
+
+sys.addaudithook(hook)
+sys.argv = [{program!r}, *sys.argv[1:]]
+runpy.run_path({program!r}, run_name="__main__")
+"""
+
+
+@SHARED
+def test_whoever_gets_through_to_the_pages_alone_has_log_and_artifact(paged: Control) -> None:
+    paged.commit(**{"main.c": paged.source(f"state {len(paged.commits)}")})
+    made = paged.ask("--foreground", "--no-download", "ann@example.org")
+    code = FIREWALL.format(
+        port=urlsplit(paged.farm.public_url).port, program=str(paged.farm.root / "bin/startcompile.py")
+    )
+
+    def behind(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False,
+            env=paged.farm.environment(), cwd=paged.farm.directory,
+        )  # fmt: skip
+
+    over = ("--http", paged.farm.public_url)
+    fetched = behind("download", made["cancel_id"], "--output=through.zip", *over)
+    assert fetched.returncode == 0, fetched.stderr
+    through = (paged.farm.directory / "through.zip").read_bytes()
+    assert hashlib.sha256(through).hexdigest() == made["artifact"]["digest"]
+    assert "building on anna" in behind("log", made["cancel_id"], *over).stdout
+    assert behind("log", made["cancel_id"]).returncode != 0, "the firewall is one"
 
 
 @SHARED
