@@ -7,6 +7,7 @@ from typing import TypeVar
 from attrs import evolve, frozen
 
 from buildtool.client.farm_urls import FarmUrl
+from buildtool.protocol.api.answers import BuildList, BuildReport, BuildSummary
 from buildtool.protocol.messages import Explanation, FoundArtifact, RequestStatus, RequestStatuses
 
 T = TypeVar("T")
@@ -20,7 +21,7 @@ class LogPart:
     finished: bool
 
 
-def reachable(told: T, url: FarmUrl) -> T:
+def reachable(told: T, url: FarmUrl) -> T:  # noqa: PLR0911 - a line for each kind of answer
     """Return what a farm answered with its logs and artifacts at addresses of the API at ``url``."""
     match told:
         case RequestStatus():
@@ -31,6 +32,13 @@ def reachable(told: T, url: FarmUrl) -> T:
         case Explanation():
             found, near = _fetched_at(told.artifact, url), _fetched_at(told.nearest_artifact, url)
             return evolve(told, artifact=found, nearest_artifact=near)
+        case BuildSummary():
+            made = told.artifact
+            return evolve(told, artifact=made and evolve(made, url=url.artifact(made.digest)))
+        case BuildList():
+            return evolve(told, builds=tuple(reachable(one, url) for one in told.builds))
+        case BuildReport():
+            return evolve(told, build=reachable(told.build, url))
         case _:
             return told
 

@@ -44,6 +44,17 @@ def test_every_artifact_is_fetched_from_the_farm_that_was_asked(found: FoundArti
     )
 
 
+def test_builds_lead_to_their_artifacts_at_the_farm_that_was_asked() -> None:
+    at = ClientWorld()
+    builds = BuildGroup(at.api())
+    listed = [one for one in at.do(builds.list()).builds if one.artifact is not None]
+    shown = [at.do(builds.show(one.id)).build for one in listed]
+    assert listed
+    for one in (*listed, *shown):
+        assert one.artifact is not None
+        assert one.artifact.url == at.api().url.artifact(one.artifact.digest)
+
+
 def test_a_status_that_is_asked_for_has_its_log_at_the_farm_s_address() -> None:
     at = ClientWorld()
     api = at.api()

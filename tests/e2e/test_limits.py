@@ -48,13 +48,13 @@ def test_the_third_request_is_told_when_to_try_again_and_the_next_person_is_not_
     with BlockingFarm(limited.farm.public_url, json.loads(made.stdout)["token"]) as farm:
         assert farm.limits == {}
         farm.requests.explain(BuildWish("greeter"))
-        told = farm.limits["explanations"]
-        assert (told.left, told.most, told.seconds) == (0, 1, 60)
-        assert 0 < told.full <= 60
+        left = farm.limits["explanations"]
+        assert (left.left, left.most, left.seconds) == (0, 1, 60)
+        assert 0 < left.full <= 60
         with pytest.raises(LimitReached, match="the limit of 1 explanations a minute") as caught:
             farm.requests.explain(BuildWish("greeter"))
         assert 0 < caught.value.again <= 60
-        left = {one.name: one.left for one in farm.farm.me().left}
-        assert left["requests"] == 0, "ben has asked twice"
+        still = {one.name: one.left for one in farm.farm.me().left}
+        assert still["requests"] == 0, "ben has asked twice"
         assert farm.farm.project("greeter").compile[0].name == "greeting"
     assert '"requests_an_hour"' in operate(limited, "check-config", "--json")

@@ -70,7 +70,7 @@ from buildtool.programs.metaserver.monitoring.figures import figures, metered
 from buildtool.programs.metaserver.reload import ConfigurationReload
 from buildtool.programs.metaserver.sources import noting, open_sources, packed
 from buildtool.programs.metaserver.state_directory import OpenState, StartOptions, open_state
-from buildtool.programs.webserver.site import OwnPages, PagesSite
+from buildtool.programs.webserver.site import OwnPages, PagesSite, ReportedArtifacts
 from buildtool.scheduling.allowances import Allowances
 from buildtool.scheduling.servers.names import DAY
 from buildtool.scheduling.state.state import State
@@ -229,7 +229,7 @@ class Metaserver:
                        (settings.state_dir, stored.threads)).handlers},
             build_servers.handlers, keys, left=admittance.left,
         )  # fmt: skip
-        pages, show = self._pages(stored, visiting, visitors)
+        pages, show = self._pages(stored, visiting, visitors, keeping.corrupt)
         take = self._serve(gateway, identities, services, site, keeping, pages)
 
         async def apply(settings: Settings) -> None:
@@ -342,12 +342,13 @@ class Metaserver:
         self._closing.add("the upkeep of files and rows", keeping.stop)
 
     def _pages(
-        self, stored: OpenState, visiting: VisitorService, access: HttpVisitors
+        self, stored: OpenState, visiting: VisitorService, access: HttpVisitors, corrupt: Callable[[str], object]
     ) -> tuple[PagesSite, Callable[[Settings], None]]:
         """Return the pages, and what makes them anew by other settings."""
         reading = SqliteDatabase.reading(stored.directory / DATABASE, self._pool(1, "reading"))
         self._closing.add("the database of the pages", reading.close)
-        files = (stored.logs, stored.artifacts, ArchiveContents(stored.artifacts, self._pool(1, "files of artifacts")))
+        artifacts = ReportedArtifacts(stored.artifacts, corrupt)
+        files = (stored.logs, artifacts, ArchiveContents(stored.artifacts, self._pool(1, "files of artifacts")))
         shown = OwnPages(reading, files, LocalQuestions(visiting), access, IReactorTime(self.reactor))
         shown.live.start(LocalEvents(self._events))
         self._closing.add("what is live in the pages", shown.live.stop)

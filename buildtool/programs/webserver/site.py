@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
+from attrs import frozen
 from twisted.internet.base import ReactorBase
 from twisted.internet.interfaces import IAddress, IReactorTime, ITCPTransport
 from twisted.internet.protocol import connectionDone
@@ -35,7 +36,7 @@ from buildtool.adapters.storage.artifacts import ArtifactStore
 from buildtool.adapters.storage.directory_lock import DATABASE
 from buildtool.adapters.storage.logs import LogStore
 from buildtool.configuration.settings import Settings
-from buildtool.errors import LimitReached
+from buildtool.errors import Damaged, LimitReached
 from buildtool.metaserver.access.visiting import LocalQuestions
 from buildtool.model.access.ceilings import NO_CEILINGS, SECONDS, TOLD, Ceilings
 from buildtool.model.access.proxies import FORWARDED_FOR, NO_PROXIES, Proxies
@@ -43,7 +44,7 @@ from buildtool.model.addresses import network_of
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.ports.artifacts import FilesReader
 from buildtool.ports.common import Clock
-from buildtool.ports.pages import ArtifactReader, LogReader, Pages
+from buildtool.ports.pages import ArtifactReader, LogReader, OpenArtifact, Pages
 from buildtool.programs.webserver.ceilings import Refusing, VisitorCeilings, refuse
 from buildtool.web.access import Access, remember_visitor, visitor_of
 from buildtool.web.app import NO_TOOLS, NO_UPSTREAM, WebApp, make_urls
@@ -332,6 +333,22 @@ class StateReader:
         finally:
             for threads in self._threads:
                 threads.stop()
+
+
+@frozen
+class ReportedArtifacts:
+    """The artifacts in ``store``, of which one that is damaged is reported, so that it is not answered with again."""
+
+    store: ArtifactReader
+    corrupt: Callable[[str], object]
+
+    async def open(self, digest: str) -> OpenArtifact:
+        """Return an artifact as the port says."""
+        try:
+            return await self.store.open(digest)
+        except Damaged:
+            self.corrupt(digest)
+            raise
 
 
 class OwnPages:

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 
 from buildtool.errors import Damaged, NotFound
 from buildtool.model.access.rights import Act
+from buildtool.programs.webserver.site import ReportedArtifacts
 from buildtool.protocol.api.routes import CALLS
 from buildtool.web.api.waiting import WaitingPlaces
 from tests.web.api.world import ROOT, ApiWorld, said
@@ -187,6 +188,14 @@ def test_one_that_is_damaged_or_withdrawn_is_not_given_out(world: ApiWorld, kept
     kept.broken = None
     world.pages.artifacts = [evolve(one, withdrawn="it was wrong") for one in world.pages.artifacts]
     assert world.get(f"/artifacts/{digest}").status == 404
+
+
+def test_one_that_is_damaged_is_reported_by_a_metaserver_s_own_pages(world: ApiWorld, kept: Artifacts) -> None:
+    digest, told = digest_of(world), list[str]()
+    at = ApiWorld(artifacts=ReportedArtifacts(kept, told.append))
+    assert (at.get(f"/artifacts/{digest}").body, told) == (DATA, [])
+    kept.broken = Damaged("the stored artifact is damaged")
+    assert (at.get(f"/artifacts/{digest}").status, told) == (410, [digest])
 
 
 def test_pages_without_artifacts_say_so() -> None:
