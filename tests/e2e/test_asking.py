@@ -68,6 +68,10 @@ def test_from_the_form_to_the_finished_artifact(running: Control) -> None:
         link = page.get_by_role("link", name=re.compile(r"^greeter-.*\.zip$"))
         answer = window.context.request.get(str(link.get_attribute("href")))
         assert answer.body().startswith(b"PK")
+        with page.expect_download() as download:
+            page.get_by_role("link", name="program", exact=True).click()
+        assert download.value.suggested_filename == "program"
+        assert download.value.path().read_bytes().startswith(b"\x7fELF")
         assert running.ask("--revision=v1", "--greeting=goodbye", "bob@example.org")["answer"] == "hit"
 
         asks_without_scripts(browser, site)

@@ -115,11 +115,27 @@ def test_keys_lead_to_the_field_to_pages_and_to_their_list_which_needs_no_script
     page.locator("h1").click()
     page.keyboard.press("2")
     page.wait_for_url("**/builds")
+    page.keyboard.press("?")
+    page.get_by_role("button", name="Turn off").click()
+    expect(page.get_by_role("button", name="Turn on")).to_be_visible()
+    assert window.faults() == []
+    page.keyboard.press("Escape")
+    page.goto("/build/3")  # it is remembered, on pages with a log as well
+    for key in ("?", "1", "/", "n"):
+        page.keyboard.press(key)
+    expect(keys).not_to_be_visible()
+    assert page.evaluate("document.activeElement.tagName") == "BODY"
+    page.get_by_role("button", name="Keys").click()
+    page.get_by_role("button", name="Turn on").click()
+    page.keyboard.press("Escape")
+    page.keyboard.press("1")
+    page.wait_for_url(f"{site}/")
     window.close()
     without = Window(browser, site, NARROW, scripts=False)
     without.page.goto("/builds")
     without.page.get_by_role("button", name="Keys").click()
     expect(without.page.get_by_role("heading", name="Keys")).to_be_visible()
+    expect(without.page.get_by_role("button", name="Turn off")).not_to_be_visible()
     without.close()
 
 

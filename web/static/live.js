@@ -2,16 +2,19 @@
 // A page is whole without it. docs/architecture.rst, "What pages hear", says how it hangs together.
 (() => {
   "use strict";
-  // --- keys, and what is copied: also where nothing is live ---
+  // --- keys, and what is copied ---
   const byId = (id) => document.getElementById(id);
   document.documentElement.classList.toggle("copies", !!navigator.clipboard);
+  const list = byId("keys"), knob = list.querySelector("button");
+  let kept = {};
+  try { kept = localStorage; } catch {}  // then it holds for this page
+  list.ontoggle = () => { knob.hidden = false, knob.textContent = kept.keys ? "Turn on" : "Turn off"; };
+  knob.onclick = () => { kept.keys = kept.keys ? "" : "off", list.ontoggle(); };
   addEventListener("keydown", (event) => {
     const { key, target } = event;
-    if (target.matches("input:not([type=checkbox]),select,textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
-    const link = /^[1-9]$/.test(key) && document.querySelectorAll(".top nav a")[key - 1];
-    if (link) link.click();
-    else if (key === "?") byId("keys").togglePopover();
-    else if (key === "/") event.preventDefault(), byId("go").focus();
+    if (kept.keys || target.matches("input:not([type=checkbox]),select,textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
+    const found = [...document.querySelectorAll(`[aria-keyshortcuts="${CSS.escape(key)}"]`)].pop();
+    if (found) event.preventDefault(), found.matches("input") ? found.focus() : found.click();
   });
   addEventListener("click", ({ target }) => {
     const button = target.closest("[data-copy]");
@@ -30,8 +33,8 @@
   const age = (then, now) => {
     const apart = Math.abs(now - then);
     if (apart < 2) return "just now";
-    const [size, unit] = units.find(([size]) => apart >= size), count = Math.floor(apart / size);
-    return then <= now ? `${count} ${unit} ago` : `in ${count} ${unit}`;
+    const [size, unit] = units.find(([size]) => apart >= size), count = Math.floor(apart / size) + " " + unit;
+    return then <= now ? count + " ago" : "in " + count;
   };
   const took = (seconds) => {
     if (seconds < 9.95) return Math.max(0, seconds).toFixed(1) + " s";
@@ -49,10 +52,9 @@
       return;
     }
     if (old.isEqualNode(now) || old.matches("[data-log]")) return;  // a log is kept by its own script
-    for (const { name } of [...old.attributes])
-      if (!now.hasAttribute(name) && !(name === "open" && old.tagName === "DETAILS")) old.removeAttribute(name);
-    for (const { name, value } of now.attributes)
-      if (old.getAttribute(name) !== value && !(name === "open" && old.tagName === "DETAILS")) old.setAttribute(name, value);
+    if (old.tagName === "DETAILS") now.open = old.open;
+    for (const { name } of [...old.attributes]) if (!now.hasAttribute(name)) old.removeAttribute(name);
+    for (const { name, value } of now.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
     let place = old.firstChild;
     for (const next of [...now.childNodes]) {
       let found = place;
@@ -69,10 +71,6 @@
     }
     while (place) { const gone = place; place = place.nextSibling; gone.remove(); }
   };
-  const read = (part) => {
-    const chosen = getSelection();
-    return chosen && !chosen.isCollapsed && chosen.containsNode(part, true);
-  };
   const fetchPart = async (part) => {
     const at = new URL(location.href);
     at.hash = "";
@@ -81,7 +79,8 @@
     if (!answer.ok || answer.headers.get("ETag") === part.tag) return;
     const now = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(part.id);
     if (!now) return;
-    if (read(part)) return touch(part);
+    const chosen = getSelection();
+    if (!chosen.isCollapsed && chosen.containsNode(part, true)) return touch(part);
     part.tag = answer.headers.get("ETag");
     morph(part, now);
   };
@@ -89,9 +88,8 @@
     if (!dirty.has(part.id)) dirty.set(part.id, Math.max(Date.now() + Math.random() * 300, (part.at || 0) + 1000));
   };
   const changed = (topics) => {
-    const wide = topics && topics.includes("build/*");
     for (const part of document.querySelectorAll("[data-live][id]"))
-      if (!topics || part.dataset.live.split(" ").some((one) => topics.includes(one) || (wide && one.startsWith("build/"))))
+      if (!topics || part.dataset.live.split(" ").some((one) => topics.includes(one) || topics.includes(one.replace(/\d+/, "*"))))
         touch(part);
   };
 
@@ -110,7 +108,7 @@
     show();
   };
   const listen = () => {
-    stream = new EventSource(url + (url.includes("?") ? "&" : "?") + "last=" + last);
+    stream = new EventSource(url + "?last=" + last);
     for (const kind of ["alive", "silent", "changed", "reset"])
       stream.addEventListener(kind, (event) => {
         const message = [kind, event.data, +event.lastEventId];
@@ -121,8 +119,6 @@
       if (stream && stream.readyState === 2) stream = null, setTimeout(() => stream || listen(), 5000 + Math.random() * 5000);
     };
   };
-  const hang = () => { if (stream) stream.close(), stream = null; };
-
   // --- once in a while ---
   const show = () => {
     const live = !away && heard && performance.now() - heard < 10000;
@@ -157,7 +153,10 @@
     navigator.locks.request(name, () => new Promise(() => listen()));
   } else {
     // Without a secure origin tabs cannot agree: whichever is looked at listens for itself.
-    const look = () => document.hidden ? hang() : stream || listen();
+    const look = () => {
+      if (!document.hidden) return stream || listen();
+      if (stream) stream.close(), stream = null;
+    };
     document.addEventListener("visibilitychange", look);
     look();
   }

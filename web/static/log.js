@@ -194,11 +194,6 @@ for (const box of document.querySelectorAll("[data-log]")) {
   new MutationObserver(() => { view.scrollTop = kept; }).observe(box.parentNode, { childList: true });
   addEventListener("resize", draw);
   addEventListener("hashchange", place);
-  addEventListener("keydown", (e) => {
-    if (e.target.matches("input:not([type=checkbox]),select,textarea") || e.ctrlKey || e.metaKey || e.altKey) return;
-    const what = { n: "next", p: "prev", f: "follow" }[e.key];
-    if (what) $(`do="${what}"`).click(); else if (e.key === "/") { e.preventDefault(); e.stopImmediatePropagation(); input.focus(); }
-  }, true);
   update().then(() => {
     $("tools").hidden = false; $("pages").hidden = true;
     view.classList.add("at"); view.prepend(tall); arrange();
