@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from buildtool.client.groups import BuildWish, FarmGroup, RequestGroup
@@ -10,6 +10,7 @@ from buildtool.client.limits import RateLeft, read_limits
 from buildtool.protocol.pages.visiting import LimitLeft
 from buildtool.web.api.limits import left_header, policy_header
 from tests.client.farms import ClientWorld
+from tests.support.lanes import examples
 
 LIMITS = st.lists(
     st.builds(
@@ -20,6 +21,7 @@ LIMITS = st.lists(
 )  # fmt: skip
 
 
+@settings(max_examples=examples(40))
 @given(LIMITS)
 def test_what_the_api_says_is_what_its_client_understands(left: list[LimitLeft]) -> None:
     told = read_limits(left_header(left), policy_header(left, ['"codes of others";q=5;w=3600']))

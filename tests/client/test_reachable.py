@@ -2,7 +2,7 @@
 
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from buildtool.client.farm_urls import read_farm_url
@@ -14,6 +14,7 @@ from buildtool.protocol.messages import Explanation, FoundArtifact, RequestStatu
 from tests import messages
 from tests.client.farms import ClientWorld
 from tests.messages import waiting
+from tests.support.lanes import examples
 from tests.web.farm import LOG
 
 URL = read_farm_url("https://farm.example.org/farm")
@@ -33,6 +34,7 @@ def test_an_address_that_is_no_log_s_stays_as_it_is(url: str) -> None:
     assert URL.read_log(url) is None
 
 
+@settings(max_examples=examples(25))
 @given(messages.ALL["FoundArtifact"], messages.ALL["Explanation"])
 def test_every_artifact_is_fetched_from_the_farm_that_was_asked(found: FoundArtifact, said: Explanation) -> None:
     there = f"{URL.api}/artifacts/{found.digest}"

@@ -1,6 +1,6 @@
 """A visitor of the pages: asks the real application over an in-memory connection."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from html.parser import HTMLParser
 from itertools import count, pairwise
 from typing import Any, Self
@@ -115,11 +115,19 @@ class Visitor:
 
     def leave(self, path: str) -> None:
         """Ask for a page and hang up before the answer."""
+        self.begin(path)()
+
+    def begin(self, path: str) -> Callable[[], None]:
+        """Ask for a page; return what hangs up."""
         asked = self._treq.request("GET", PUBLIC + path)
         self._treq.flush()
         asked.addErrback(lambda _: None)
-        asked.cancel()
-        self._treq.flush()
+
+        def hang_up() -> None:
+            asked.cancel()
+            self._treq.flush()
+
+        return hang_up
 
 
 class _Tags(HTMLParser):

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from twisted.web.server import Request
 from werkzeug.http import quote_etag
 
-from buildtool.errors import BadOffset, NotFound, StorageUnavailable
+from buildtool.errors import BadOffset, NotFound, Overloaded, StorageUnavailable
 from buildtool.model.access.rights import Act
 from buildtool.model.names import is_artifact_name, is_digest
 from buildtool.model.records import Artifact
@@ -33,6 +33,9 @@ from .waiting import LOOK_EVERY, WaitingPlaces
 
 LOG_ANSWER = 1024 * 1024
 """Most bytes of a log that are sent to who asks for what follows a byte; who asks for a range gets all of it."""
+
+SENDING = 100
+"""Most artifacts that are sent at once: each is an open file beside its connection."""
 
 _FOR_EVER = "private, max-age=31536000, immutable"
 _PARTIAL = 206
@@ -92,6 +95,7 @@ class ApiFiles:
     parts: Parts
     reader: ApiReader
     waiting: WaitingPlaces
+    _sending: int = field(default=0, init=False)
 
     def of(self, call: ApiCall) -> Callable[[Request, Values], Awaitable[None]]:
         """Return what sends the answer of a route."""
@@ -146,7 +150,7 @@ class ApiFiles:
     async def artifact(self, call: ApiCall, request: Request, values: Values) -> None:
         """Send an artifact. Raises NotFound, also where who asks may not fetch it.
 
-        Raises Damaged, NoSuchRange, StorageUnavailable.
+        Raises Damaged, NoSuchRange, StorageUnavailable, Overloaded.
         """
         digest, by = str(values["digest"]), visitor_of(request)
         made = await self.parts.pages.artifacts_of(digest) if is_digest(digest) else ()
@@ -166,12 +170,18 @@ class ApiFiles:
             request.setResponseCode(304)
             request.setHeader("Cache-Control", _FOR_EVER)
             return
-        held = await _opened(artifacts, digest)
+        if self._sending >= SENDING:
+            raise Overloaded(f"{SENDING} artifacts are sent already: try again in a moment")
+        self._sending += 1
         try:
-            span = _ranged(request, held.stored.size, digest)
-            await _sent(request, call, span, _FOR_EVER, held.read)
+            held = await _opened(artifacts, digest)
+            try:
+                span = _ranged(request, held.stored.size, digest)
+                await _sent(request, call, span, _FOR_EVER, held.read)
+            finally:
+                held.close()
         finally:
-            held.close()
+            self._sending -= 1
 
 
 async def _opened(artifacts: ArtifactReader, digest: str) -> _HeldArtifact:

@@ -4,7 +4,7 @@ from itertools import count
 
 import pytest
 from attrs import define, evolve, field
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
@@ -12,7 +12,9 @@ from buildtool.errors import Damaged, NotFound
 from buildtool.model.access.rights import Act
 from buildtool.programs.webserver.site import ReportedArtifacts
 from buildtool.protocol.api.routes import CALLS
+from buildtool.web.api import files
 from buildtool.web.api.waiting import WaitingPlaces
+from tests.support.lanes import examples
 from tests.web.api.world import ROOT, ApiWorld, said
 from tests.web.farm import LOG
 
@@ -87,6 +89,7 @@ def digest_of(world: ApiWorld) -> str:
 LONG = LOG * 40
 
 
+@settings(max_examples=examples(25))
 @given(st.integers(0, len(LONG)), st.integers(0, len(LONG) + 9))
 def test_any_range_of_a_log_is_sent_and_one_behind_its_end_is_refused(start: int, end: int) -> None:
     at = ApiWorld()
@@ -217,6 +220,22 @@ def test_who_leaves_meanwhile_leaves_nothing_open_and_nothing_closed_too_early(
     assert [one.closed for one in kept.opened] == ([] if while_opening else [0])
     waits.callback(None)
     assert [one.closed for one in kept.opened] == [1]
+
+
+def test_only_so_many_artifacts_are_open_at_once_and_who_leaves_makes_room(
+    world: ApiWorld, kept: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "SENDING", 1)
+    path = f"/artifacts/{digest_of(world)}"
+    kept.opening = Deferred()
+    hang_up = world.visitor.begin(f"/api/v1{path}")
+    refused = world.get(path)
+    assert (refused.status, said(refused)["code"], "retry-after" in refused.headers) == (503, "overloaded", True)
+    hang_up()
+    opening, kept.opening = kept.opening, None
+    opening.callback(None)
+    assert world.get(path).body == DATA
+    assert [one.closed for one in kept.opened] == [1, 1]
 
 
 def test_each_route_is_an_act_of_its_own() -> None:

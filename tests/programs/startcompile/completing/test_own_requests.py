@@ -12,6 +12,7 @@ from buildtool.programs.startcompile.completing import own_requests
 from buildtool.programs.startcompile.completing.own_requests import KEPT, MOST, candidates, remember, remembered
 from buildtool.programs.startcompile.places import NO_PLACE, MetaserverPlaces
 from tests.messages import told, waiting
+from tests.support.lanes import examples
 
 HERE = MetaserverPlaces(http=read_farm_url("https://farm.example.org"))
 ELSEWHERE = MetaserverPlaces(http=read_farm_url("https://other.example.org"))
@@ -70,7 +71,7 @@ LINE = st.one_of(
 
 
 @given(st.lists(LINE, max_size=8))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_the_file_holds_what_is_offered_can_be_said(cache: Path, lines: list[bytes]) -> None:
     remember(HERE, [waiting(request_id=1)])
     (path,) = (cache / PLACE).iterdir()
