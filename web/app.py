@@ -122,7 +122,7 @@ class WebApp:
         self._templates = templates(urls, silence, self.access.deployment)
         self._errors = 0
         self._prefix = urls.prefix
-        jar = CookieJar(urls)
+        jar, sessions = CookieJar(urls), SessionReader(upstream.questions, clock)
         acts = {name: one.act for name, one in ACTS.items()}
         self._parts = parts = Parts(
             pages,
@@ -135,9 +135,9 @@ class WebApp:
             tools,
             jar,
             ProjectReader(upstream.questions, self.access, clock),
+            sessions,
             acts,
         )
-        sessions = SessionReader(upstream.questions, clock)
         self._gate = Gatekeeper(self.access, jar, sessions, self._refused)
         self.sections = {section: section(parts) for section in SECTIONS}
 

@@ -27,7 +27,7 @@ from .health import HealthSource
 from .live.hub import LiveHub
 from .live.projects import ProjectReader
 from .pages.common import moment
-from .sessions import CookieJar
+from .sessions import CookieJar, SessionReader
 from .urls import Urls
 
 _ROUTES: Final = "routes"
@@ -96,6 +96,7 @@ class Parts:
     tools: Tools
     jar: CookieJar
     projects: ProjectReader
+    sessions: SessionReader
     acts: Mapping[str, Act] = field(factory=dict)
 
 

@@ -112,6 +112,11 @@ class SessionReader:
             self._known.put(digest, found, _WEIGHT)
         return evolve(found[0], address=before.address)
 
+    async def again(self, before: Principal, secret: str) -> Principal:
+        """Return who shows a secret by what the metaserver says now. Raises what ``read`` does."""
+        self.forget(secret)
+        return await self.read(before, secret)
+
     def forget(self, secret: str) -> None:
         """Ask again who shows a secret, as after its end."""
         self._known.put(token_digest(secret), (Principal(PrincipalRole.STRANGER), 0.0), _WEIGHT)

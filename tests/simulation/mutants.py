@@ -71,8 +71,8 @@ from buildtool.scheduling.state.lease_table import LeaseTable
 from buildtool.scheduling.state.projects import ProjectPolicies
 from buildtool.scheduling.state.records import Records
 from buildtool.scheduling.state.slots import ServerSlots
+from buildtool.web import sessions as sessions_of_pages
 from tests.simulation.disk import SimulatedDisk
-from web import sessions as sessions_of_pages
 
 Change = tuple[object, str, object]
 """Whose attribute becomes what."""

@@ -36,9 +36,9 @@ from buildtool.protocol.pages.visiting import (
     TokenMade,
     VisitorStatus,
 )
+from buildtool.web.sessions import SessionReader
 from tests.simulation.clock import Life
 from tests.simulation.parties import Party
-from web.sessions import SessionReader
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -7,7 +7,7 @@ which the last are kept, so that a browser whose connection was cut catches up. 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from attrs import define, field
@@ -50,6 +50,9 @@ class Listener(Protocol):
 
     def beat(self) -> None:
         """Take a sign of life: how the metaserver stands may have changed."""
+
+    def doubted(self, names: Collection[str] | None) -> None:
+        """Take that something happened to what has these names, people among them; to anything where it is None."""
 
 
 class Silence(Protocol):
@@ -184,8 +187,10 @@ class LiveHub:
                 change = PageChange(upto, reset=True) if everything else await self._change(upto, subjects_of(notes))
                 self.last = upto
                 self._keep(change)
+                names = None if change.reset else frozenset(note.subject for note in notes)
                 for listener in tuple(self.listeners):
                     listener.changed(change)
+                    listener.doubted(names)
         finally:
             self._busy = False
 

@@ -5,15 +5,16 @@ Of an event each message says the newest number, so that a connection that was c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
+from twisted.logger import Logger
 from twisted.web.server import Request
 from zope.interface import implementer
 
-from buildtool.errors import Unauthorised
+from buildtool.errors import BuildToolError, Unauthorised
 from buildtool.model.access.rights import Act
 from buildtool.model.options import Canonical
 from buildtool.model.principal import Principal
@@ -21,6 +22,8 @@ from buildtool.model.principal import Principal
 from ..access import Access
 from .hub import LiveHub
 from .topics import PageChange
+
+log = Logger()
 
 EVENT_STREAM = "text/event-stream; charset=utf-8"
 
@@ -43,19 +46,26 @@ def message(kind: str, data: str, seq: int = 0) -> bytes:
 @implementer(IPushProducer)
 @define(eq=False)
 class Stream:
-    """A ``hub.Listener`` that is a browser. ``ended`` fires when nothing more is sent."""
+    """A ``hub.Listener`` that is a browser. ``ended`` fires when nothing more is sent.
+
+    ``known`` asks anew who the visitor is by the secret that they showed, if they did: it is asked when something
+    happened to who has their name, so that a stream ends with the right to it.
+    """
 
     request: Request
     by: Principal
     access: Access
     hub: LiveHub
     left: Callable[[], None] = lambda: None
+    known: Callable[[], Awaitable[Principal]] | None = None
     ended: Deferred[None] = field(init=False)
     _until: float = field(init=False)
     _all: bool = field(default=False, init=False)
     _told: int = field(default=0, init=False)
     _clogged_at: float | None = field(default=None, init=False)
     _over: bool = field(default=False, init=False)
+    _doubtful: bool = field(default=False, init=False)
+    _asks: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.ended = Deferred(lambda _: self._leave())
@@ -100,6 +110,28 @@ class Stream:
             self.end()
         else:
             self._sign_of_life()
+
+    def doubted(self, names: Collection[str] | None) -> None:
+        """Find out whether the visitor is still who they were, where something happened to who has their name."""
+        if self.known is None or not (names is None or {self.by.name, self.by.owner} & {*names}):
+            return
+        self._doubtful = True
+        if not self._asks:
+            self._asks = True
+            Deferred.fromCoroutine(self._ask(self.known)).addErrback(_defect)
+
+    async def _ask(self, known: Callable[[], Awaitable[Principal]]) -> None:
+        try:
+            while self._doubtful and not self._over:
+                self._doubtful = False
+                if await known() != self.by:
+                    self.end()
+        except Unauthorised:
+            self.end()
+        except BuildToolError as error:
+            log.info("it is not known whether a visitor is still who they were: {error}", error=error)
+        finally:
+            self._asks = False
 
     def end(self) -> None:
         """End the stream in order: the browser connects again."""
@@ -146,3 +178,7 @@ class Stream:
     def stopProducing(self) -> None:
         """Stop sending: the visitor left."""
         self._leave()
+
+
+def _defect(failure: object) -> None:
+    log.failure("a visitor could not be asked for", failure)  # type: ignore[arg-type] # an errback's

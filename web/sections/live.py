@@ -7,8 +7,9 @@ from twisted.web.server import Request
 
 from buildtool.errors import LimitReached, NotFound
 from buildtool.model.access.rights import Act
+from buildtool.model.access.visitors import visitor
 
-from ..access import visitor_of
+from ..access import shown_by
 from ..answers import plain, query_value
 from ..live.streams import EVENT_STREAM, Stream
 from ..section import Section, page
@@ -23,11 +24,15 @@ class LiveSection(Section):
     @page(Act.SEE_FARM, "/events", "/api/v1/events")
     def events(self, request: Request) -> Deferred[None] | bytes:
         """Send what changes, after the event that ``Last-Event-ID`` or ``?last=`` names. Raises NotFound."""
-        hub, by = self.parts.upstream.live, visitor_of(request)
+        hub, shown = self.parts.upstream.live, shown_by(request)
+        by = shown.by
         if hub is None:
             raise NotFound("nothing is live here")
         said = request.getHeader("last-event-id") or query_value(request, "last")
         stream = Stream(request, by, self.parts.access, hub)
+        if shown.secret:
+            before = visitor(by.address, trusted=False)
+            stream.known = lambda: self.parts.sessions.again(before, shown.secret)
         if request.method == b"HEAD":
             _announce(request)
             return b""

@@ -231,8 +231,11 @@ class TokenService:
     async def _end(self, which: Sequence[Token], by: str) -> int:
         rows = tokens.ended(self.book, which)
         if rows:
-            names = ", ".join(f"{one.id} of {one.name}" for one in rows[:10])
-            await self._commit(rows, AuditEvent("token-ended", rows[0].name, f"by {by}: {names}"))
+            told = []
+            for name in dict.fromkeys(one.name for one in rows):  # pages look again whom they show what
+                ids = ", ".join([one.id for one in rows if one.name == name][:10])
+                told.append(AuditEvent("token-ended", name, f"by {by}: {ids}"))
+            await self._commit(rows, *told)
         return len(rows)
 
     async def _read_anew(self) -> None:

@@ -66,12 +66,16 @@ class Ear:
     hub: LiveHub
     heard: list[PageChange] = field(factory=list)
     beats: list[float | None] = field(factory=list)
+    doubts: list[Collection[str] | None] = field(factory=list)
 
     def changed(self, change: PageChange) -> None:
         self.heard.append(change)
 
     def beat(self) -> None:
         self.beats.append(self.hub.away_since)
+
+    def doubted(self, names: Collection[str] | None) -> None:
+        self.doubts.append(names)
 
 
 @define
@@ -126,6 +130,7 @@ def test_what_happened_is_told_by_topics_and_kept_for_whoever_comes_again() -> N
     assert missed is not None
     assert (missed.seq, missed.text) == (3, "build/3 builds farm machine/elm machine/oak machines queue")
     assert world.hub.after(3) is None
+    assert world.ear.doubts == [{"build/3"}, {"server/oak"}]
     for unknown in (0, 4, 10**9):
         assert world.hub.after(unknown) == PageChange(3, reset=True)
 

@@ -3,12 +3,13 @@
 from typing import Any
 
 import pytest
-from attrs import define, field
+from attrs import define, evolve, field
 
-from buildtool.errors import Unauthorised
+from buildtool.errors import BuildToolError, Unauthorised, Unavailable
 from buildtool.model.access.rights import Act
 from buildtool.model.options import Canonical
 from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.protocol.news import EventNotes
 from buildtool.web.access import EverythingSeen
 from buildtool.web.live.hub import BEAT
 from buildtool.web.live.streams import LIFE, UNREAD, Stream, message
@@ -71,8 +72,9 @@ class Listening:
     line: Line = field(factory=Line)
     stream: Stream = field(init=False)
 
-    def start(self, last: int | None = None) -> bytes:
-        self.stream = Stream(self.line, BY, self.access, self.world.hub)  # type: ignore[arg-type] # as much as it needs
+    def start(self, last: int | None = None, by: Principal = BY, known: Any = None) -> bytes:
+        self.stream = Stream(self.line, by, self.access, self.world.hub)  # type: ignore[arg-type] # as much as it needs
+        self.stream.known = known
         self.stream.start(last)
         return self.line.take()
 
@@ -124,6 +126,52 @@ def test_a_visitor_hears_only_of_builds_that_they_may_see(one: Listening) -> Non
     one.world.pass_time(BEAT)
     assert one.stream.ended.called
     assert one.commit("build/3") == b""
+
+
+ANN = Principal(PrincipalRole.REQUESTER, "ann", owner="ann@example.org", token="a" * 64)
+
+
+@define
+class Shown:
+    """What the metaserver says of who shows a secret, again and again: who they are, or an error."""
+
+    says: list[Principal | BuildToolError]
+    asked: int = 0
+
+    async def __call__(self) -> Principal:
+        self.asked += 1
+        said = self.says.pop(0)
+        if isinstance(said, BuildToolError):
+            raise said
+        return said
+
+
+@pytest.mark.parametrize("name", ["ann", "ann@example.org"])
+@pytest.mark.parametrize("now", [Unauthorised("it was revoked"), evolve(ANN, role=PrincipalRole.VISITOR)])
+def test_who_has_lost_their_right_while_they_listen_hears_no_more(
+    one: Listening, name: str, now: Principal | BuildToolError
+) -> None:
+    shown = Shown([now])
+    one.start(by=ANN, known=shown)
+    one.commit("server/oak")
+    assert (shown.asked, one.stream.ended.called) == (0, False), "that is about nobody"
+    one.commit(name)
+    assert (shown.asked, one.stream.ended.called) == (1, True)
+    assert one.commit("server/oak") == b""
+
+
+def test_who_is_who_they_were_listens_on_and_so_does_whom_nobody_knows_just_now(one: Listening) -> None:
+    shown = Shown([ANN, Unavailable("the metaserver does not answer"), ANN])
+    one.start(by=ANN, known=shown)
+    one.commit("ann")
+    one.commit("ann")
+    one.world.hub.told(EventNotes(77, 78, ()))  # what was between is not known
+    assert shown.asked == 3
+    assert not one.stream.ended.called
+    one.stream.end()
+    one.start(by=ANN)
+    one.commit("ann")
+    assert not one.stream.ended.called, "who shows no secret is known by their connection"
 
 
 def test_one_that_does_not_read_is_sent_nothing_then_all_at_once_and_is_dropped_in_the_end(one: Listening) -> None:
