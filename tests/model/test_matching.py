@@ -524,7 +524,7 @@ def inputs(spec: BuildSpec) -> str:
 
     said = [
         spec.project, spec.source, spec.revision, spec.recipe_version, plain(spec.options), plain(spec.platform),
-        spec.native,
+        spec.native, spec.policy,
     ]  # fmt: skip
     return repr(said)
 
