@@ -1,6 +1,6 @@
 """``Pages``: the pages' fake answers what a database with the same rows does."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -91,8 +91,11 @@ def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         run(made.close())
 
 
-def everything(pages: Pages) -> Iterator[tuple[str, Any]]:
+def everything(pages: Pages, digests: Iterable[str]) -> Iterator[tuple[str, Any]]:
     """Yield every question with its answer."""
+    for digest in (*digests, "", "0' or '1"):
+        found = run(pages.artifacts_of(digest))
+        yield f"artifacts of {digest}", sorted(found, key=lambda one: one.id)
     yield "overview", run(pages.overview(NOW))
     for skip, limit, name in ((0, 50, ""), (1, 1, ""), (-1, 2, ""), (2**70, 9, ""), (0, 9, "bob"), (0, 9, "nobody")):
         answer = run(pages.build_servers(skip=skip, limit=limit, name=name))
@@ -110,5 +113,7 @@ def test_the_same_rows_give_the_same_answers(database: Database, history: Histor
     rows: list[Row] = [*history.servers, *history.builds, *history.artifacts, *history.attempts, *history.requests]
     run(SqlBrokerStore(database).commit(rows, (), 0.0))
     fake = FakePages(history.builds, history.attempts, history.artifacts, history.requests, history.servers)
-    for (question, stored), (_, faked) in zip(everything(SqlPages(database)), everything(fake), strict=True):
+    digests = {one.digest for one in history.artifacts}
+    answers = zip(everything(SqlPages(database), digests), everything(fake, digests), strict=True)
+    for (question, stored), (_, faked) in answers:
         assert faked == stored, question
