@@ -43,9 +43,11 @@ class Urls:
         words = urlencode(list(fields), errors="replace")
         return f"{self.prefix}/request" + (f"?{words}" if words else "")
 
-    def matrix(self, project: str = "") -> str:
-        """Return the matrix of a project, or of the first one."""
-        return f"{self.prefix}/matrix" + (f"/{_quoted(project)}" if project else "")
+    def matrix(self, project: str = "", query: str = "", before: int | None = None) -> str:
+        """Return the matrix of a project, or of the first one, of what a search finds, from below a build on."""
+        asked = {name: str(value) for name, value in (("q", query), ("before", before)) if value}
+        words = f"?{urlencode(asked)}" if asked else ""
+        return f"{self.prefix}/matrix" + (f"/{_quoted(project)}{words}" if project else "")
 
     def queue(self) -> str:
         """Return who waits for what."""

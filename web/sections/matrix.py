@@ -8,19 +8,22 @@ from twisted.web.server import Request
 from buildtool.errors import NotFound, UsageError
 from buildtool.model.access.rights import Act
 from buildtool.model.search.build_query import BuildQuery, read_query
-from buildtool.ports.pages import BuildsAsked
+from buildtool.ports.pages import BuildsAsked, BuildsFound, Pages
 
 from ..access import sees_for, visitor_of
-from ..answers import check_names, query_value
+from ..answers import check_names, number, query_value
 from ..forms import see_other
-from ..pages.asking.matrix import matrix_page
+from ..pages.asking.matrix import matrix_page, next_revisions, of_revisions
 from ..pages.views import ErrorPage
 from ..section import Section, page
 
 BUILDS = 500
 """Of how many of a project's newest builds its matrix is made, as in the API."""
 
-_NAMES = ("q", "part")
+ROUNDS = 5
+"""In how many stretches of builds it is looked for revisions that are on no earlier page."""
+
+_NAMES = ("q", "before", "part")
 
 
 class MatrixSection(Section):
@@ -48,6 +51,30 @@ class MatrixSection(Section):
         if query.by or query.project not in ((), (project,)):
             raise UsageError("a matrix is of one project, and of whoever asked")
         asked = BuildsAsked(evolve(query, project=(project,)), limit=BUILDS, sees=sees_for(access, by), now=now)
-        found = await self.parts.pages.builds(asked)
-        shown = matrix_page(project, found, access.options(project), offered, self.parts.urls, now)
-        return self.shown(request, "matrix", evolve(shown, query=text))
+        said, urls = query_value(request, "before"), self.parts.urls
+        before = number(said, "build") if said else None
+        found, later = await revisions_found(self.parts.pages, asked, before)
+        shown = matrix_page(project, found, access.options(project), offered, urls, now)
+        older = urls.matrix(project, text, later) if later is not None else ""
+        newest = urls.matrix(project, text) if before is not None else ""
+        return self.shown(request, "matrix", evolve(shown, query=text, older=older, newest=newest))
+
+
+async def revisions_found(pages: Pages, asked: BuildsAsked, before: int | None) -> tuple[BuildsFound, int | None]:
+    """Return all builds of the next revisions whose newest is below the build ``before``, and where the next are.
+
+    A page of builds would show a revision again for each older build of it. Who searches for revisions is shown
+    what is found of them.
+    """
+    found, later = BuildsFound(()), before
+    for _ in range(ROUNDS):
+        window = await pages.builds(evolve(asked, before=before))
+        revisions, later = next_revisions(window)
+        whole = window
+        if revisions and not asked.query.rev and (before is not None or later is not None):
+            whole = await pages.builds(evolve(asked, query=asked.query.having("rev", *revisions)))
+        found = of_revisions(window, whole, revisions, before)
+        if found.lines or later is None:
+            break
+        before = later
+    return found, later

@@ -72,7 +72,8 @@ class ColumnHead:
 class MatrixPage:
     """The matrix of a project; ``notes`` say what of it is not shown, and ``builds`` leads to the list of all builds.
 
-    ``projects`` are the names of all, each with its matrix; ``query`` is what was searched for.
+    ``projects`` are the names of all, each with its matrix; ``query`` is what was searched for. ``newest`` and
+    ``older`` lead to the first and the next revisions, where these are not all.
     """
 
     project: str
@@ -83,6 +84,39 @@ class MatrixPage:
     builds: str
     notes: tuple[str, ...] = ()
     query: str = ""
+    newest: str = ""
+    older: str = ""
+
+
+def next_revisions(found: BuildsFound) -> tuple[Sequence[str], int | None]:
+    """Return the revisions of builds that were found, as many as are shown, and below which build the next ones are.
+
+    That is None where there are no more.
+    """
+    first = dict[str, int]()
+    for line in found.lines:
+        first.setdefault(line.revision, line.id)
+    shown = list(first)[:ROWS]
+    if len(first) > ROWS:
+        return shown, first[shown[-1]]
+    if found.stopped is not None:
+        return shown, found.stopped
+    return shown, found.lines[-1].id if found.more and found.lines else None
+
+
+def of_revisions(window: BuildsFound, whole: BuildsFound, revisions: Sequence[str], before: int | None) -> BuildsFound:
+    """Return the builds of revisions of which none is as new as the build ``before``: others are on an earlier page.
+
+    ``window`` is where the revisions were found, and ``whole`` has all of their builds, or the newest.
+    """
+    lines = {line.id: line for line in (*window.lines, *whole.lines) if line.revision in revisions}
+    newest = dict[str, int]()
+    for line in lines.values():
+        newest[line.revision] = max(line.id, newest.get(line.revision, 0))
+    kept = sorted(
+        (one for one in lines.values() if before is None or newest[one.revision] < before), key=lambda one: -one.id
+    )
+    return BuildsFound(tuple(kept), whole.more, whole.stopped)
 
 
 def matrix_page(
