@@ -209,7 +209,7 @@ def _start(order: bytes, outlet: int, box: Box | None) -> int:
     said = json.loads(order)
     _mark(said["mark"])
     if box is not None and "private" in said:
-        return box.prove(said["private"], said["shared"], outlet)
+        return box.prove(said["private"], said["own"], said["shared"], outlet)
     argv, cwd = [word.encode("latin-1") for word in said["argv"]], said["cwd"].encode("latin-1")
     environment = {name.encode("latin-1"): value.encode("latin-1") for name, value in said["environment"].items()}
     if box is not None:

@@ -269,9 +269,10 @@ class EnclosedKeeper:
         self._keeper.give(self._order(command), outlet)
         return KeptCommand(self._keeper, self._keeper.line(), _keep)
 
-    def prove(self, private: Sequence[str], shared: int) -> dict[str, str]:
+    def prove(self, private: Sequence[str], own: Sequence[str], shared: int) -> dict[str, str]:
         """Try to escape; return what could be done that should not (``sandbox/escapes``). Blocks. Raises OSError."""
-        order = json.dumps({"mark": self._mark, "private": list(private), "shared": shared}).encode("ascii")
+        said = {"mark": self._mark, "private": list(private), "own": list(own), "shared": shared}
+        order = json.dumps(said).encode("ascii")
         answer, outlet = os.pipe()
         with os.fdopen(answer, "rb") as stream:
             try:
@@ -282,7 +283,11 @@ class EnclosedKeeper:
             said = stream.read()
         while child.news is not None:
             child.hear()
-        found: dict[str, str] = json.loads(said)
+        try:
+            found: dict[str, str] = json.loads(said)
+        except ValueError as error:
+            words = said.decode("utf-8", "replace").strip().splitlines()
+            raise OSError(f"the attempts to get out of it broke off: {words[-1] if words else ''}") from error
         return found
 
     def end(self) -> None:

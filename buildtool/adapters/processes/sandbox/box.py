@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from buildtool.adapters.processes.finding import found
-from buildtool.adapters.processes.procfs import SeenProcess, descendants, look_at
+from buildtool.adapters.processes.procfs import SeenProcess, descendants
 from buildtool.adapters.processes.sandbox.escapes import tell
 
 INSIDE = 1000
@@ -47,6 +47,8 @@ _CAPABILITIES = 0x2008_0522
 _INSTRUCTION = 8
 _ERROR_FD = 3
 _GIVEN_BACK = (signal.SIGPIPE, signal.SIGXFSZ)
+_NOTHING_OF = ("RLIMIT_RTPRIO", "RLIMIT_NICE")
+"""What an account may have been granted, and no build is: to go before everything else on the machine."""
 _COMPLAINT = 4096
 
 
@@ -107,8 +109,10 @@ class Box:
         finally:
             for descriptor in (answer, about, complaint):
                 os.close(descriptor)
-        self.holder = next((seen.pid for seen in descendants(self.first)), 0)
-        self.own = frozenset((self.monitor, self.first, self.holder))
+        holder = next((seen.pid for seen in descendants(self.first)), 0)
+        self.own = frozenset((self.monitor, self.first, holder))
+        # A build may kill the holder, upon which all end: then another program may have their numbers.
+        self._first_ends, self._holder_ends = os.pidfd_open(self.first), os.pidfd_open(holder)
 
     def _join(self) -> None:
         """Open the sandbox's namespaces, and join those that a child cannot join by itself."""
@@ -134,11 +138,12 @@ class Box:
 
         return self._fork(outlet, begin)
 
-    def prove(self, private: Sequence[str], shared: int, outlet: int) -> int:
+    def prove(self, private: Sequence[str], own: Sequence[str], shared: int, outlet: int) -> int:
         """Start the attempts to escape (``escapes``), which write what they could do; return their process id."""
 
         def begin() -> None:
-            tell(1, private, shared)
+            signal.set_wakeup_fd(-1)  # it is the keeper's, and closed
+            tell(1, private, own, shared)
             os._exit(0)
 
         return self._fork(outlet, begin)
@@ -169,8 +174,12 @@ class Box:
             self._enter_groups()
             for descriptor, kind in self._spaces:
                 self._set_namespace(descriptor, kind)
+            os.dup2(nothing := os.open(os.devnull, os.O_RDONLY), 0)  # the one inside: nothing of outside is held
+            os.close(nothing)
+            if self._user is not None:
+                os.fchown(1, self._user, self._user)  # or /dev/stdout could not be opened
             self._become_user()
-            for name, most in self._limits.items():
+            for name, most in {**dict.fromkeys(_NOTHING_OF, 0), **self._limits}.items():
                 _limit(getattr(resource, name), most)
             for descriptor in self._needed():
                 os.close(descriptor)
@@ -227,12 +236,12 @@ class Box:
 
     def lost(self) -> bool:
         """Return whether the sandbox is gone, or going, though its keeper did not end it."""
-        holder = look_at(self.holder)
-        return holder is None or not holder.alive
+        return _has_ended(self._holder_ends)
 
     def kill(self) -> None:
         """Kill everything in the sandbox at one stroke: the kernel does that once its first process is killed."""
-        _kill(self.first)
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._first_ends, signal.SIGKILL)
 
     def end(self) -> None:
         """Kill everything in the sandbox, and wait until the last of it, and any other child of this keeper, is gone.
@@ -272,6 +281,13 @@ def _limit(what: int, most: int) -> None:
     _, hard = resource.getrlimit(what)
     least = most if hard == resource.RLIM_INFINITY else min(most, hard)
     resource.setrlimit(what, (least, least))
+
+
+def _has_ended(descriptor: int) -> bool:
+    """Return whether the process has ended that a descriptor of a process (``pidfd``) is of."""
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    return bool(poller.poll(0))
 
 
 def _kill(pid: int) -> None:

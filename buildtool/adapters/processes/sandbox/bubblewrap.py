@@ -36,6 +36,8 @@ HOST_NAME = "build"
 ACCOUNT = "build"
 
 _OPEN = ("--perms", "0755", "--dir")
+_COVERED = ("/proc/keys", "/proc/key-users", "/proc/timer_list")
+"""What the kernel tells of the donor's account and machine even in a namespace."""
 
 SHARED_MEMORY = 64 * 1024 * 1024
 """Bytes of ``/dev/shm``, as containers have it."""
@@ -88,7 +90,9 @@ def arguments(
         "--remount-ro",
         "/dev",
     ]
-    words += ["--proc", "/proc", "--perms", "0000", "--tmpfs", "/proc/1"]
+    words += ["--proc", "/proc", "--perms", "0000", "--tmpfs", "/proc/1", "--remount-ro", "/proc/1"]
+    for path in filter(there, _COVERED):
+        words += ["--ro-bind", os.devnull, path]
     words += ["--bind", str(enclosure.temporary), "/tmp", *_OPEN, "/var", "--symlink", "/tmp", "/var/tmp"]  # noqa: S108
     words += _parents([*enclosure.readable, *enclosure.writable])
     for path in _outermost(enclosure.readable):

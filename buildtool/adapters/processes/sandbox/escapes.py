@@ -10,9 +10,15 @@ from __future__ import annotations
 import ctypes
 import errno
 import json
+import mmap
 import os
+import re
+import signal
 import socket
+import stat
+import struct
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 _NEW_USER = 0x1000_0000
 _CHILD_ENDS = 17
@@ -20,18 +26,25 @@ _TIOCSTI = 0x5412
 _SET_UP_RING = 425
 """The number of ``io_uring_setup``, the same on all architectures."""
 
+_UNSHARE_32, _SOCKET_32, _SOCKETCALL_32, _VSOCK = 310, 359, 102, 40
+_MAP_32BIT = 0x40
+_INT_80 = bytes.fromhex("53 89f8 89f3 89d1 31d2 cd80 5b c3")
+"""``push rbx; mov eax, edi; mov ebx, esi; mov ecx, edx; xor edx, edx; int 0x80; pop rbx; ret``."""
+
 _STANDARD = frozenset({"0", "1", "2"})
 _FAR = ("192.0.2.1", 9)
 """An address that nobody has (RFC 5737); with a network there is a way to it all the same."""
 
 
-def attempts(private: Sequence[str], shared: int) -> dict[str, str]:
+def attempts(private: Sequence[str], own: Sequence[str], shared: int) -> dict[str, str]:
     """Return what could be done that should not, by the name of the attempt; nothing where all failed.
 
-    ``private`` are paths that must not be seen; ``shared`` is the key of shared memory that is there outside.
+    ``private`` are paths that must not be seen, ``own`` directories that may be written in; ``shared`` is the key of
+    shared memory that is there outside.
     """
     tried: dict[str, Callable[[], str]] = {
         "system": _writes_to_the_system,
+        "mounts": lambda: _writes_elsewhere(own),
         "owner": lambda: next((f"{path} can be seen" for path in private if os.path.lexists(path)), ""),
         "processes": _sees_others,
         "network": _uses_the_network,
@@ -40,6 +53,7 @@ def attempts(private: Sequence[str], shared: int) -> dict[str, str]:
         "descriptors": _holds_descriptors,
         "shared memory": lambda: _reaches_shared_memory(shared),
         "namespaces": _makes_namespaces,
+        "older calls": _calls_as_older_programs,
         "tracing": lambda: "may trace processes" if _call("ptrace", 0, 0, 0, 0) == 0 else "",
         "rings": _makes_rings,
         "terminal": _types_into_a_terminal,
@@ -51,9 +65,9 @@ NEEDED = frozenset({"system", "owner", "processes", "network", "rights"})
 """The attempts that must fail for a sandbox to be called one at all."""
 
 
-def tell(descriptor: int, private: Sequence[str], shared: int) -> None:
+def tell(descriptor: int, private: Sequence[str], own: Sequence[str], shared: int) -> None:
     """Write what ``attempts`` returns to a descriptor, in JSON."""
-    os.write(descriptor, json.dumps(attempts(private, shared)).encode("ascii"))
+    os.write(descriptor, json.dumps(attempts(private, own, shared)).encode("ascii"))
 
 
 def _call(name: str, *arguments: int) -> int:
@@ -74,6 +88,28 @@ def _writes_to_the_system() -> str:
         os.unlink(path)  # noqa: PTH108
         return f"can write in {directory}"
     return ""
+
+
+def _writes_elsewhere(own: Sequence[str]) -> str:
+    """Try each place where something is mounted: what is unbounded there would fill the machine's memory or disk."""
+    with open("/proc/self/mountinfo", "rb") as file:  # noqa: PTH123
+        places = [os.fsdecode(re.sub(rb"\\([0-7]{3})", _unescaped, line.split(b" ")[4])) for line in file]
+    for place in places:
+        if not place.startswith((*own, "/tmp", "/dev/shm", "/dev/pts")) and os.path.isdir(place):  # noqa: PTH112, S108
+            path = os.path.join(place, ".buildtool-escape")  # noqa: PTH118
+            with suppress(OSError):
+                os.chmod(place, stat.S_IRWXU)  # noqa: PTH101 - it may be its own, and shut
+            try:
+                os.mkdir(path)  # noqa: PTH102
+            except OSError:
+                continue
+            os.rmdir(path)  # noqa: PTH106
+            return f"can write in {place}"
+    return ""
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    return bytes([int(found[1], 8)])
 
 
 def _sees_others() -> str:
@@ -139,6 +175,38 @@ def _makes_namespaces() -> str:
         os.waitpid(child, 0)
         return "can make a user namespace by clone"
     return ""
+
+
+def _calls_as_older_programs() -> str:
+    """Try system calls as programs of 32 bits make them, whose numbers are others, and one that hides its arguments."""
+    if os.uname().machine != "x86_64":
+        return ""
+    child = os.fork()
+    if child == 0:
+        os._exit(_old_calls())
+    done = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    # A kernel without such calls ends the child.
+    return {1: "can make a user namespace as a program of 32 bits", 2: "may make sockets of any kind"}.get(done, "")
+
+
+def _old_calls() -> int:
+    """Return 1 if a namespace can be made by ``int 0x80``, 2 if sockets of a kind may be that no namespace bounds."""
+    signal.signal(signal.SIGSEGV, signal.SIG_DFL)
+    try:
+        code = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+        low = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_32BIT)
+    except OSError:
+        return 0
+    code.write(_INT_80)
+    place = ctypes.addressof(ctypes.c_char.from_buffer(code))
+    call = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_uint, ctypes.c_uint, ctypes.c_uint)(place)
+    low.write(struct.pack("=3I", _VSOCK, socket.SOCK_STREAM, 0))
+    words = ctypes.addressof(ctypes.c_char.from_buffer(low))
+    if call(_UNSHARE_32, _NEW_USER, 0) == 0:
+        return 1
+    kept = (-errno.EPERM, -errno.ENOSYS)
+    made = (call(_SOCKET_32, _VSOCK, socket.SOCK_STREAM), call(_SOCKETCALL_32, 1, words))
+    return 0 if all(one in kept for one in made) else 2
 
 
 def _makes_rings() -> str:

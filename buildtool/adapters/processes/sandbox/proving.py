@@ -86,7 +86,9 @@ def _without(note: str) -> ProvenSandbox:
 def _escaped(sandboxes: Sandboxes, tree: Path, slot: SlotPlace, key: int, private: Sequence[Path]) -> dict[str, str]:
     sandbox = sandboxes.make(_PROOF_SLOT, tree, slot)
     try:
-        return sandbox.prove([str(path) for path in private], key)
+        return sandbox.prove(
+            [str(path) for path in private], [str(path) for path in (tree, slot.home, slot.temporary)], key
+        )
     finally:
         sandbox.end()
 

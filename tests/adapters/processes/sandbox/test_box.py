@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from buildtool.adapters.processes.procfs import all_pids, environment_of
+from buildtool.adapters.processes.procfs import descendants, environment_of
 from tests.adapters.processes.sandbox.sandboxed import Boxed, boxed, bubblewrap
 
 pytestmark = pytest.mark.world
@@ -86,6 +86,25 @@ def test_a_command_holds_three_descriptors_no_right_and_no_way_to_one(box: Boxed
     assert box.run("unshare", "-U", "true").code
 
 
+def test_a_command_says_something_by_any_of_its_ways_to_its_output(box: Boxed) -> None:
+    said = box.shell("echo 1; echo 2 >&2; echo 3 > /dev/stdout; echo 4 > /dev/stderr; echo 5 > /proc/self/fd/1").output
+    assert said.split() == ["1", "2", "3", "4", "5"]
+
+
+def test_a_command_holds_nothing_of_outside(box: Boxed) -> None:
+    mount = box.shell("sed -n 's/mnt_id:\t*//p' /proc/$$/fdinfo/0").output.strip()
+    assert mount in box.shell("cut -d ' ' -f 1 /proc/self/mountinfo").output.split()
+
+
+def test_what_covers_the_first_process_is_no_place_to_fill_memory_from(box: Boxed) -> None:
+    assert box.shell("chmod 700 /proc/1; echo > /proc/1/mine").code
+
+
+def test_an_account_that_may_go_before_others_does_not_let_builds_do_so(box: Boxed) -> None:
+    shown = box.run("cat", "/proc/self/limits").output.splitlines()
+    assert [line.split()[3:] for line in shown if "priority" in line] == [["0", "0"]] * 2
+
+
 def test_what_a_command_leaves_is_known_and_can_be_ended_while_the_sandbox_goes_on(box: Boxed) -> None:
     assert box.shell("setsid sleep 600 & (setsid sleep 600 &) ; echo begun").left
     assert not box.run("true").left
@@ -101,8 +120,9 @@ def test_a_sandbox_that_ends_takes_everything_with_it(tmp_path: Path) -> None:
 
 
 def mine() -> set[int]:
-    """Return the processes that keep sandboxes, which have no environment at all, as far as we may see it."""
-    return {pid for pid in all_pids() if b"--info-fd" in cmdline(pid) and environment_of(pid) == (b"",)}
+    """Return the processes below this one that keep sandboxes, which have no environment, as far as we may see it."""
+    below = {seen.pid for seen in descendants(os.getpid())}
+    return {pid for pid in below if b"--info-fd" in cmdline(pid) and environment_of(pid) == (b"",)}
 
 
 def cmdline(pid: int) -> bytes:
