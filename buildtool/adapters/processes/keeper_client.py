@@ -271,8 +271,8 @@ class EnclosedKeeper:
 
     def prove(self, private: Sequence[str], own: Sequence[str], shared: int) -> dict[str, str]:
         """Try to escape; return what could be done that should not (``sandbox/escapes``). Blocks. Raises OSError."""
-        said = {"mark": self._mark, "private": list(private), "own": list(own), "shared": shared}
-        order = json.dumps(said).encode("ascii")
+        asked = {"mark": self._mark, "private": list(private), "own": list(own), "shared": shared}
+        order = json.dumps(asked).encode("ascii")
         answer, outlet = os.pipe()
         with os.fdopen(answer, "rb") as stream:
             try:

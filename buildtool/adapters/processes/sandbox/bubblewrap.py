@@ -91,8 +91,8 @@ def arguments(
         "/dev",
     ]
     words += ["--proc", "/proc", "--perms", "0000", "--tmpfs", "/proc/1", "--remount-ro", "/proc/1"]
-    for path in filter(there, _COVERED):
-        words += ["--ro-bind", os.devnull, path]
+    for covered in filter(there, _COVERED):
+        words += ["--ro-bind", os.devnull, covered]
     words += ["--bind", str(enclosure.temporary), "/tmp", *_OPEN, "/var", "--symlink", "/tmp", "/var/tmp"]  # noqa: S108
     words += _parents([*enclosure.readable, *enclosure.writable])
     for path in _outermost(enclosure.readable):
