@@ -37,6 +37,9 @@ _PLATFORM = (("arch", "ppc"), ("libc_version", "2.36"), ("os", "linux"))
 _SPEC = BuildSpec("lua", "", _REVISION, 3, (("lto", True), ("opt", "O2")), _PLATFORM)
 _LOG = "cc -O2 -flto -c lapi.c\nlapi.c:12:5: error: unknown type name 'lua_State'\nmake: *** [lapi.o] Error 1\n"
 _ERROR = Excerpt(311, tuple(_LOG.splitlines()), 1)
+_OTHER_BYTES = (
+    "not the same bytes as build 9 made of the same on orion: SHA-256 2c26b46b68ff... before, 9b74c9897bac... now"
+)
 
 _STATES = {
     RequestState.SATISFIED: BuildState.SUCCEEDED,
@@ -66,6 +69,9 @@ def sample_mails(links: MailLinks, style: MailStyle) -> Iterator[SampleMail]:
         yield SampleMail(outcome.value, render(full, links, _NOW + 100, style, _ERROR))
         bare = OutgoingMail(full.mail, None, (), None, (), 0)
         yield SampleMail(f"{outcome.value}, of which nothing is kept", render(bare, links, _NOW + 100, style))
+    built = outgoing(RequestState.SATISFIED)
+    again = evolve(built, requests=tuple(evolve(request, reason=_OTHER_BYTES) for request in built.requests))
+    yield SampleMail("satisfied by other bytes than before", render(again, links, _NOW + 100, style))
     failed = outgoing(RequestState.FAILED)
     mistaken = evolve(failed, attempts=(evolve(failed.attempts[-1], end=AttemptEnd.MISTAKEN, log_tail=""),))
     yield SampleMail("failed by a mistake of the project", render(mistaken, links, _NOW + 100, style))

@@ -98,6 +98,17 @@ def test_a_finished_build_is_told_with_all_that_is_needed_to_fetch_and_verify_it
         assert fact in body
 
 
+def test_other_bytes_than_before_are_told_with_both_digests_and_nothing_of_it_where_they_are_the_same() -> None:
+    reason = "not the same bytes as build 9 made of the same on <b>vega: SHA-256 2c26b46b68ff... before, 9b74... now"
+    again = letter(evolve(outgoing(), build=evolve(build(), reason=reason)))
+    for part in (" ".join(again.text.split()), MailPage(again.html).text):
+        assert "It was built before, and is not the same now" in part
+        told_there = part.index("Not the same bytes as build 9 made of the same on <b>vega: SHA-256 2c26b46b68ff...")
+        assert part.index("Fetch it") < told_there < part.index("Project")
+    same = letter(outgoing())
+    assert "the same" not in same.text + same.html
+
+
 def test_the_subject_tells_builds_of_one_branch_apart() -> None:
     """By the commit, and by what was chosen besides the defaults, while that is little."""
     defaults: dict[str, dict[str, Value | None]] = {"lua": {"lto": False, "opt": "O2", "with": ("readline", "ssl")}}
