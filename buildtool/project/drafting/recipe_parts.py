@@ -184,7 +184,8 @@ def _autoconf(look: SourcesLook, _name: str) -> DraftPart:
     plan = """\
     # Nothing that names the directory may get into the binary, or two machines would make different ones.
     cflags = f"-O{wanted.options['optimize']} " + shlex.quote(f"-ffile-prefix-map={wanted.source}=.")
-    words = ["./configure", "--prefix=/", f"CC={wanted.tools['CC']}", f"CFLAGS={cflags}"]
+    # No prefix: there is no such place, and "/" would have paths begin with "//", which some tools take for another's.
+    words = ["./configure", "--prefix=", f"CC={wanted.tools['CC']}", f"CFLAGS={cflags}"]
     if wanted.kind == "cross":
         words.append(f"--host={wanted.tools['HOST']}")
 """

@@ -148,17 +148,30 @@ def _calls(text: str) -> list[tuple[str, str]]:
 
 def _autoconf(system: str, texts: Mapping[str, str], _names: frozenset[str]) -> SourcesLook:
     text = texts.get("configure.ac") or texts.get("configure.in") or ""
-    calls = [(name, words.partition(",")[0].strip(" []\n\t")) for name, words in _calls(text)]
-    name = next((first for called, first in calls if called == "ac_init"), "")
-    listed = [first for called, first in calls if called == "ac_arg_enable"]
+    calls = [
+        (name.lstrip("["), [word.strip(" []\n\t") for word in words.split(",", 1)]) for name, words in _calls(text)
+    ]
+    name = next((words[0] for called, words in calls if called == "ac_init"), "")
+    said = [(words[0], words[-1]) for called, words in calls if called == "as_help_string"]
+    listed = [f"--enable-{words[0]}" for called, words in calls if called == "ac_arg_enable"]
     for line in texts.get("configure", "").splitlines():
-        word = line.split(maxsplit=1)[0] if line[:1] == " " and line.strip() else ""
-        if word.startswith("--enable-") and "[" not in word:
-            listed.append(word.removeprefix("--enable-"))
+        if line[:1] == " " and line.strip().startswith(("--enable-", "--disable-")):
+            word, *more = line.split(maxsplit=1)
+            said.append((word, "".join(more)))
+            listed.append(word)
         name = name or line.partition("PACKAGE_TARNAME='")[2].partition("'")[0]
-    switches = [Switch(one, _option(one)) for one in dict.fromkeys(listed) if one.lower() not in _OF_ALL]
+    # What can be left out is there by itself: configure's own help says --disable-x for that.
+    helps = {word.partition("-")[2]: text for word, text in reversed(said)}
+    found: dict[str, Switch] = {}
+    for word in listed:
+        one = word.removeprefix("--enable-").removeprefix("--disable-")
+        on = f"-disable-{one}" in helps
+        if one.lower() not in _OF_ALL and "[" not in one and one != "FEATURE":
+            found.setdefault(
+                one, Switch(one, _option(one), on, helps.get(f"-{'disable' if on else 'enable'}-{one}", ""))
+            )
     facts = set() if "configure" in texts else {"generated"}
-    return SourcesLook(system, project_name(name), (), _usable(switches), frozenset(facts))
+    return SourcesLook(system, project_name(name), (), _usable([*found.values()]), frozenset(facts))
 
 
 def _python(system: str, texts: Mapping[str, str], names: frozenset[str]) -> SourcesLook:

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,39 @@ NPM = {
     "package.json": '{"name": "ink", "version": "1.2.3", "files": ["out.txt"],'
     ' "scripts": {"build": "cp in.txt out.txt"}}',
     "in.txt": "drawn\n",
+}
+
+AUTOCONF = {
+    "configure.ac": """\
+AC_INIT([tally], [1.0])
+AM_INIT_AUTOMAKE([foreign])
+AC_PROG_CC
+AC_ARG_ENABLE([loud], [AS_HELP_STRING([--enable-loud], [speak up])], [], [enable_loud=no])
+AC_ARG_ENABLE([check], [AS_HELP_STRING([--disable-check], [count without looking])], [], [enable_check=yes])
+AS_IF([test "$enable_loud" = yes], [LOUD=1000], [LOUD=1])
+AC_DEFINE_UNQUOTED([LOUD], [$LOUD], [How loud it is.])
+AS_IF([test "$enable_check" = yes], [AC_DEFINE([CHECK], [1], [Whether to look.])])
+AC_CONFIG_HEADERS([config.h])
+AC_CONFIG_FILES([Makefile])
+AC_OUTPUT
+""",
+    "Makefile.am": "bin_PROGRAMS = tally\ntally_SOURCES = tally.c\ndist_man_MANS = tally.1\n",
+    # assert() has the name of the file in the program, as the compiler was told it.
+    "tally.c": """\
+#include <config.h>
+#include <assert.h>
+#include <stdio.h>
+int main(int count, char **words)
+{
+    assert(words);
+#ifdef CHECK
+    printf("looked at ");
+#endif
+    printf("%d\\n", count * LOUD);
+    return 0;
+}
+""",
+    "tally.1": ".TH tally 1\n",
 }
 
 
@@ -39,6 +74,34 @@ def test_what_is_written_for_a_makefile_builds_it(tmp_path: Path) -> None:
     code, out, _ = tried("--try", "tally", "--config", config, "--optimize", "0", cwd=source, builds=tmp_path / "b")
     assert code == 0, out
     assert " tally" in out.split("artifact ")[-1]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("released", [False, True], ids=["from a repository", "as it is released"])
+def test_what_is_written_for_autoconf_builds_it_twice_to_the_same_bytes(tmp_path: Path, released: bool) -> None:
+    for program, package in (("gcc", "gcc"), ("make", "make"), ("autoreconf", "autoconf"), ("automake", "automake")):
+        require(program, package)
+    source = tmp_path / "sources"
+    source.mkdir()
+    for name, text in AUTOCONF.items():
+        (source / name).write_text(text)
+    if released:  # with a configure, which not every archive leaves executable
+        subprocess.run(["autoreconf", "-fi"], cwd=source, check=True, capture_output=True)
+        (source / "configure").chmod(0o644)
+        shutil.rmtree(source / "autom4te.cache")
+    config = begun(tmp_path, source)
+    words = ["--try", "tally", "--loud", "--json"]
+    code, out, err = tried(*words, "--config", config, "--source", source, builds=tmp_path / "b")
+    assert code == 0, err + out
+    answer = json.loads(out)
+    assert answer["options"] == {"check": True, "loud": True, "optimize": "2"}
+    assert answer["same"]
+    artifact = answer["runs"][0]["artifact"]
+    assert [one["name"] for one in artifact["members"]] == ["out/bin/tally", "out/share/man/man1/tally.1"]
+    with zipfile.ZipFile(artifact["path"]) as archive:
+        tally = Path(archive.extract("out/bin/tally", tmp_path))
+    tally.chmod(0o755)
+    assert subprocess.run([tally], capture_output=True, text=True, check=True).stdout == "looked at 1000\n"
 
 
 @pytest.mark.long

@@ -39,9 +39,20 @@ SEEN: list[tuple[dict[str, str], set[str], SourcesLook]] = [
         SourcesLook("autoconf", "Ink", (), (Switch("color", "color"),), frozenset({"generated"})),
     ),
     (
-        {"configure": "PACKAGE_TARNAME='ink'\n  --enable-fast    be fast\n"},
+        {"configure": "PACKAGE_TARNAME='ink'\n  --enable-fast    be fast\n  --disable-FEATURE  do not\n"
+                      "  --disable-nls  no translations\n  --disable-dependency-tracking  quick\n"},
         set(),
-        SourcesLook("autoconf", "ink", (), (Switch("fast", "fast"),)),
+        SourcesLook("autoconf", "ink", (), (
+            Switch("fast", "fast", help="be fast"), Switch("nls", "nls", True, "no translations"),
+        )),
+    ),
+    (
+        {"configure.ac": "AC_INIT([ink], [1.0])\nAC_ARG_ENABLE([nls], [AS_HELP_STRING([--disable-nls], [no words])],\n"
+                         "[], [enable_nls=yes])\nAC_ARG_ENABLE(fast, AS_HELP_STRING(--enable-fast, be fast))\n"},
+        set(),
+        SourcesLook("autoconf", "ink", (), (
+            Switch("nls", "nls", True, "no words"), Switch("fast", "fast", help="be fast"),
+        ), frozenset({"generated"})),
     ),
     (
         {"pyproject.toml": '[project]\nname = "ink"\n[build-system]\nbuild-backend = "flit_core.buildapi"\n'},
