@@ -70,7 +70,8 @@ check: dev  ## style, types and the direction of imports
 	$(DEV) -m mypy --strict -p tests
 	$(DEV) -m mypy --strict $(LAUNCHERS) .ci/venv.py
 	$(DEV) -m mypy --strict docs/conf.py
-	$(DEV) -m mypy --strict examples/lua/config.py examples/lua/import_sources.py
+	$(DEV) -m mypy --strict examples/lua/config.py examples/import_sources.py
+	$(DEV) -m mypy --strict examples/cpython/config.py
 	$(DEV) -m mypy --strict examples/make_repositories.py examples/wheel/config.py
 	$(DEV) -m mypy --strict examples/golang/config.py
 	$(DEV) -m mypy --strict examples/cmake/config.py

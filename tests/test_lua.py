@@ -19,7 +19,7 @@ from buildtool.configuration.settings import load_settings
 from buildtool.model.platforms import Value
 from buildtool.project.recipe import Plan, Wanted
 from buildtool.project.recipe_check import check_recipes
-from tests.support.lua import ROOT, import_sources, need_sources
+from tests.support.imported import ROOT, import_sources, need_sources
 from tests.support.packages import require
 
 COMMITS = {
@@ -59,9 +59,9 @@ def git(repository: Path, *words: str) -> str:
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    need_sources()
+    need_sources("lua")
     place = tmp_path_factory.mktemp("lua") / "lua.git"
-    done = import_sources(place)
+    done = import_sources("lua", place)
     assert done.returncode == 0, done.stderr
     return place
 
@@ -107,11 +107,11 @@ def test_a_repository_that_was_imported_is_left_alone_and_another_is_not_touched
     repository: Path, tmp_path: Path
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in repository.rglob("*")}
-    assert import_sources(repository).returncode == 0
+    assert import_sources("lua", repository).returncode == 0
     assert {path: path.stat().st_mtime_ns for path in repository.rglob("*")} == before
     other = tmp_path / "other.git"
     other.mkdir()
-    done = import_sources(other)
+    done = import_sources("lua", other)
     assert done.returncode == 1
     assert done.stderr.strip().endswith("lacks a release: move it away, or name another place")
     assert not list(other.iterdir())
@@ -128,7 +128,9 @@ def nothing_to_be_had(tmp_path: Path) -> dict[str, str]:
 
 
 def test_source_packages_that_are_not_to_be_had_are_told_in_one_line(tmp_path: Path) -> None:
-    done = import_sources(tmp_path / "lua.git", "--cache", str(tmp_path / "cache"), **nothing_to_be_had(tmp_path))
+    done = import_sources(
+        "lua", tmp_path / "lua.git", "--cache", str(tmp_path / "cache"), **nothing_to_be_had(tmp_path)
+    )
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert "Lua 5.4.2 (bullseye) is not to be had" in line
@@ -140,27 +142,27 @@ def test_a_cached_archive_that_is_another_one_is_not_imported(repository: Path, 
     shutil.copytree(ROOT / ".cache" / "lua", tmp_path / "cache")
     (tmp_path / "cache" / "lua5.4_5.4.4.orig.tar.gz").write_bytes(b"something else")
     environment = nothing_to_be_had(tmp_path)
-    done = import_sources(tmp_path / "lua.git", "--cache", str(tmp_path / "cache"), **environment)
+    done = import_sources("lua", tmp_path / "lua.git", "--cache", str(tmp_path / "cache"), **environment)
     assert done.returncode == 1, "it would have to be downloaded"
     assert "5.4.4" in done.stderr
 
 
 def test_a_machine_without_apt_is_told_which_files_to_put_where(tmp_path: Path) -> None:
-    done = import_sources(tmp_path / "lua.git", "--cache", str(tmp_path / "cache"), PATH=str(tmp_path))
+    done = import_sources("lua", tmp_path / "lua.git", "--cache", str(tmp_path / "cache"), PATH=str(tmp_path))
     assert done.returncode == 1
     assert "put lua5.4_5.4.2.orig.tar.gz, " in done.stderr
 
 
 def test_what_the_system_knows_of_packages_stays_as_it_is(tmp_path: Path) -> None:
     require("apt-get", "apt")
-    need_sources()
+    need_sources("lua")
     places = [Path("/etc/apt"), Path("/var/lib/apt/lists"), Path("/var/cache/apt")]
 
     def known() -> dict[Path, int]:
         return {path: path.stat().st_mtime_ns for place in places for path in sorted(place.rglob("*"))}
 
     before = known()
-    done = import_sources(tmp_path / "lua.git", "--cache", str(tmp_path / "cache"))
+    done = import_sources("lua", tmp_path / "lua.git", "--cache", str(tmp_path / "cache"))
     assert done.returncode == 0, done.stderr
     assert known() == before
     with tarfile.open(tmp_path / "cache" / "lua5.4_5.4.7.orig.tar.gz") as tar:

@@ -61,10 +61,9 @@ def _show(directory: Path) -> None:
 
 
 def import_releases(repository: Path) -> None:
-    """Run the example's own script. Raises FarmError with what it said."""
-    done = subprocess.run(
-        [sys.executable, EXAMPLE / "import_sources.py", repository], capture_output=True, text=True, check=False
-    )
+    """Run the examples' own script. Raises FarmError with what it said."""
+    script = EXAMPLE.parent / "import_sources.py"
+    done = subprocess.run([sys.executable, script, "lua", repository], capture_output=True, text=True, check=False)
     must(done.returncode == 0, done.stderr.strip())
     step("Lua's releases are now tags of a git repository of their own")
 

@@ -1,6 +1,6 @@
 """Lua on the farm: a project that nobody here wrote, for every platform that a build server has a compiler for.
 
-The sources come from `import_sources.py` beside this file, one tag for each release. docs/tutorial.rst goes through
+The sources come from `examples/import_sources.py lua`, one tag for each release. docs/tutorial.rst goes through
 all of it; testproject/config.py explains what can stand in such a file at all.
 """
 

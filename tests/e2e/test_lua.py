@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.lua import need_sources
+from tests.support.imported import need_sources
 from tests.support.packages import require
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -23,7 +23,7 @@ def test_the_demo_builds_and_runs_every_release_and_keeps_its_promises(tmp_path:
         ("qemu-ppc-static", "qemu-user-static"),
     ):
         require(program, package)
-    need_sources()
+    need_sources("lua")
     words = [sys.executable, "-m", "buildtool.demo.demo_lua", "--directory", str(tmp_path)]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -13,7 +13,9 @@ PATIENCE = 600.0
 """Seconds that a trial may take on a machine with much else to do."""
 
 
-def tried(*words: str | Path, builds: Path, cwd: Path = ROOT, **environment: str) -> tuple[int, str, str]:
+def tried(
+    *words: str | Path, builds: Path, cwd: Path = ROOT, patience: float = PATIENCE, **environment: str
+) -> tuple[int, str, str]:  # fmt: skip
     """Return the exit code, and what was printed on standard output and on standard error."""
     process = begin(
         [sys.executable, str(PROGRAM), *map(str, words)],
@@ -23,7 +25,7 @@ def tried(*words: str | Path, builds: Path, cwd: Path = ROOT, **environment: str
         cwd=cwd,
     )
     try:
-        out, err = process.communicate(timeout=PATIENCE)
+        out, err = process.communicate(timeout=patience)
     finally:
         process.kill()
     return process.returncode, out.decode(), err.decode()

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Make a git repository of Lua's releases, one annotated tag each, out of Debian's source packages.
+"""Make a git repository of an example's releases, one annotated tag each, out of Debian's source packages.
 
-    examples/lua/import_sources.py [REPOSITORY] [--cache DIR]
+    examples/import_sources.py NAME [REPOSITORY] [--cache DIR]
 
-REPOSITORY is where config.py beside this file looks for it: var/lua.git of the checkout. The packages come through
-apt-get, from the mirrors that this machine is configured with, by deb-src lines in a configuration and state of this
-script's own: nothing of the system's is changed, and no root is needed. What was downloaded is kept in the cache
-(.cache/lua of the checkout) and checked against the digests below, so that every machine makes the same commits. Where
-there is no apt-get, put the three files into the cache by hand.
+NAME is lua, cpython or pypy. REPOSITORY is where NAME/config.py looks for it: var/NAME.git of the checkout. The
+packages come through apt-get, from the mirrors that this machine is configured with, by deb-src lines in a
+configuration and state of this script's own: nothing of the system's is changed, and no root is needed. What was
+downloaded is kept in the cache (.cache/NAME of the checkout) and checked against the digests below, so that every
+machine makes the same commits. Where there is no apt-get, put the files into the cache by hand.
 
 It needs Python 3.11 or newer and git, and nothing else: copy it when your own sources come as archives, too.
 """
@@ -23,13 +23,12 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-PACKAGE = "lua5.4"
+ROOT = Path(__file__).resolve().parent.parent
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 PATIENCE = 300
 """Seconds that each call of apt-get may take."""
@@ -40,68 +39,110 @@ class ImportFailed(Exception):
 
 
 @dataclass(frozen=True)
+class Archive:
+    """One archive of a source package as it left the authors: Debian's own changes are in another one.
+
+    ``place`` is the directory of the sources into which it goes, "" for their top.
+    """
+
+    name: str
+    digest: str
+    place: str = ""
+
+
+@dataclass(frozen=True)
 class Release:
-    """One release: its version, the Debian release whose package has it, when it was made, the archive's SHA-256."""
+    """One release: its version, the Debian release whose package has it, when it was made, the archives' SHA-256."""
 
     version: str
     suite: str
     made: datetime
-    digest: str
-
-    @property
-    def archive(self) -> str:
-        """The name of the archive as it left the authors: Debian's own changes are in another one."""
-        return f"{PACKAGE}_{self.version}.orig.tar.gz"
+    archives: tuple[Archive, ...]
 
     @property
     def tag(self) -> str:
         return f"v{self.version}"
 
 
-RELEASES = (
-    Release("5.4.2", "bullseye", datetime(2020, 12, 3, tzinfo=UTC),
-            "11570d97e9d7303c0a59567ed1ac7c648340cd0db10d5fd594c09223ef2f524f"),
-    Release("5.4.4", "bookworm", datetime(2022, 1, 26, tzinfo=UTC),
-            "164c7849653b80ae67bec4b7473b884bf5cc8d2dca05653475ec2ed27b9ebf61"),
-    Release("5.4.7", "trixie", datetime(2024, 6, 25, tzinfo=UTC),
-            "9fbf5e28ef86c69858f6d3d34eccc32e911c1a28b4120ff3e84aaa70cfbf1e30"),
-)  # fmt: skip
-"""In the order in which they become commits of main."""
+@dataclass(frozen=True)
+class Sources:
+    """The releases of a project, in the order in which they become commits of main."""
+
+    name: str
+    title: str
+    package: str
+    releases: tuple[Release, ...]
+
+    @property
+    def archives(self) -> list[str]:
+        return [archive.name for release in self.releases for archive in release.archives]
+
+
+def _release(version: str, suite: str, made: datetime, *archives: tuple[str, ...]) -> Release:
+    return Release(version, suite, made, tuple(Archive(*one) for one in archives))
+
+
+ALL: Mapping[str, Sources] = {one.name: one for one in (
+    Sources("lua", "Lua", "lua5.4", (
+        _release("5.4.2", "bullseye", datetime(2020, 12, 3, tzinfo=UTC), ("lua5.4_5.4.2.orig.tar.gz",
+                 "11570d97e9d7303c0a59567ed1ac7c648340cd0db10d5fd594c09223ef2f524f")),
+        _release("5.4.4", "bookworm", datetime(2022, 1, 26, tzinfo=UTC), ("lua5.4_5.4.4.orig.tar.gz",
+                 "164c7849653b80ae67bec4b7473b884bf5cc8d2dca05653475ec2ed27b9ebf61")),
+        _release("5.4.7", "trixie", datetime(2024, 6, 25, tzinfo=UTC), ("lua5.4_5.4.7.orig.tar.gz",
+                 "9fbf5e28ef86c69858f6d3d34eccc32e911c1a28b4120ff3e84aaa70cfbf1e30")),
+    )),
+    Sources("cpython", "CPython", "python3.11", (
+        _release("3.11.2", "bookworm", datetime(2023, 2, 7, tzinfo=UTC), ("python3.11_3.11.2.orig.tar.gz",
+                 "2411c74bda5bbcfcddaf4531f66d1adc73f247f529aee981b029513aefdbf849")),
+    )),
+    # Two archives: PyPy's own, and the CPython 2.7 that translates it, which Debian has nowhere else.
+    Sources("pypy", "PyPy", "pypy3", (
+        _release("7.3.11", "bookworm", datetime(2022, 12, 29, tzinfo=UTC),
+                 ("pypy3_7.3.11+dfsg.orig.tar.xz",
+                  "3e03fdd9d014b9f6465736344566eb38efec13654feab9a2b1c15f7027687d0b"),
+                 ("pypy3_7.3.11+dfsg.orig-cpython27.tar.xz",
+                  "b62c0e7937551d0cc02b8fd5cb0f544f9405bafc9a54d3808ed4594812edef43", "cpython27")),
+    )),
+)}  # fmt: skip
+"""By the name that the script is called with."""
 
 
 def main() -> int:
     """Run the script; return its exit code."""
-    parser = argparse.ArgumentParser(description="Import Lua's releases as tags of a git repository.")
-    parser.add_argument("repository", nargs="?", type=Path, default=ROOT / "var" / "lua.git", metavar="REPOSITORY")
-    parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "lua", help="where downloads are kept")
+    parser = argparse.ArgumentParser(description="Import an example's releases as tags of a git repository.")
+    parser.add_argument("name", choices=ALL, metavar="NAME", help=f"whose releases: {', '.join(ALL)}")
+    parser.add_argument("repository", nargs="?", type=Path, metavar="REPOSITORY", help="default: var/NAME.git")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="where downloads are kept (default: .cache/NAME)")
     given = parser.parse_args()
+    sources = ALL[given.name]
+    repository = given.repository or ROOT / "var" / f"{sources.name}.git"
     try:
-        imported(given.repository.absolute(), given.cache.absolute())
+        imported(sources, repository.absolute(), (given.cache or ROOT / ".cache" / sources.name).absolute())
     except ImportFailed as error:
         print(f"{Path(__file__).name}: {error}", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"{Path(__file__).name}: {error.filename}: {error.strerror or error}", file=sys.stderr)
         return 1
-    print(f"{given.repository}: {', '.join(release.tag for release in RELEASES)}")
+    print(f"{repository}: {', '.join(release.tag for release in sources.releases)}")
     return 0
 
 
-def imported(repository: Path, cache: Path) -> None:
+def imported(sources: Sources, repository: Path, cache: Path) -> None:
     """Make the repository, whole or not at all; one that has the tags already is left as it is."""
     if repository.exists():
-        if all(tagged(repository, release) for release in RELEASES):
+        if all(tagged(repository, release) for release in sources.releases):
             return
         raise ImportFailed(f"{repository} is there and lacks a release: move it away, or name another place")
-    archives = [downloaded(release, cache) for release in RELEASES]
+    archives = [downloaded(sources, release, cache) for release in sources.releases]
     repository.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".import-", dir=repository.parent) as place:
         made = Path(place) / "repository"
         git(["init", "--quiet", "--bare", "--template=", "--object-format=sha1", "--initial-branch=main", str(made)])
         stream = b"".join(
             part
-            for number, (release, archive) in enumerate(zip(RELEASES, archives, strict=True), start=1)
-            for part in commit(number, release, archive)
+            for number, (release, found) in enumerate(zip(sources.releases, archives, strict=True), start=1)
+            for part in commit(number, sources.title, release, found)
         )
         git(["-C", str(made), "fast-import", "--quiet", "--date-format=raw"], stream)
         git(["-C", str(made), "repack", "-a", "-d", "-f", "--quiet"])
@@ -111,24 +152,36 @@ def imported(repository: Path, cache: Path) -> None:
 # --- git ------------------------------------------------------------------------------------------------
 
 
-def commit(number: int, release: Release, archive: Path) -> Iterator[bytes]:
+def commit(number: int, title: str, release: Release, archives: Sequence[Path]) -> Iterator[bytes]:
     """Write a release as git fast-import reads it: a commit of its own after the one before, and a tag."""
-    who = f"Lua <lua@localhost> {release.made.timestamp():.0f} +0000"
-    words = b"data %d\n%s\n"
-    said = f"Lua {release.version}".encode()
+    who = f"{title} <{title.lower()}@localhost> {release.made.timestamp():.0f} +0000"
+    said = f"{title} {release.version}".encode()
     yield f"commit refs/heads/main\nmark :{number}\nauthor {who}\ncommitter {who}\n".encode()
-    yield words % (len(said), said)
+    yield _DATA % (len(said), said)
     yield (f"from :{number - 1}\n" if number > 1 else "").encode() + b"deleteall\n"
-    with tarfile.open(archive) as tar:
-        for member in sorted(tar.getmembers(), key=lambda one: one.name):
-            content = tar.extractfile(member) if member.isreg() else None
-            if content is None:
-                continue
-            name = member.name.partition("/")[2]  # without the directory that names the release
+    for archive, path in zip(release.archives, archives, strict=True):
+        with tarfile.open(path) as tar:
+            yield from files(tar, f"{archive.place}/" if archive.place else "")
+    yield f"tag {release.tag}\nfrom :{number}\ntagger {who}\n".encode() + _DATA % (len(said), said)
+
+
+def files(tar: tarfile.TarFile, place: str) -> Iterator[bytes]:
+    """Write the files of an archive below ``place`` as git fast-import reads them."""
+    for member in tar:  # in their order: to go back in a compressed archive is to begin again
+        # Without the directory that names the release.
+        name = place + member.name.removeprefix("./").partition("/")[2]
+        content = tar.extractfile(member) if member.isreg() else None
+        if content is not None:
             mode = "100755" if member.mode & 0o100 else "100644"
             data = content.read()
-            yield f"M {mode} inline {name}\n".encode() + words % (len(data), data)
-    yield f"tag {release.tag}\nfrom :{number}\ntagger {who}\n".encode() + words % (len(said), said)
+        elif member.issym():
+            mode, data = "120000", member.linkname.encode()
+        else:
+            continue
+        yield f"M {mode} inline {name}\n".encode(errors="surrogateescape") + _DATA % (len(data), data)
+
+
+_DATA = b"data %d\n%s\n"
 
 
 def tagged(repository: Path, release: Release) -> bool:
@@ -156,21 +209,22 @@ def git(words: Sequence[str], stream: bytes = b"") -> None:
 # --- downloads ------------------------------------------------------------------------------------------
 
 
-def downloaded(release: Release, cache: Path) -> Path:
-    """Return the archive of a release in the cache, downloaded if it is not there."""
-    kept = cache / release.archive
-    if kept.exists() and digest(kept) == release.digest:
+def downloaded(sources: Sources, release: Release, cache: Path) -> list[Path]:
+    """Return the archives of a release in the cache, downloaded if they are not there."""
+    kept = [cache / archive.name for archive in release.archives]
+    wanted = [archive.digest for archive in release.archives]
+    if all(path.exists() for path in kept) and [digest(path) for path in kept] == wanted:
         return kept
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="import-") as place:
         Path(place).chmod(0o755)  # apt-get as root downloads as a user of its own, who has to get in
-        apt = Apt(Path(place))
-        found = apt.source(release)
-        if digest(found) != release.digest:
-            raise ImportFailed(f"{release.archive} of {release.suite} is not the one that was imported before")
-        fresh = cache / f"{release.archive}.{os.getpid()}"
-        shutil.copyfile(found, fresh)
-        fresh.replace(kept)
+        apt = Apt(Path(place), sources)
+        for archive, found, path in zip(release.archives, apt.source(release), kept, strict=True):
+            if digest(found) != archive.digest:
+                raise ImportFailed(f"{archive.name} of {release.suite} is not the one that was imported before")
+            fresh = cache / f"{archive.name}.{os.getpid()}"
+            shutil.copyfile(found, fresh)
+            fresh.replace(path)
     return kept
 
 
@@ -182,34 +236,36 @@ def digest(path: Path) -> str:
 class Apt:
     """The system's apt-get, with configuration, lists and cache of its own below ``place``."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, sources: Sources) -> None:
         if not shutil.which("apt-get"):
-            names = ", ".join(release.archive for release in RELEASES)
+            names = ", ".join(sources.archives)
             raise ImportFailed(f"there is no apt-get on this machine: put {names} into the cache (--cache) by hand")
         self.place = place
+        self.sources = sources
         self.environment = dict(os.environ) | {"LC_ALL": "C"}
         self.mirrors = self._mirrors()
         self._configure()
 
-    def source(self, release: Release) -> Path:
-        """Download a release's archive from the first mirror that has it."""
+    def source(self, release: Release) -> list[Path]:
+        """Download a release's archives from the first mirror that has them."""
         problems = []
         for mirror in self.mirrors:
             signed = f"[signed-by={KEYRING}] " if KEYRING.exists() else ""
             (self.place / "sources.list").write_text(f"deb-src {signed}{mirror} {release.suite} main\n")
             try:
                 self._apt("update")
-                self._apt("source", "--download-only", "--tar-only", f"{PACKAGE}/{release.suite}")
+                self._apt("source", "--download-only", "--tar-only", f"{self.sources.package}/{release.suite}")
             except ImportFailed as error:
                 problems.append(f"{mirror}: {error}")
                 continue
-            found = self.place / release.archive
-            if found.exists():
+            found = [self.place / archive.name for archive in release.archives]
+            if all(path.exists() for path in found):
                 return found
             problems.append(f"{mirror} has another version")
         # The first is the archive that the machine itself was installed from: what it says tells most.
         said = problems[0] if problems else "the system's apt configuration names no mirror"
-        raise ImportFailed(f"the source package of Lua {release.version} ({release.suite}) is not to be had: {said}")
+        what = f"{self.sources.title} {release.version} ({release.suite})"
+        raise ImportFailed(f"the source package of {what} is not to be had: {said}")
 
     def _mirrors(self) -> list[str]:
         """Return the archives that the system's own configuration names, those of a distribution's base first."""
