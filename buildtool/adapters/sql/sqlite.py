@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -53,11 +53,12 @@ class SqliteDatabase(Database):
 
         def connect() -> sqlite3.Connection:
             # One that was opened and is gone is not made anew: nobody would miss what was in it.
-            return connect_writing(path, patience, "rw" if made else "rwc")
+            return connect_writing(path, patience, "rw" if made else "rwc", references=made)
 
         database = cls(path, engine_of(connect, 1, "BEGIN IMMEDIATE"), executor)
         try:
             await database.run(partial(upgrade, database.name))
+            await executor.run(database._keep_references)
         except BaseException:
             await database.close()
             raise
@@ -73,6 +74,15 @@ class SqliteDatabase(Database):
         that this program could upgrade is read as it is.
         """
         return cls(path, engine_of(partial(_connect_reading, path, older), connections, "BEGIN"), executor)
+
+    def _keep_references(self) -> None:
+        """Have this thread's connection refuse rows that name others which are not there.
+
+        Until then it must not: an upgrade copies tables and drops them, and rows of others name theirs. That cannot be
+        switched within a transaction.
+        """
+        driver: Any = self._connection().connection.dbapi_connection
+        driver.execute("PRAGMA foreign_keys=ON")
 
     def _take_note(self) -> None:
         self._file = os.stat(self._paths[0])  # noqa: PTH116 - Path.stat costs twice as much
@@ -166,9 +176,15 @@ def engine_of(connect: Callable[[], sqlite3.Connection], connections: int, begin
     return engine
 
 
-def connect_writing(path: Path, patience: float, mode: str = "rwc") -> sqlite3.Connection:
-    """Connect to a file for writing, made if absent; ``patience`` is in seconds. Raises StorageUnavailable."""
-    return _prepared(driver(path, mode, patience), partial(_prepare_writing, path))
+def connect_writing(path: Path, patience: float, mode: str = "rwc", *, references: bool = True) -> sqlite3.Connection:
+    """Connect to a file for writing, made if absent; ``patience`` is in seconds. Raises StorageUnavailable.
+
+    With ``references``, rows that name others which are not there are refused.
+    """
+    made = _prepared(driver(path, mode, patience), partial(_prepare_writing, path))
+    if references:
+        made.execute("PRAGMA foreign_keys=ON")
+    return made
 
 
 def _connect_reading(path: Path, older: bool) -> sqlite3.Connection:  # noqa: FBT001 - bound before it is called
@@ -193,7 +209,6 @@ def _prepare_writing(path: Path, connection: sqlite3.Connection) -> None:
     if mode != "wal":
         raise StorageUnavailable(f"{path} lies where write-ahead logging does not work: use a local disk")
     connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA foreign_keys=ON")
 
 
 def _prepare_reading(path: Path, older: bool, connection: sqlite3.Connection) -> None:  # noqa: FBT001

@@ -19,7 +19,7 @@ from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.schema import REVISION, metadata
 from buildtool.adapters.sql.sqlite import SqliteDatabase, connect_writing, engine_of
 from buildtool.adapters.sql.upgrade import migrate, upgrade
-from buildtool.errors import NewerDatabase, StorageUnavailable
+from buildtool.errors import ConflictingRow, NewerDatabase, StorageUnavailable
 from tests.support.databases import database_of
 from tests.support.inline import run
 
@@ -121,6 +121,51 @@ def test_what_was_in_the_first_tables_is_still_there_after_the_upgrade(tmp_path:
     run(database.close())
     assert (server.name, server.session, server.quarantine_reason) == ("anna", 3, "broke 3 builds")
     assert (server.missing_since, server.missing_told, server.paused, server.draining) == (0.0, False, "", False)
+
+
+REFERRING = ("builds", "artifacts", "requests", "attempts")
+"""The tables whose rows name each other."""
+
+
+def test_rows_that_others_name_are_still_there_after_the_upgrade_of_any_revision(tmp_path: Path) -> None:
+    """A table is changed by copying it and dropping the old one, which rows of other tables must not prevent."""
+    for revision in ("0001", "0014"):
+        path = tmp_path / f"{revision}.sqlite"
+
+        def fill(connection: Connection, revision: str = revision) -> None:
+            migrate(connection, revision)
+            for table in REFERRING:
+                connection.exec_driver_sql(*row_of_ones(connection, table))
+
+        raw(path, fill)
+        database = run(SqliteDatabase.open(path, Inline()))
+
+        def looked(connection: Connection) -> list[int]:
+            counts = (f"SELECT count(*) FROM {table}" for table in REFERRING)  # noqa: S608 - ours
+            broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+            return [*(connection.exec_driver_sql(count).scalar_one() for count in counts), len(broken)]
+
+        assert run(database.run(looked)) == [1, 1, 1, 1, 0]
+        with pytest.raises(ConflictingRow, match="FOREIGN KEY"):
+            run(database.run(lambda connection: connection.exec_driver_sql("UPDATE requests SET build_id = 9")))
+        run(database.close())
+
+
+def row_of_ones(connection: Connection, table: str) -> tuple[str, tuple[object, ...]]:
+    """Return what inserts a row whose numbers are all 1, and whose texts are what such a column may hold."""
+    columns = connection.exec_driver_sql(f"PRAGMA table_info({table})").all()
+    lists = {"options", "platform", "machine", "broken_on", "failed_on", "failed_platform", "acceptable"}
+    states = {"builds": "succeeded", "requests": "satisfied", "attempts": "ended"}
+    values = [
+        1 if "INT" in column.type or column.type in {"FLOAT", "BOOLEAN"}
+        else "[]" if column.name in lists
+        else states.get(table, "") if column.name == "state"
+        else ""
+        for column in columns
+    ]  # fmt: skip
+    names = ", ".join(f'"{column.name}"' for column in columns)
+    marks = ", ".join("?" * len(columns))
+    return f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(values)  # noqa: S608 - ours
 
 
 def test_the_revision_that_the_program_knows_is_the_newest_migration() -> None:
