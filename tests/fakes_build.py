@@ -24,9 +24,10 @@ from buildtool.model.platforms import Value
 from buildtool.model.project_options import ProjectOptions
 from buildtool.model.properties import standard
 from buildtool.model.servers import HeldVerdict, Offer, OfferKind
-from buildtool.ports.buildserver import CommandEnd, Halt, Obstacle, SlotPlace, SourceCopy, Spooled
+from buildtool.ports.buildserver import CommandEnd, Halt, Obstacle, OpenNetwork, SlotPlace, SourceCopy, Spooled
 from buildtool.ports.common import Executor
 from buildtool.project.definition import Checked, ClientChecker, Project
+from buildtool.project.fetching import NamedHost
 from buildtool.project.recipe import Command, Plan, Recipe, Wanted
 from buildtool.protocol.messages import Done, Draining, Ended, Ok, Order, RenewTickets, Tickets, Welcome
 
@@ -117,6 +118,9 @@ class FakeCommands:
     async def enclose(self, slot: int, tree: Path, place: SlotPlace) -> "FakeCommands":
         self.enclosed.append(slot)
         return self
+
+    async def open_network(self, hosts: Sequence[NamedHost], note: Callable[[str], None]) -> OpenNetwork:
+        raise NotImplementedError
 
     def exceeded(self, ended: CommandEnd) -> ExceededLimit | None:
         return self.over

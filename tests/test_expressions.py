@@ -69,6 +69,10 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
     r"/sources/([1-9][0-9]{0,17})/([0-9]{1,9})(?:/(commit|tags))?": ("/sources/", "/sources/1", "1/", "/tags"),
     rb"/(?:uploads|sources|artifacts)(?:/.*)?|/logs/[^/]*/(?!(?:index|search)\Z).*": ("/logs/", "/artifacts", "/"),
     r"/logs/([1-9][0-9]{0,17})/([0-9]{1,9})/(index|search)": ("/logs/", "/logs/1", "1/", "/index"),
+    # What a build says to the proxy of its sandbox, and hosts that recipes name.
+    rb"([A-Z]{1,16}) ([!-~]{1,8192}) HTTP/1\.[01]\Z": ("A", "GET ", "!", " HTTP/1."),
+    r"([^:/@\[\]]{1,253})(?::([0-9]{1,5}))?\Z": ("a", "a:", "1", ":1"),
+    r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*\Z": ("a", "a.", "a-", "-"),
     # Logs, whose lines are whatever a build writes.
     rb"\x1b\[[0-9;:]{0,40}[A-Za-z]": ("\x1b", "\x1b[", "0", "\x1b[0;", "\x1b[" + 40 * "0"),
     r"\x1b\[([0-9;:]{0,60})m": ("\x1b", "\x1b[", "0", "\x1b[0;", "\x1b[" + 60 * "0"),

@@ -20,6 +20,7 @@ from twisted.logger import Logger
 
 from buildtool import errors
 from buildtool.buildserver.blame import Stopped, TimeLimit, brief, end_of, judge, judge_start
+from buildtool.buildserver.fetching import check_allowed, network_of, put_downloads
 from buildtool.buildserver.log_upload import PATIENCE, LogPipe
 from buildtool.buildserver.masking import Masker
 from buildtool.buildserver.ticket_holder import TicketHolder
@@ -58,8 +59,9 @@ class AttemptTools:
 
     ``environment`` is what commands have before the recipe adds to it; ``time_limit`` is the donor's own, in seconds of
     all commands of one build together, or None; ``cpus`` how many processors one build may use. ``secrets`` are masked
-    in what is told of an Attempt. ``planned``, if there is one, is called with what the recipe answered. ``sandbox`` is
-    the level of the sandbox that ``commands`` run in.
+    in what is told of an Attempt. ``planned``, if there is one, is called with what the recipe answered.
+    ``downloads`` has what recipes declare; ``networked`` are projects whose fetching commands may use the network.
+    ``sandbox`` is the level of the sandbox that ``commands`` run in.
     """
 
     sources: ports.Sources
@@ -74,6 +76,8 @@ class AttemptTools:
     copies: ports.SourceCopies | None = None
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
     planned: Callable[[Plan], None] | None = None
+    downloads: ports.DeclaredDownloads | None = None
+    networked: frozenset[str] = frozenset()
     sandbox: SandboxLevel = SandboxLevel.NONE
 
 
@@ -255,16 +259,23 @@ class AttemptRun:
         return plan
 
     async def _run_all(self, plan: Plan, tree: Path, place: ports.SlotPlace) -> None:
+        check_allowed(self._work.order.project, plan, self._tools.downloads, self._tools.networked)
+        await put_downloads(plan, tree, self._tools.downloads, self.log.note, self._check)
         self._check()
         enclosed = await self._tools.commands.enclose(self._work.slot, tree, place)
         try:
+            environment = self._environment(place) | dict(plan.environment)
+            if plan.fetch:
+                async with network_of(plan, enclosed, self.log.note) as more:
+                    for command in plan.fetch:
+                        await self._run(enclosed, command, plan, tree, {**environment, **more})
             for command in plan.commands:
-                await self._run(enclosed, command, plan, tree, place)
+                await self._run(enclosed, command, plan, tree, environment)
         finally:
             await enclosed.end()  # nothing may change what is packed next
 
     async def _run(
-        self, enclosed: ports.EnclosedCommands, command: Command, plan: Plan, tree: Path, place: ports.SlotPlace
+        self, enclosed: ports.EnclosedCommands, command: Command, plan: Plan, tree: Path, environment: Mapping[str, str]
     ) -> None:
         self._check()
         limit = self._limit()
@@ -272,7 +283,7 @@ class AttemptRun:
         self._command = enclosed.start(
             command.argv,
             tree / command.cwd,
-            self._environment(place) | dict(plan.environment),
+            environment,
             on_output=self.log.write,
             time_limit=max(0.01, limit.seconds - self._spent),
             silence_limit=self._work.project.silence_limit,

@@ -13,6 +13,7 @@ from buildtool.model.guest.limits import ExceededLimit
 from buildtool.model.logs.marks import LogMark
 from buildtool.model.platforms import Value
 from buildtool.model.servers import Held, HeldVerdict
+from buildtool.project.fetching import Download, NamedHost
 from buildtool.protocol.messages import AbortOrder, Accepted, Done, Ended, Ok, Order, Welcome
 from buildtool.protocol.source_parts import WHOLE, SourcePart
 
@@ -163,6 +164,27 @@ class RunningCommand(Protocol):
         """Stop the command: TERM to the whole group, then KILL. May be repeated."""
 
 
+class OpenNetwork(Protocol):
+    """A way to some hosts, for a while."""
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The variables by which programs find the way."""
+
+    async def close(self) -> None:
+        """End the way and all that goes over it. Raises MachineFault."""
+
+
+class DeclaredDownloads(Protocol):
+    """The files that recipes declare, kept for the next build."""
+
+    async def put(self, download: Download, tree: Path, note: Callable[[str], None]) -> None:
+        """Put a declared file where it belongs below ``tree``, verified; ``note`` is told when it is fetched.
+
+        Raises MachineFault where it cannot be had now, and BuildFailed where it is another than was declared.
+        """
+
+
 class EnclosedCommands(Protocol):
     """The runner of one Attempt's commands, each a process of its own, all within one enclosure."""
 
@@ -177,6 +199,12 @@ class EnclosedCommands(Protocol):
         silence_limit: float,
     ) -> RunningCommand:
         """Start a command whose whole environment is given; limits are in seconds."""
+
+    async def open_network(self, hosts: Sequence[NamedHost], note: Callable[[str], None]) -> OpenNetwork:
+        """Open a way to ``hosts`` for the commands that follow; ``note`` is told of each use and refusal.
+
+        Raises MachineFault.
+        """
 
     def exceeded(self, ended: CommandEnd) -> ExceededLimit | None:
         """Return the limit by which a command ended, if it was one of memory, disk, processes or files."""

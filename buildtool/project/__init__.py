@@ -8,10 +8,11 @@ from buildtool.model.options import Kind, Option, choice, flag, number, text, wo
 from buildtool.model.project_options import OptionGroup, ProjectOptions, group
 from buildtool.model.properties import Comparison, Property, Role, standard
 from buildtool.project.definition import Checked, Project
+from buildtool.project.fetching import Download
 from buildtool.project.recipe import Command, Plan, Recipe, Wanted
 
 __all__ = [
-    "Checked", "Command", "Comparison", "Kind", "MachineFault", "Option", "OptionGroup", "Plan", "Project",
+    "Checked", "Command", "Comparison", "Download", "Kind", "MachineFault", "Option", "OptionGroup", "Plan", "Project",
     "ProjectOptions", "Property", "Recipe", "Role", "ToolMissing", "Wanted", "choice", "flag", "group", "number",
     "standard", "text", "words",
 ]  # fmt: skip

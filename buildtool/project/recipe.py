@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import PurePath, PurePosixPath
+from pathlib import PurePath
 from typing import TypeVar
 
 from attrs import field, frozen
@@ -17,6 +17,7 @@ from attrs import field, frozen
 from buildtool.errors import ConfigurationError, ToolMissing
 from buildtool.model.checkup.packages import FAMILIES
 from buildtool.model.platforms import Value
+from buildtool.project.fetching import Download, NamedHost, below_source, downloads, hosts
 
 ROLES = ("CC", "CXX", "AR", "RANLIB", "STRIP", "LD", "NM", "CC_VERSION")
 """The programs of a platform that a machine may have; those of a cross toolchain have HOST and RUN besides."""
@@ -65,7 +66,7 @@ def _commands(value: Iterable[Command]) -> tuple[Command, ...]:
 
 
 def _deliverables(value: Iterable[str | PurePath]) -> tuple[str, ...]:
-    return tuple(_below_source(path, "deliverable") for path in _listed(value, "deliverables", "names of files"))
+    return tuple(below_source(path, "deliverable") for path in _listed(value, "deliverables", "names of files"))
 
 
 def _texts(value: Iterable[str]) -> tuple[str, ...]:
@@ -91,16 +92,6 @@ def _listed(value: Iterable[T], what: str, of: str) -> tuple[T, ...]:
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise ConfigurationError(f"{what} are a list of {of}, not the one {value!r}")
     return tuple(value)
-
-
-def _below_source(path: object, what: str) -> str:
-    """Return ``path`` in its plain form. Raises ConfigurationError for one that names nothing below the source."""
-    if not isinstance(path, str | PurePath) or not str(path) or "\0" in str(path):
-        raise ConfigurationError(f"a {what} is the name of a file or directory below the source, not {path!r}")
-    plain = PurePosixPath(path)
-    if plain.is_absolute() or ".." in plain.parts:
-        raise ConfigurationError(f"a recipe's paths lie below the source; {str(path)!r} does not")
-    return str(plain)
 
 
 class PlatformTools(dict[str, str]):
@@ -152,18 +143,29 @@ class Plan:
     ``deliverables`` are files or directories below the source; each must be there, or the build has failed.
     ``machine_faults`` are regular expressions: where one matches the end of a failed command's log, the machine is at
     fault, not the project.
+
+    ``downloads`` are there before anything runs, each verified. ``fetch`` are commands that run first and may speak to
+    the hosts that ``network`` names, through a proxy (``https_proxy``), where the machine's owner allows this project
+    that; the network has ended when ``commands`` begin.
     """
 
     commands: tuple[Command, ...] = field(converter=_commands)
     deliverables: tuple[str, ...] = field(converter=_deliverables)
     environment: Mapping[str, str] = field(factory=dict, converter=_environment)
     machine_faults: tuple[str, ...] = field(default=(), converter=_texts)
+    downloads: tuple[Download, ...] = field(default=(), converter=downloads)
+    fetch: tuple[Command, ...] = field(default=(), converter=_commands)
+    network: tuple[NamedHost, ...] = field(default=(), converter=hosts)
 
     def __attrs_post_init__(self) -> None:
         if not self.commands or not self.deliverables:
             raise ConfigurationError("a recipe's plan needs at least one command and one deliverable")
-        for command in self.commands:
-            _below_source(command.cwd, "command's directory")
+        if bool(self.fetch) != bool(self.network):
+            raise ConfigurationError(
+                "a plan's fetch are commands that speak to hosts which its network names: say both"
+            )
+        for command in (*self.fetch, *self.commands):
+            below_source(command.cwd, "command's directory")
         for path in self.deliverables:
             if path == "." or set("*?") & set(path):
                 raise ConfigurationError(f"a deliverable is the name of one file or directory, which {path!r} is not")

@@ -27,8 +27,9 @@ from buildtool.errors import BadArchive, BadUpload, BuildFailed, BuildToolError,
 from buildtool.model.guest.limits import ExceededLimit
 from buildtool.model.platforms import Value
 from buildtool.model.servers import Held, HeldVerdict
-from buildtool.ports.buildserver import CommandEnd, Halt, Obstacle, Orders, SlotPlace, SourceCopy, Spooled
+from buildtool.ports.buildserver import CommandEnd, Halt, Obstacle, OpenNetwork, Orders, SlotPlace, SourceCopy, Spooled
 from buildtool.ports.common import Executor
+from buildtool.project.fetching import NamedHost
 from buildtool.protocol.messages import (
     AbortOrder,
     Accepted,
@@ -84,6 +85,9 @@ class Workbench:
 
     async def enclose(self, slot: int, tree: Path, place: SlotPlace) -> Workbench:
         return self
+
+    async def open_network(self, hosts: Sequence[NamedHost], note: Callable[[str], None]) -> OpenNetwork:
+        raise NotImplementedError
 
     def exceeded(self, ended: CommandEnd) -> ExceededLimit | None:
         """Return nothing: what a build needs is not drawn."""

@@ -15,13 +15,15 @@ from twisted.logger import Logger
 
 from buildtool.adapters.host.limits.control_groups import ControlGroups
 from buildtool.adapters.host.limits.watching import LimitWatch, resource_limits, within_disk
+from buildtool.adapters.network.build_proxy import BuildProxy
 from buildtool.adapters.processes.child import Spawn
 from buildtool.adapters.processes.runner import CommandLine, Processes, RunningProcess
 from buildtool.adapters.processes.sandbox.sandboxes import Sandbox, Sandboxes
 from buildtool.errors import MachineFault
 from buildtool.model.guest.limits import BuildLimits, ExceededLimit
-from buildtool.ports.buildserver import CommandEnd, SlotPlace
+from buildtool.ports.buildserver import CommandEnd, OpenNetwork, SlotPlace
 from buildtool.ports.common import Executor
+from buildtool.project.fetching import NamedHost
 
 KILL_AFTER = 5.0
 """Seconds that a command which was told to go has, before it is killed."""
@@ -130,6 +132,16 @@ class CommandRunner:
         else:
             self._look_later(watch)
 
+    async def open_network(self, hosts: Sequence[NamedHost], note: Callable[[str], None]) -> OpenNetwork:
+        """Open a way to some hosts; without a sandbox nothing keeps commands from any. Raises MachineFault."""
+        if self._sandbox is None:
+            return _Unbounded()
+        try:
+            listening = await self._pool.run(self._sandbox.listen)
+            return BuildProxy(self._clock, listening, hosts, note)
+        except OSError as error:
+            raise MachineFault(f"cannot open the sandbox's network: {error.strerror or error}") from error
+
     def exceeded(self, ended: CommandEnd) -> ExceededLimit | None:
         """Return the limit by which a command ended, if it was one."""
         return None if self._watch is None else self._watch.judge(ended)
@@ -151,3 +163,12 @@ class CommandRunner:
         sandbox.end()
         if self._watch is not None and self._watch.group is not None:
             self._watch.group.remove()
+
+
+class _Unbounded:
+    """The network as it is."""
+
+    environment: Mapping[str, str] = {}
+
+    async def close(self) -> None:
+        """Leave it as it is."""

@@ -49,7 +49,7 @@ MARKED_LIMIT = 10
 """RLIMIT_LOCKS: inherited by everything, and without any effect since Linux 2.4.25."""
 
 HEADER = struct.Struct("!cQ")
-ORDER, SIGNAL, ENCLOSE = b"O", b"S", b"E"
+ORDER, SIGNAL, ENCLOSE, LISTEN = b"O", b"S", b"E", b"L"
 
 GIVEN_BACK = {signal.SIGPIPE, signal.SIGXFSZ}
 """Signals that Python itself ignores, and that ``subprocess`` gives back to every child."""
@@ -334,6 +334,8 @@ class _Keeper:
             if kind == ORDER:
                 order, _ = self._receive(number)
                 self._begin(order, descriptors[0])
+            elif kind == LISTEN:
+                self._listen()
             elif kind == ENCLOSE:
                 order, _ = self._receive(number)
                 self._enclose(order)
@@ -361,6 +363,14 @@ class _Keeper:
             self._tell(b"started %d %d\n" % (self._pid, os.getpid()))
         finally:
             os.close(outlet)
+
+    def _listen(self) -> None:
+        """Send a socket that listens in the sandbox's network, which is the only one that this keeper is in."""
+        try:
+            with socket.create_server(("127.0.0.1", 0)) as listening:
+                socket.send_fds(self._control, [b"listening \n"], [listening.fileno()])
+        except OSError as error:
+            self._tell(_failure(error))
 
     def _enclose(self, order: bytes) -> None:
         try:

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from buildtool.adapters.processes import procfs
 from buildtool.adapters.processes.command import CommandLine
 from buildtool.adapters.processes.environment import needed
-from buildtool.adapters.processes.keeper import ENCLOSE, HEADER, ORDER, READY, SIGNAL
+from buildtool.adapters.processes.keeper import ENCLOSE, HEADER, LISTEN, ORDER, READY, SIGNAL
 
 PATIENCE = 30.0
 """Seconds that a keeper has to say that its command was started: a machine that takes longer builds nothing."""
@@ -201,6 +201,16 @@ class Keeper:
         self._control.settimeout(PATIENCE)
         self._control.sendall(HEADER.pack(ENCLOSE, len(order)) + order)
 
+    def listen(self) -> socket.socket:
+        """Order a listening socket in the keeper's sandbox, and return it. Raises OSError."""
+        self._control.settimeout(PATIENCE)
+        self._control.sendall(HEADER.pack(LISTEN, 0))
+        line, descriptors, _, _ = socket.recv_fds(self._control, 4096, 1)
+        if not descriptors:
+            _keepers_pid(line.rstrip(b"\n") or b"failed 5 the keeper of the sandbox was killed")
+            raise OSError(errno.EMFILE, "no descriptor was free for the sandbox's network")
+        return socket.socket(fileno=descriptors[0])
+
     def end(self) -> None:
         """End everything that the keeper has, and wait until it has. Raises OSError."""
         with self._control:
@@ -289,6 +299,10 @@ class EnclosedKeeper:
             words = said.decode("utf-8", "replace").strip().splitlines()
             raise OSError(f"the attempts to get out of it broke off: {words[-1] if words else ''}") from error
         return found
+
+    def listen(self) -> socket.socket:
+        """Return a socket that listens on 127.0.0.1 in the sandbox's own network. Blocks. Raises OSError."""
+        return self._keeper.listen()
 
     def end(self) -> None:
         """End the sandbox; return once all of it is gone. Blocks. Raises OSError if it does not go."""

@@ -54,6 +54,10 @@ class BuildDirectory:
         return self.top / "sandbox"
 
     @property
+    def downloads(self) -> Path:
+        return self.top / "downloads"
+
+    @property
     def stamp(self) -> Path:
         return self.top / drain_signals.STAMP
 

@@ -19,6 +19,8 @@ from buildtool.adapters.host.detectors import Machine
 from buildtool.adapters.host.limits.control_groups import ControlGroups
 from buildtool.adapters.host.processors import usable_processors
 from buildtool.adapters.host.recipe_commands import BuildBounds, RecipeCommands
+from buildtool.adapters.http.client import HttpClient, HttpTimeouts
+from buildtool.adapters.http.declared_downloads import DownloadCache
 from buildtool.adapters.http.transfer_client import TransferClient
 from buildtool.adapters.processes.keeper_client import Keepers
 from buildtool.adapters.processes.process_group import mark_for
@@ -44,6 +46,7 @@ from buildtool.model.access.metaserver_addresses import MetaserverAddress
 from buildtool.model.guest.limits import MIB, limits_for
 from buildtool.model.principal import PrincipalRole
 from buildtool.model.text import size_words
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.ports.buildserver import Halt, Halted
 from buildtool.ports.common import Executor
 from buildtool.programs.buildserver import drain_signals
@@ -51,7 +54,7 @@ from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.capability import AnnouncedCapability
 from buildtool.programs.buildserver.options import OPTIONS
 from buildtool.programs.buildserver.owner_file import load_owner_file, write_samples
-from buildtool.programs.buildserver.sandbox_choice import declared, sandbox_of
+from buildtool.programs.buildserver.sandbox_choice import declared, sandbox_of, with_sandbox
 from buildtool.programs.buildserver.show_info import as_json, as_text
 from buildtool.programs.buildserver.starting import Start
 from buildtool.programs.common.ending import EXIT_CODES, EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE, refuse, with_command
@@ -125,8 +128,8 @@ def _program(said: argparse.Namespace, settings: Settings, store: CredentialStor
     start = Start.of(settings, said, store, own)
     name, place = start.name(), start.place()
     found, addresses = start.offered(place), start.addresses()
-    choice, search = start.sandbox_choice(), start.search_path()
-    return _Program(settings, name, place, found, start.said, addresses, store, own, choice, search, start.secrets())
+    chosen = start.sandbox_choice(), start.search_path(), start.networked()
+    return _Program(settings, name, place, found, start.said, addresses, store, own, *chosen, start.secrets())
 
 
 # --- serving --------------------------------------------------------------------------------------------
@@ -144,6 +147,7 @@ class _Program:
     own: OwnIdentity | None
     sandbox: str
     search: str
+    networked: frozenset[str]
     secrets: tuple[bytes, ...] = field(repr=False)
 
 
@@ -177,10 +181,12 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         processes = Processes(reactor, keepers)
         there = _reach(program, reactor)
         transfers = TransferClient(reactor, pool, farm=there.transfers)
+        fetcher = HttpClient(reactor, HttpTimeouts())
         machine = Machine(place.slots)
 
         def register() -> Register:
-            return Register(program.name, found.capability(changing(machine)), instance=instance)
+            announced = found.capability(changing(machine))
+            return Register(program.name, with_sandbox(announced, sandbox), instance=instance)
 
         errors: list[BuildToolError] = []
 
@@ -209,9 +215,12 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
             time_limit=None if said.time_limit is None else float(said.time_limit),
             copies=transfers,
             secrets=program.secrets,
+            downloads=DownloadCache(place.downloads, fetcher, pool),
+            networked=program.networked,
+            sandbox=sandbox.level,
         )
         deliveries = DeliveryQueue(Spool(place.spool, pool), link, transfers, reactor)
-        server = BuildServer(_offer(settings, found), tools, link, deliveries, pool)
+        server = BuildServer(_offer(settings, found, sandbox.level), tools, link, deliveries, pool)
         await deliveries.restore()
         drain_signals.clear(place.stamp)
         drain = StopRequest()
@@ -230,6 +239,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
             await processes.stop_all("the build server stops")
             await link.stopService()
             await transfers.close()
+            await fetcher.close()
     if errors:
         return refuse(PROGRAM, with_command(errors[0]))
     return EXIT_OK
@@ -263,8 +273,8 @@ def _bounds(program: _Program) -> BuildBounds:
     return BuildBounds(limits, program.found.max_builds, groups)
 
 
-def _offer(settings: Settings, found: AnnouncedCapability) -> ServerOffer:
-    return ServerOffer({one.name: one for one in settings.projects}, found.offers, found.max_builds)
+def _offer(settings: Settings, found: AnnouncedCapability, level: SandboxLevel) -> ServerOffer:
+    return ServerOffer({one.name: one for one in settings.projects}, found.offers, found.max_builds, level)
 
 
 def _reach(program: _Program, reactor: ReactorBase) -> Reach:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from buildtool.adapters.control.build_server_link import KEEPALIVE
-from buildtool.programs.buildserver.sandbox_choice import directories, sandbox_choice
+from buildtool.programs.buildserver.sandbox_choice import directories, project_names, sandbox_choice
 from buildtool.programs.buildserver.secret_files import secret_files
 from buildtool.programs.common.subcommands import REACHING, How, number, switch, valued
 
@@ -39,6 +39,9 @@ OPTIONS: Mapping[str, How] = {
         "directories that builds may read in their sandbox beside the system's, such as /opt/cross,/opt/jdk", "DIRS",
         directories,
     ),
+    "--allow-network": valued(
+        "projects whose recipes may speak to the hosts that they name, while they fetch", "PROJECTS", project_names
+    ),
     "--admin": valued(
         "whom to ask, shown to everybody; an e-mail address is mailed when this machine is missing", "TEXT"
     ),
@@ -60,6 +63,7 @@ DEFAULTS: Mapping[str, object] = {
     "secret_files": (),
     "sandbox": None,
     "readable": (),
+    "allow_network": (),
     "admin": "",
     "maxdelay": 300,
     "maxretries": None,

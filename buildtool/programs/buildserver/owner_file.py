@@ -36,6 +36,7 @@ _SAMPLES = {
     "secret_files": '["secrets/token"]',
     "sandbox": '"strict"',
     "readable": '["/opt"]',
+    "allow_network": '["testproject"]',
     "maxretries": "100",
 }
 """What is shown of settings that have no default; nothing is set by it."""
@@ -110,7 +111,7 @@ def _value(name: str, value: object, path: Path) -> object:
         if isinstance(value, bool):
             return value
         raise ConfigurationError(f"{path}: {name} = {quoted(value)} is not true or false")
-    if name in ("platforms", "secret_files", "readable") and isinstance(value, list):
+    if name in ("platforms", "secret_files", "readable", "allow_network") and isinstance(value, list):
         value = ",".join(map(str, value))
     number = isinstance(DEFAULTS[name], int) or name in ("time_limit", "maxretries")
     if isinstance(value, bool) or not isinstance(value, int if number else str):

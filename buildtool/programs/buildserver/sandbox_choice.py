@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from attrs import evolve
 from twisted.logger import Logger
 
 from buildtool.adapters.host.toolchains import PROGRAMS
@@ -17,7 +18,8 @@ from buildtool.adapters.processes.keeper_client import Keepers
 from buildtool.adapters.processes.sandbox.bubblewrap import is_shown
 from buildtool.adapters.processes.sandbox.proving import ProvenSandbox, prove
 from buildtool.errors import ConfigurationError
-from buildtool.model.servers import Offer
+from buildtool.model.servers import NOTE_LIMIT, NOTES_MOST, Capability, Offer
+from buildtool.model.text import one_line
 from buildtool.model.trust.evidence import SandboxLevel
 
 log = Logger()
@@ -40,6 +42,11 @@ def directories(said: str) -> tuple[Path, ...]:
         if not path.is_absolute() or not path.is_dir():
             raise ValueError(f"{str(path)!r} is no directory on this machine: name it from / on")
     return found
+
+
+def project_names(said: str) -> tuple[str, ...]:
+    """Return names of projects from a text with commas."""
+    return tuple(one.strip() for one in said.split(",") if one.strip())
 
 
 def wanted(said: str | None, *, joined: bool) -> str:
@@ -78,6 +85,12 @@ def sandbox_of(
     else:
         log.warn("builds run in {what}: {why}", what=_words(found.level), why=why)
     return found
+
+
+def with_sandbox(announced: Capability, found: ProvenSandbox) -> Capability:
+    """Return what is announced, with the sandbox that was proved and why it is no better."""
+    notes = tuple(one_line(note, NOTE_LIMIT) for note in found.notes[:NOTES_MOST])
+    return evolve(announced, sandbox=found.level, sandbox_notes=notes)
 
 
 def declared(offers: Iterable[Offer], readable: Sequence[Path]) -> tuple[Path, ...]:

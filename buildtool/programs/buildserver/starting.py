@@ -17,6 +17,7 @@ from buildtool.configuration.settings import Settings
 from buildtool.errors import UsageError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, addresses_meant
 from buildtool.model.names import SERVER_NAME_WORDS, is_server_name
+from buildtool.model.properties import nearest
 from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.capability import AnnouncedCapability, announced, restricted
 from buildtool.programs.buildserver.options import completed
@@ -81,6 +82,14 @@ class Start:
             time_limit=said.time_limit,
         )
         return evolve(restricted(everything, choice), about=info.about)
+
+    def networked(self) -> frozenset[str]:
+        """Return the projects that may use the network while they fetch. Raises UsageError for an unknown one."""
+        known = sorted(one.name for one in self.settings.projects)
+        for name in self.said.allow_network:
+            if name not in known:
+                raise UsageError(f"--allow-network: there is no project {name[:40]!r}{nearest(name, known)}")
+        return frozenset(self.said.allow_network)
 
     def sandbox_choice(self) -> str:
         """Return which sandbox is wanted."""

@@ -73,6 +73,7 @@ def start_results(start: Start) -> list[CheckResult]:
         ("build_dir", place.check),
         ("platforms", lambda: start.offered(place).offers),
         ("secret files", start.secrets),
+        ("network", start.networked),
     ]
     for what, check in checks:
         try:

@@ -36,7 +36,7 @@ PATIENCE = 20.0
 _NEW_MOUNTS, _NEW_HOST_NAME, _NEW_IPC, _NEW_USER, _NEW_PIDS, _NEW_NETWORK = (
     0x0002_0000, 0x0400_0000, 0x0800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000,
 )  # fmt: skip
-_JOINED = (("ipc", _NEW_IPC), ("uts", _NEW_HOST_NAME), ("net", _NEW_NETWORK), ("mnt", _NEW_MOUNTS))
+_JOINED = (("ipc", _NEW_IPC), ("uts", _NEW_HOST_NAME), ("mnt", _NEW_MOUNTS))
 _GET_PARENT = 0xB702
 """``NS_GET_PARENT``, of ``linux/nsfs.h``."""
 
@@ -125,6 +125,9 @@ class Box:
             outer = fcntl.ioctl(self._inner_user, _GET_PARENT)
             self._set_namespace(outer, _NEW_USER)
             os.close(outer)
+        network = os.open(f"/proc/{self.first}/ns/net", os.O_RDONLY)
+        self._set_namespace(network, _NEW_NETWORK)  # sockets that listen inside are made by the keeper
+        os.close(network)
         pids = os.open(f"/proc/{self.first}/ns/pid", os.O_RDONLY)
         self._set_namespace(pids, _NEW_PIDS)  # of the children to come
         os.close(pids)
