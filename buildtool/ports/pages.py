@@ -14,6 +14,7 @@ from buildtool.model.records import Artifact, Attempt, Build, BuildState, Reques
 from buildtool.model.search.build_query import EVERYTHING, BuildQuery
 from buildtool.model.search.commits import CommitNote
 from buildtool.model.servers import OfferKind, Server
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.protocol.messages import Explanation
 from buildtool.protocol.news import EventNotes
 
@@ -74,7 +75,8 @@ class BuildLine(NamedTuple):
     ``server`` is empty where there is none. The Artifact's ``digest`` is empty where there is none, or it is not given
     out any more; ``maker`` is the server that made it, which another Attempt may have been on. ``ref``, ``revrange``
     and ``email`` are those of the first of its ``requests``; ``person`` is a number that is the same for one address,
-    -1 where it is not known. ``subject`` is that of the revision, where it is known.
+    -1 where it is not known. ``subject`` is that of the revision, where it is known; ``sandbox`` the level that the
+    Artifact was made in.
     """
 
     id: int
@@ -111,6 +113,7 @@ class BuildLine(NamedTuple):
     email: str
     person: int
     subject: str
+    sandbox: SandboxLevel = SandboxLevel.NONE
 
 
 class StateCount(NamedTuple):

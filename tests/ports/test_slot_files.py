@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from buildtool.adapters.host.build_slots import BuildSlots
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.errors import BuildFailed
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.ports.buildserver import Halt, Halted, PackedFile, SlotFiles
 from tests.fakes_build import FakeWorkshop
 from tests.simulation.builders import Workbench
@@ -68,8 +69,8 @@ class Simulated(Real):
         faults = Faults(random.Random(1))  # noqa: S311 - no secret
         truths = SimpleNamespace(of=lambda *_: Truth(False, 1.0))
         watch = SimpleNamespace(packed=lambda *_: None)
-        world: Any = SimpleNamespace(faults=faults, truths=truths, watch=watch, time=self.time)
-        builder: Any = SimpleNamespace(machine=Machine("anna", faults), name="anna", bulk=1)
+        world: Any = SimpleNamespace(faults=faults, truths=truths, watch=watch, sandboxes=watch, time=self.time)
+        builder: Any = SimpleNamespace(machine=Machine("anna", faults), name="anna", bulk=1, really=SandboxLevel.NONE)
         bench = Workbench(world, builder, Life(self.time, "anna"), {self.tree: ("r1", "red")})
         self.slots = cast("BuildSlots", bench)
 

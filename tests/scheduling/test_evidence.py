@@ -7,6 +7,7 @@ from buildtool.model.records import AttemptEnd, AttemptState, BuildState, JoinRe
 from buildtool.model.servers import Held, HeldState, Verdict
 from buildtool.model.trust.evidence import Evidence, SandboxLevel
 from buildtool.scheduling.answers import Dispatched, Hit, JoinedBuild, KnownFailure, Queued
+from buildtool.scheduling.state.lease_table import LEASE
 from buildtool.scheduling.waiting import lines
 from tests.scheduling.farm import Farm
 from tests.scheduling.worlds import machine, spec
@@ -233,3 +234,18 @@ def test_a_failure_seen_without_a_sandbox_is_not_told_to_who_demands_one() -> No
     farm.fail("bert")
     assert isinstance(farm.ask(spec(sandbox=STRICT)), KnownFailure)
     assert isinstance(farm.ask(spec()), KnownFailure)
+
+
+def test_who_comes_back_with_what_nobody_can_repeat_any_more_is_told_to_drop_it() -> None:
+    """One failed, the other comes back too weak to repeat it: the failure is final, and so is what it is told."""
+    farm = farm_with(anna=STRICT)
+    asked = farm.ask(spec(sandbox=STRICT))
+    attempt = farm.accept("anna")
+    farm.silent.add("anna")
+    farm.pass_time(LEASE)
+    farm.login("bert", machine(sandbox=STRICT))
+    farm.fail("bert")
+    assert farm.state(asked) is RequestState.WAITING, "anna is connected, and could repeat it"
+    told = farm.login("anna", machine(sandbox=NONE), [Held(*attempt.key, HeldState.DONE)])
+    assert told == {attempt.key: Verdict.DROP}
+    assert farm.state(asked) is RequestState.FAILED

@@ -82,7 +82,7 @@ class Blows:
             system["arch"] = rng.choice(ARCHES)
         if rng.random() < 0.2:
             system["memory"] = rng.choice((512, 2048, 8192))
-        return Submit(
+        asked = Submit(
             client_id=f"{rng.getrandbits(128):032x}",
             project="paint",
             email=requester.email,
@@ -93,7 +93,9 @@ class Blows:
             system=system,
             local={"os": "linux", "arch": "x86_64"},
             force=rng.random() < 0.05,
+            sandbox=self.world.sandboxes.wish(),
         )
+        return self.world.sandboxes.asked(asked)
 
     def _crash_metaserver_soon(self) -> None:
         """Crash it in one of its next steps, most of them in the middle of something."""

@@ -27,6 +27,7 @@ from buildtool.errors import BadArchive, BadUpload, BuildFailed, BuildToolError,
 from buildtool.model.guest.limits import ExceededLimit
 from buildtool.model.platforms import Value
 from buildtool.model.servers import Held, HeldVerdict
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.ports.buildserver import CommandEnd, Halt, Obstacle, OpenNetwork, Orders, SlotPlace, SourceCopy, Spooled
 from buildtool.ports.common import Executor
 from buildtool.project.fetching import NamedHost
@@ -159,6 +160,7 @@ class Workbench:
             raise MachineFault(f"cannot pack: {error.strerror}") from error
         digest = hashlib.sha256(data).hexdigest()
         self.world.watch.packed(self.builder.name, digest, revision, colour)
+        self.world.sandboxes.packed(self.builder.name, digest, self.builder.really)
         return Packed(len(data), digest, hashlib.sha256(data[:40]).hexdigest(), ())
 
     async def clear(self, slot: int, halt: Halt) -> None:
@@ -192,12 +194,14 @@ class Overheard:
     world: World
     name: str
     link: BuildServerLink
+    level: SandboxLevel = SandboxLevel.NONE
     server: Orders | None = None
     session: int = 0
 
     async def build(self, order: Order) -> Accepted:
         self.world.watch.ordered(self.name, self.session, order)
         assert self.server is not None
+        self.world.sandboxes.ordered(self.name, order, self.level)
         return await self.server.build(order)
 
     async def abort(self, order: AbortOrder) -> Ok:
@@ -276,6 +280,8 @@ class Builder:
     overheard: Overheard = field(init=False)
     lives: int = 0
     leaving: bool = False
+    level: SandboxLevel = SandboxLevel.NONE
+    really: SandboxLevel = SandboxLevel.NONE
 
     @property
     def session(self) -> int:
@@ -292,7 +298,11 @@ class Builder:
         self.leaving = False
         life = self.life = Life(world.time, f"{self.name}.{self.lives}")
         project = world.settings.projects[0]
-        found = projects.capability(self.arches, memory=self.memory, max_builds=self.max_builds, of=project)
+        self.level = world.sandboxes.of_life()
+        self.really = world.sandboxes.really(self.level)
+        found = projects.capability(
+            self.arches, memory=self.memory, max_builds=self.max_builds, of=project, sandbox=self.level
+        )
         bench = Workbench(world, self, life)
         self.link = BuildServerLink(
             self.party.endpoint(life) if self.party is not None else world.network.endpoint(life, self.name, "meta"),
@@ -303,7 +313,7 @@ class Builder:
             pace=LoginPace(most=self.maxdelay, chance=world.rng.random),
             keepalive=self.keepalive,
         )
-        overheard = self.overheard = Overheard(world, self.name, self.link)
+        overheard = self.overheard = Overheard(world, self.name, self.link, self.level)
         uploads = SimulatedUploads(world.network, life, self.name, bench.read)
         tools = AttemptTools(
             sources=bench,
@@ -313,8 +323,9 @@ class Builder:
             clock=life,
             environment={"PATH": "/usr/bin"},
             server=self.name,
+            sandbox=self.really,
         )
-        offered = ServerOffer({project.name: project}, found.offers, found.max_builds)
+        offered = ServerOffer({project.name: project}, found.offers, found.max_builds, self.level)
         disk = self.machine.executor(life)
         spool = WatchedSpool(world, self.name, self.machine.directory / "spool", disk, self.machine.disk)
         self.deliveries = DeliveryQueue(spool, overheard, uploads, life)

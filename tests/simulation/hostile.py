@@ -87,7 +87,7 @@ class Liar:
 
     async def _live(self) -> None:
         world, rng = self.world, self.world.rng
-        capability = projects.capability(projects.ARCHES, memory=9_000, max_builds=2, of=world.settings.projects[0])
+        project = world.settings.projects[0]
         party = self.party
         endpoint = party.endpoint(self.life) if party is not None else None
         endpoint = endpoint or world.network.endpoint(self.life, self.name, "meta")
@@ -100,6 +100,8 @@ class Liar:
                 held = tuple(self._invented(key) for key in self._keys(2)) if rng.random() < 0.3 else ()
                 if haunts or rng.random() < 0.5:
                     held = tuple(Held(*key) for key in self.orders)
+                level = world.sandboxes.claimed()
+                capability = projects.capability(projects.ARCHES, memory=9_000, max_builds=2, of=project, sandbox=level)
                 register = Register(self.name, capability, held, instance=f"the directory of {self.name}")
                 welcome = await session.call("register", register, Welcome, _Ear(self))
             except BuildToolError as error:
@@ -237,7 +239,8 @@ class Liar:
 
     def _done(self, key: Key, data: bytes) -> Done:
         digest = hashlib.sha256(data).hexdigest()
-        return Done(*key, digest, digest, len(data), "paint.zip", 1.0, "trust me\n")
+        claimed = self.world.sandboxes.claimed()
+        return Done(*key, digest, digest, len(data), "paint.zip", 1.0, "trust me\n", claimed)
 
     async def _tell(self, message: Done | Ended) -> None:
         session, number = self.session, self.number

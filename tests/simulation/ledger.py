@@ -351,6 +351,7 @@ class Ledger:
         if row.end in SAID and row.server in self.honest:
             said = row.end in self.reported.get((row.server, row.key), ())
             said = said or (row.end is AttemptEnd.RETURNED and row.reason.startswith(revoked(row.server)))
+            said = said or row.reason.startswith(f"{row.server} delivered what may not be used")
             self._check(said, f"attempt {row.key} ended {row.end.value}, and {row.server} never said so")
         if row.end is AttemptEnd.FAILED and row.server in self.honest:
             truth = self.truths.of(build.spec.revision, str(dict(build.spec.options)["colour"]))

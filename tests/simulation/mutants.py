@@ -52,12 +52,16 @@ from buildtool.model.access.identities import Identity, Invitation, KeyState
 from buildtool.model.access.rights import Rights
 from buildtool.model.access.tokens import TokenBook
 from buildtool.model.farm.return_paths import ReturnTag
+from buildtool.model.matching import fitting
 from buildtool.model.matching.fitting import Requirements
+from buildtool.model.matching.satisfaction import implies, making_satisfies, satisfies
 from buildtool.model.principal import UNLIMITED, Principal, PrincipalRole
 from buildtool.model.records import Attempt, AttemptEnd, AttemptState, RequestState
 from buildtool.model.servers import Held, HeldState, Offer, Server, Verdict
 from buildtool.model.tickets import read
+from buildtool.model.trust.evidence import ANYTHING, Evidence, EvidencePolicy, SandboxLevel
 from buildtool.ports.metaserver import OutgoingMail
+from buildtool.project.definition import Project
 from buildtool.protocol.hello import Hello
 from buildtool.scheduling import admission, attempts, decide, dispatching
 from buildtool.scheduling import decision as turn
@@ -66,12 +70,13 @@ from buildtool.scheduling.answers import Acknowledged
 from buildtool.scheduling.decide import Decision
 from buildtool.scheduling.events import AttemptEnded, AttemptEvent, Delivered, Submitted, Tick
 from buildtool.scheduling.servers import leases, quarantine, sessions
-from buildtool.scheduling.state import hits
+from buildtool.scheduling.state import capability_groups, hits
 from buildtool.scheduling.state.lease_table import LeaseTable
 from buildtool.scheduling.state.projects import ProjectPolicies
 from buildtool.scheduling.state.records import Records
 from buildtool.scheduling.state.slots import ServerSlots
 from buildtool.web import sessions as sessions_of_pages
+from tests.simulation import sandboxes
 from tests.simulation.disk import SimulatedDisk
 
 Change = tuple[object, str, object]
@@ -1132,3 +1137,73 @@ def waits_for_what_it_means_now() -> Sequence[Change]:
         return await original(self, event)
 
     return [(Broker, "send", send)]
+
+
+# --- in what sandbox something is made ----------------------------------------------------------------------
+
+_SANDBOXES = (sandboxes, "MATTERS", 1.0)
+"""There are sandboxes in every world, not only in some."""
+
+
+def _whatever_it_was_made_in(asked: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``satisfies`` without its look at the evidence."""
+    return lambda artifact, *rest: asked(evolve(artifact, evidence=_STRICT), *rest)
+
+
+_STRICT = Evidence(SandboxLevel.STRICT)
+
+
+@_mutant("an artifact is a hit only where it was made in a sandbox that does", _SANDBOXES)
+def evidence_not_asked_at_hit() -> Sequence[Change]:
+    return [(hits, "satisfies", _whatever_it_was_made_in(satisfies))]
+
+
+@_mutant("a running build is joined only where its attempt runs in a sandbox that does", _SANDBOXES)
+def evidence_not_asked_at_join() -> Sequence[Change]:
+    def would(have: Any, kind: Any, _evidence: Evidence, *rest: Any) -> bool:
+        return making_satisfies(have, kind, _STRICT, *rest)
+
+    return [(admission, "making_satisfies", would)]
+
+
+@_mutant("a waiting build is joined only where it demands a sandbox that does", _SANDBOXES)
+def policy_not_asked_at_join() -> Sequence[Change]:
+    def promised(given: Any, wanted: Any, *rest: Any) -> bool:
+        return implies(evolve(given, policy=wanted.policy), wanted, *rest)
+
+    return [(admission, "implies", promised)]
+
+
+@_mutant("an artifact ends the waiting of those only for whom its sandbox does", _SANDBOXES)
+def evidence_not_asked_at_completion() -> Sequence[Change]:
+    return [(attempts, "satisfies", _whatever_it_was_made_in(satisfies))]
+
+
+@_mutant("a build goes only to a machine whose sandbox does", _SANDBOXES)
+def evidence_not_asked_at_dispatch() -> Sequence[Change]:
+    return [(module, "acceptable", lambda *_: []) for module in (fitting, capability_groups)]
+
+
+@_mutant("what a project demands of the sandbox counts for everybody who asks for it", _SANDBOXES)
+def level_of_the_project_forgotten() -> Sequence[Change]:
+    return [(Project, "least", property(lambda _self: ANYTHING))]
+
+
+@_mutant("no more is believed of an artifact than its machine announced when it was given the build", _SANDBOXES)
+def more_believed_than_announced() -> Sequence[Change]:
+    return [(Evidence, "at_most", lambda _announced, said: said)]
+
+
+@_mutant("no more is believed of an artifact than its machine says of it", _SANDBOXES)
+def less_said_than_believed() -> Sequence[Change]:
+    return [(Evidence, "at_most", lambda announced, _said: announced)]
+
+
+@_mutant("what was made in less than its build demands is no artifact", _SANDBOXES)
+def less_delivered_than_demanded() -> Sequence[Change]:
+    return [(attempts, "acceptable", lambda *_: [])]
+
+
+@_mutant("two builds that demand different sandboxes are two builds", _SANDBOXES)
+def policy_not_in_the_key() -> Sequence[Change]:
+    return [(EvidencePolicy, "demands", lambda _self: [])]

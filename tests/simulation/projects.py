@@ -13,6 +13,7 @@ from buildtool.model.options import canonical, choice
 from buildtool.model.project_options import ProjectOptions
 from buildtool.model.properties import standard
 from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.project.definition import Checked, Project
 from buildtool.project.recipe import Command, Plan, Recipe, Wanted
 
@@ -58,7 +59,7 @@ class Times:
     mails: int
 
 
-def project(times: Times) -> Project:
+def project(times: Times, sandbox: SandboxLevel = SandboxLevel.NONE) -> Project:
     return Project(
         "paint",
         OPTIONS,
@@ -71,10 +72,11 @@ def project(times: Times) -> Project:
         silence_limit=2_000.0,
         artifact_limit=1_000_000,
         log_limit=100_000,
+        sandbox=sandbox,
     )
 
 
-def settings(times: Times) -> Settings:
+def settings(times: Times, sandbox: SandboxLevel = SandboxLevel.NONE) -> Settings:
     """The deployment."""
     here = Path("/simulated")
     return Settings(
@@ -96,18 +98,26 @@ def settings(times: Times) -> Settings:
             per_asker=1_000_000,
             bounces="farm+{id}@example.org",
         ),
-        projects=(project(times),),
+        projects=(project(times, sandbox),),
     )
 
 
-def capability(arches: tuple[str, ...], *, memory: int, max_builds: int, of: Project) -> Capability:
+def capability(
+    arches: tuple[str, ...],
+    *,
+    memory: int,
+    max_builds: int,
+    of: Project,
+    sandbox: SandboxLevel = SandboxLevel.NONE,
+) -> Capability:
     """What a machine announces: its own architecture first, the others by cross compilers."""
     offers = tuple(
         Offer(canonical({"os": "linux", "arch": arch}), OfferKind.CROSS if number else OfferKind.NATIVE)
         for number, arch in enumerate(arches)
     )
     skills = (ProjectSkill(of.name, RECIPE, of.options.digest()),)
-    return Capability(offers, canonical({"memory": memory, "cpus": 2}), skills, max_builds=max_builds)
+    machine = canonical({"memory": memory, "cpus": 2})
+    return Capability(offers, machine, skills, max_builds=max_builds, sandbox=sandbox)
 
 
 class Truths:

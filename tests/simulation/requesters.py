@@ -115,6 +115,7 @@ class Requester:
             else:
                 for item, one in zip(items, told, strict=True):
                     world.watch.answered(self.email, item, one)
+                    world.sandboxes.told("answer", one)
                 return told
             finally:
                 if client is not None:
@@ -152,6 +153,7 @@ class Requester:
 
             def moved(one: RequestStatus, ended: Deferred[None] = ended) -> None:
                 world.watch.told("follow", one)
+                world.sandboxes.told("follow", one)
                 if one.state != "waiting":
                     _wake(None, ended)
 
@@ -160,6 +162,7 @@ class Requester:
                 client = await self._connected()
                 now = await client.follow(Follow(told.request_id, told.token), moved)
                 world.watch.told("status", now)
+                world.sandboxes.told("status", now)
                 if now.state != "waiting":
                     return
                 client.closed().addBoth(_wake, ended)
@@ -167,6 +170,7 @@ class Requester:
                 await ended
                 status = await client.ask(AskStatus(told.request_id, told.token), RequestStatus)
                 world.watch.told("status", status)
+                world.sandboxes.told("status", status)
                 if status.artifact is not None:
                     await self._fetch(status.artifact)
                 if status.state != "waiting":

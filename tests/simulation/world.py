@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from buildtool.errors import BuildToolError
 from buildtool.model.principal import PrincipalRole
-from tests.simulation import projects
+from tests.simulation import projects, sandboxes
 from tests.simulation.blows import Blows
 from tests.simulation.builders import Builder
 from tests.simulation.clock import Armed, Life, VirtualTime, Wall
@@ -41,6 +41,7 @@ from tests.simulation.parties import Party
 from tests.simulation.projects import ARCHES, Times, Truths
 from tests.simulation.requesters import Requester
 from tests.simulation.returning import Returning, ReturnWitness
+from tests.simulation.sandboxes import Sandboxes
 from tests.simulation.shares import Shares
 from tests.simulation.trace import Trace
 from tests.simulation.trust import Trust
@@ -106,7 +107,9 @@ class World:
             lease=rng.choice((60.0, 600.0)),
             mails=rng.choice((1, 3, 1_000_000)),
         )
-        self.settings = projects.settings(times)
+        levels = sandboxes.matters(seed)
+        demanded = sandboxes.of_project(levels)
+        self.settings = projects.settings(times, demanded)
         self.lease = times.lease
         self.keepalive = times.lease / 4
         self.truths = Truths(rng)
@@ -117,6 +120,7 @@ class World:
             self.network.node(name)
         self.machine = Machine("meta", self.faults, lambda: self.crash_metaserver(silently=True))
         self.watch = Watch(self.trace, self.settings.projects[0], self.truths, self._file_of, self.lease)
+        self.sandboxes = Sandboxes(levels, demanded, self.watch, self.faults)
         self.mail = MailServer(self.faults, self.trace, self._mail_arrived)
         self.returning = Returning(self, ReturnWitness(self.watch))
         self.origin = MovingOrigin(random.Random(f"{seed} origin"), lambda: self.time.now)
@@ -227,6 +231,7 @@ class World:
         """Take a transaction that took effect; the metaserver is ``told`` so, or that it failed."""
         self.watch.committed(transaction)
         if transaction[0] == "_commit":
+            self.sandboxes.committed(transaction[1])
             self.front.commits(transaction[2])
             self.past.committed(transaction[1], transaction[2], transaction[3])
             self.past.ends(transaction[1], self.lives, told=told)
@@ -407,10 +412,16 @@ class World:
             if not self.faults.on and self.steps % 50 == 0:
                 awake = self.metaserver is not None and not self.metaserver.life.frozen
                 self.watch.check_waiting(self.wall.wall(), awake=awake)
+                self._check_why()
                 if self._rests():
                     break
         if not self.watch.violations:
             self._check_rest()
+
+    def _check_why(self) -> None:
+        metaserver = self.metaserver
+        if metaserver is not None and metaserver.serving and not metaserver.broker._busy:
+            self.sandboxes.check_why(metaserver.state, self.wall.wall())
 
     def _step(self) -> None:
         armed = self.armed

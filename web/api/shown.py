@@ -30,7 +30,7 @@ from buildtool.protocol.api.answers import (
     ProjectReport,
 )
 
-from ..pages import badges
+from ..pages import badges, words
 from ..urls import Urls, file_of
 
 
@@ -40,8 +40,9 @@ def artifact_of(one: ArtifactRecord | None, urls: Urls) -> ArtifactSummary | Non
         return None
     url = urls.artifact(one.digest, one.name)
     return ArtifactSummary(
-        one.name, url, one.size, one.digest, one.content_digest, dict(one.platform), one.server, one.built_at
-    )
+        one.name, url, one.size, one.digest, one.content_digest, dict(one.platform), one.server, one.built_at,
+        one.evidence.sandbox,
+    )  # fmt: skip
 
 
 def files_of(build_id: int, found: FilesFound, skip: int, urls: Urls) -> FileList:
@@ -77,7 +78,7 @@ def line_of(line: BuildLine, urls: Urls) -> BuildSummary:
     if line.digest:
         made = ArtifactSummary(
             line.name, urls.artifact(line.digest, line.name), line.size, line.digest, line.content_digest,
-            dict(line.runs_on), line.maker, line.built_at,
+            dict(line.runs_on), line.maker, line.built_at, line.sandbox,
         )  # fmt: skip
     return BuildSummary(
         line.id, line.project, line.source, line.revision, dict(line.options), dict(line.platform), line.state.value,
@@ -102,11 +103,12 @@ def report_of(detail: BuildDetail, urls: Urls) -> BuildReport:
         AttemptSummary(
             one.epoch, one.server, one.kind.value, one.state.value, one.end.value if one.end is not None else "",
             one.reason, one.offered_at, one.accepted_at, one.ended_at,
-            urls.absolute(urls.log(build.id, one.epoch)),
+            urls.absolute(urls.log(build.id, one.epoch)), one.evidence.sandbox,
         )
         for one in detail.attempts
     )  # fmt: skip
-    return BuildReport(build_of(build, decided, detail.artifact, detail.request_count, urls), attempts)
+    summary = build_of(build, decided, detail.artifact, detail.request_count, urls)
+    return BuildReport(summary, attempts, build.spec.policy.sandbox)
 
 
 def machine_of(line: ServerLine, urls: Urls, now: float) -> MachineSummary:
@@ -118,6 +120,7 @@ def machine_of(line: ServerLine, urls: Urls, now: float) -> MachineSummary:
         it.name, badges.server(it, count, now).text, reason, it.connected, it.since, it.last_seen, can.max_builds,
         tuple(one.build.id for one in line.running), tuple(dict(one.platform) for one in can.offers[:100]),
         tuple(one.project for one in can.skills[:1_000]), it.strikes, urls.absolute(urls.server(it.name)),
+        can.sandbox, tuple(map(words.without_addresses, can.sandbox_notes)),
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from buildtool.model.records import Attempt, AttemptEnd, AttemptState, BuildState, JoinReason, RequestState
 from buildtool.model.servers import OfferKind, Server
+from buildtool.model.trust.evidence import Evidence, SandboxLevel
 
 from .views import Badge
 
@@ -53,6 +54,12 @@ KIND: Mapping[OfferKind, str] = {
     OfferKind.CROSS: "cross-compiled",
     OfferKind.EMULATED: "emulated",
 }
+
+
+def made(kind: OfferKind, evidence: Evidence) -> str:
+    """Return how something is made, and in which sandbox where there is one."""
+    return KIND[kind] if evidence.sandbox is SandboxLevel.NONE else f"{KIND[kind]}, {evidence.sandbox.words}"
+
 
 JOINED: Mapping[JoinReason, str] = {
     JoinReason.OWN: "exactly this build",

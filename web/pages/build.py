@@ -319,7 +319,7 @@ def _attempt(attempt: Attempt, build: Build, urls: Urls, now: float) -> AttemptR
         badge=badges.attempt(attempt),
         server=PageLink(urls.server(attempt.server), attempt.server),
         platform=words.platform(attempt.platform, words.HAS),
-        kind=badges.KIND[attempt.kind],
+        kind=badges.made(attempt.kind, attempt.evidence),
         offered=moment(attempt.offered_at, now),
         took="" if begun is None else words.duration((now if attempt.ended_at is None else attempt.ended_at) - begun),
         reason=cut(attempt.reason),

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from attrs import frozen
 
-from buildtool.model.servers import Offer, Server
+from buildtool.model.servers import Capability, Offer, Server
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.ports.pages import Overview, RunningBuild, ServerLine
 
 from ..urls import Urls, server_anchor
@@ -66,6 +67,7 @@ class ServerCard:
     host_info: str
     admin: str
     software: str
+    sandbox: str
 
 
 @frozen
@@ -156,7 +158,15 @@ def server_card(line: ServerLine, urls: Urls, now: float) -> ServerCard:
         host_info=words.without_addresses(cut(offered.host_info)),
         admin=cut(offered.admin),
         software=cut(offered.software),
+        sandbox=_sandbox(offered),
     )
+
+
+def _sandbox(offered: Capability) -> str:
+    """Return in which sandbox it builds, and what keeps that from being a better one."""
+    level = "none" if offered.sandbox is SandboxLevel.NONE else offered.sandbox.value
+    notes = "; ".join(words.without_addresses(cut(note)) for note in offered.sandbox_notes[:ITEMS_SHOWN])
+    return f"{level}: {notes}" if notes else level
 
 
 def _presence(server: Server, now: float) -> Presence:

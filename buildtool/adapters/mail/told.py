@@ -26,6 +26,7 @@ from buildtool.model.platforms import Value
 from buildtool.model.properties import comparison_of
 from buildtool.model.records import Artifact, Attempt, Build, Request, RequestState
 from buildtool.model.servers import OfferKind
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.ports.metaserver import OutgoingMail
 
 Defaults = Mapping[str, Mapping[str, Value | None]]
@@ -122,14 +123,16 @@ class MailFacts:
 
     def _making(self) -> Iterable[tuple[str, str]]:
         if self.artifact:
-            by = self.artifact.kind, self.artifact.server, self.artifact.seconds
+            by = self.artifact.kind, self.artifact.server, self.artifact.seconds, self.artifact.evidence
         elif self.deciding:
             begun = self.deciding.accepted_at or self.deciding.offered_at
-            by = self.deciding.kind, self.deciding.server, max(0.0, (self.deciding.ended_at or begun) - begun)
+            took = max(0.0, (self.deciding.ended_at or begun) - begun)
+            by = self.deciding.kind, self.deciding.server, took, self.deciding.evidence
         else:
             return
-        kind, server, seconds = by
-        yield "Built", f"{_MADE[kind]}, on the build server {plain(server)}"
+        kind, server, seconds, known = by
+        within = f", {known.sandbox.words}" if known.sandbox is not SandboxLevel.NONE else ""
+        yield "Built", f"{_MADE[kind]}, on the build server {plain(server)}{within}"
         yield "Duration", duration(seconds)
 
 

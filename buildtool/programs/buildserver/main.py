@@ -54,7 +54,7 @@ from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.capability import AnnouncedCapability
 from buildtool.programs.buildserver.options import OPTIONS
 from buildtool.programs.buildserver.owner_file import load_owner_file, write_samples
-from buildtool.programs.buildserver.sandbox_choice import declared, sandbox_of, with_sandbox
+from buildtool.programs.buildserver.sandbox_choice import declared, sandbox_of, sandbox_seen, with_sandbox
 from buildtool.programs.buildserver.show_info import as_json, as_text
 from buildtool.programs.buildserver.starting import Start
 from buildtool.programs.common.ending import EXIT_CODES, EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE, refuse, with_command
@@ -80,10 +80,18 @@ THREADS_GRACE = 5.0
 def _show_info(said: argparse.Namespace) -> int:
     settings = load_settings(said.config, secrets=False)
     start = Start.of(settings, said, CredentialStore(settings.build_dir / "identity"), None)
-    name, found = start.name(), start.offered(start.place())
+    name, place = start.name(), start.place()
+    found = start.offered(place)
+    keepers = Keepers.where_possible(mark_for(place.slots))
+    try:
+        private, readable = _hidden(place, start.store, settings), declared(found.offers, start.said.readable)
+        sandbox = sandbox_seen(start.sandbox_choice(), keepers, place.sandbox, private, readable)
+    finally:
+        if keepers is not None:
+            keepers.close()
     tools = found.detected.get("tools")
     install = install_words(settings.projects, tools if isinstance(tools, tuple) else ())
-    say(as_json(name, found, install) if said.json else as_text(name, found, install))
+    say(as_json(name, found, sandbox, install) if said.json else as_text(name, found, sandbox, install))
     return EXIT_OK
 
 
@@ -247,8 +255,8 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
 
 def _sandbox(program: _Program, keepers: Keepers | None) -> ProvenSandbox:
     """Return the sandbox of builds, proved now. Blocks. Raises ConfigurationError when it is less than is wanted."""
-    place, store = program.place, program.store
-    private = [store.directory, place.mirrors, place.subversion, place.spool, program.settings.path]
+    place = program.place
+    private = _hidden(place, program.store, program.settings)
     readable = declared(program.found.offers, program.said.readable)
     found = sandbox_of(program.sandbox, keepers, place.sandbox, private, readable)
     if found.sandboxes is None and os.geteuid() == 0:
@@ -271,6 +279,11 @@ def _bounds(program: _Program) -> BuildBounds:
         groups=groups.words(),
     )
     return BuildBounds(limits, program.found.max_builds, groups)
+
+
+def _hidden(place: BuildDirectory, store: CredentialStore, settings: Settings) -> list[Path]:
+    """Return what of the build server no build may see."""
+    return [store.directory, place.mirrors, place.subversion, place.spool, settings.path]
 
 
 def _offer(settings: Settings, found: AnnouncedCapability, level: SandboxLevel) -> ServerOffer:

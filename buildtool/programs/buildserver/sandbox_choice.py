@@ -69,7 +69,7 @@ def sandbox_of(
     """Return the sandbox that builds run in, and log which. Blocks. Raises ConfigurationError when it is not enough."""
     if choice == SandboxLevel.NONE.value:
         log.warn("builds run without a sandbox, since --sandbox none says so: they can do what this account can do")
-        return ProvenSandbox(SandboxLevel.NONE, ("its owner wants none",), None)
+        return sandbox_seen(choice, keepers, place, private, readable)
     try:
         found = prove(keepers, place, private, readable)
     except OSError as error:
@@ -91,6 +91,18 @@ def with_sandbox(announced: Capability, found: ProvenSandbox) -> Capability:
     """Return what is announced, with the sandbox that was proved and why it is no better."""
     notes = tuple(one_line(note, NOTE_LIMIT) for note in found.notes[:NOTES_MOST])
     return evolve(announced, sandbox=found.level, sandbox_notes=notes)
+
+
+def sandbox_seen(
+    choice: str, keepers: Keepers | None, place: Path, private: Sequence[Path], readable: Sequence[Path]
+) -> ProvenSandbox:
+    """Return the sandbox that there is, whatever is wanted but none at all. Blocks."""
+    if choice == SandboxLevel.NONE.value:
+        return ProvenSandbox(SandboxLevel.NONE, ("its owner wants none",), None)
+    try:
+        return prove(keepers, place, private, readable)
+    except OSError as error:
+        return ProvenSandbox(SandboxLevel.NONE, (f"it cannot be tried in {place}: {error.strerror}",), None)
 
 
 def declared(offers: Iterable[Offer], readable: Sequence[Path]) -> tuple[Path, ...]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from attrs import field, frozen
 
 from buildtool.model.platforms import Value
+from buildtool.model.servers import NOTE_LIMIT, NOTES_MOST
+from buildtool.model.trust.evidence import SandboxLevel
 
 PER_PAGE = 50
 """How many of a list one answer has, unless fewer are asked for."""
@@ -20,7 +22,7 @@ class Bytes:
 
 @frozen
 class ArtifactSummary:
-    """An artifact: where its bytes are, and their digests (SHA-256, in hex)."""
+    """An artifact: where its bytes are, their digests (SHA-256, in hex), and in which ``sandbox`` it was made."""
 
     name: str
     url: str
@@ -30,6 +32,7 @@ class ArtifactSummary:
     platform: dict[str, Value] = field(metadata={"members": 100})
     server: str
     built_at: float
+    sandbox: SandboxLevel = SandboxLevel.NONE
 
 
 FILES_LISTED = 500
@@ -91,7 +94,10 @@ class BuildList:
 
 @frozen
 class AttemptSummary:
-    """One execution of a build; ``end`` is empty while it goes on. Times are seconds since 1970, null for not yet."""
+    """One execution of a build; ``end`` is empty while it goes on. Times are seconds since 1970, null for not yet.
+
+    ``sandbox`` is the most that is believed of it.
+    """
 
     epoch: int
     server: str
@@ -103,21 +109,24 @@ class AttemptSummary:
     accepted_at: float | None
     ended_at: float | None
     log_url: str
+    sandbox: SandboxLevel = SandboxLevel.NONE
 
 
 @frozen
 class BuildReport:
-    """A build with its newest attempts, the oldest of these first."""
+    """A build with its newest attempts, the oldest of these first; ``sandbox`` is the least level to make it in."""
 
     build: BuildSummary
     attempts: tuple[AttemptSummary, ...] = field(metadata={"members": 100})
+    sandbox: SandboxLevel = SandboxLevel.NONE
 
 
 @frozen
 class MachineSummary:
     """A build server: its state in a word, why, what it offers, and the builds that run there.
 
-    Times are seconds since 1970.
+    ``sandbox`` is the level that it announces, ``sandbox_notes`` what keeps it from a higher one. Times are seconds
+    since 1970.
     """
 
     name: str
@@ -132,6 +141,8 @@ class MachineSummary:
     projects: tuple[str, ...] = field(metadata={"members": 1_000})
     strikes: int
     page_url: str
+    sandbox: SandboxLevel = SandboxLevel.NONE
+    sandbox_notes: tuple[str, ...] = field(default=(), metadata={"members": NOTES_MOST, "most": NOTE_LIMIT})
 
 
 @frozen

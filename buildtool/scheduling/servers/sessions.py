@@ -70,7 +70,15 @@ def register(context: DecisionContext, event: Registered) -> SessionOpened | Nam
         )
     context.freed.add(server.name)
     settle_confirmations(context)
-    return SessionOpened(server.session, verdicts)
+    return SessionOpened(server.session, tuple(_still(context, one) for one in verdicts))
+
+
+def _still(context: DecisionContext, verdict: HeldVerdict) -> HeldVerdict:
+    """Return a verdict as it is at the end of a login: with what the machine is now, its Build may have failed."""
+    attempt = context.state.attempts.get((verdict.build_id, verdict.epoch))
+    if verdict.verdict is Verdict.DROP or (attempt is not None and attempt.state is not AttemptState.ABORTING):
+        return verdict
+    return evolve(verdict, verdict=Verdict.DROP, reason="its build has just ended: nobody is there to repeat it")
 
 
 def _is_another(before: Capability, now: Capability) -> bool:

@@ -26,6 +26,7 @@ from buildtool.model.logs.error_lines import Excerpt
 from buildtool.model.platforms import Value
 from buildtool.model.records import AttemptEnd, AttemptState, BuildState, Mail, RequestState
 from buildtool.model.servers import Capability, Server
+from buildtool.model.trust.evidence import Evidence, SandboxLevel
 from buildtool.ports.metaserver import OutgoingMail
 from buildtool.ports.pages import RunningBuild
 from tests.support.mail_page import HARMLESS, MailPage
@@ -107,6 +108,13 @@ def test_other_bytes_than_before_are_told_with_both_digests_and_nothing_of_it_wh
         assert part.index("Fetch it") < told_there < part.index("Project")
     same = letter(outgoing())
     assert "the same" not in same.text + same.html
+
+
+def test_in_which_sandbox_it_was_built_is_told_where_there_was_one() -> None:
+    assert "sandbox" not in told(outgoing())[1]
+    made = evolve(artifact(), evidence=Evidence(SandboxLevel.STRICT))
+    text = told(evolve(outgoing(), artifact=made))[1]
+    assert "on the build server orion, in a strict sandbox" in " ".join(text.split())
 
 
 def test_the_subject_tells_builds_of_one_branch_apart() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -28,6 +29,7 @@ from buildtool.model.project_options import ProjectOptions
 from buildtool.model.properties import STANDARD, Role, standard
 from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import OfferKind
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.programs.buildserver.capability import announced
 from buildtool.programs.buildserver.drain_signals import LOOK, watch
 from buildtool.programs.buildserver.main import main
@@ -92,10 +94,13 @@ def test_a_machine_says_what_it_offers(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["show-info", "--json", "--name", "attic"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert data["name"] == "attic"
+    assert data["sandbox"] in {level.value for level in SandboxLevel}
+    assert data["sandbox"] == "strict" or data["sandbox_notes"], "what is wrong with it is said"
     assert set(data["detected"]) == set(DETECTORS)
     assert data["projects"] == [{"name": "testproject", "recipe": load_settings().projects[0].recipe.version}]
     assert main(["--show-info", "--name", "attic"]) == 0
     text = capsys.readouterr().out
+    assert re.search(rf"^sandbox +{data['sandbox']}$", text, re.MULTILINE)
     for name, value in data["offers"][0]["platform"].items():
         assert f"{name}={value}" in text
 

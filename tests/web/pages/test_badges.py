@@ -4,6 +4,7 @@ from attrs import evolve
 
 from buildtool.model.records import AttemptEnd, AttemptState, BuildState, JoinReason, RequestState
 from buildtool.model.servers import OfferKind
+from buildtool.model.trust.evidence import Evidence, SandboxLevel
 from buildtool.web.pages import badges
 from tests.web.farm import attempt
 
@@ -23,3 +24,8 @@ def test_every_state_has_a_badge_whose_text_is_its_own() -> None:
 def test_an_attempt_that_is_missing_says_so_although_it_will_end_as_lost() -> None:
     missing = evolve(attempt(1, 1, "elm", 10, None), state=AttemptState.MISSING, end=AttemptEnd.LOST)
     assert badges.attempt(missing).text == "missing"
+
+
+def test_how_something_was_made_says_in_which_sandbox_where_there_was_one() -> None:
+    assert badges.made(OfferKind.NATIVE, Evidence()) == "native"
+    assert badges.made(OfferKind.CROSS, Evidence(SandboxLevel.STRICT)) == "cross-compiled, in a strict sandbox"

@@ -5,6 +5,7 @@ from typing import Any
 from attrs import evolve
 
 from buildtool.model.servers import Capability, Offer, ProjectSkill
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.ports.pages import ServerLine
 from buildtool.web.pages.build import build_page
 from buildtool.web.pages.common import ITEMS_SHOWN, TEXT_SHOWN
@@ -47,6 +48,14 @@ def test_a_server_that_contact_was_lost_with_is_missing_and_one_that_said_good_b
     assert (missing.badge.text, missing.presence.before) == ("missing", "Missing since")
     assert missing.presence.when.words == "1 min ago"
     assert card(connected=False).badge.text == "not connected"
+
+
+def test_the_sandbox_is_shown_with_what_keeps_it_from_being_better() -> None:
+    offered = run(farm().build_servers())[1].server.capability
+    assert card().sandbox == "none"
+    weak = evolve(offered, sandbox=SandboxLevel.WEAK, sandbox_notes=("it sees /home: ask ada@example.org",))
+    assert card(capability=weak).sandbox == "weak: it sees /home: ask a…@example.org"
+    assert card(capability=evolve(offered, sandbox=SandboxLevel.STRICT)).sandbox == "strict"
 
 
 def test_addresses_are_masked_wherever_somebody_wrote_one_but_not_where_a_donor_says_whom_to_ask() -> None:

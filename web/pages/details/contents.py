@@ -107,7 +107,7 @@ def artifact_card(artifact: Artifact, urls: Urls, now: float) -> ArtifactCard:
         content_digest=artifact.content_digest,
         verify=f'echo "{artifact.digest}  {artifact.name}" | sha256sum -c' if kept and plain else "",
         platform=words.platform(artifact.platform, words.RUNS_FROM),
-        kind=badges.KIND[artifact.kind],
+        kind=badges.made(artifact.kind, artifact.evidence),
         server=PageLink(urls.server(artifact.server), artifact.server),
         took=words.duration(artifact.seconds),
         built=moment(artifact.built_at, now),

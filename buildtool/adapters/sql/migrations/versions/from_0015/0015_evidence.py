@@ -20,3 +20,4 @@ def upgrade() -> None:
     add_columns("attempts", level("sandbox"), before="log_tail")
     add_columns("artifacts", level("sandbox"))
     add_columns("failures", level("sandbox"))
+    add_columns("build_lines", sa.Column("sandbox", sa.Text()), before="first_request")
