@@ -123,3 +123,19 @@ ATTACKS = [
     Attack(program.pretends_success, else_kept="nobody reads the log for that"),
     Attack(program.floods_the_log, reason="took longer than", else_kept=_LIMITS, log_limit=100_000, time_limit=2.0),
 ]
+
+_MEMORY, _DISK = "it exceeded the limit of memory", "it exceeded the limit of disk"
+
+BOMBS = [
+    Attack(program.forks_without_end, reason="it exceeded the limit of processes"),
+    Attack(program.forks_out_of_sight, reason="", else_kept=_KEEPERS),
+    Attack(program.fills_memory, AttemptEnd.LIMITED, _MEMORY),
+    Attack(program.fills_memory_behind_files, AttemptEnd.LIMITED, _MEMORY, account=True),
+    Attack(program.fills_the_disk, AttemptEnd.LIMITED, _DISK),
+    Attack(program.fills_the_disk_by_other_names, AttemptEnd.LIMITED, _DISK),
+    Attack(program.fills_the_disk_without_names, AttemptEnd.LIMITED, _DISK, account=True),
+    Attack(program.fills_the_disk_out_of_reach, AttemptEnd.LIMITED, _DISK, account=True),
+    Attack(program.makes_files_without_end, reason="it exceeded the limit of files"),
+    Attack(program.makes_a_long_file, reason="it wrote a file of more than"),
+]
+"""Builds that would have all of the machine, in a sandbox with the limits of `scene.LIMITS`."""

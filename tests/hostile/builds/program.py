@@ -520,6 +520,121 @@ def delivers_a_hard_link(about: About) -> str:
     return ""
 
 
+# --- without end, but for a bound that is far above what a build may have -------------------------------------
+
+
+def forks_without_end(about: About) -> str:
+    """Start processes until there are ``most``; whoever is told that there are too many tries again."""
+    started: list[int] = []
+    try:
+        while len(started) < about["most"]["processes"]:
+            with suppress(OSError):
+                child = os.fork()
+                if child == 0:
+                    time.sleep(600)
+                    os._exit(0)
+                started.append(child)
+        return f"started {len(started)} processes"
+    finally:
+        for pid in started:
+            os.kill(pid, signal.SIGKILL)
+
+
+def forks_out_of_sight(about: About) -> str:
+    """Leave processes that are never long the same one, each in a session of its own: none can be aimed at."""
+    until = time.monotonic() + 60
+    for _ in range(3):
+        if os.fork() == 0:
+            while time.monotonic() < until:
+                with suppress(OSError):
+                    if os.fork():
+                        os._exit(0)
+                    os.setsid()
+            with open(f"{about['outside']}/{about['token']}", "w"):
+                os._exit(0)
+    return ""
+
+
+def fills_memory(about: About) -> str:
+    held = [bytearray(b"x" * (1 << 20)) for _ in range(about["most"]["memory"] >> 20)]
+    return f"held {len(held)} MiB"
+
+
+def fills_memory_behind_files(about: About) -> str:
+    """Fill memory that no process has in its address space."""
+    block = bytes(1 << 20)
+    for number in range(about["most"]["memory"] >> 22):
+        held = os.memfd_create(f"held-{number}")
+        for _ in range(4):
+            os.write(held, block)
+    time.sleep(1)
+    return "held much memory in a file without a name"
+
+
+def _writes(descriptor: int, size: int) -> None:
+    block = os.urandom(1 << 20)
+    for _ in range(size >> 20):
+        os.write(descriptor, block)
+        time.sleep(0.001)
+
+
+def fills_the_disk(about: About) -> str:
+    for number in range(8):
+        with open(f"much-{number}", "wb", buffering=0) as file:
+            _writes(file.fileno(), about["most"]["disk"] >> 3)
+    time.sleep(2)
+    return "filled the disk"
+
+
+def fills_the_disk_by_other_names(about: About) -> str:
+    """Write files that have two names, of which each might be taken for the other's."""
+    for number in range(8):
+        with open(f"much-{number}", "wb", buffering=0) as file:
+            os.link(f"much-{number}", f"other-{number}")
+            _writes(file.fileno(), about["most"]["disk"] >> 3)
+    time.sleep(2)
+    return "filled the disk"
+
+
+def fills_the_disk_without_names(about: About) -> str:
+    """Write files that are deleted, and held open."""
+    held = []
+    for number in range(8):
+        held.append(os.open(f"much-{number}", os.O_CREAT | os.O_WRONLY))
+        os.unlink(f"much-{number}")
+        _writes(held[-1], about["most"]["disk"] >> 3)
+    time.sleep(2)
+    return "filled the disk"
+
+
+def fills_the_disk_out_of_reach(about: About) -> str:
+    """Write files so deep that no path leads there, in directories that are shut."""
+    for _ in range(40):
+        os.mkdir("d" * 200)
+        os.chdir("d" * 200)
+    for number in range(8):
+        with open(f"much-{number}", "wb", buffering=0) as file:
+            os.chmod(".", 0o300)
+            _writes(file.fileno(), about["most"]["disk"] >> 3)
+    time.sleep(2)
+    return "filled the disk"
+
+
+def makes_files_without_end(about: About) -> str:
+    for number in range(about["most"]["files"]):
+        with open(f"one-{number}", "w"):
+            time.sleep(0.0005)
+    time.sleep(2)
+    return "made many files"
+
+
+def makes_a_long_file(about: About) -> str:
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    with open("long", "wb", buffering=0) as file:
+        _writes(file.fileno(), about["most"]["file_size"])
+    return "made a long file"
+
+
 # --- what it says -----------------------------------------------------------------------------------------
 
 

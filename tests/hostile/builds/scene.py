@@ -37,6 +37,7 @@ from buildtool.buildserver.attempt import AttemptTools
 from buildtool.buildserver.delivery import DeliveryQueue
 from buildtool.buildserver.order_check import ServerOffer
 from buildtool.buildserver.server import BuildServer
+from buildtool.model.guest.limits import MIB, BuildLimits
 from buildtool.model.options import canonical
 from buildtool.model.project_options import ProjectOptions
 from buildtool.model.properties import standard
@@ -62,6 +63,12 @@ cat .git/HEAD .git/config >> listing
 ls -A "$HOME" "$TMPDIR" >> listing
 """
 """What an honest build says of all that it finds: the same each time, whatever was built before it."""
+
+LIMITS = BuildLimits(memory=64 * MIB, disk=24 * MIB, processes=40, files=300, file_size=8 * MIB)
+"""The limits of builds that try to have more than they may."""
+
+MOST = {"memory": 256 * MIB, "disk": 56 * MIB, "processes": 200, "files": 3000, "file_size": 16 * MIB}
+"""What they are content with, which harms no machine that runs tests."""
 
 T = TypeVar("T")
 
@@ -194,6 +201,7 @@ class Scene:
             "free_port": self.free_port,
             "memory_key": self.memory_key,
             "sandboxed": self.sandboxed,
+            "most": MOST,
         }
 
     # --- what was harmed ----------------------------------------------------------------------------------

@@ -5,16 +5,14 @@ Tested by tests/adapters/host/limits/test_limits.py.
 
 from __future__ import annotations
 
-import os
 import signal
-import stat
 import time
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
 from buildtool.adapters.host.limits.control_groups import SlotGroup
+from buildtool.adapters.host.limits.disk_use import DiskFree, DiskUse, disk_free, disk_use
 from buildtool.adapters.processes.procfs import descendants, resident_bytes
 from buildtool.model.guest.limits import BuildLimits, ExceededLimit, Limited
 from buildtool.ports.buildserver import CommandEnd
@@ -28,47 +26,18 @@ INTERVAL = 0.5
 SHARE = 0.05
 """The part of its time that the watch looks: a tree with many files is looked at less often."""
 
-_BLOCK = 512
+_FULL_SHARE = 0.25
+"""The same when the disk has lost more than the build may have."""
+
 _KEPT = 0.9
 """The part of what is free on the disk at its start that a machine's builds may fill."""
 
 
-@frozen
-class DiskUse:
-    """The bytes and files below some directories."""
-
-    size: int
-    files: int
-
-
-def disk_use(directories: Sequence[Path]) -> DiskUse:
-    """Return what directories take of the disk; what has another name elsewhere is not theirs. Blocks."""
-    size = files = 0
-    for found in _entries(directories):
-        files += 1
-        if found.st_nlink == 1 or not stat.S_ISREG(found.st_mode):
-            size += found.st_blocks * _BLOCK
-    return DiskUse(size, files)
-
-
-def _entries(directories: Sequence[Path]) -> Iterator[os.stat_result]:
-    waiting = [str(one) for one in directories]
-    while waiting:
-        try:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-                    yield entry.stat(follow_symlinks=False)
-        except OSError:
-            continue  # it was removed meanwhile
-
-
 def within_disk(limits: BuildLimits, place: Path, builds: int) -> BuildLimits:
     """Return limits that one of ``builds`` at once cannot exceed before the disk of ``place`` is full."""
-    found = os.statvfs(place)
-    size = int(found.f_bavail * found.f_frsize * _KEPT) // max(1, builds)
-    files = int(found.f_favail * _KEPT) // max(1, builds) if found.f_files else limits.files
+    free = disk_free(place)
+    size = int(free.size * _KEPT) // max(1, builds)
+    files = int(free.files * _KEPT) // max(1, builds) if free.files else limits.files
     return evolve(
         limits,
         disk=size if limits.disk is None else min(limits.disk, size),
@@ -92,20 +61,38 @@ class LimitWatch:
     peaks: dict[Limited, int] = field(factory=dict)
     exceeded: ExceededLimit | None = None
     pause: float = FIRST
-    before: DiskUse | None = None
+    _before: DiskUse | None = None
+    _free: DiskFree | None = None
+    _looked: tuple[float, float] = (0.0, 0.0)
 
     def look(self) -> ExceededLimit | None:
         """Return the limit that was exceeded, if one was by now; set how long to pause before the next look."""
-        began = time.monotonic()
-        if self._uncounted("memory"):
-            self._see(Limited.MEMORY, resident_bytes(descendants(self.keeper)))
-        used = disk_use(self.directories)
-        before = self.before = self.before or used
-        self._see(Limited.DISK, used.size - before.size)
-        self._see(Limited.FILES, used.files - before.files)
+        began, free = time.monotonic(), disk_free(self.directories[0])
+        first = self._free = self._free or free
+        lost = DiskFree(first.size - free.size, first.files - free.files)
+        # Who has many files is looked at less often, but not while the disk becomes full.
+        much = self.limits.disk is not None and lost.size > self.limits.disk
+        last, took = self._looked
+        if began >= last + took / (_FULL_SHARE if much else SHARE):
+            self._look_at_all(lost, first)
+            self._looked = (began, time.monotonic() - began)
         self._see_groups()
-        self.pause = max(INTERVAL, (time.monotonic() - began) / SHARE)
+        self.pause = INTERVAL
         return self.exceeded
+
+    def _look_at_all(self, lost: DiskFree, first: DiskFree) -> None:
+        """See what the build uses; ``first`` is what was free when it began, ``lost`` is less now, by whomever."""
+        processes = descendants(self.keeper)
+        used = disk_use(self.directories, (seen.pid for seen in processes))
+        if self._uncounted("memory"):
+            self._see(Limited.MEMORY, resident_bytes(processes) + used.memory)
+        before = self._before = self._before or used
+        size, files = used.size - before.size, used.files - before.files
+        # What is out of sight is measured by what the disk has less, and nobody may fill all of that.
+        if not used.whole or lost.size > first.size * _KEPT:
+            size, files = max(size, lost.size), max(files, lost.files)
+        self._see(Limited.DISK, size)
+        self._see(Limited.FILES, files)
 
     def judge(self, ended: CommandEnd) -> ExceededLimit | None:
         """Return the limit by which a command ended that did not succeed, if there is one."""
