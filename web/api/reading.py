@@ -13,6 +13,7 @@ from buildtool.model.access.rights import Act
 from buildtool.model.properties import nearest
 from buildtool.model.records import BuildState
 from buildtool.model.search.build_query import BuildQuery
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.ports.pages import BuildsAsked, BuildsFound
 from buildtool.protocol.api import answers
 from buildtool.protocol.logs.answers import LogIndexSummary, LogSearchSummary, found_answer, index_answer
@@ -122,7 +123,9 @@ class ApiReader:
             raise Unavailable("the metaserver does not answer, so nothing is told of its projects: try again")
         if name not in known.options:
             raise NotFound(f"there is no project {name!r:.60}{nearest(name, list(known.options))}")
-        return shown.project_of(name, known.options[name], known.words.get(name, ""), self.parts.access.place(name))
+        level = known.levels.get(name, SandboxLevel.NONE)
+        place = self.parts.access.place(name)
+        return shown.project_of(name, known.options[name], known.words.get(name, ""), place, level)
 
     async def machines(self, request: Request, values: Values) -> answers.MachineList:
         """Return a page of build servers."""

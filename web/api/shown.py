@@ -9,6 +9,7 @@ from buildtool.model.options import Canonical, Option, flag_of
 from buildtool.model.project_options import TOOL_OPTIONS, ProjectOptions
 from buildtool.model.records import Artifact as ArtifactRecord
 from buildtool.model.records import Attempt, Build
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.ports.artifacts import FileKind, FilesFound
 from buildtool.ports.pages import BuildDetail, BuildLine, BuildsFound, EventLine, ServerLine
 from buildtool.protocol.api.answers import (
@@ -124,13 +125,15 @@ def machine_of(line: ServerLine, urls: Urls, now: float) -> MachineSummary:
     )  # fmt: skip
 
 
-def project_of(name: str, options: ProjectOptions, description: str, place: ProjectPlace) -> ProjectReport:
+def project_of(
+    name: str, options: ProjectOptions, description: str, place: ProjectPlace, sandbox: SandboxLevel
+) -> ProjectReport:
     """Return what is told of a project."""
     return ProjectReport(
         name, description, place.url, place.contact,
         tuple(option_of(one) for one in options.compile),
         tuple(option_of(one.option, one.role.value, one.comparison.value) for one in options.system),
-        tuple(map(option_of, TOOL_OPTIONS)),
+        tuple(map(option_of, TOOL_OPTIONS)), sandbox,
     )  # fmt: skip
 
 

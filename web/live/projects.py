@@ -15,6 +15,7 @@ from buildtool.concurrency.bounded_cache import BoundedCache, keep_newest
 from buildtool.errors import BuildToolError, Unauthorised
 from buildtool.model.principal import Principal
 from buildtool.model.project_options import ProjectOptions
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.ports.common import Clock
 from buildtool.ports.pages import Questions, ShownVisitor
 from buildtool.protocol.hello import AskProjects, ProjectsDescribed
@@ -40,12 +41,13 @@ _WEIGHT = 600
 class KnownProjects:
     """The options of each project that a visitor may choose, and the ``words`` by which each describes itself, if any.
 
-    ``note`` says why they are not the metaserver's word.
+    ``note`` says why they are not the metaserver's word. ``levels`` are the least sandboxes that projects demand.
     """
 
     options: Mapping[str, ProjectOptions]
     note: str = ""
     words: Mapping[str, str] = field(factory=dict)
+    levels: Mapping[str, SandboxLevel] = field(factory=dict)
 
 
 @define(eq=False)
@@ -83,6 +85,7 @@ class ProjectReader:
         known = KnownProjects(
             {name: one.options for name, one in seen.items()},
             words={name: one.description for name, one in seen.items()},
+            levels={name: one.sandbox for name, one in seen.items()},
         )
         self._told.put(who, (known, self.clock.wall() + BELIEVED), _WEIGHT)
         return known

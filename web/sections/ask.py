@@ -14,6 +14,7 @@ from buildtool.model.access.rights import Act
 from buildtool.model.options import canonical_json
 from buildtool.model.project_options import ProjectOptions
 from buildtool.model.search.build_query import TOKENS_LIMIT, BuildQuery
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.ports.pages import Questions
 from buildtool.protocol import codec
 from buildtool.protocol import messages as m
@@ -146,7 +147,9 @@ class AskSection(Section):
             )
         lines = [] if part == _WOULD else await self.parts.pages.build_servers(limit=MACHINES)
         problems = {**said.problems, **({"": problem} if problem else {})}
-        shown = ask_page(wish, options, tuple(known.options), known_platforms(lines, wish), would, urls, problems)
+        least = known.levels.get(project, SandboxLevel.NONE)
+        machines = known_platforms(lines, wish)
+        shown = ask_page(wish, options, tuple(known.options), machines, would, urls, problems, least=least)
         if may_ask and self.parts.upstream.questions is not None:
             new_secret = self.parts.tools.new_secret
             mark = browser_mark(request, self.parts.jar, shown_by(request), new_secret)

@@ -20,8 +20,10 @@ from buildtool.adapters.sql.search.indexing import index_again
 from buildtool.errors import ConflictingRow
 from buildtool.model.access.confirmation import UNCONFIRMED
 from buildtool.model.records import AttemptEnd, AttemptState, Build, BuildState, JoinReason, RequestState
+from buildtool.model.trust.evidence import SandboxLevel
 
 builds, requests, attempts, outbox = schema.builds, schema.requests, schema.attempts, schema.outbox
+artifacts = schema.artifacts
 
 OPEN = (BuildState.QUEUED.value, BuildState.RUNNING.value)
 LIVE = (AttemptState.OFFERED.value, AttemptState.BUILDING.value)
@@ -252,6 +254,53 @@ def _name_none(build_id: int, column: str, connection: Connection) -> None:
     connection.execute(update(builds).where(builds.c.id == build_id).values({column: None}))
 
 
+def believed_too_much(connection: Connection, _now: float) -> list[Finding]:
+    """Find Artifacts of which more is believed than of the Attempts that made them."""
+    made = and_(attempts.c.build_id == artifacts.c.build_id, attempts.c.epoch == artifacts.c.epoch)
+    claimed = (
+        select(artifacts.c.id, artifacts.c.sandbox, attempts.c.sandbox)
+        .join(attempts, made)
+        .where(artifacts.c.sandbox != SandboxLevel.NONE.value, artifacts.c.sandbox != attempts.c.sandbox)
+    )
+    return [
+        Finding(
+            "evidence-too-good",
+            f"artifact {artifact_id}",
+            f"it is said to be made in a {says} sandbox, and its attempt had {SandboxLevel(had).words}",
+            "whoever demands one may be given it",
+            "--repair believes what the attempt had",
+            partial(_believe, artifact_id, had),
+        )
+        for artifact_id, says, had in connection.execute(claimed.order_by(artifacts.c.id))
+        if SandboxLevel(had) < SandboxLevel(says)
+    ]
+
+
+def _believe(artifact_id: int, level: str, connection: Connection) -> None:
+    connection.execute(update(artifacts).where(artifacts.c.id == artifact_id).values(sandbox=level))
+
+
+def given_less(connection: Connection, _now: float) -> list[Finding]:
+    """Find Requests that were given an Artifact made in less than they demand."""
+    given = (
+        select(requests.c.id, requests.c.demanded_sandbox, artifacts.c.id, artifacts.c.sandbox)
+        .join(artifacts, artifacts.c.id == requests.c.artifact_id)
+        .where(requests.c.demanded_sandbox != SandboxLevel.NONE.value)
+        .where(requests.c.demanded_sandbox != artifacts.c.sandbox)
+    )
+    return [
+        Finding(
+            "request-given-less",
+            f"request {request_id}",
+            f"it demands a {demanded} sandbox, and was given artifact {artifact_id}, made {SandboxLevel(had).words}",
+            "who asked believes more of it than is known",
+            "tell them; nothing can be taken back",
+        )
+        for request_id, demanded, artifact_id, had in connection.execute(given.order_by(requests.c.id))
+        if SandboxLevel(had) < SandboxLevel(demanded)
+    ]
+
+
 def mails(connection: Connection, _now: float) -> list[Finding]:
     """Find mails about Requests that are not there; one to the owner of a machine is about that, and about none."""
     known = set(connection.execute(select(requests.c.id)).scalars())
@@ -300,6 +349,8 @@ CHECKS: tuple[Check, ...] = (
     strays,
     runs_nowhere,
     undecided,
+    believed_too_much,
+    given_less,
     mails,
 )
 """In an order in which mending one finding makes no other worse."""

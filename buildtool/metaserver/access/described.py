@@ -55,6 +55,7 @@ class ProjectDescriber:
 def _described(settings: Settings, names: tuple[str, ...]) -> ProjectsDescribed:
     projects = [
         {"name": one.name, "description": one.description, "options": one.options.describe()}
+        | dict(one.least.demands())
         for one in settings.projects
         if one.name in names
     ]

@@ -223,8 +223,8 @@ class OptionReport:
 class ProjectReport:
     """A project: what it says of itself, its compile options, and the properties of the systems that it is built for.
 
-    ``tool`` are the options that every project has: which source, which revision, and how near will do. What it did
-    not say is empty.
+    ``tool`` are the options that every project has: which source, which revision, and how near will do. ``sandbox`` is
+    the least level that it demands. What it did not say is empty.
     """
 
     name: str
@@ -234,6 +234,7 @@ class ProjectReport:
     compile: tuple[OptionReport, ...] = field(metadata={"members": 300})
     system: tuple[OptionReport, ...] = field(metadata={"members": 300})
     tool: tuple[OptionReport, ...] = field(metadata={"members": 20})
+    sandbox: SandboxLevel = SandboxLevel.NONE
 
 
 @frozen

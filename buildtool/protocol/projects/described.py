@@ -18,6 +18,7 @@ from buildtool.model.platforms import Value
 from buildtool.model.project_options import ProjectOptions, described_digest
 from buildtool.model.properties import Comparison, Property, Role, nearest
 from buildtool.model.text import one_line
+from buildtool.model.trust.evidence import SandboxLevel, read_level
 from buildtool.protocol.hello import DESCRIBED, ProjectsDescribed
 from buildtool.protocol.json_text import TextBounds, parsed
 
@@ -35,12 +36,16 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 @frozen
 class DescribedProject:
-    """A project as the metaserver describes it, with the digest of its options as a configuration has it."""
+    """A project as the metaserver describes it, with the digest of its options as a configuration has it.
+
+    ``sandbox`` is the least level that it demands.
+    """
 
     name: str
     options: ProjectOptions
     options_digest: str = ""
     description: str = ""
+    sandbox: SandboxLevel = SandboxLevel.NONE
 
 
 @frozen
@@ -105,7 +110,8 @@ def _project(data: object) -> DescribedProject:
         system=_each(options.get("system"), OPTIONS, _property),
         compile=_each(options.get("compile"), OPTIONS, _option),
     )
-    return DescribedProject(name, found, described_digest(options), _words(said.get("description", "")))
+    sandbox = read_level(said.get("sandbox", SandboxLevel.NONE.value))
+    return DescribedProject(name, found, described_digest(options), _words(said.get("description", "")), sandbox)
 
 
 def _property(data: object) -> Property:

@@ -51,10 +51,11 @@ from buildtool.model.access.ceilings import Most
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Held, HeldState, HeldVerdict, Verdict
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.ports.metaserver import ConnectionEnded
 from buildtool.protocol import codec
 from buildtool.protocol.calls import REQUESTER
-from buildtool.protocol.hello import PROTOCOL_VERSION, Hello
+from buildtool.protocol.hello import PROTOCOL_VERSION, REQUESTS, Hello
 from buildtool.protocol.limits import TOGETHER
 from buildtool.protocol.messages import (
     AbortOrder,
@@ -71,6 +72,7 @@ from buildtool.protocol.messages import (
     Register,
     RenewTickets,
     RequestStatus,
+    SubmitTogether,
     Tickets,
     Welcome,
 )
@@ -314,6 +316,17 @@ def test_an_answer_that_does_not_come_in_time_is_unavailable() -> None:
     farm.ends.run()
     farm.requesters.hold = None
     assert farm.result(client.ask(AskStatus(12, "abcdef"), RequestStatus)) == messages.waiting()
+
+
+def test_an_older_metaserver_is_not_asked_for_a_sandbox_which_it_would_ignore() -> None:
+    farm = Farm()
+    client = farm.requester()
+    client.theirs = attrs.evolve(client.theirs, capabilities=(REQUESTS,))
+    one = messages.submit(sandbox=SandboxLevel.WEAK)
+    for asked in (one, SubmitTogether((messages.submit(), attrs.evolve(one, client_id="1" * 32)))):
+        with pytest.raises(ProtocolMismatch, match="is older, and would build in any sandbox or none: have it updated"):
+            farm.result(client.ask(asked, RequestStatus))
+    farm.result(client.ask(messages.submit(), RequestStatus))
 
 
 # --- hello ------------------------------------------------------------------------------------------------

@@ -156,6 +156,12 @@ MENDED = {
     "an artifact of a build that is not there": Damage(
         rows("UPDATE builds SET artifact_id = 77 WHERE id = 1"), "build-undecided", "artifact 77", TOLD
     ),
+    "an artifact of which more is believed than of its attempt": Damage(
+        rows("UPDATE artifacts SET sandbox = 'strict' WHERE id = 1"),
+        "evidence-too-good",
+        "made in a strict sandbox, and its attempt had without a sandbox",
+        TOLD,
+    ),
     "a build that is found as what it is not": Damage(
         rows("UPDATE build_terms SET state = 0 WHERE build = 1"), "build-unfindable", "the index by which builds are"
     ),
@@ -232,6 +238,11 @@ def lose_pages(state: Path) -> None:
 
 
 EXPLAINED = {
+    "a request that was given less than it demands": Damage(
+        rows("UPDATE requests SET demanded_sandbox = 'strict' WHERE artifact_id = 1"),
+        "request-given-less",
+        "made without a sandbox",
+    ),
     "a page of a table": Damage(lambda state: smash(state, "requests"), "database-unreadable", "restore a backup"),
     "pages that are nowhere": Damage(lose_pages, "database-damaged", "reelist"),
     "another file in place of the database": Damage(

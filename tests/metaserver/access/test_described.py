@@ -11,6 +11,7 @@ from buildtool.configuration.settings import Settings, load_settings
 from buildtool.metaserver.access.described import ProjectDescriber
 from buildtool.model.access.audience import read_audience
 from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.project.definition import Project
 from buildtool.protocol.hello import AskProjects, ProjectsDescribed
 from buildtool.protocol.projects.described import read_described
@@ -44,6 +45,13 @@ def test_only_what_a_caller_may_see_is_described_and_the_digest_is_that_of_the_t
         assert told(describer, by).digest == describer.digest(by)
         assert hashlib.sha256(told(describer, by).text.encode()).hexdigest() == describer.digest(by)
     assert describer.digest(ANN) != describer.digest(BOB)
+
+
+def test_what_a_project_demands_of_the_sandbox_is_described_and_nothing_where_it_demands_none() -> None:
+    strict = ProjectDescriber(CurrentConfiguration(settings(attrs.evolve(project(), sandbox="strict"))))
+    answer = told(strict, ANN)
+    assert read_described(answer.text, answer.digest, "here").project("tally").sandbox is SandboxLevel.STRICT
+    assert "sandbox" not in told(ProjectDescriber(CurrentConfiguration(settings(project()))), ANN).text
 
 
 def test_another_configuration_has_another_digest() -> None:

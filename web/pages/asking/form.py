@@ -94,7 +94,7 @@ class AskPage:
         )
 
 
-def ask_page(
+def ask_page(  # noqa: PLR0913 - each is of another source
     wish: w.Wish,
     options: ProjectOptions,
     projects: Collection[str],
@@ -102,8 +102,13 @@ def ask_page(
     would: WouldPart,
     urls: Urls,
     problems: Mapping[str, str],
+    *,
+    least: SandboxLevel = SandboxLevel.NONE,
 ) -> AskPage:
-    """Return the form as it is filled in; ``problems`` say by field what is wrong."""
+    """Return the form as it is filled in; ``problems`` say by field what is wrong.
+
+    ``least`` is the level of a sandbox that the project demands.
+    """
 
     def fields(described: Iterable[Option], empty: str = "any") -> tuple[FormField, ...]:
         return tuple(_field(one, wish, problems.get(one.name, ""), empty, turned) for one in described)
@@ -125,21 +130,19 @@ def ask_page(
         switch=urls.ask(single if wish.several else several),
         force=wish.force,
         native=wish.native,
-        sandbox=_sandbox(wish.sandbox),
+        sandbox=_sandbox(wish.sandbox, least),
         would=would,
         problem=problems.get("", "") or problems.get(w.PLATFORM, ""),
     )
 
 
-def _sandbox(said: SandboxLevel) -> FormField:
-    """Return the field for the least level of a sandbox."""
+def _sandbox(said: SandboxLevel, least: SandboxLevel) -> FormField:
+    """Return the field for the least level of a sandbox, of those that are no less than what the project demands."""
     texts = {SandboxLevel.NONE: "any, or none", SandboxLevel.WEAK: "weak or strict", SandboxLevel.STRICT: "strict"}
-    picks = tuple(
-        Pick(level.value if level is not SandboxLevel.NONE else "", text, level is said)
-        for level, text in texts.items()
-    )
-    least = "the least that it may be built in; where the project demands more, that counts"
-    return FormField(w.SANDBOX, "sandbox", "pick", picks=picks, help=least)
+    demanded = least is not SandboxLevel.NONE
+    usual = Pick("", f"{texts[least]} (the project demands it)" if demanded else texts[least], said <= least)
+    more = (Pick(level.value, text, level is said) for level, text in texts.items() if least < level)
+    return FormField(w.SANDBOX, "sandbox", "pick", picks=(usual, *more), help="the least that it may be built in")
 
 
 def _field(option: Option, wish: w.Wish, problem: str, empty: str, turned: Collection[str]) -> FormField:

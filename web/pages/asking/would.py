@@ -11,6 +11,7 @@ from attrs import frozen
 
 from buildtool.model.records import BuildState
 from buildtool.model.text import about, size_words
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.protocol.messages import Explanation, FoundArtifact
 
 from ...urls import Urls
@@ -111,5 +112,6 @@ def _when(said: Explanation) -> str:
 
 def _artifact(found: FoundArtifact, urls: Urls, name: str) -> PageLink:
     runs = words.platform(found.platform, words.RUNS_FROM)
-    about = f"{size_words(found.size)}, revision {words.revision(found.revision)}, {runs}"
+    within = f", {found.sandbox.words}" if found.sandbox is not SandboxLevel.NONE else ""
+    about = f"{size_words(found.size)}, revision {words.revision(found.revision)}, {runs}{within}"
     return PageLink(urls.build(found.build_id), f"{name}: {found.name}", about)

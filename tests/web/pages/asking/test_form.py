@@ -2,6 +2,7 @@
 
 import json
 
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.web.app import make_urls
 from buildtool.web.pages.asking import wish as w
 from buildtool.web.pages.asking.form import AskPage, FormField, ask_page, known_platforms
@@ -23,6 +24,20 @@ def form(*pairs: tuple[str, str]) -> AskPage:
 def named(page: AskPage, name: str) -> FormField:
     (found,) = [one for one in (*page.sources, *page.options, *page.platform, *page.machine) if one.name == name]
     return found
+
+
+def test_no_level_of_a_sandbox_can_be_chosen_that_is_less_than_the_project_demands() -> None:
+    def picks(least: SandboxLevel, *pairs: tuple[str, str]) -> list[tuple[str, str, bool]]:
+        page = ask_page(wish(*pairs), OPTIONS, ["tally"], (), WouldPart(), URLS, {}, least=least)
+        return [(one.value, one.text, one.chosen) for one in page.sandbox.picks]
+
+    assert picks(SandboxLevel.NONE) == [
+        ("", "any, or none", True), ("weak", "weak or strict", False), ("strict", "strict", False),
+    ]  # fmt: skip
+    assert picks(SandboxLevel.WEAK, ("sandbox", "strict")) == [
+        ("", "weak or strict (the project demands it)", False), ("strict", "strict", True),
+    ]  # fmt: skip
+    assert picks(SandboxLevel.STRICT, ("sandbox", "weak")) == [("", "strict (the project demands it)", True)]
 
 
 def test_an_option_is_a_field_of_its_kind_with_its_default() -> None:
