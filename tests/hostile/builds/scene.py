@@ -153,6 +153,10 @@ class Scene:
         origin = top / "origin"
         (origin / "hostile.py").write_bytes(PROGRAM.read_bytes())
         (origin / "main.c").write_text("int main(void) { return 0; }\n")
+        # Sources that look as if they had packs of git's, which lead to all that there is.
+        (origin / ".gitmodules").touch()
+        (origin / "objects").mkdir()
+        (origin / "objects" / "pack").symlink_to("../../../..")
         git("init", "-q", cwd=origin)
         git("add", "-A", cwd=origin)
         git("commit", "-q", "-m", "hostile", cwd=origin)

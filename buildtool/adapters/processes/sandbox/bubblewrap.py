@@ -93,7 +93,9 @@ def arguments(
     words += ["--proc", "/proc", "--perms", "0000", "--tmpfs", "/proc/1", "--remount-ro", "/proc/1"]
     for covered in filter(there, _COVERED):
         words += ["--ro-bind", os.devnull, covered]
-    words += ["--bind", str(enclosure.temporary), "/tmp", *_OPEN, "/var", "--symlink", "/tmp", "/var/tmp"]  # noqa: S108
+    words += [*_OPEN, "/var"]
+    for shared in ("/tmp", "/var/tmp"):  # noqa: S108 - inside
+        words += ["--bind", str(enclosure.temporary), shared]
     words += _parents([*enclosure.readable, *enclosure.writable])
     for path in _outermost(enclosure.readable):
         words += ["--ro-bind-try", str(path), str(path)]
@@ -124,7 +126,7 @@ def _settings(made: Path) -> list[str]:
 
 def _parents(paths: Iterable[Path]) -> list[str]:
     """Return the words for the directories above those that are shown: empty, and open to the build's account."""
-    above = {parent for path in paths for parent in path.parents} - {Path("/"), Path("/tmp")}  # noqa: S108 - inside
+    above = {parent for path in paths for parent in path.parents} - set(map(Path, ("/", "/tmp", "/var", "/var/tmp")))
     return [word for path in sorted(above) for word in (*_OPEN, str(path))]
 
 

@@ -117,8 +117,13 @@ def _everything(top: Path) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _sealed(tree: Path) -> Iterator[Path]:
-    """Yield the directories of packs below a tree, whose files are those of the mirror under another name."""
-    places = _everything(tree) if (tree / ".gitmodules").exists() else _everything(tree / ".git")
-    for path, _ in places if (tree / ".git").is_dir() else ():
-        if path.endswith("/objects/pack"):
+    """Yield the directories of packs below a tree, whose files are those of the mirror under another name.
+
+    What sources have is no such directory, whatever it is called: bubblewrap goes where a link leads.
+    """
+    own = tree / ".git"
+    if not own.is_dir() or own.is_symlink():
+        return
+    for path, found in _everything(tree if (tree / ".gitmodules").exists() else own):
+        if path.endswith("/.git/objects/pack") and stat.S_ISDIR(found.st_mode):
             yield Path(path)

@@ -159,6 +159,19 @@ def test_a_pack_that_the_mirror_has_under_another_name_cannot_be_written(tmp_pat
     assert mirror.stat().st_uid == os.geteuid()
 
 
+def test_sources_that_look_like_a_pack_do_not_lead_out_of_the_sandbox(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("secret")
+    tree = tmp_path / "slot" / "tree"
+    for name in (".git", "objects", ".git/objects", "deep/.git/objects"):
+        (tree / name).mkdir(parents=True)
+    (tree / ".gitmodules").touch()
+    (tree / "objects" / "pack").symlink_to("../../..")
+    (tree / "deep" / ".git" / "objects" / "pack").symlink_to("../../../../../..")
+    with boxed(tmp_path) as box:
+        assert "secret" not in box.shell(f"cat {tmp_path}/key objects/pack/key deep/.git/objects/pack/key").output
+        assert box.shell("echo > objects/mine").code == 0
+
+
 @pytest.mark.skipif(AS_USER in os.environ or os.geteuid() != 0, reason="this is the run as a user")
 def test_all_of_this_holds_for_another_user_than_root(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", __file__]
