@@ -36,6 +36,7 @@ HOST_NAME = "build"
 ACCOUNT = "build"
 
 _OPEN = ("--perms", "0755", "--dir")
+_SHARED = ("/tmp", "/var/tmp")  # noqa: S108 - inside
 _COVERED = ("/proc/keys", "/proc/key-users", "/proc/timer_list")
 """What the kernel tells of the donor's account and machine even in a namespace."""
 
@@ -94,7 +95,7 @@ def arguments(
     for covered in filter(there, _COVERED):
         words += ["--ro-bind", os.devnull, covered]
     words += [*_OPEN, "/var"]
-    for shared in ("/tmp", "/var/tmp"):  # noqa: S108 - inside
+    for shared in _SHARED:
         words += ["--bind", str(enclosure.temporary), shared]
     words += _parents([*enclosure.readable, *enclosure.writable])
     for path in _outermost(enclosure.readable):
@@ -126,7 +127,7 @@ def _settings(made: Path) -> list[str]:
 
 def _parents(paths: Iterable[Path]) -> list[str]:
     """Return the words for the directories above those that are shown: empty, and open to the build's account."""
-    above = {parent for path in paths for parent in path.parents} - set(map(Path, ("/", "/tmp", "/var", "/var/tmp")))
+    above = {parent for path in paths for parent in path.parents} - set(map(Path, ("/", "/var", *_SHARED)))
     return [word for path in sorted(above) for word in (*_OPEN, str(path))]
 
 

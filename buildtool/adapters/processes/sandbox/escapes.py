@@ -95,7 +95,7 @@ def _writes_elsewhere(own: Sequence[str]) -> str:
     with open("/proc/self/mountinfo", "rb") as file:  # noqa: PTH123
         places = [os.fsdecode(re.sub(rb"\\([0-7]{3})", _unescaped, line.split(b" ")[4])) for line in file]
     for place in places:
-        if not place.startswith((*own, "/tmp", "/dev/shm", "/dev/pts")) and os.path.isdir(place):  # noqa: PTH112, S108
+        if not place.startswith((*own, "/tmp", "/var/tmp", "/dev/shm", "/dev/pts")) and os.path.isdir(place):  # noqa: PTH112, S108
             path = os.path.join(place, ".buildtool-escape")  # noqa: PTH118
             with suppress(OSError):
                 os.chmod(place, stat.S_IRWXU)  # noqa: PTH101 - it may be its own, and shut
