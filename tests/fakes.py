@@ -12,7 +12,7 @@ from buildtool.concurrency.signal import Signal
 from buildtool.errors import BadOffset, BuildToolError, Declined, NotFound, Unauthorised, Unavailable, UsageError
 from buildtool.model.logs.index import Phase
 from buildtool.model.principal import Principal
-from buildtool.model.servers import Held, HeldVerdict
+from buildtool.model.servers import Held, HeldVerdict, OwnerNotice
 from buildtool.ports.metaserver import ConnectionEnded, Handlers
 from buildtool.protocol.hello import AskProjects, AskRefs, AskRequests, ProjectsDescribed, RefsFound
 from buildtool.protocol.messages import (
@@ -235,6 +235,9 @@ class FakeOrders:
 
     def held(self) -> tuple[Held, ...]:
         return self.has
+
+    def notice(self) -> OwnerNotice:
+        return OwnerNotice()
 
     def judged(self, verdicts: Sequence[HeldVerdict]) -> None:
         self.verdicts += verdicts

@@ -58,6 +58,8 @@ FAILED = ending(code=2, detail="exited with code 2")
 class FakeCommand:
     """A command that says ``output`` and runs until ``end``; ``stopped`` is why it was told to go.
 
+    ``frozen`` says whether it stands still.
+
     Whoever takes its output is waited for before its end is told; if they fail, that is its end.
     """
 
@@ -76,6 +78,7 @@ class FakeCommand:
         self.time_limit, self.silence_limit = limits
         self.ended: Deferred[CommandResult] = Deferred(lambda _: self.stop("cancelled"))
         self.stopped: list[str] = []
+        self.frozen = False
         self._how: CommandResult | Failure | None = None
         self._taken = False
         saying = _awaited(on_output(output)) if output else _nothing()
@@ -84,6 +87,13 @@ class FakeCommand:
     def stop(self, reason: str) -> None:
         if not self.ended.called:
             self.stopped.append(reason)
+
+    def freeze(self) -> None:
+        if not self.ended.called:
+            self.frozen = True
+
+    def thaw(self) -> None:
+        self.frozen = False
 
     def end(self, how: CommandResult | None = None) -> None:
         """End in this way, or in the way in which it has ended before."""
@@ -414,6 +424,10 @@ class Place:
     workshop: FakeWorkshop
     spool: FakeSpool
     deliveries: DeliveryQueue
+    hastened: int = 0
+
+    def hasten(self) -> None:
+        self.hastened += 1
 
     def connect(self, session: int = 1, verdicts: Sequence[HeldVerdict] = ()) -> None:
         self.link.away = False
@@ -460,7 +474,7 @@ def place(
     offered = ServerOffer({made.name: made}, [Offer(PLATFORM, OfferKind.NATIVE, (("CC", "gcc"),))], max_builds)
     spool = FakeSpool() if spool is None else spool
     deliveries = DeliveryQueue(spool, link, uploads, clock, room)
-    server = BuildServer(offered, tools, link, deliveries, pool or Immediate())
+    server = BuildServer(offered, tools, link, deliveries, pool or Immediate(), hasten=lambda: built.hasten())  # noqa: PLW0108 - it is made next
     built = Place(server, clock, link, uploads, sources, commands, workshop, spool, deliveries)
     link.away = not session
     link.when_lost = lambda reason: clock.callLater(0, server.disconnected, reason)

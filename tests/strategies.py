@@ -285,6 +285,8 @@ attempts = st.builds(
     suspected=st.booleans(),
     struck=st.booleans(),
     evidence=evidence,
+    frozen_at=st.none() | times,
+    rested=durations,
 )
 artifacts = st.builds(
     Artifact,
@@ -336,6 +338,9 @@ servers = st.builds(
     origin=st.sampled_from(["", "192.0.2.1", "2001:db8::1"]),
     used_at=times,
     owner=free_text,
+    closed=free_text,
+    closed_until=times,
+    away=st.lists(st.tuples(times, times), max_size=3).map(tuple),
 )
 refusals = st.builds(
     Refusal, build_id=ids, server=server_names, until=times, reason=free_text, count=st.integers(1, 100)

@@ -5,7 +5,6 @@ Tested by tests/buildserver/test_server.py.
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
@@ -23,13 +22,14 @@ from buildtool.buildserver.blame import Stopped, TimeLimit, brief, end_of, judge
 from buildtool.buildserver.fetching import check_allowed, network_of, put_downloads
 from buildtool.buildserver.log_upload import PATIENCE, LogPipe
 from buildtool.buildserver.masking import Masker
+from buildtool.buildserver.naming import artifact_name
+from buildtool.buildserver.standstill import Standstill
 from buildtool.buildserver.ticket_holder import TicketHolder
 from buildtool.concurrency.asker import Asker, working_for
 from buildtool.model.logs.marks import LogMark
-from buildtool.model.names import ARTIFACT_NAME_LIMIT
-from buildtool.model.options import canonical, digest_of, shown
-from buildtool.model.platforms import Value
+from buildtool.model.options import shown
 from buildtool.model.records import AttemptEnd
+from buildtool.model.text import duration_words
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.ports import buildserver as ports
 from buildtool.ports.common import Executor
@@ -136,6 +136,7 @@ class AttemptRun:
         self._command: ports.RunningCommand | None = None
         self._asking: Deferred[object] | None = None
         self._spent = 0.0
+        self._rest = Standstill(tools.clock)
 
     def stop(self, end: AttemptEnd, reason: str) -> None:
         """Stop the build: its running command's whole process group is told to go. May be repeated; the first counts.
@@ -153,6 +154,27 @@ class AttemptRun:
             self._asking.cancel()
         if self._command is not None:
             self._command.stop(reason)
+        self._rest.release()
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it stands still."""
+        return self._rest.lasts
+
+    def freeze(self, reason: str) -> None:
+        """Stop the build where it is, a checkout or packing once it is done. May be repeated."""
+        if not self._rest.lasts and self._stopped is None:
+            self._rest.begin()
+            self.log.note(f"[frozen: {reason}]")
+            if self._command is not None:
+                self._command.freeze()
+
+    def thaw(self) -> None:
+        """Resume a build that was frozen. May be repeated."""
+        if self._rest.lasts and self._stopped is None:
+            self.log.note(f"[goes on after {duration_words(self._rest.end())}]")
+            if self._command is not None:
+                self._command.thaw()
 
     async def run(self) -> FinishedBuild:
         """Build, and return how it went. Raises nothing."""
@@ -213,11 +235,14 @@ class AttemptRun:
             place = await preparing  # or the slot would be emptied while it is still being made
         self._check()
         self.log.end(f"[source: checked out after {self._tools.clock.seconds() - began:.1f} s]", "checked out")
+        await self._rest.over()
         plan = await self._plan(tree)
         await self._run_all(plan, tree, place)
+        await self._rest.over()
+        self._check()
         self.log.begin("artifact")
         packed, output, name = await self._pack(plan, tree, place)
-        seconds = self._tools.clock.seconds() - began
+        seconds = self._tools.clock.seconds() - began - self._rest.rested
         self.log.note(f"[artifact: {name}, {packed.size} bytes, SHA-256 {packed.digest}]")
         self.log.end(f"[{AttemptEnd.SUCCEEDED.value} after {seconds:.1f} s]", AttemptEnd.SUCCEEDED.value)
         last = self.log.last()
@@ -277,6 +302,7 @@ class AttemptRun:
     async def _run(
         self, enclosed: ports.EnclosedCommands, command: Command, plan: Plan, tree: Path, environment: Mapping[str, str]
     ) -> None:
+        await self._rest.over()
         self._check()
         limit = self._limit()
         self.log.begin(command.words(), f"[{command.words()}: {shlex.join(command.argv)}]")
@@ -366,16 +392,3 @@ class AttemptRun:
     async def _append(self, offset: int, data: bytes, marks: Sequence[LogMark]) -> int:
         url, uploads = self._work.order.log_url, self._tools.uploads
         return await self._work.tickets.using(lambda own: uploads.append_log(url, own.log_ticket, offset, data, marks))
-
-
-def artifact_name(order: Order, described: frozenset[str]) -> str:
-    """Return ``project-revision-platform-key.zip``: different where anything that went into it differs.
-
-    ``described`` are the properties that the project's binaries have: without an arch or system among them the platform
-    is ``any``, and not that of the machine which happened to make it.
-    """
-    platform: dict[str, Value] = {name: value for name, value in order.platform if name in described}
-    where = "-".join(str(platform[name]) for name in ("os", "arch") if name in platform) or "any"
-    made_of = [order.project, order.recipe_version, order.source, order.revision, order.options, canonical(platform)]
-    plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{order.project}-{order.revision[:12]}-{where}")
-    return f"{plain.lstrip('-.')[: ARTIFACT_NAME_LIMIT - 20]}-{digest_of(made_of)[:8]}.zip"

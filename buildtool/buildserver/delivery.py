@@ -63,6 +63,7 @@ class _Shared:
     clock: IReactorTime
     welcome: Welcome | None = None
     stopped: bool = False
+    held: bool = False
     opened: Signal = field(factory=Signal)
     sending: DeferredSemaphore = field(factory=lambda: DeferredSemaphore(UPLOADS))
 
@@ -71,6 +72,11 @@ class _Shared:
         while self.welcome is None:
             await self.opened.wait()
         return self.welcome
+
+    async def released(self) -> None:
+        """Wait while the owner lets nothing large be sent."""
+        while self.held:
+            await self.opened.wait()
 
 
 @define(eq=False)
@@ -165,6 +171,9 @@ class Delivery:
         end, path = self.kept.end, self.kept.artifact
         if not isinstance(end, Done) or path is None:
             return
+        if self.shared.held:
+            self._say_why("it is outside the hours in which it may use the network")
+            await self.shared.released()
         url, send = f"{welcome.transfer_url}/uploads/{end.build_id}/{end.epoch}", self.shared.uploads.upload
         await self.shared.sending.acquire()
         try:
@@ -317,6 +326,11 @@ class DeliveryQueue:
     def disconnected(self) -> None:
         """Stop offering until the next Session: this one is over."""
         self._shared.welcome = None
+
+    def hold(self, *, held: bool) -> None:
+        """Stop the sending of artifacts, but for those that are on their way, or start it again."""
+        self._shared.held = held
+        self._shared.opened.notify()
 
     def judged(self, judged: HeldVerdict) -> None:
         """Take the metaserver's verdict on an end that is here."""

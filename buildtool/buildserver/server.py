@@ -7,7 +7,7 @@ to become of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attrs import define
 from twisted.internet import defer
@@ -22,8 +22,10 @@ from buildtool.buildserver.order_check import ProjectQuestions, ServerOffer
 from buildtool.buildserver.ticket_holder import TicketHolder
 from buildtool.concurrency.signal import Signal
 from buildtool.errors import BuildToolError, Declined, StorageUnavailable, Unavailable
+from buildtool.model.guest.hours import DaySpan
+from buildtool.model.guest.stance import OPEN, Motion, Stance
 from buildtool.model.records import AttemptEnd
-from buildtool.model.servers import Held, HeldVerdict, Verdict
+from buildtool.model.servers import Held, HeldVerdict, OwnerNotice, Verdict
 from buildtool.ports.buildserver import MetaserverLink
 from buildtool.ports.common import Executor
 from buildtool.protocol.messages import AbortOrder, Accepted, Draining, Ended, Ok, Order, Tickets, Welcome
@@ -60,9 +62,20 @@ class BuildServer:
     """The ``ports.Orders`` of a build server. Call it in the reactor's thread."""
 
     def __init__(
-        self, offered: ServerOffer, tools: AttemptTools, link: MetaserverLink, deliveries: DeliveryQueue, pool: Executor
+        self,
+        offered: ServerOffer,
+        tools: AttemptTools,
+        link: MetaserverLink,
+        deliveries: DeliveryQueue,
+        pool: Executor,
+        *,
+        hasten: Callable[[], None] = lambda: None,
     ) -> None:
-        """``pool`` is where client checkers run, since they may look at the disk."""
+        """``pool`` is where client checkers run, since they may look at the disk.
+
+        ``hasten`` is called when the metaserver should hear at once of what is held, or what the owner wishes.
+        """
+        self._hasten = hasten
         self._offered = offered
         self._tools = tools
         self._link = link
@@ -74,6 +87,8 @@ class BuildServer:
         self._welcome: Welcome | None = None
         self._stopping = ""
         self._draining = ""
+        self._stance = OPEN
+        self._away: tuple[tuple[float, float], ...] = ()
         self._idling = Signal()
 
     @property
@@ -101,8 +116,8 @@ class BuildServer:
             return Accepted(*key)  # the order was sent again
         if known is not None:
             raise Declined("this order was sent already, and is still being looked at")
-        if self._stopping:
-            raise Declined(self._stopping)
+        if self._stopping or not self._stance.begins:
+            raise Declined(self._stopping or self._stance.words)
         project, offer = self._offered.understood(order)
         if not self._free:
             raise Declined(f"busy: {self.running} of {self._offered.max_builds} builds are running")
@@ -147,8 +162,13 @@ class BuildServer:
         return Ok()
 
     def held(self) -> tuple[Held, ...]:
-        building = tuple(Held(*key) for key, held in self._open.items() if held.run is not None)
+        runs = ((key, held.run) for key, held in self._open.items())
+        building = tuple(Held(*key, frozen=run.frozen) for key, run in runs if run is not None)
         return (*building, *self._deliveries.held())
+
+    def notice(self) -> OwnerNotice:
+        """Return what the owner wishes now, as the metaserver is told it."""
+        return OwnerNotice(self._stance.words, self._stance.until_at or 0.0, self._away)
 
     def connected(self, welcome: Welcome) -> None:
         """Start to serve a Session that was opened."""
@@ -176,6 +196,24 @@ class BuildServer:
             log.info("builds that go on without the metaserver: {count} ({why})", count=len(self._open), why=reason)
 
     # --- its owner --------------------------------------------------------------------------------------
+
+    def settle(self, stance: Stance, away: Sequence[DaySpan] = ()) -> None:
+        """Apply what the owner wishes: builds run, stand still or are handed back; the metaserver hears of a change."""
+        before = self.notice(), self.held()
+        self._stance, self._away = stance, tuple((one.begins, one.ends) for one in away)
+        self._deliveries.hold(held=not stance.transfers)
+        for held in self._open.values():
+            if held.run is None:
+                continue
+            match stance.running:
+                case Motion.GO_ON:
+                    held.run.thaw()
+                case Motion.FREEZE:
+                    held.run.freeze(stance.words)
+                case Motion.HAND_BACK:
+                    held.run.stop(AttemptEnd.RETURNED, stance.words)
+        if before != (self.notice(), self.held()):
+            self._hasten()
 
     async def drain(self, reason: str) -> None:
         """Take no more orders, finish and deliver what is here, and return when all of it was taken."""
@@ -235,8 +273,9 @@ class BuildServer:
     # --- inside -----------------------------------------------------------------------------------------
 
     def _check_wanted(self, held: _Open) -> None:
-        if self._stopping or held.aborted:
-            raise Declined(self._stopping or held.aborted)
+        closed = "" if self._stance.begins else self._stance.words
+        if self._stopping or held.aborted or closed:
+            raise Declined(self._stopping or held.aborted or closed)
         if self._welcome is None or self._welcome.session != held.session:
             raise Declined("the session has ended")
 

@@ -20,8 +20,8 @@ from buildtool.model.matching.fitting import by_mark, by_rank
 from buildtool.model.names import ARTIFACT_NAME_WORDS, SERVER_NAME_WORDS, is_artifact_name, is_digest, is_server_name
 from buildtool.model.principal import Principal, Scope
 from buildtool.model.records import Attempt, AttemptEnd, AttemptState
-from buildtool.model.servers import Capability, Held, Verdict
-from buildtool.model.text import duration_words
+from buildtool.model.servers import Capability, Held, OwnerNotice, Verdict
+from buildtool.model.text import duration_words, one_line
 from buildtool.ports.metaserver import ArtifactFiles, BuildServers, ConnectionEnded, Handlers
 from buildtool.protocol import messages
 from buildtool.protocol.codec import encode, size_of
@@ -50,6 +50,13 @@ and each is compared with what every build needs."""
 
 INSTANCE_LIMIT = 200
 """Most characters of what names a build directory."""
+
+CLOSED_LIMIT = 200
+"""Most characters of why a build server takes nothing now."""
+
+AWAY_MOST = 16
+LAST_MOMENT = 253_402_300_799.0
+"""The end of the year 9999, in seconds of wall time."""
 
 ASKED = 3.0
 """Seconds of silence after which an earlier Session of the very same machine is over."""
@@ -100,7 +107,15 @@ class BuildServerService:
             raise errors.UsageError(f"the instance of a build server has at most {INSTANCE_LIMIT} characters")
         capability = _useful(message.server, _within(by.limits, capability))
         instance = sha256(message.instance.encode()).hexdigest() if message.instance else ""
-        login = events.Registered(message.server, capability, message.held, instance, by.address, owner=by.owner)
+        login = events.Registered(
+            message.server,
+            capability,
+            message.held,
+            instance,
+            by.address,
+            owner=by.owner,
+            notice=checked_notice(message.notice),
+        )
         answer = await self._open(login)
         self._logins.opened(message.server, self.broker.timers.seconds())
         on = sum(one.verdict is not Verdict.DROP for one in answer.verdicts)
@@ -221,7 +236,12 @@ class BuildServerService:
     async def heartbeat(self, by: Principal, message: messages.Heartbeat) -> messages.HeartbeatAnswer:
         """Renew the Leases of what a build server has. Raises Fenced for a Session that is over."""
         check_held(message.held)
-        answer = await self.broker.send(events.HeldReported(by.name, by.session, message.held))
+        notice = checked_notice(message.notice)
+        known = self.broker.state.servers.get(by.name)
+        if known is not None and known.closed != notice.closed:
+            words = f"takes nothing now: {notice.closed}" if notice.closed else "takes builds again"
+            log.info("build server {name} {words}", name=by.name, words=words)
+        answer = await self.broker.send(events.HeldReported(by.name, by.session, message.held, notice))
         if not isinstance(answer, HeldVerdicts) or answer.stale:
             raise errors.Fenced(f"session {by.session} of build server {by.name} is over: log in again")
         return messages.HeartbeatAnswer(answer.verdicts)
@@ -299,6 +319,16 @@ def _useful(name: str, capability: Capability) -> Capability:
     words = {"name": name, "count": left, "most": OFFERS_A_MARK}
     log.warn("{name} offers more than {most} platforms of one os, arch and libc: {count} are not used", **words)
     return evolve(capability, offers=tuple(offer for offer in capability.offers if id(offer) in kept))
+
+
+def checked_notice(notice: OwnerNotice) -> OwnerNotice:
+    """Return what a machine's owner wishes, as it may be shown. Raises UsageError for what is longer or impossible."""
+    moments = [notice.until, *(moment for span in notice.away for moment in span)]
+    if len(notice.away) > AWAY_MOST or not all(0 <= moment <= LAST_MOMENT for moment in moments):
+        raise errors.UsageError(
+            f"a build server announces at most {AWAY_MOST} spans in which it is away, each in wall time that there is"
+        )
+    return evolve(notice, closed=one_line(notice.closed, CLOSED_LIMIT))
 
 
 def check_held(held: tuple[Held, ...]) -> None:

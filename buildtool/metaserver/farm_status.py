@@ -114,6 +114,9 @@ def _standing(server: Server, running: int, now: float) -> tuple[str, str]:
         reasons.append(f"for another {left}: {server.quarantine_reason or 'it broke repeatedly'}")
     if server.draining and "draining" not in words:
         words.append("draining")
+    if server.connected and server.closed:
+        words.append("closed")
+        reasons.append(server.closed)
     return ", ".join(words) or ("building" if running else "idle"), "; ".join(reasons)
 
 

@@ -234,7 +234,7 @@ class Attempt:
     given the Build, and no more than that server says once it is made.
 
     ``suspected`` and ``struck`` say what a missed Lease cost, to be taken back should the Attempt come back: its server
-    among those that the Build broke on, and a strike.
+    among those that the Build broke on, and a strike. ``frozen_at`` is since when it stands still, if it does.
     """
 
     build_id: int
@@ -253,6 +253,8 @@ class Attempt:
     suspected: bool = False
     struck: bool = False
     evidence: Evidence = NOTHING_KNOWN
+    frozen_at: float | None = None
+    rested: float = 0.0  # seconds that it stood still before, which no limit counts
 
     @property
     def key(self) -> tuple[int, int]:

@@ -46,17 +46,38 @@ class OfferKind(QuickEnum):
 OFFER_RANK: dict[OfferKind, int] = {OfferKind.NATIVE: 0, OfferKind.CROSS: 1, OfferKind.EMULATED: 2}
 
 
+RATED_KINDS = frozenset(
+    "server-connected server-disconnected server-fenced server-draining server-closed server-opened attempt-frozen "
+    "attempt-thawed".split()
+)
+"""Kinds of events of which a build server may cause as many as it likes."""
+
+
 @frozen
 class Held:
-    """An Attempt that a build server says it has, and what it has of it."""
+    """An Attempt that a build server says it has, and what it has of it; ``frozen`` while its owner is in the way."""
 
     build_id: int
     epoch: int
     state: HeldState = HeldState.BUILDING
+    frozen: bool = False
 
     @property
     def key(self) -> tuple[int, int]:
         return (self.build_id, self.epoch)
+
+
+@frozen
+class OwnerNotice:
+    """The wishes of a machine's owner as the farm hears of them.
+
+    ``closed`` says why no builds are taken now, empty where they are, and ``until`` when they are taken again (wall
+    time, 0 where that is not known). In the spans ``away`` (wall time) the machine may be missing.
+    """
+
+    closed: str = field(default="", metadata={"sent": 200, "kept": "start"})
+    until: float = 0.0
+    away: tuple[tuple[float, float], ...] = field(default=(), metadata={"members": 16})
 
 
 @frozen
@@ -141,7 +162,8 @@ class Server:
     it is to be noted when it has nothing more; ``draining`` that it finishes what it has and takes nothing more in this
     Session. ``instance`` is the digest of what names the build directory of its newest login, empty for one that does
     not say; ``origin`` the address that login came from. ``used_at`` is when it last began a build, 0 if it never did.
-    ``owner`` is the e-mail address of its owner, by the key of its newest login.
+    ``owner`` is the e-mail address of its owner, by the key of its newest login. ``closed``, ``closed_until`` and
+    ``away`` are what its owner wishes now, as in ``OwnerNotice``.
     One that is ``forgotten`` is not known any more, and its row goes.
     """
 
@@ -164,9 +186,16 @@ class Server:
     origin: str = ""
     used_at: float = 0.0
     owner: str = ""
+    closed: str = ""
+    closed_until: float = 0.0
+    away: tuple[tuple[float, float], ...] = ()
     forgotten: bool = False
 
     @property
     def takes(self) -> bool:
         """Whether it may be given builds, if it has a free slot."""
-        return self.connected and not (self.quarantined_until or self.paused or self.draining)
+        return self.connected and not (self.quarantined_until or self.paused or self.draining or self.closed)
+
+    def away_until(self, now: float) -> float:
+        """Return until when its owner said that it is away, in seconds of wall time; 0 where they did not."""
+        return max((ends for begins, ends in self.away if begins <= now < ends), default=0.0)

@@ -10,9 +10,10 @@ import attrs
 from attrs import frozen
 
 from buildtool.model.guest.limits import ExceededLimit
+from buildtool.model.guest.stance import Observed, OwnerWishes
 from buildtool.model.logs.marks import LogMark
 from buildtool.model.platforms import Value
-from buildtool.model.servers import Held, HeldVerdict
+from buildtool.model.servers import Held, HeldVerdict, OwnerNotice
 from buildtool.project.fetching import Download, NamedHost
 from buildtool.protocol.messages import AbortOrder, Accepted, Done, Ended, Ok, Order, Welcome
 from buildtool.protocol.source_parts import WHOLE, SourcePart
@@ -33,6 +34,9 @@ class Orders(Protocol):
 
     def held(self) -> tuple[Held, ...]:
         """Return every Attempt that is here, also those whose end was not taken yet."""
+
+    def notice(self) -> OwnerNotice:
+        """Return what the machine's owner wishes now, as the metaserver is told it."""
 
     def connected(self, welcome: Welcome) -> None:
         """Record that a Session is open, and apply its ``verdicts`` to what was held."""
@@ -129,6 +133,13 @@ class Obstacle:
     where: tuple[Path, ...] = ()
 
 
+class OwnerProbe(Protocol):
+    """A look at the machine, whether its owner is there."""
+
+    async def look(self, wishes: OwnerWishes) -> Observed:
+        """Return what is seen now of that which the wishes ask for."""
+
+
 class CommandEnd(Protocol):
     """The end of a command; its process group is gone. ``CommandResult`` in adapters/processes has the fields."""
 
@@ -161,7 +172,13 @@ class RunningCommand(Protocol):
     def ended(self) -> Awaitable[CommandEnd]: ...
 
     def stop(self, reason: str) -> None:
-        """Stop the command: TERM to the whole group, then KILL. May be repeated."""
+        """Stop the command: TERM to the whole group, then KILL; at once KILL to one that is frozen. May be repeated."""
+
+    def freeze(self) -> None:
+        """Stop the command where it is, with all that it started; its limits stand still. May be repeated."""
+
+    def thaw(self) -> None:
+        """Resume what was frozen, and its limits with it. May be repeated."""
 
 
 class OpenNetwork(Protocol):

@@ -13,7 +13,7 @@ from attrs import AttrsInstance, field, frozen
 from buildtool.model.options import Canonical
 from buildtool.model.platforms import Value
 from buildtool.model.records import AttemptEnd
-from buildtool.model.servers import Capability, Held, HeldVerdict, OfferKind
+from buildtool.model.servers import Capability, Held, HeldVerdict, OfferKind, OwnerNotice
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.protocol.hello import AskProjects, AskRefs, AskRequests
 from buildtool.protocol.limits import TOGETHER
@@ -206,8 +206,7 @@ class AskHealth:
 class ReactorTurns:
     """The durations, in milliseconds, of the turns of the metaserver's reactor in the last five minutes.
 
-    Half of them ended within ``p50_ms``, 99 of 100 within ``p99_ms``, 999 of 1,000 within ``p999_ms``; the longest took
-    ``max_ms``. ``pause_max_ms`` is the longest pause in which Python looked for garbage.
+    Half of them ended within ``p50_ms`` (and so on), the longest took ``max_ms``; ``pause_max_ms`` was garbage's.
     """
 
     count: int
@@ -250,6 +249,7 @@ class Register:
     capability: Capability
     held: tuple[Held, ...] = ()
     instance: str = field(default="", repr=False)
+    notice: OwnerNotice = OwnerNotice()  # noqa: RUF009 - it never changes
 
 
 @frozen
@@ -270,9 +270,10 @@ class Welcome:
 
 @frozen
 class Heartbeat:
-    """A sign of life of a build server, with all Attempts that it has: their Leases begin anew."""
+    """A sign of life of a build server, with all Attempts that it has, whose Leases begin anew, and a notice."""
 
     held: tuple[Held, ...] = ()
+    notice: OwnerNotice = OwnerNotice()  # noqa: RUF009 - it never changes
 
 
 @frozen
@@ -303,8 +304,7 @@ class Order(_OfAttempt):
 
     The repository's URL and the commands are *not* here: they come from the build server's own configuration. The
     artifact goes to ``/uploads/<build>/<epoch>`` below the transfer URL of the Session in which it is delivered.
-    ``request`` is the first that asked for it, 0 where the metaserver does not say. ``sandbox`` is the least level to
-    build it in.
+    ``request`` is the first that asked for it, or 0; ``sandbox`` is the least level to build it in.
     """
 
     project: str = field(metadata={"most": 80})

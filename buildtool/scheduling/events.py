@@ -8,9 +8,11 @@ from __future__ import annotations
 from attrs import frozen
 
 from buildtool.model.records import Artifact, AttemptEnd, Demand, RememberedFailure
-from buildtool.model.servers import Capability, Held
+from buildtool.model.servers import Capability, Held, OwnerNotice
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.scheduling.allowances import Places
+
+_NO_NOTICE = OwnerNotice()
 
 
 @frozen
@@ -69,7 +71,7 @@ class Registered:
     """A build server logs in and says what it can do, and which Attempts it has.
 
     ``instance``, ``origin`` and ``owner`` are as in ``Server``. ``silent`` is the Session of that name that was asked
-    whether it is still there and did not answer; 0 if none was asked.
+    whether it is still there and did not answer; 0 if none was asked. ``notice`` is what its owner wishes.
     """
 
     server: str
@@ -79,6 +81,7 @@ class Registered:
     origin: str = ""
     silent: int = 0
     owner: str = ""
+    notice: OwnerNotice = _NO_NOTICE
 
 
 @frozen
@@ -91,9 +94,10 @@ class SessionEvent:
 
 @frozen
 class HeldReported(SessionEvent):
-    """A build server lives, and these are all Attempts that it has."""
+    """A build server lives, these are all Attempts that it has, and this is what its owner wishes."""
 
     held: tuple[Held, ...]
+    notice: OwnerNotice = _NO_NOTICE
 
 
 @frozen

@@ -90,7 +90,11 @@ def _shift_all(context: DecisionContext, by: float) -> None:
     for server in list(state.servers.values()):
         quarantined = server.quarantined_until + by if server.quarantined_until else 0.0
         missing = server.missing_since + by if server.missing_since else 0.0
-        if (quarantined, missing) != (server.quarantined_until, server.missing_since):
-            state.put(evolve(server, quarantined_until=quarantined, missing_since=missing))
+        closed = server.closed_until + by if server.closed_until else 0.0
+        if (quarantined, missing, closed) != (server.quarantined_until, server.missing_since, server.closed_until):
+            state.put(evolve(server, quarantined_until=quarantined, missing_since=missing, closed_until=closed))
+    for attempt in list(state.attempts.values()):
+        if attempt.frozen_at is not None:
+            state.put(evolve(attempt, frozen_at=attempt.frozen_at + by))
     for refusal in list(state.refusals.values()):
         state.put(evolve(refusal, until=refusal.until + by))

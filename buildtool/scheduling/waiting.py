@@ -13,9 +13,10 @@ from buildtool.model.options import written
 from buildtool.model.properties import may_be_named
 from buildtool.model.records import Attempt, Build, BuildSpec
 from buildtool.model.servers import Offer, Server
-from buildtool.model.text import about, duration_words, one_line
+from buildtool.model.text import about, duration_words, moment_words, one_line
 from buildtool.scheduling.answers import ServerReasons, WaitReasons
 from buildtool.scheduling.state.estimates import Estimate, starts_in
+from buildtool.scheduling.state.lease_table import frozen_for
 from buildtool.scheduling.state.ready_queue import CapabilityGroup
 from buildtool.scheduling.state.state import State
 
@@ -138,13 +139,16 @@ class _Look:
         """Return what keeps a server that can build it from starting now."""
         state, build, now = self.state, self.build, self.now
         if not server.connected:
-            return (Reason(Cause.OFFLINE),)
+            away = server.away_until(now)
+            return (Reason(Cause.OFFLINE, note=f"its owner said so, until {moment_words(away)}" if away else ""),)
         if server.quarantined_until > now:
             wait = duration_words(server.quarantined_until - now)
             return (Reason(Cause.QUARANTINED, have=server.quarantine_reason, note=f"for another {wait}"),)
         held = "the farm is being drained" if state.slots.holding else "it finishes what it has and leaves"
         if server.paused or server.draining or state.slots.holding:
             return (Reason(Cause.PAUSED, have=f"paused, {server.paused}" if server.paused else held),)
+        if server.closed:
+            return (Reason(Cause.CLOSED, have=server.closed),)
         refusal = state.refusals.get((build.id, server.name))
         if refusal is not None and refusal.until > now:
             again = f"is asked again in {duration_words(refusal.until - now)}"
@@ -194,10 +198,10 @@ def lines(told: WaitReasons) -> tuple[str, ...]:
 def remaining(state: State, attempt: Attempt, spec: BuildSpec, now: float) -> Estimate | None:
     """Return in how many seconds a running Attempt will be done; None when it takes longer than usual already."""
     usual = state.durations.expected(spec.shelf, attempt.platform, attempt.server)
-    if usual is None:
+    if usual is None or attempt.frozen_at is not None:
         return None
     began = attempt.accepted_at if attempt.accepted_at is not None else attempt.offered_at
-    left = began + usual.seconds - now
+    left = began + frozen_for(attempt, now) + usual.seconds - now
     return Estimate(left, usual.basis) if left > 0 else None
 
 
@@ -211,7 +215,10 @@ def offered_in(state: State, build: Build, server: Server, now: float) -> float:
         return math.inf
     refusal = state.refusals.get((build.id, server.name))
     refused = refusal.until if refusal is not None else 0.0
-    return max(0.0, refused - now, server.quarantined_until - now, build.not_before - now)
+    if server.closed and not server.closed_until:
+        return math.inf  # until its owner leaves
+    closed = server.closed_until if server.closed else 0.0
+    return max(0.0, *(when - now for when in (refused, closed, server.quarantined_until, build.not_before)))
 
 
 def _free_in(state: State, server: Server, now: float) -> list[float]:

@@ -40,7 +40,7 @@ from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.tls.credentials import CredentialStore
 from buildtool.configuration.settings import load_settings
 from buildtool.model.records import AttemptEnd
-from buildtool.model.servers import Held, HeldVerdict
+from buildtool.model.servers import Held, HeldVerdict, OwnerNotice
 from buildtool.programs.buildserver.capability import announced
 from buildtool.programs.common.program import monotonic_reactor
 from buildtool.protocol.codec import encode
@@ -229,6 +229,9 @@ class _Uploader:
 
     def held(self) -> tuple[Held, ...]:
         return self.holding
+
+    def notice(self) -> OwnerNotice:
+        return OwnerNotice()
 
     def connected(self, welcome: Welcome) -> None:
         self.registered.callback(None)

@@ -26,7 +26,7 @@ from buildtool.adapters.control.build_server_link import BuildServerLink, LoginP
 from buildtool.adapters.tls.certificates import Identified, read_certificate, read_key
 from buildtool.adapters.tls.contexts import ClientTls
 from buildtool.errors import BuildToolError, Declined
-from buildtool.model.servers import Held, HeldVerdict
+from buildtool.model.servers import Held, HeldVerdict, OwnerNotice
 from buildtool.programs.common.program import monotonic_reactor
 from buildtool.protocol.codec import decode
 from buildtool.protocol.messages import AbortOrder, Accepted, Ok, Order, Register, Welcome
@@ -52,6 +52,10 @@ class Nobody:
     def held(self) -> tuple[Held, ...]:
         """Hold nothing."""
         return ()
+
+    def notice(self) -> OwnerNotice:
+        """Ask for nothing."""
+        return OwnerNotice()
 
     def connected(self, welcome: Welcome) -> None:
         """Note the login."""

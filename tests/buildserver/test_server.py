@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from buildtool.buildserver.attempt import RECIPE_PATIENCE, artifact_name
+from buildtool.buildserver.attempt import RECIPE_PATIENCE
 from buildtool.buildserver.blame import Stopped, brief, judge_start
 from buildtool.buildserver.delivery import WRONG, SpoolLimits
+from buildtool.buildserver.naming import artifact_name
 from buildtool.buildserver.order_check import CHECKERS_PATIENCE
 from buildtool.buildserver.server import LEAVING
 from buildtool.errors import (

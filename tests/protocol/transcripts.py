@@ -27,6 +27,7 @@ from buildtool.model.servers import (
     HeldVerdict,
     Offer,
     OfferKind,
+    OwnerNotice,
     ProjectSkill,
     Verdict,
 )
@@ -57,7 +58,8 @@ _CAPABILITY = Capability(
     "Anna <anna@mail.example>",
     "buildtool",
 )
-_HELD = (Held(17, 1), Held(18, 2, HeldState.DONE))
+_HELD = (Held(17, 1, frozen=True), Held(18, 2, HeldState.DONE))
+_NOTICE = OwnerNotice("its owner is at the machine", 1_800_000_000.0, ((1_798_000_000.0, 1_799_000_000.0),))
 _JUDGED = (HeldVerdict(17, 1, Verdict.GO_ON), HeldVerdict(18, 2, Verdict.DROP, "it is cancelled"))
 _TURNS = protocol.ReactorTurns(1_000, 0.5, 2.25, 7.5, 12.0, 1.5)
 _WHY = WhyLine("every slot is taken", ("anna", "bob"), 2)
@@ -99,9 +101,9 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
     protocol.HealthStatus(False, ("the disk is full",), _TURNS),
     protocol.HealthStatus(True),
     protocol.Refused("usage", '--opt: no such option\ttab \x7f \\ " é'),
-    protocol.Register("anna", _CAPABILITY, _HELD, "0123abcd"),
+    protocol.Register("anna", _CAPABILITY, _HELD, "0123abcd", _NOTICE),
     protocol.Welcome(7, "http://127.0.0.1:23433", 10**9, 10**7, 60.0, _JUDGED),
-    protocol.Heartbeat(_HELD),
+    protocol.Heartbeat(_HELD, _NOTICE),
     protocol.HeartbeatAnswer(_JUDGED),
     protocol.Draining("it is Friday"),
     messages.order(),

@@ -5,7 +5,7 @@ Nothing here decides anything: each method sends one event to the broker, as the
 
 from collections.abc import Iterable
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from buildtool.model.policy import Policy
 from buildtool.model.records import (
@@ -20,7 +20,7 @@ from buildtool.model.records import (
     Request,
     RequestState,
 )
-from buildtool.model.servers import Capability, Held, Server, Verdict
+from buildtool.model.servers import Capability, Held, OwnerNotice, Server, Verdict
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.scheduling.answers import (
     Acknowledged,
@@ -62,6 +62,8 @@ class Farm:
     clients: int = 0
     files: int = 0
     silent: set[str] = field(factory=set)
+    wishes: dict[str, OwnerNotice] = field(factory=dict)
+    frozen: set[str] = field(factory=set)
 
     def __attrs_post_init__(self) -> None:
         self.broker = TestBroker(self.policies)
@@ -98,10 +100,24 @@ class Farm:
 
     def heartbeat(self, name: str, *held: Held) -> dict[Key, Verdict]:
         """The server says what it has, in its newest Session."""
-        answer = self.send(HeldReported(name, self.server(name).session, held))
+        notice = self.wishes.get(name, OwnerNotice())
+        held = tuple(evolve(one, frozen=name in self.frozen) for one in held)
+        answer = self.send(HeldReported(name, self.server(name).session, held, notice))
         assert isinstance(answer, HeldVerdicts)
         assert not answer.stale
         return {(one.build_id, one.epoch): one.verdict for one in answer.verdicts}
+
+    def take_back(self, name: str, words: str = "its owner is at the machine", until: float = 0.0) -> None:
+        """The owner comes back: what the server builds is frozen, and it says so at once."""
+        self.wishes[name] = OwnerNotice(words, until)
+        self.frozen.add(name)
+        self.heartbeat(name, *(Held(*key) for key in self.broker.state.slots.attempts_of.get(name, ())))
+
+    def lend_again(self, name: str) -> None:
+        """The owner leaves, and what was frozen goes on."""
+        self.wishes.pop(name, None)
+        self.frozen.discard(name)
+        self.heartbeat(name, *(Held(*key) for key in self.broker.state.slots.attempts_of.get(name, ())))
 
     def accept(self, name: str) -> Attempt:
         """The server takes what it was offered last."""

@@ -26,7 +26,7 @@ from buildtool.buildserver.server import BuildServer
 from buildtool.errors import BadArchive, BadUpload, BuildFailed, BuildToolError, MachineFault
 from buildtool.model.guest.limits import ExceededLimit
 from buildtool.model.platforms import Value
-from buildtool.model.servers import Held, HeldVerdict
+from buildtool.model.servers import Held, HeldVerdict, OwnerNotice
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.ports.buildserver import CommandEnd, Halt, Obstacle, OpenNetwork, Orders, SlotPlace, SourceCopy, Spooled
 from buildtool.ports.common import Executor
@@ -214,6 +214,10 @@ class Overheard:
         self.world.watch.judged(self.name, welcome.verdicts)
         assert self.server is not None
         self.server.connected(welcome)
+
+    def notice(self) -> OwnerNotice:
+        assert self.server is not None
+        return self.server.notice()
 
     def held(self) -> tuple[Held, ...]:
         assert self.server is not None

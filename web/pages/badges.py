@@ -73,6 +73,8 @@ def attempt(it: Attempt) -> Badge:
     """Return the state or end of an Attempt. One that is missing has an end too, until it comes back."""
     if it.state is AttemptState.ENDED and it.end is not None:
         return _ENDED[it.end]
+    if it.frozen_at is not None and it.state is AttemptState.BUILDING:
+        return Badge("wait", "frozen", "paused")
     return _GOING[it.state]
 
 
@@ -84,8 +86,8 @@ def server(it: Server, running: int, now: float) -> Badge:
         return Badge("wait", "draining" if it.finishing else "paused", "paused")
     if it.quarantined_until > now:
         return Badge("bad", "quarantined", "broken")
-    if it.draining:
-        return Badge("wait", "draining", "paused")
+    if it.draining or it.closed:
+        return Badge("wait", "draining" if it.draining else "its owner's", "paused")
     if running >= it.capability.max_builds:
         return Badge("busy", "busy")
     return Badge("busy", "building") if running else Badge("ok", "idle")

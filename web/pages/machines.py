@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from attrs import frozen
 
 from buildtool.model.servers import Capability, Offer, Server
+from buildtool.model.text import moment_words
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.ports.pages import Overview, RunningBuild, ServerLine
 
@@ -103,7 +104,8 @@ def machine_line(line: ServerLine, urls: Urls, now: float) -> MachineLine:
     server, most = line.server, line.server.capability.max_builds
     running = len(line.running) + line.hidden
     left = max(0, most - running)
-    takes = server.connected and not server.paused and not server.draining and server.quarantined_until <= now
+    held = server.paused or server.draining or server.closed
+    takes = server.connected and not held and server.quarantined_until <= now
     drawn_on = min(running, SLOTS_DRAWN)
     drawn_left = min(left, SLOTS_DRAWN - drawn_on)
     arches = dict.fromkeys(str(dict(one.platform).get("arch", "")) for one in server.capability.offers)
@@ -183,6 +185,11 @@ def _troubles(server: Server, now: float) -> Iterator[str]:
         yield sentence(f"Paused by the operator: {server.paused}")
     if server.draining:
         yield "It finishes what it has and takes nothing more."
+    if server.connected and server.closed:
+        yield sentence(f"It takes nothing now: {words.without_addresses(server.closed)}")
+    away = server.away_until(now)
+    if away and not server.connected:
+        yield f"Its owner said that it is away, until {moment_words(away)}."
     if server.quarantined_until > now:
         why = server.quarantine_reason or "it broke repeatedly"
         yield sentence(f"Given no builds for another {words.duration(server.quarantined_until - now)}: {why}")

@@ -25,6 +25,7 @@ from buildtool.adapters.control.calls import RemoteEndpoint
 from buildtool.adapters.control.client import Session, greet
 from buildtool.adapters.network.in_turn import InTurn
 from buildtool.concurrency.backoff import Backoff
+from buildtool.concurrency.signal import Signal
 from buildtool.errors import (
     BuildToolError,
     Fenced,
@@ -139,6 +140,8 @@ class BuildServerLink(Service):
         self._session: Session | None = None
         self._living: Deferred[None] | None = None
         self._taken: NameTaken | None = None
+        self._hurry = Signal()
+        self._hastened = False
 
     # --- the service ------------------------------------------------------------------------------------
 
@@ -223,7 +226,7 @@ class BuildServerLink(Service):
         """Log in, stay while the connection holds, and return why it ended. Raises BuildToolError when not let in."""
         session = await greet(self._endpoint, self._where, "build server", self._clock)
         try:
-            message = attrs.evolve(self._register(), held=orders.held())
+            message = attrs.evolve(self._register(), held=orders.held(), notice=orders.notice())
             welcome = await session.ask(message, Welcome, _OrderBook(orders))
         except BaseException:
             session.close()
@@ -253,8 +256,10 @@ class BuildServerLink(Service):
         """Send heartbeats with what this build server holds; drop a connection that does not answer."""
         every = max(min(self._keepalive, self._lease / 4), SOONEST)
         while True:
-            await deferLater(self._clock, every)
-            message = Heartbeat(orders.held())
+            if not self._hastened:
+                await self._hurry.wait_at_most(every, self._clock)
+            self._hastened = False
+            message = Heartbeat(orders.held(), orders.notice())
             try:
                 heard = await session.ask(message, HeartbeatAnswer, within=max(every, ANSWERED))
             except StorageUnavailable as error:
@@ -266,6 +271,11 @@ class BuildServerLink(Service):
                 orders.judged(heard.verdicts)
 
     # --- ports.MetaserverLink ---------------------------------------------------------------------------
+
+    def hasten(self) -> None:
+        """Send the next heartbeat at once, or as soon as the one under way is answered."""
+        self._hastened = True
+        self._hurry.notify()
 
     async def tell(self, message: attrs.AttrsInstance, expected: type[T]) -> T:
         """Send the metaserver a message and return its answer. Raises Unavailable, or what it refused with."""

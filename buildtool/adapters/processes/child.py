@@ -39,6 +39,12 @@ class Child(Protocol):
     def send(self, signum: signal.Signals) -> None:
         """Signal the command and all that it started, as far as it can be found. May be repeated."""
 
+    def freeze(self) -> None:
+        """Stop the command where it is, with all that it started, until ``thaw``. May be repeated."""
+
+    def thaw(self) -> None:
+        """Resume what was frozen."""
+
     def gone(self, *, thorough: bool) -> bool:
         """Return whether nothing is left; ask only after the command's own end. ``thorough`` may cost milliseconds."""
 
@@ -105,6 +111,14 @@ class Direct:
     def send(self, signum: signal.Signals) -> None:
         """Signal its group and session."""
         self._group.send(signum)
+
+    def freeze(self) -> None:
+        """Stop its group and session."""
+        self._group.freeze()
+
+    def thaw(self) -> None:
+        """Resume its group and session."""
+        self._group.send(signal.SIGCONT)
 
     def gone(self, *, thorough: bool) -> bool:
         """Return whether its group is gone, and if ``thorough`` its session."""

@@ -62,7 +62,7 @@ class CommandLimits:
 
 @frozen
 class CommandResult:
-    """The end of a command, after ``seconds``. Its process group is gone by then.
+    """The end of a command, after ``seconds``, without those in which it was frozen. Its process group is gone by then.
 
     ``code`` or ``signal`` say how the program itself ended (both None if it never ran, or could not be killed);
     ``cause`` says why: of itself, a limit, ``stop``, because it could

@@ -13,10 +13,11 @@ inherited and that no daemon takes off, for the case that nursery and keeper are
 Runs in an interpreter of its own with the standard library alone; ``keeper_client`` is at the other end of connections.
 To the nursery goes one message per keeper, with the keeper's end of a connection. To the keeper go headers (HEADER):
 ORDER with the length of the JSON that follows and the descriptor for the output, SIGNAL with the number of the command
-that is meant, times 256, plus the signal's; ENCLOSE, before any other, with the length of the JSON of a sandbox in
-which all its commands run (``sandbox/box``), answered by ``enclosed PID`` or ``failed ERRNO TEXT``. From the keeper
-come lines: ``started PID KEEPER`` or ``failed ERRNO TEXT``, then ``exited STATUS LEFT``, and if LEFT was not 0 at last
-``gone``; ``lost`` before them when the sandbox was ended from within.
+that is meant, times 256, plus the signal's (STOP is repeated until nothing runs, CONT ends that); ENCLOSE, before any
+other, with the length of the JSON of a sandbox in which all its commands run (``sandbox/box``), answered by ``enclosed
+PID`` or ``failed ERRNO TEXT``. From the keeper come lines: ``started PID KEEPER`` or ``failed ERRNO TEXT``, then
+``exited STATUS LEFT``, and if LEFT was not 0 at last ``gone``; ``lost`` before them when the sandbox was ended from
+within.
 """
 
 from __future__ import annotations
@@ -27,20 +28,19 @@ import gc
 import json
 import os
 import resource
-import select
 import signal
 import socket
 import struct
 import subprocess
 import sys
 from contextlib import suppress
-from types import FrameType
 
 from buildtool.adapters.processes.environment import forbid_inspection
 from buildtool.adapters.processes.finding import found
-from buildtool.adapters.processes.killing import LONGEST_PAUSE, Killing, quietly, signal_groups
+from buildtool.adapters.processes.killing import LONGEST_PAUSE, Freezing, Killing, quietly, signal_groups
 from buildtool.adapters.processes.procfs import SeenProcess, descendants
 from buildtool.adapters.processes.sandbox.box import Box
+from buildtool.adapters.processes.waking import ready, wake_on_signals
 
 READY = b"ready"
 """What a nursery says first, once it is a subreaper."""
@@ -51,9 +51,6 @@ MARKED_LIMIT = 10
 HEADER = struct.Struct("!cQ")
 ORDER, SIGNAL, ENCLOSE, LISTEN = b"O", b"S", b"E", b"L"
 
-GIVEN_BACK = {signal.SIGPIPE, signal.SIGXFSZ}
-"""Signals that Python itself ignores, and that ``subprocess`` gives back to every child."""
-
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -61,7 +58,7 @@ def main(descriptor: int) -> None:
     """Run the nursery that listens on the socket ``descriptor``, until it is closed and all keepers have ended."""
     forbid_inspection()
     _become_subreaper()
-    wake = _wake_on_signals()
+    wake = wake_on_signals()
     gc.collect()
     gc.freeze()  # what is never touched again need not be copied for each keeper
     door = socket.socket(fileno=descriptor)
@@ -78,43 +75,6 @@ def _become_subreaper() -> None:
         raise OSError(ctypes.get_errno(), "cannot become a subreaper")
 
 
-def _wake_on_signals() -> int:
-    """Return a descriptor that becomes readable at each signal, above all when a child ended.
-
-    What asks for an end is heard and not heeded: a service manager says TERM to everything at once, and then the build
-    server must find its keepers alive. So is what whoever started the build server wished to be ignored: handlers,
-    unlike ignored signals, are not passed on to the commands. Nor is what they have blocked.
-    """
-    wake, rung = os.pipe()
-    os.set_blocking(wake, False)
-    os.set_blocking(rung, False)
-    ignored = {signum for signum in signal.valid_signals() if signal.getsignal(signum) is signal.SIG_IGN}
-    for signum in {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP} | (ignored - GIVEN_BACK):
-        signal.signal(signum, _heard)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    signal.set_wakeup_fd(rung, warn_on_full_buffer=False)
-    return wake
-
-
-def _heard(_signum: int, _frame: FrameType | None) -> None:
-    pass
-
-
-def _ready(descriptors: list[int], wake: int, timeout: float | None) -> set[int]:
-    """Wait for the first of ``descriptors``, for a signal, or for ``timeout`` seconds; return what is readable."""
-    poller = select.poll()
-    for descriptor in (*descriptors, wake):
-        poller.register(descriptor, select.POLLIN)
-    found = {descriptor for descriptor, _ in poller.poll(None if timeout is None else timeout * 1000)}
-    if wake in found:
-        try:
-            while os.read(wake, 512):
-                pass
-        except BlockingIOError:
-            pass
-    return found
-
-
 class _Nursery:
     def __init__(self, door: socket.socket, wake: int) -> None:
         self._door = door
@@ -127,7 +87,7 @@ class _Nursery:
 
     def live(self) -> None:
         while self._open or self._keepers or self._bereft:
-            if _ready([self._door.fileno()] if self._open else [], self._wake, self._pause()) - {self._wake}:
+            if ready([self._door.fileno()] if self._open else [], self._wake, self._pause()) - {self._wake}:
                 self._take()
             self._reap()
             if self._bereft:
@@ -164,7 +124,7 @@ class _Nursery:
                 held.close()
             os.close(self._wake)
             os.close(signal.set_wakeup_fd(-1))
-            wake = _wake_on_signals()
+            wake = wake_on_signals()
             _become_subreaper()
             _Keeper(control, wake).live()
             code = 0
@@ -251,17 +211,20 @@ class _Keeper:
         self._pid: int | None = None  # the command's, until its exit was told
         self._busy = False
         self._killing: Killing | None = None
+        self._freezing: Freezing | None = None
         self._box: Box | None = None
 
     def live(self) -> None:
         while self._spoken_to or self._busy:
             watched = [self._control.fileno()] if self._spoken_to else []
-            if _ready(watched, self._wake, self._pause()) - {self._wake}:
+            if ready(watched, self._wake, self._pause()) - {self._wake}:
                 self._obey()
             if self._busy:
                 self._reap()
             if self._busy and self._killing is not None:
                 self._killing.strike(self._kept())
+            elif self._busy and self._freezing is not None and self._freezing.pause is not None:
+                self._freezing.strike(self._kept())
 
     def _kept(self) -> list[SeenProcess]:
         """Return what the command started, and itself."""
@@ -270,6 +233,8 @@ class _Keeper:
     def _pause(self) -> float | None:
         if self._killing is not None:
             return self._killing.pause
+        if self._freezing is not None and self._freezing.pause is not None:
+            return self._freezing.pause
         # Who is left in a sandbox has another parent there, and no signal tells of their end.
         return LONGEST_PAUSE if self._box is not None and self._busy and self._pid is None else None
 
@@ -310,7 +275,7 @@ class _Keeper:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                self._busy, self._killing = False, None
+                self._busy, self._killing, self._freezing = False, None, None
                 break
             if pid == 0:
                 break
@@ -349,7 +314,10 @@ class _Keeper:
         if kind == SIGNAL and self._busy and number >> 8 == self._number:  # else it was meant for one that has ended
             if number & 0xFF == signal.SIGKILL:
                 self._killing = self._killing or Killing()
+            elif number & 0xFF == signal.SIGSTOP:
+                self._freezing = Freezing()
             else:
+                self._freezing = None
                 signal_groups(self._kept(), number & 0xFF)
 
     def _begin(self, order: bytes, outlet: int) -> None:

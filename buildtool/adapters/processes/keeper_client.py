@@ -367,6 +367,14 @@ class KeptCommand:
         """Send a signal to everything; after SIGKILL the keeper goes on until nothing is left."""
         self._keeper.signal(signum)
 
+    def freeze(self) -> None:
+        """Stop everything; the keeper goes on until nothing runs."""
+        self._keeper.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Resume everything."""
+        self._keeper.signal(signal.SIGCONT)
+
     def gone(self, *, thorough: bool) -> bool:
         """Return whether nothing is left: neither of its children nor of what left them."""
         return self._gone

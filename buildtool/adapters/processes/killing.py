@@ -29,6 +29,27 @@ class Killing:
         signal_groups(found, signal.SIGKILL)
 
 
+class Freezing:
+    """A stopping of what forks meanwhile: again and again, until a look finds nothing that runs.
+
+    What waits in the kernel and was told stops before it does anything else.
+    """
+
+    def __init__(self) -> None:
+        self.pause: float | None = 0.0
+        self._told: set[int] = set()
+
+    def strike(self, found: list[SeenProcess]) -> None:
+        """Stop what was found and runs."""
+        moving = [seen for seen in found if seen.alive and not seen.stopped]
+        if all(seen.waits and seen.pid in self._told for seen in moving):
+            self.pause = None  # nothing of it can start anything any more
+        elif self.pause is not None:
+            self.pause = min(max(2 * self.pause, 0.001), LONGEST_PAUSE)
+            self._told |= {seen.pid for seen in moving}
+            signal_groups(moving, signal.SIGSTOP)
+
+
 def signal_groups(found: list[SeenProcess], signum: int) -> None:
     """Signal whole groups: the kernel does that at one stroke, so that none escapes by forking.
 

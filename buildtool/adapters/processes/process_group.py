@@ -18,6 +18,9 @@ from pathlib import Path
 
 from buildtool.adapters.processes.procfs import WORKS, SeenProcess, all_pids, environment_of, look_at, mark_of
 
+FREEZING = 0.2
+"""Seconds in which it is looked again for processes that are not stopped yet."""
+
 
 class ProcessGroup:
     """The processes of the session that the process ``leader`` started."""
@@ -31,6 +34,17 @@ class ProcessGroup:
         for seen in _session(self._leader):
             if seen.group != self._leader:
                 _quietly(os.kill, seen.pid, signum)
+
+    def freeze(self) -> None:
+        """Stop every process of the group and session; look again until none is found that runs, at most a moment.
+
+        What waits in the kernel stops before it does anything else.
+        """
+        until = time.monotonic() + FREEZING
+        self.send(signal.SIGSTOP)
+        while not all(seen.stopped or seen.waits for seen in _session(self._leader)) and time.monotonic() < until:
+            time.sleep(0.002)
+            self.send(signal.SIGSTOP)
 
     def gone(self, *, thorough: bool) -> bool:
         """Return whether nothing is left, once the leader itself was waited for.

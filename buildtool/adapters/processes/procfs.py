@@ -15,17 +15,24 @@ PROC = "/proc"
 WORKS = os.path.exists(f"{PROC}/self/stat")  # noqa: PTH110 - pathlib would double the time that a keeper takes to start
 
 _DEAD = frozenset((b"Z", b"X", b"x"))
+_STOPPED = frozenset((b"T", b"t"))
 _MARK_LINE = b"Max file locks"
 
 
 class SeenProcess(NamedTuple):
-    """A process as it was a moment ago. ``alive`` is False for one that only waits for its parent to notice."""
+    """A process as it was a moment ago. ``alive`` is False for one that only waits for its parent to notice.
+
+    ``stopped`` is True for one that does nothing until it is continued, ``waits`` for one that waits for a disk, or for
+    a child that it has lent its memory (``vfork``), and heeds no signal before that.
+    """
 
     pid: int
     alive: bool
     parent: int
     group: int
     session: int
+    stopped: bool = False
+    waits: bool = False
 
 
 def look_at(pid: int) -> SeenProcess | None:
@@ -35,7 +42,8 @@ def look_at(pid: int) -> SeenProcess | None:
         return None
     # The second field is the program's name in parentheses and may hold anything, a ")" too.
     state, parent, group, session = stat[stat.rindex(b")") + 2 :].split(b" ", 4)[:4]
-    return SeenProcess(pid, state not in _DEAD, int(parent), int(group), int(session))
+    standing = (state in _STOPPED, state == b"D")
+    return SeenProcess(pid, state not in _DEAD, int(parent), int(group), int(session), *standing)
 
 
 def all_pids() -> Iterator[int]:

@@ -52,6 +52,16 @@ class RunningProcess:
         if self._line is not None:
             self._line.kill(reason)
 
+    def freeze(self) -> None:
+        """Stop the command where it is, with all that it started; its limits stand still. May be repeated."""
+        if self._line is not None:
+            self._line.freeze(frozen=True)
+
+    def thaw(self) -> None:
+        """Resume what was frozen. May be repeated."""
+        if self._line is not None:
+            self._line.freeze(frozen=False)
+
 
 class Processes:
     """A starter of commands, which knows all that run. Call its methods in the reactor's thread."""

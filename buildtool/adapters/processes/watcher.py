@@ -89,7 +89,14 @@ class Line:
         self.stop_reason: str | None = None
         self.hurry = False
         self.busy = False
+        self.frozen = False
         self.failure: Failure | None = None
+
+    def freeze(self, *, frozen: bool) -> None:
+        """Ask for the command to be stopped where it is, or to go on."""
+        if self.frozen != frozen:
+            self.frozen = frozen
+            self.bell.ring()
 
     def stop(self, reason: str) -> None:
         """Ask for the command's end; the first reason counts."""
@@ -161,6 +168,8 @@ class _Watch:
         self._cause: Cause = "exited"
         self._detail = ""
         self._last_output = began
+        self._frozen_at: float | None = None
+        self._rested = 0.0  # seconds in which it was frozen
         self._was_busy = False
         self._writers = True  # somebody may still hold the pipe's other end
         self._readable = True  # the pipe may hold something
@@ -173,6 +182,7 @@ class _Watch:
     def live(self, hand_over: Callable[[bytes], None]) -> CommandResult:
         while True:
             now = time.monotonic()
+            self._freeze_or_thaw(now)
             self._judge(now)
             self._escalate(now)
             self._look_for_group(now)
@@ -189,19 +199,41 @@ class _Watch:
                 else:
                     self._writers = self._readable = False
 
+    def _freeze_or_thaw(self, now: float) -> None:
+        """Take note of what was asked for; the limits stand still while the command is frozen."""
+        if self._line.frozen and self._frozen_at is None and self._going_on:
+            self._child.freeze()
+            self._frozen_at = now
+        elif self._frozen_at is not None and not (self._line.frozen and self._going_on):
+            self._rested += now - self._frozen_at
+            self._last_output += now - self._frozen_at
+            self._frozen_at = None
+            if self._going_on:
+                self._child.thaw()
+
+    @property
+    def _going_on(self) -> bool:
+        """Whether the command runs, and was not told to end."""
+        return self._child.returncode is None and self._kill_at == math.inf
+
     def _judge(self, now: float) -> None:
         """Notice what ends the command before its own end: ``stop``, then the limits."""
         if self._was_busy and not self._line.busy:
             self._was_busy = False
             self._last_output = now
-        if self._child.returncode is not None or self._kill_at != math.inf:
+        if not self._going_on:
             return
         if self._line.stop_reason is not None:
             self._end("stopped", self._line.stop_reason, now)
-        elif now >= self._began + self._limits.time:
+        elif self._frozen_at is not None:
+            return
+        elif now >= self._time_ends():
             self._end("time limit", f"ran longer than its limit of {self._limits.time:g} s", now)
         elif now >= self._silence_ends():
             self._end("silence limit", f"wrote nothing for {self._limits.silence:g} s", now)
+
+    def _time_ends(self) -> float:
+        return self._began + self._rested + self._limits.time
 
     def _silence_ends(self) -> float:
         return math.inf if self._was_busy else self._last_output + self._limits.silence
@@ -211,8 +243,12 @@ class _Watch:
         self._terminate(now)
 
     def _terminate(self, now: float) -> None:
-        self._child.send(signal.SIGTERM)
-        self._kill_at = now + self._limits.kill_after
+        """Send TERM; what is frozen is killed at once, since it could heed TERM only by running again."""
+        if self._frozen_at is None:
+            self._child.send(signal.SIGTERM)
+            self._kill_at = now + self._limits.kill_after
+        else:
+            self._kill_at = now
 
     def _escalate(self, now: float) -> None:
         if (
@@ -290,7 +326,9 @@ class _Watch:
             return self._killed_at + UNKILLABLE
         if self._kill_at != math.inf:
             return self._kill_at
-        return min(self._began + self._limits.time, self._silence_ends())
+        if self._frozen_at is not None:
+            return math.inf
+        return min(self._time_ends(), self._silence_ends())
 
     def _ended(self, now: float) -> CommandResult:
         status = self._child.returncode
@@ -302,4 +340,4 @@ class _Watch:
         elif self._cause == "exited":
             how = f"exited with code {code}" if signum is None else f"was ended by {signal_name(signum)}"
             said = f"{how}; {said}" if said else how
-        return CommandResult(code, signum, self._cause, now - self._began, said)
+        return CommandResult(code, signum, self._cause, now - self._began - self._rested, said)

@@ -53,7 +53,7 @@ from buildtool.model.records import (
     Row,
     ShelfKey,
 )
-from buildtool.model.servers import Server
+from buildtool.model.servers import RATED_KINDS, Server
 from buildtool.ports.metaserver import Snapshot
 
 V = TypeVar("V")
@@ -63,7 +63,7 @@ DAY = 86_400.0
 RECENT = 1_000
 """From how many of the newest artifacts durations are learnt at the start."""
 
-RATED = frozenset({"server-connected", "server-disconnected", "server-fenced", "server-draining", "signed-in"})
+RATED = RATED_KINDS | {"signed-in"}
 """Events of which one build server or visitor causes as many as it likes: they would push all others out."""
 
 OF_SERVER, OF_SERVERS = RateBudget(20, 1 / 60), RateBudget(2_000, 1)

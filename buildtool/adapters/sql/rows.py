@@ -139,6 +139,7 @@ _FORMS: dict[object, _Form] = {
     Canonical: _Form(_canonical_text, canonical_of),
     tuple[str, ...]: _Form(_dump, _strings_of),
     tuple[int, ...]: _Form(_dump, lambda text: tuple(json.loads(text))),
+    tuple[tuple[float, float], ...]: _Form(_dump, lambda text: tuple((one, two) for one, two in json.loads(text))),
     AttemptEnd | None: _Form(lambda end: end and end.value, _ENDS.__getitem__),
     Capability: _Form(_capability_text, _capability_of),
     Evidence: _Form(attrgetter("sandbox.value"), {level.value: Evidence(level) for level in SandboxLevel}.__getitem__),

@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0015"
+REVISION = "0016"
 """The Alembic revision that these tables are; a database that has it is opened without running Alembic."""
 
 metadata = MetaData(
@@ -205,6 +205,8 @@ attempts = Table(
     _flag("suspected"),
     _flag("struck"),
     _text("sandbox"),
+    _time("frozen_at", nullable=True),
+    _time("rested"),
     # Last, so that reading the others does not walk through its pages.
     _text("log_tail"),
     PrimaryKeyConstraint("build_id", "epoch"),
@@ -233,6 +235,9 @@ servers = Table(
     _text("origin"),
     _time("used_at"),
     _text("owner"),
+    _text("closed"),
+    _time("closed_until"),
+    _text("away"),
 )
 
 refusals = Table(

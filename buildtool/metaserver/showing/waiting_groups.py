@@ -38,6 +38,7 @@ PROMISING = (
     Cause.DELAYED,
     Cause.REFUSED,
     Cause.QUARANTINED,
+    Cause.CLOSED,
     Cause.PAUSED,
     Cause.OFFLINE,
 )

@@ -22,6 +22,9 @@ MEMBERS_SAID = 8
 VALUE_SAID = 80
 """Most characters of a value in a reason."""
 
+CLOSED_SAID = 160
+"""Most characters of what an owner's machine says of why it builds nothing now."""
+
 REASONS_SAID = 6
 """How many reasons a phrase has; the others are counted."""
 
@@ -43,6 +46,7 @@ class Cause(enum.Enum):
     REFUSED = "refused"
     QUARANTINED = "quarantined"
     PAUSED = "paused"
+    CLOSED = "closed"
     DELAYED = "delayed"
     UNSEEN = "unseen"
     SANDBOX = "sandbox"
@@ -103,6 +107,8 @@ class Reason:
                 return have
             case Cause.QUARANTINED:
                 return f"is quarantined: {have}"
+            case Cause.CLOSED:
+                return f"takes nothing now: {one_line(str(self.have), CLOSED_SAID)}"
             case Cause.PAUSED:
                 return f"takes nothing now: {have}"
             case Cause.DELAYED:

@@ -114,7 +114,7 @@ def _unheeded(_number: int, _frame: FrameType | None) -> None:
 
 def _plain_signals() -> None:
     """Undo what the parent has blocked, and see to it that no child ignores what the parent wished to be ignored."""
-    from buildtool.adapters.processes.keeper import GIVEN_BACK
+    from buildtool.adapters.processes.waking import GIVEN_BACK
 
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     for number in signal.valid_signals():

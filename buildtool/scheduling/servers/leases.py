@@ -17,6 +17,7 @@ from buildtool.scheduling.decision import DecisionContext, announce, server_of
 from buildtool.scheduling.effects import Abort
 from buildtool.scheduling.events import DrainBegun, HeldReported
 from buildtool.scheduling.servers import quarantine
+from buildtool.scheduling.servers.owners import note_frozen, note_wishes
 
 
 def heard(context: DecisionContext, event: HeldReported) -> HeldVerdicts:
@@ -24,6 +25,7 @@ def heard(context: DecisionContext, event: HeldReported) -> HeldVerdicts:
     server = server_of(context, event)
     if server is None:
         return HeldVerdicts(stale=True)
+    server = note_wishes(context, server, event.notice)
     judged = tuple(judge(context, server, held) for held in event.held)
     return HeldVerdicts(tuple(one for one in judged if one.verdict is not Verdict.GO_ON))
 
@@ -53,6 +55,7 @@ def judge(context: DecisionContext, server: Server, held: Held) -> HeldVerdict:
         context.state.put(bound)
         if bound.state is AttemptState.OFFERED:
             begin(context, bound)  # that it was accepted got lost with the connection
+    note_frozen(context, held)
     context.state.leases.renew(held.key, context.now)
     return _told(held, Verdict.GO_ON if held.state is HeldState.BUILDING else Verdict.DELIVER)
 
@@ -63,7 +66,7 @@ def expire_lease(context: DecisionContext, attempt: Attempt) -> None:
         reason = f"{attempt.reason}; {attempt.server} did not say that it ended"
         close_attempt(context, attempt, AttemptEnd.ABORTED, reason)
         return
-    if context.state.leases.of[attempt.key].overdue <= context.now:
+    if context.state.leases.is_overdue(attempt, context.now):
         reason = f"{attempt.server} did not end it in time"
         context.tell(Abort(attempt.server, attempt.session, attempt.build_id, attempt.epoch, reason))
         end(context, attempt, AttemptEnd.LIMITED, reason)
@@ -85,6 +88,8 @@ def _judge_missing(context: DecisionContext, server: Server, attempt: Attempt, h
     build = context.state.builds[attempt.build_id]
     if build.state is BuildState.QUEUED and build.epoch == attempt.epoch:
         _revive(context, server, attempt)
+        note_frozen(context, held)
+        context.state.leases.renew(attempt.key, context.now)
         return _told(held, Verdict.GO_ON if held.state is HeldState.BUILDING else Verdict.DELIVER)
     if held.state is HeldState.DONE:
         # Its artifact is as good as that of the newer Attempt, and it is there: it has only to be sent.
@@ -117,7 +122,6 @@ def _revive(context: DecisionContext, server: Server, attempt: Attempt) -> None:
             struck=False,
         )
     )
-    state.leases.renew(attempt.key, context.now)
     refusal = state.refusals.get((build.id, server.name))
     if refusal is not None:
         state.put(evolve(refusal, until=context.now))

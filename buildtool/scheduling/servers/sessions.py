@@ -17,6 +17,7 @@ from buildtool.scheduling.effects import Fence, MailWritten
 from buildtool.scheduling.events import Disconnected, Registered
 from buildtool.scheduling.servers import names
 from buildtool.scheduling.servers.leases import judge
+from buildtool.scheduling.servers.owners import note_wishes
 from buildtool.scheduling.state.ready_queue import place_of
 
 CHANGING = frozenset({"disk", "memory"})
@@ -60,6 +61,7 @@ def register(context: DecisionContext, event: Registered) -> SessionOpened | Nam
         held = ()
     context.state.put(server)
     context.happened("server-connected", f"server/{server.name}", f"session {server.session}")
+    server = note_wishes(context, server, event.notice)
     if old is not None and _is_another(old.capability, server.capability):
         _ask_again(context, server.name)
     verdicts = tuple(judge(context, server, one) for one in held)

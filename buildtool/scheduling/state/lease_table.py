@@ -25,10 +25,16 @@ OVERDUE = 7_200.0
 """Seconds beyond the project's time limit, for checkout and upload, after which an Attempt that still lives is ended:
 its build server keeps neither the limit nor its word."""
 
+MOST_FROZEN = 86_400.0
+"""Seconds in all for which an Attempt may be frozen without that counting against any limit."""
+
 
 @frozen
 class Lease:
-    """The times (wall time) until which an Attempt is believed alive, and from which it is overdue in any case."""
+    """The times (wall time) until which an Attempt is believed alive, and from which it is overdue.
+
+    Time in which it was frozen is added to the latter.
+    """
 
     until: float
     overdue: float
@@ -71,6 +77,10 @@ class LeaseTable:
         """Return whether contact with a server was lost so lately that it may be back any time."""
         return bool(server.missing_since) and now < server.missing_since + self.term
 
+    def is_overdue(self, attempt: Attempt, now: float) -> bool:
+        """Return whether an Attempt takes longer than any limit allows, at wall time ``now``."""
+        return self.of[attempt.key].overdue + _excused(attempt, now) <= now
+
     def _fresh(self, attempt: Attempt, now: float) -> Lease:
         old = self.of.get(attempt.key)
         if old is not None:
@@ -79,7 +89,9 @@ class LeaseTable:
             build = self._tables.builds.get(attempt.build_id)  # None for one that is still being aborted
             limit = self._projects.policy(build.spec.project).time_limit if build is not None else 0.0
             overdue = now + limit + OVERDUE
-        return Lease(min(now + self.term, overdue), overdue)
+        if attempt.frozen_at is not None and frozen_for(attempt, now) < MOST_FROZEN:
+            return Lease(now + self.term, overdue)
+        return Lease(min(now + self.term, overdue + _excused(attempt, now)), overdue)
 
     def _change(self, key: AttemptKey, new: Lease | None) -> None:
         old = self.of.get(key)
@@ -92,3 +104,13 @@ class LeaseTable:
             self.of.pop(key, None)
         else:
             self.of[key] = new
+
+
+def frozen_for(attempt: Attempt, now: float) -> float:
+    """Return for how many seconds an Attempt was frozen in all, at wall time ``now``."""
+    return attempt.rested + (0.0 if attempt.frozen_at is None else max(0.0, now - attempt.frozen_at))
+
+
+def _excused(attempt: Attempt, now: float) -> float:
+    """Return for how many seconds an Attempt was frozen that count against no limit."""
+    return min(frozen_for(attempt, now), MOST_FROZEN)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from attrs import frozen
 
 from buildtool.model.records import BuildState
+from buildtool.model.servers import Server
 from buildtool.scheduling import events
 from buildtool.scheduling.state.journal import Journal
 from buildtool.scheduling.state.slots import ServerSlots
@@ -137,6 +138,15 @@ class TimerTable:
             self.due[timer.kind, timer.key] = due
 
 
+def _owner_told_at(server: Server) -> float:
+    """Return when the owner of a build server is told that it is missing: not while they said that it is away."""
+    if not server.missing_since:
+        return 0.0
+    told = server.missing_since + OWNER_TOLD_AFTER
+    away = server.away_until(told)
+    return away + OWNER_TOLD_AFTER if away else told
+
+
 def _may_expire(table: TimerTable, request_id: int) -> bool:
     """Return whether a Request is held or its Build is queued: it does not expire while it is built."""
     request = table.tables.requests[request_id]
@@ -155,9 +165,7 @@ RULES: Mapping[TimerKind, TimerRule] = {
     TimerKind.ABSENCE: TimerRule(
         lambda server, term: server.missing_since + term if server.missing_since else 0.0, events.AbsenceNoticed
     ),
-    TimerKind.OWNER: TimerRule(
-        lambda server, _: server.missing_since + OWNER_TOLD_AFTER if server.missing_since else 0.0, events.OwnerDue
-    ),
+    TimerKind.OWNER: TimerRule(lambda server, _: _owner_told_at(server), events.OwnerDue),
     TimerKind.RETRY: TimerRule(
         lambda build, _: build.not_before if build.state is BuildState.QUEUED else 0.0, events.RetryDue
     ),

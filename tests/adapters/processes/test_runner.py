@@ -12,12 +12,15 @@ from typing import Any, cast
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from buildtool.adapters.processes import procfs
 from buildtool.adapters.processes.command import not_started
 from buildtool.adapters.processes.keeper_client import Keepers
 from buildtool.adapters.processes.process_group import mark_for
+from buildtool.adapters.processes.procfs import descendants, look_at
 from buildtool.adapters.processes.runner import CHUNK, CommandLine, CommandResult, Processes, RunningProcess
 from buildtool.ports.buildserver import Obstacle
 from tests.support.packages import require_that
@@ -423,6 +426,53 @@ class ProcessesTests(TestCase):
         running.stop("enough")
         release.callback(None)
         self.assertEqual((await running.ended).cause, "stopped")
+
+    async def stopped_all(self, *roots: int) -> None:
+        """Wait until nothing that descends from these runs any more, and something does not run."""
+        while not (found := [look_at(root) for root in roots] + list(descendants(*roots))) or not all(
+            seen is None or seen.stopped or seen.waits or not seen.alive for seen in found
+        ):
+            await deferLater(cast(IReactorTime, reactor), 0.005)
+
+    async def test_a_frozen_command_stands_still_with_all_that_it_forks_and_goes_on_when_it_is_thawed(self) -> None:
+        require_that(present=procfs.WORKS, what="there is no /proc", remedy="run this test on Linux")
+        script = "echo begun $$; (while :; do sh -c :; done) & while [ ! -e go ]; do :; done; kill $!; echo went on"
+        running = self.start(CommandLine(("sh", "-c", script), self.directory, {"PATH": PATH}))
+        await self.output.seen(b"begun ")
+        pid = int(self.output.text.split()[1])
+
+        running.freeze()
+        await self.stopped_all(pid)
+        (self.directory / "go").touch()
+        self.assertFalse(running.ended.called)
+        running.thaw()
+        ended = await running.ended
+        self.assertEqual((ended.code, ended.cause), (0, "exited"))
+        self.assertIn(b"went on", self.output.text)
+
+    async def test_the_limits_of_a_frozen_command_stand_still(self) -> None:
+        running = self.processes.start(
+            shell("echo begun; exec sleep 60"), on_output=self.output, time_limit=0.25, silence_limit=0.2
+        )
+        await self.output.seen(b"begun")
+        running.freeze()
+        await deferLater(cast(IReactorTime, reactor), 0.5)
+        self.assertFalse(running.ended.called)
+
+        running.thaw()
+        ended = await running.ended
+        self.assertIn(ended.cause, ("silence limit", "time limit"))
+
+    async def test_a_frozen_command_that_is_stopped_is_killed_without_running_again(self) -> None:
+        script = "trap 'echo heeded' TERM; echo begun; while :; do :; done"
+        running = self.start(shell(script), kill_after=1_000)
+        await self.output.seen(b"begun")
+        running.freeze()
+        running.stop("its owner wants the machine")
+
+        ended = await running.ended
+        self.assertEqual((ended.cause, ended.detail), ("stopped", "its owner wants the machine"))
+        self.assertNotIn(b"heeded", self.output.text)
 
     async def test_cancelling_the_wait_stops_the_command(self) -> None:
         waiting = Deferred.fromCoroutine(self.run_it(shell("echo pid $$; echo ready; exec sleep 600")))

@@ -12,6 +12,7 @@ from attrs import frozen
 from buildtool.model.policy import Policy
 from buildtool.model.records import BuildState
 from buildtool.model.servers import Server
+from buildtool.model.text import moment_words
 from buildtool.ports.pages import BuildsFound, ServerLine, StateCount
 
 from ...urls import Urls
@@ -100,6 +101,11 @@ def _why(server: Server, now: float) -> Iterator[str]:
         yield sentence(f"It was paused {why}" if why.startswith("by ") else f"It was paused: {why}")
     if server.draining or server.finishing:
         yield "It finishes what it has and takes nothing more."
+    if server.connected and server.closed:
+        yield sentence(f"It takes nothing now: {words.without_addresses(server.closed)}")
+    away = server.away_until(now)
+    if away:
+        yield f"Its owner said that it is away, until {moment_words(away)}."
     if server.quarantined_until > now:
         reason = words.without_addresses(server.quarantine_reason) or "it broke repeatedly"
         left = words.duration(server.quarantined_until - now)

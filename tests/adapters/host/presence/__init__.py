@@ -1,0 +1,1 @@
+"""Tests of what tells whether a machine's owner is there."""
