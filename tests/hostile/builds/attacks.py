@@ -12,7 +12,7 @@ from attrs import frozen
 from buildtool.model.records import AttemptEnd
 from tests.hostile.builds import program
 from tests.hostile.builds.program import About
-from tests.hostile.builds.scene import PATIENCE, PYTHON, Ran, Scene
+from tests.hostile.builds.scene import PATIENCE, PYTHON, Asked, Ran, Scene
 
 KEPT_OUT = "exited with code 1"
 
@@ -33,7 +33,7 @@ class Attack:
     delivers: Sequence[str] = ("main.c",)
     time_limit: float = PATIENCE
     silence_limit: float = PATIENCE
-    log_limit: int | None = None
+    log_limit: int = 1_000_000
     knocks: bool = False
 
     @property
@@ -46,16 +46,14 @@ class Attack:
         """The name, in words."""
         return self.act.__name__
 
+    def asked(self, scene: Scene) -> Asked:
+        """Return the build that does it."""
+        words = [PYTHON, "hostile.py", self.act.__name__, json.dumps(scene.about())]
+        return Asked([words], self.delivers, self.time_limit, self.silence_limit, self.log_limit)
+
     def run(self, scene: Scene) -> Ran:
         """Run it as a build."""
-        return scene.build(
-            [[PYTHON, "hostile.py", self.act.__name__, json.dumps(scene.about())]],
-            self.delivers,
-            time_limit=self.time_limit,
-            silence_limit=self.silence_limit,
-            log_limit=self.log_limit or 1_000_000,
-            meanwhile=(lambda: _knock(scene)) if self.knocks else (lambda: None),
-        )
+        return scene.build(self.asked(scene), (lambda: _knock(scene)) if self.knocks else (lambda: None))
 
 
 def _knock(scene: Scene) -> None:
@@ -139,3 +137,10 @@ BOMBS = [
     Attack(program.makes_a_long_file, reason="it wrote a file of more than"),
 ]
 """Builds that would have all of the machine, in a sandbox with the limits of `scene.LIMITS`."""
+
+BUSY = [
+    Attack(program.keeps_processors_busy),
+    Attack(program.forks_and_ends),
+    Attack(program.floods_the_log, log_limit=100_000),
+]
+"""Builds that would have all of the machine's time, for as long as their time limit lets them."""

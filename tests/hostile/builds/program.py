@@ -83,7 +83,7 @@ def guesses_another_slot(about: About) -> str:
         own = os.getcwd()
         for up in ("..", "../..", "../../.."):
             with suppress(OSError):
-                found = os.path.join(own, up, "slot-1")
+                found = os.path.join(own, up, "slot-7")
                 return f"found {os.listdir(found)}"
     return ""
 
@@ -538,6 +538,29 @@ def forks_without_end(about: About) -> str:
     finally:
         for pid in started:
             os.kill(pid, signal.SIGKILL)
+
+
+def keeps_processors_busy(_: About) -> str:
+    """Calculate in many processes, each in a session of its own, as if they were many people's."""
+    for _number in range(6):
+        if os.fork() == 0:
+            os.setsid()
+            break
+    while True:
+        pass
+
+
+def forks_and_ends(_: About) -> str:
+    """Start processes that end at once, as many as can be."""
+    for _number in range(2):
+        if os.fork() == 0:
+            break
+    while True:
+        with suppress(OSError):
+            child = os.fork()
+            if child == 0:
+                os._exit(0)
+            os.waitpid(child, 0)
 
 
 def forks_out_of_sight(about: About) -> str:

@@ -22,6 +22,7 @@ from twisted.internet.pollreactor import PollReactor
 from twisted.python.failure import Failure
 
 from buildtool.adapters.host.build_slots import BuildSlots
+from buildtool.adapters.host.limits.control_groups import ControlGroups
 from buildtool.adapters.host.recipe_commands import BuildBounds, RecipeCommands
 from buildtool.adapters.processes.keeper_client import Keepers
 from buildtool.adapters.processes.process_group import mark_for
@@ -45,7 +46,7 @@ from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Offer, OfferKind
 from buildtool.project.definition import Project
 from buildtool.project.recipe import Command, Plan, Recipe, Wanted
-from buildtool.protocol.messages import Done, Order, Welcome
+from buildtool.protocol.messages import Done, Ended, Order, Welcome
 from tests.fakes_build import BASE, FakeLink, FakeUploads
 from tests.support.packages import require
 from tests.test_testproject import git
@@ -75,12 +76,29 @@ T = TypeVar("T")
 
 @attrs.frozen
 class Ran:
-    """How a build ended, its whole log, and the digest of what it delivered, "" for nothing."""
+    """How a build ended, its whole log, the digest of what it delivered, "" for nothing, and how long that took."""
 
     end: AttemptEnd
     reason: str
     log: str
     digest: str = ""
+    seconds: float = 0.0
+
+
+@attrs.frozen
+class Asked:
+    """A build that is asked for: its commands, what it delivers, and its project's limits."""
+
+    commands: Sequence[Sequence[str]]
+    deliverables: Sequence[str] = ("main.c",)
+    time_limit: float = PATIENCE
+    silence_limit: float = PATIENCE
+    log_limit: int = 1_000_000
+
+    def plan(self, _: Wanted) -> Plan:
+        """Answer as a recipe."""
+        commands = [Command(words, name=f"step {number}") for number, words in enumerate(self.commands)]
+        return Plan(commands, self.deliverables)
 
 
 class _Uploads(FakeUploads):
@@ -103,6 +121,7 @@ class Scene:
         self.secret = secrets.token_hex(16)
         self.token = f"hostile-{secrets.token_hex(8)}"
         self.sandboxed = sandboxed
+        self.groups = ControlGroups() if bounds is None else bounds.groups
         self._closing = closing
         self._make_files()
         self.reactor = PollReactor()
@@ -135,7 +154,7 @@ class Scene:
 
     def _make_files(self) -> None:
         top = self.top
-        for name in ("keys", "home/.ssh", "spool/1", "slots/slot-1/home", "sources/other/slot-1", "outside", "origin"):
+        for name in ("keys", "home/.ssh", "spool/1", "slots/slot-7/home", "sources/other/slot-7", "outside", "origin"):
             (top / name).mkdir(parents=True)
         self.secrets = [
             top / name
@@ -143,8 +162,8 @@ class Scene:
                 "keys/key",
                 "home/.ssh/id",
                 "spool/1/artifact",
-                "slots/slot-1/home/netrc",
-                "sources/other/slot-1/main.c",
+                "slots/slot-7/home/netrc",
+                "sources/other/slot-7/main.c",
             )
         ]
         for path in self.secrets:
@@ -250,50 +269,52 @@ class Scene:
 
     def honest(self) -> Ran:
         """Run an honest build in the slot."""
-        return self.build([["sh", "-c", HONEST]], ["listing"])
+        return self.build(Asked([["sh", "-c", HONEST]], ["listing"]))
 
-    def build(
-        self,
-        commands: Sequence[Sequence[str]],
-        deliverables: Sequence[str] = ("main.c",),
-        *,
-        time_limit: float = PATIENCE,
-        silence_limit: float = PATIENCE,
-        log_limit: int = 1_000_000,
-        artifact_limit: int = 10**7,
-        meanwhile: Callable[[], None] = lambda: None,
-    ) -> Ran:
+    def build(self, asked: "Asked", meanwhile: Callable[[], None] = lambda: None) -> Ran:
         """Run a build in slot 0, from the order to what the metaserver is told."""
+        (ran,) = self.builds([asked], meanwhile)
+        return ran
 
-        def plan(_: Wanted) -> Plan:
-            return Plan([Command(words, name=f"step {number}") for number, words in enumerate(commands)], deliverables)
-
-        project = Project(
-            name="hostile", options=ProjectOptions(system=standard("os", "arch"), compile=()), recipe=Recipe(1, plan),
-            path_to_url=lambda _: str(self.top / "origin"), time_limit=time_limit, silence_limit=silence_limit,
-            log_limit=log_limit, artifact_limit=artifact_limit,
-        )  # fmt: skip
+    def builds(self, all_asked: Sequence["Asked"], meanwhile: Callable[[], None] = lambda: None) -> list[Ran]:
+        """Run builds beside each other, the first in slot 0."""
+        projects = {f"project-{number}": self._project(number, asked) for number, asked in enumerate(all_asked)}
         spool = Spool(self.top / "deliveries", self.pool)
         deliveries = DeliveryQueue(spool, self.link, self.uploads, self.tools.clock)
-        server = BuildServer(
-            ServerOffer({project.name: project}, [Offer(PLATFORM)], 1), self.tools, self.link, deliveries, self.pool
-        )
+        offered = ServerOffer(projects, [Offer(PLATFORM)], len(projects))
+        server = BuildServer(offered, self.tools, self.link, deliveries, self.pool)
         server.connected(Welcome(1, BASE, 10**9, 10**7, 60.0))
+        orders = [self._order(project) for project in projects.values()]
+
+        async def through() -> None:
+            for order in orders:
+                await server.build(order)
+            await server.drain("that was all")
+
+        self.run(through(), meanwhile)
+        ended = {one.build_id: one for one in self.link.told}
+        self.link.told.clear()
+        return [self._ran(ended[order.build_id], order) for order in orders]
+
+    def _project(self, number: int, asked: "Asked") -> Project:
+        return Project(
+            name=f"project-{number}", options=ProjectOptions(system=standard("os", "arch"), compile=()),
+            recipe=Recipe(1, asked.plan), path_to_url=lambda _: str(self.top / "origin"),
+            time_limit=asked.time_limit, silence_limit=asked.silence_limit, log_limit=asked.log_limit,
+            artifact_limit=10**7,
+        )  # fmt: skip
+
+    def _order(self, project: Project) -> Order:
         number = next(self._numbers)
-        order = Order(
+        return Order(
             number, 1, project.name, "", self.commit, 1, project.options.compile_values({}), PLATFORM,
             OfferKind.NATIVE, "t", "t", f"{BASE}/{number}",
         )  # fmt: skip
 
-        async def through() -> None:
-            await server.build(order)
-            await server.drain("that was all")
-
-        self.run(through(), meanwhile)
-        told = self.link.told.pop()
+    def _ran(self, told: Done | Ended, order: Order) -> Ran:
         log = bytes(self.uploads.logs.get(order.log_url, b"")).decode(errors="replace")
         if isinstance(told, Done):
-            return Ran(AttemptEnd.SUCCEEDED, "", log, told.content_digest)
+            return Ran(AttemptEnd.SUCCEEDED, "", log, told.content_digest, told.seconds)
         return Ran(told.end, told.reason, log)
 
     def run(self, coroutine: Coroutine[Deferred[object], object, T], meanwhile: Callable[[], None]) -> T:

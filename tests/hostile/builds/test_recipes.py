@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from buildtool.adapters.host import recipe_commands
 from buildtool.adapters.host.limits.control_groups import ControlGroups
@@ -18,8 +19,9 @@ from buildtool.adapters.host.recipe_commands import BuildBounds
 from buildtool.model.records import AttemptEnd
 from tests.adapters.processes.sandbox.sandboxed import bubblewrap
 from tests.adapters.processes.sandbox.test_box import AS_USER
-from tests.hostile.builds.attacks import ATTACKS, BOMBS, Attack, said
-from tests.hostile.builds.scene import LIMITS, Scene, scene
+from tests.hostile.builds.attacks import ATTACKS, BOMBS, BUSY, Attack, said
+from tests.hostile.builds.scene import LIMITS, PYTHON, Asked, Scene, scene
+from tests.support.packages import require_that
 
 pytestmark = [
     pytest.mark.world,
@@ -51,7 +53,7 @@ def is_contained(attack: Attack, machine: Scene) -> None:
     assert ran.end is attack.end, ran.log[-3000:]
     assert attack.reason in ran.reason
     assert attack.harmless or not said(ran)
-    assert len(ran.log) <= (attack.log_limit or len(ran.log)) + 4096
+    assert len(ran.log) <= attack.log_limit + 4096
     assert machine.harm() == ""
     after = machine.honest()
     assert (after.end, after.digest) == (AttemptEnd.SUCCEEDED, machine.reference), after.log[-3000:]
@@ -72,6 +74,31 @@ def test_a_build_that_would_have_all_of_the_machine_ends_by_its_limit(
 ) -> None:
     monkeypatch.setattr(recipe_commands, "KILL_AFTER", 0.3)
     is_contained(attack, bounded)
+
+
+WORK = "for _ in range(15_000_000): pass"
+TRIES = 4
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("attack", BUSY, ids=[one.name for one in BUSY])
+def test_an_honest_build_beside_a_busy_one_takes_twice_its_time_at_most(attack: Attack, bounded: Scene) -> None:
+    require_that(
+        present="cpu" in bounded.groups.places, what="no control groups for processors",
+        remedy="run as root, or as a unit with Delegate=yes",
+    )  # fmt: skip
+    honest = Asked([[PYTHON, "-c", WORK]])
+    # Whatever else this machine does while it runs tests takes time as well, though hardly each time.
+    ratios = []
+    for _ in range(TRIES):
+        alone = bounded.build(honest).seconds
+        hostile, beside = bounded.builds([evolve(attack.asked(bounded), time_limit=3 * alone + 1), honest])
+        assert "took longer than" in hostile.reason
+        ratios.append(beside.seconds / alone)
+        if ratios[-1] <= 2:
+            break
+    assert ratios[-1] <= 2, ratios
+    assert bounded.harm() == ""
 
 
 @pytest.mark.long
