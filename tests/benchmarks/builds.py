@@ -13,13 +13,15 @@ from statistics import median, quantiles
 from attrs import define, field
 
 from buildtool.demo.local_farm import LocalFarm
-from tests.benchmarks.figures import TLS, Board
+from tests.benchmarks.figures import BOXED, TLS, Board
 from tests.benchmarks.seeds import SERVER, fill, queued
 from tests.benchmarks.world import World, progress, reached, settled, start_servers
 
 RUNS = 3
-SIDES = ("", TLS)
-"""How figures' names begin of farms without keys, and with."""
+SIDES = ("", TLS, BOXED)
+"""How figures' names begin of farms without keys, with keys, and of one whose builds run in sandboxes."""
+
+NAMED = {"": "", TLS: " by TLS", BOXED: " in sandboxes"}
 
 AT_ONCE = 16
 """Submissions under way at once."""
@@ -44,12 +46,12 @@ def take(world: World, board: Board) -> None:
     if board.wants(*full, branch):
         progress("submission to first command, one idle build server")
         sides = [side for side in SIDES if not side or board.wants(f"{side}{full[0]}")]
-        plain, *keyed = _starts(world, "starts", [world.commits[-1]] * RUNS + ["main"] * RUNS, sides)
+        plain, *others = _starts(world, "starts", [world.commits[-1]] * RUNS + ["main"] * RUNS, sides)
         board.put(full[0], [median(run) for run in plain[:RUNS]])
         board.put(full[1], [quantiles(run, n=20)[18] for run in plain[:RUNS]])
         board.put(branch, [median(run) for run in plain[RUNS:]])
-        for runs in keyed:
-            board.put(f"{TLS}{full[0]}", [median(run) for run in runs[:RUNS]])
+        for side, runs in zip(sides[1:], others, strict=True):
+            board.put(f"{side}{full[0]}", [median(run) for run in runs[:RUNS]])
     if board.wants("submit_to_start_behind_5000_ms_p50"):
         progress(f"submission to first command, behind {REFUSED} builds that the build server refuses")
         waiting = (queued(world, number, 10_000_000, refused=True) for number in range(1, REFUSED + 1))
@@ -70,7 +72,8 @@ class _Side:
 
     def grow(self, servers: int) -> None:
         """Have so many build servers, and no runs with them yet."""
-        start_servers(self.farm, [f"bench-{number}" for number in range(self.started + 1, servers + 1)])
+        names = [f"bench-{number}" for number in range(self.started + 1, servers + 1)]
+        start_servers(self.farm, names, boxed=self.prefix == BOXED)
         self.started, self.runs = servers, []
 
     def run(self, world: World, amount: int, revision: str) -> None:
@@ -86,13 +89,13 @@ def _noops(world: World, board: Board) -> None:
         sides = []
         for prefix in SIDES:
             if board.wants(*(f"{prefix}noop_builds_per_s_{servers}" for servers in NOOPS)):
-                side = _Side(prefix, farms.enter_context(world.farm(f"{prefix}noops", keyed=bool(prefix))))
+                side = _Side(prefix, farms.enter_context(world.farm(f"{prefix}noops", keyed=prefix == TLS)))
                 side.farm.start_metaserver()
                 sides.append(side)
         for servers, count in NOOPS.items():
             wanted = [side for side in sides if board.wants(f"{side.prefix}noop_builds_per_s_{servers}")]
             for side in wanted:
-                progress(f"no-op builds with {servers} build servers{' by TLS' if side.prefix else ''}")
+                progress(f"no-op builds with {servers} build servers{NAMED[side.prefix]}")
                 side.grow(servers)
             for run in range(RUNS + 1):
                 for side in wanted:
@@ -128,10 +131,10 @@ def _starts(world: World, name: str, revisions: list[str], sides: Sequence[str] 
     The sides take turns.
     """
     with ExitStack() as farms:
-        made = [(farms.enter_context(world.farm(f"{side}{name}", keyed=bool(side)))) for side in sides]
-        for farm in made:
+        made = [(farms.enter_context(world.farm(f"{side}{name}", keyed=side == TLS))) for side in sides]
+        for side, farm in zip(sides, made, strict=True):
             farm.start_metaserver()
-            start_servers(farm, [SERVER])
+            start_servers(farm, [SERVER], boxed=side == BOXED)
             asked = {"pause": PAUSE, "first": 20_000_000, "count": 5, "revision": world.commits[-1]}
             world.client("starts", **reached(farm), **asked)
         runs: list[list[list[float]]] = [[] for _ in sides]

@@ -47,6 +47,9 @@ ATTACKED = {name: f"attack_{name}_ms_p99" for name in (*ATTACKS, "all")}
 TLS = "tls_"
 """How the name of a figure begins that is taken with keys and TLS, in the same run as that without."""
 
+BOXED = "boxed_"
+"""The same of one whose builds run in sandboxes; all others run without."""
+
 FIGURES = (
     *LIMITS,
     Spec("noop_builds_per_s_1", "1/s", "limit_process_starts_per_s"),
@@ -54,8 +57,11 @@ FIGURES = (
     Spec("noop_builds_per_s_16", "1/s", "limit_process_starts_per_s", 80),
     Spec("tls_noop_builds_per_s_1", "1/s", "noop_builds_per_s_1"),
     Spec("tls_noop_builds_per_s_4", "1/s", "noop_builds_per_s_4"),
+    Spec("boxed_noop_builds_per_s_1", "1/s", "noop_builds_per_s_1"),
+    Spec("boxed_noop_builds_per_s_16", "1/s", "noop_builds_per_s_16"),
     _most("submit_to_start_ms_p50", "ms", 15),
     _most("tls_submit_to_start_ms_p50", "ms", None, "submit_to_start_ms_p50"),
+    _most("boxed_submit_to_start_ms_p50", "ms", None, "submit_to_start_ms_p50"),
     _most("submit_to_start_ms_p95", "ms", None),
     _most("submit_branch_to_start_ms_p50", "ms", 30),
     _most("submit_to_start_behind_5000_ms_p50", "ms", 15),
@@ -115,6 +121,8 @@ BY_LIMIT: Mapping[str, Callable[[float], float]] = {
     "tls_noop_builds_per_s_1": lambda limit: 0.85 * limit,
     "tls_noop_builds_per_s_4": lambda limit: 0.85 * limit,
     "tls_submit_to_start_ms_p50": lambda limit: limit + 2,
+    "boxed_noop_builds_per_s_16": lambda limit: 0.85 * limit,
+    "boxed_submit_to_start_ms_p50": lambda limit: limit + 8,
 }
 """Figures whose target follows from their limit, and how."""
 

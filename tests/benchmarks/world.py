@@ -181,13 +181,14 @@ def _run(farm: LocalFarm, program: str, *words: str) -> str:
     return done.stdout.strip()
 
 
-def start_servers(farm: LocalFarm, names: list[str]) -> None:
-    """Start build servers, all at once, and wait until they are registered."""
+def start_servers(farm: LocalFarm, names: list[str], *, boxed: bool = False) -> None:
+    """Start build servers, all at once, and wait until they are registered; ``boxed`` ones build in a sandbox."""
+    level = "strict" if boxed else "none"
     lines = {name: ["--join", invited(farm, name)] if is_keyed(farm) else [] for name in names}
     started = [
         farm.start(
             name,
-            [str(farm.root / "bin" / "buildserver.py"), "--name", name, *lines[name]],
+            [str(farm.root / "bin" / "buildserver.py"), "--name", name, "--sandbox", level, *lines[name]],
             BUILDTOOL_BUILD_DIR=str(farm.directory / f"build-{name}"),
         )
         for name in names
