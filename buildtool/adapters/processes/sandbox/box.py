@@ -1,9 +1,9 @@
 """One sandbox as its keeper has it: bubblewrap makes it, every command joins it, and all ends with its first process.
 
 Bubblewrap starts with the Attempt and runs nothing but a *holder*, ``cat`` on a pipe of the keeper's. Its own first
-process reaps what is left without a parent. A command is forked by the keeper and joins the namespaces before it is
-executed, so that its parent stays outside, where nothing in the sandbox sees or reaches it. The first process is told
-by nobody inside to end; the holder is, by a build that runs under the same account: then the sandbox is *lost*.
+process reaps what is left without a parent. The keeper joins all of it but its processes, so that nothing inside sees
+or reaches it, and forks each command into them. The first process is told by nobody inside to end; the holder is, by
+a build that runs under the same account: then the sandbox is *lost*.
 
 Runs in the keeper, with the standard library alone.
 """
@@ -23,6 +23,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
+from buildtool.adapters.processes import procfs
 from buildtool.adapters.processes.finding import found
 from buildtool.adapters.processes.procfs import SeenProcess, descendants
 from buildtool.adapters.processes.sandbox.escapes import tell
@@ -36,7 +37,9 @@ PATIENCE = 20.0
 _NEW_MOUNTS, _NEW_HOST_NAME, _NEW_IPC, _NEW_USER, _NEW_PIDS, _NEW_NETWORK = (
     0x0002_0000, 0x0400_0000, 0x0800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000,
 )  # fmt: skip
-_JOINED = (("ipc", _NEW_IPC), ("uts", _NEW_HOST_NAME), ("mnt", _NEW_MOUNTS))
+_JOINED = (
+    ("ipc", _NEW_IPC), ("uts", _NEW_HOST_NAME), ("net", _NEW_NETWORK), ("pid", _NEW_PIDS), ("mnt", _NEW_MOUNTS),
+)  # fmt: skip
 _GET_PARENT = 0xB702
 """``NS_GET_PARENT``, of ``linux/nsfs.h``."""
 
@@ -77,22 +80,18 @@ class Box:
         answer, answered = os.pipe()
         about, info = os.pipe()
         complaint, complained = os.pipe()
-        filters = [_file_of(program) for program in self._filters]
-        told = [b"--info-fd", b"%d" % info]
-        for descriptor in filters:
-            told += [b"--add-seccomp-fd", b"%d" % descriptor]
         try:
             process = subprocess.Popen(
-                [argv[0], *told, *argv[1:]],
+                [argv[0], b"--info-fd", b"%d" % info, *argv[1:]],
                 stdin=given,
                 stdout=answered,
                 stderr=complained,
                 env={},  # it is the environment of the first process, which whoever runs under its account may read
-                pass_fds=[info, *filters],
+                pass_fds=[info],
                 preexec_fn=self._enter_groups if self._groups else None,  # noqa: PLW1509 - there are none
             )
         finally:
-            for descriptor in (given, answered, info, complained, *filters):
+            for descriptor in (given, answered, info, complained):
                 os.close(descriptor)
         process.returncode = 0  # it is waited for by the keeper, with all the others
         self.monitor = process.pid
@@ -115,22 +114,30 @@ class Box:
         self._first_ends, self._holder_ends = os.pidfd_open(self.first), os.pidfd_open(holder)
 
     def _join(self) -> None:
-        """Open the sandbox's namespaces, and join those that a child cannot join by itself."""
-        self._spaces = [(os.open(f"/proc/{self.first}/ns/{name}", os.O_RDONLY), kind) for name, kind in _JOINED]
-        self._inner_user: int | None = None
+        """Join the sandbox, but for its processes, of which only the children to come are, and limit the system calls.
+
+        What is the same for all commands is done once: they inherit it. The machine's own ``/proc`` stays at hand, as
+        the working directory, since it tells of what runs inside.
+        """
+        outside = os.open(procfs.PROC, os.O_RDONLY | os.O_DIRECTORY)
+        spaces = [(self._space(name), kind) for name, kind in _JOINED]
         if self._user is None:
             # Bubblewrap shuts its user namespace up within another one, in which no further one can be made. All the
             # other namespaces belong to the outer one, so this is the one that gives the right to join them.
-            self._inner_user = os.open(f"/proc/{self.first}/ns/user", os.O_RDONLY)
-            outer = fcntl.ioctl(self._inner_user, _GET_PARENT)
-            self._set_namespace(outer, _NEW_USER)
-            os.close(outer)
-        network = os.open(f"/proc/{self.first}/ns/net", os.O_RDONLY)
-        self._set_namespace(network, _NEW_NETWORK)  # sockets that listen inside are made by the keeper
-        os.close(network)
-        pids = os.open(f"/proc/{self.first}/ns/pid", os.O_RDONLY)
-        self._set_namespace(pids, _NEW_PIDS)  # of the children to come
-        os.close(pids)
+            inner = self._space("user")
+            spaces = [(fcntl.ioctl(inner, _GET_PARENT), _NEW_USER), *spaces, (inner, _NEW_USER)]
+        for descriptor, kind in spaces:
+            if self._libc.setns(descriptor, kind) != 0:
+                number = ctypes.get_errno()
+                raise OSError(number, f"cannot join the sandbox: {os.strerror(number)}")
+            os.close(descriptor)
+        os.fchdir(outside)
+        os.close(outside)
+        procfs.PROC = "."
+        self._limit_calls()
+
+    def _space(self, name: str) -> int:
+        return os.open(f"{procfs.PROC}/{self.first}/ns/{name}", os.O_RDONLY)
 
     def spawn(self, argv: Sequence[bytes], cwd: bytes, environment: Mapping[bytes, bytes], outlet: int) -> int:
         """Start a command in the sandbox; return its process id. Raises OSError as the system said it inside."""
@@ -169,26 +176,22 @@ class Box:
         return pid
 
     def _enter(self, outlet: int, told: int, begin: Callable[[], None]) -> None:
-        """Join the sandbox and begin, or tell why not and end. Runs in the child, whose parent is the keeper."""
+        """Be the build's account and begin, or tell why not and end. Runs in the child, whose parent is the keeper."""
         try:
-            told = _hold_only(os.open(os.devnull, os.O_RDONLY), outlet, told, keep=self._needed())
+            os.chdir("/")
+            told = _hold_only(os.open(os.devnull, os.O_RDONLY), outlet, told, keep=self._groups)
             os.setsid()
             os.umask(0o022)
             self._enter_groups()
-            for descriptor, kind in self._spaces:
-                self._set_namespace(descriptor, kind)
-            os.dup2(nothing := os.open(os.devnull, os.O_RDONLY), 0)  # the one inside: nothing of outside is held
-            os.close(nothing)
             if self._user is not None:
                 os.fchown(1, self._user, self._user)  # or /dev/stdout could not be opened
             self._become_user()
             for name, most in {**dict.fromkeys(_NOTHING_OF, 0), **self._limits}.items():
                 _limit(getattr(resource, name), most)
-            for descriptor in self._needed():
+            for descriptor in self._groups:
                 os.close(descriptor)
             for signum in _GIVEN_BACK:
                 signal.signal(signum, signal.SIG_DFL)
-            self._give_up_rights()
             begin()
         except OSError as error:
             os.write(told, b"%d %s" % (error.errno or errno.EIO, str(error.strerror).encode("utf-8", "replace")))
@@ -197,23 +200,12 @@ class Box:
         finally:
             os._exit(127)
 
-    def _needed(self) -> list[int]:
-        inner = [] if self._inner_user is None else [self._inner_user]
-        return [*self._groups, *(descriptor for descriptor, _ in self._spaces), *inner]
-
     def _enter_groups(self) -> None:
         for descriptor in self._groups:
             os.write(descriptor, b"0")  # whoever writes it
 
-    def _set_namespace(self, descriptor: int, kind: int) -> None:
-        if self._libc.setns(descriptor, kind) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, f"cannot join the sandbox: {os.strerror(number)}")
-
     def _become_user(self) -> None:
         """Be the build's account, without a right to change anything: no capability can be had again."""
-        if self._inner_user is not None:
-            self._set_namespace(self._inner_user, _NEW_USER)
         for capability in range(_LAST_CAPABILITY + 1):
             self._libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)  # EINVAL past the kernel's last one
         user = INSIDE if self._user is None else self._user
@@ -224,7 +216,8 @@ class Box:
         if self._libc.capset(struct.pack("=Ii", _CAPABILITIES, 0), bytes(24)) != 0:
             raise OSError(ctypes.get_errno(), "cannot give up capabilities")
 
-    def _give_up_rights(self) -> None:
+    def _limit_calls(self) -> None:
+        """Forbid gaining rights, and all system calls but those that builds may make."""
         if self._libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "cannot give up gaining rights")
         for one in self._filters:
@@ -270,14 +263,6 @@ def _hold_only(nothing: int, outlet: int, told: int, *, keep: Sequence[int]) -> 
         last = kept + 1
     os.closerange(last, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     return told
-
-
-def _file_of(program: bytes) -> int:
-    """Return a descriptor from which a program can be read."""
-    descriptor = os.memfd_create("filter", 0)
-    os.write(descriptor, program)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
 
 
 def _limit(what: int, most: int) -> None:

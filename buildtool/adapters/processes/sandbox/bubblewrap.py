@@ -6,9 +6,12 @@ Nothing of the machine is there but what is named here: no ``/home``, ``/root``,
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import field, frozen
@@ -19,16 +22,11 @@ SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 """Where a system's programs and libraries are. Those that are links into ``/usr`` are links inside, too."""
 
 COPIED = (
-    "debian_version", "ld.so.conf", "ld.so.conf.d", "localtime", "magic", "mime.types", "os-release", "protocols",
-    "redhat-release", "services", "shells", "ssl/openssl.cnf",
+    "alternatives", "ca-certificates", "crypto-policies", "debian_version", "java-11-openjdk", "java-17-openjdk",
+    "java-21-openjdk", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "magic", "mime.types", "os-release",
+    "pki/tls/certs", "protocols", "redhat-release", "services", "shells", "ssl/certs", "ssl/openssl.cnf", "texmf",
 )  # fmt: skip
-"""What of ``/etc`` is copied: what programs read when they start, and no secret is ever in."""
-
-SHOWN = (
-    "alternatives", "ca-certificates", "crypto-policies", "java-11-openjdk", "java-17-openjdk", "java-21-openjdk",
-    "ld.so.cache", "pki/tls/certs", "ssl/certs", "texmf",
-)  # fmt: skip
-"""What of ``/etc`` is shown as it is now, since it changes when a package is installed."""
+"""What of ``/etc`` is copied, anew when it has changed: what programs read when they start, never with a secret."""
 
 HOST_NAME = "build"
 """The name of every machine, seen from a build."""
@@ -39,6 +37,10 @@ _OPEN = ("--perms", "0755", "--dir")
 _SHARED = ("/tmp", "/var/tmp")  # noqa: S108 - inside
 _COVERED = ("/proc/keys", "/proc/key-users", "/proc/timer_list")
 """What the kernel tells of the donor's account and machine even in a namespace."""
+
+HOLDER = "/etc/cat"
+"""The program that holds a sandbox open where it runs under the build's own account: a copy that may be executed and
+not read, since no process of that account may look into one of such a program. So it needs no filter."""
 
 SHARED_MEMORY = 64 * 1024 * 1024
 """Bytes of ``/dev/shm``, as containers have it."""
@@ -78,7 +80,7 @@ def arguments(
     ]
     if not root:
         words += ["--unshare-user", "--disable-userns", "--uid", str(INSIDE), "--gid", str(INSIDE)]
-    words += [*_system(there), *_settings(enclosure.made)]
+    words += [*_system(there), "--ro-bind", str(enclosure.made), "/etc"]
     words += [
         "--dev",
         "/dev",
@@ -104,7 +106,7 @@ def arguments(
         words += ["--bind", str(path), str(path)]
     for path in enclosure.sealed:
         words += ["--ro-bind", str(path), str(path)]
-    return [*words, "--remount-ro", "/", "--chdir", "/", "cat"]
+    return [*words, "--remount-ro", "/", "--chdir", "/", "cat" if root else HOLDER]
 
 
 def _system(there: Callable[[str], bool]) -> list[str]:
@@ -113,15 +115,6 @@ def _system(there: Callable[[str], bool]) -> list[str]:
     for path in filter(there, SYSTEM):
         link = Path(path)
         words += ["--symlink", str(link.readlink()), path] if link.is_symlink() else ["--ro-bind", path, path]
-    return words
-
-
-def _settings(made: Path) -> list[str]:
-    """Return the words for ``/etc``: what was made, and over it what is shown as it is now."""
-    words = ["--ro-bind", str(made), "/etc"]
-    for name in SHOWN:
-        if (made / name).exists():
-            words += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
     return words
 
 
@@ -145,25 +138,39 @@ def _outermost(paths: Iterable[Path]) -> list[Path]:
     return kept
 
 
+def settings_age() -> str:
+    """Return what changes when something that a build's ``/etc`` is made of does: a package was installed, say."""
+    found = [Path("/etc", name) for name in COPIED]
+    ages = [one.stat().st_mtime_ns for one in found if one.exists()]
+    return hashlib.sha256(repr(ages).encode("ascii")).hexdigest()[:16]
+
+
 def make_settings(made: Path, user: int) -> None:
-    """Make the directory that is a build's ``/etc``, for an account with the number ``user``. Raises OSError."""
-    shutil.rmtree(made, ignore_errors=True)
-    made.mkdir(mode=0o755, parents=True)
-    for name in COPIED:
-        _copy(Path("/etc", name), made / name)
-    for name in SHOWN:
-        found, place = Path("/etc", name), made / name
-        if found.exists():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.mkdir() if found.is_dir() else place.touch()
-    for name, text in account_files(user).items():
-        (made / name).write_text(text)
+    """Make the directory that is a build's ``/etc``, for an account with the number ``user``. Raises OSError.
+
+    One that is there already is left as it is: sandboxes may be using it.
+    """
+    making = Path(tempfile.mkdtemp(prefix="making-", dir=made.parent))
+    try:
+        making.chmod(0o755)
+        for name in COPIED:
+            _copy(Path("/etc", name), making / name)
+        for name, text in account_files(user).items():
+            (making / name).write_text(text)
+        if user == INSIDE:
+            program = shutil.which("cat") or "/bin/cat"
+            shutil.copyfile(program, making / Path(HOLDER).name)
+            (making / Path(HOLDER).name).chmod(0o111)
+        with suppress(OSError):  # another slot's was quicker
+            making.rename(made)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
 
 
 def _copy(found: Path, place: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     if found.is_dir():
-        shutil.copytree(found, place)
+        shutil.copytree(found, place, symlinks=True, ignore_dangling_symlinks=True)
     elif found.exists():
         shutil.copyfile(found, place)
 

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from buildtool.adapters.processes.keeper_client import EnclosedKeeper, Keepers
 from buildtool.adapters.processes.sandbox.box import INSIDE
-from buildtool.adapters.processes.sandbox.bubblewrap import Enclosure, arguments, make_settings
+from buildtool.adapters.processes.sandbox.bubblewrap import Enclosure, arguments, make_settings, settings_age
 from buildtool.adapters.processes.sandbox.system_calls import filters
 from buildtool.errors import ToolMissing
 from buildtool.ports.buildserver import SlotPlace
@@ -74,9 +74,11 @@ class Sandboxes:
         }
 
     def _settings(self, user: int | None) -> Path:
-        made = self.place / f"etc-{user or INSIDE}"
-        if not (made / "passwd").exists():
-            make_settings(made, INSIDE if user is None else user)
+        number = INSIDE if user is None else user
+        made = self.place / f"etc-{number}-{settings_age()}"
+        if not made.is_dir():
+            self.place.mkdir(parents=True, exist_ok=True)
+            make_settings(made, number)
         return made
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -182,3 +183,19 @@ def test_all_of_this_holds_for_another_user_than_root(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
     assert " passed" in done.stdout
+
+
+def test_what_holds_the_sandbox_open_cannot_be_looked_into_either(box: Boxed) -> None:
+    for words in ("exec 3< /proc/2/mem", "exec 3<> /proc/2/mem", "cat /proc/2/environ", "cat /etc/cat"):
+        # Without a holder of the build's own account there is no such copy.
+        assert box.shell(words).code, words
+
+
+def test_a_build_directory_may_lie_wherever_its_owner_wants_it() -> None:
+    for above in ("/var/tmp", "/srv", "/opt", "/usr/local"):
+        if not os.access(above, os.W_OK):
+            continue
+        with tempfile.TemporaryDirectory(dir=above) as top, boxed(Path(top)) as box:
+            Path(top).chmod(0o755)
+            assert box.shell("echo made > it; cat it").output == "made\n", above
+            assert (box.slot.tree / "it").exists()
