@@ -132,9 +132,9 @@ def _starts(world: World, name: str, revisions: list[str], sides: Sequence[str] 
     """
     with ExitStack() as farms:
         made = [(farms.enter_context(world.farm(f"{side}{name}", keyed=side == TLS))) for side in sides]
-        for side, farm in zip(sides, made, strict=True):
+        for kind, farm in zip(sides, made, strict=True):
             farm.start_metaserver()
-            start_servers(farm, [SERVER], boxed=side == BOXED)
+            start_servers(farm, [SERVER], boxed=kind == BOXED)
             asked = {"pause": PAUSE, "first": 20_000_000, "count": 5, "revision": world.commits[-1]}
             world.client("starts", **reached(farm), **asked)
         runs: list[list[list[float]]] = [[] for _ in sides]
