@@ -528,12 +528,15 @@ def forks_without_end(about: About) -> str:
     started: list[int] = []
     try:
         while len(started) < about["most"]["processes"]:
-            with suppress(OSError):
+            try:
                 child = os.fork()
-                if child == 0:
-                    time.sleep(600)
-                    os._exit(0)
-                started.append(child)
+            except OSError:
+                time.sleep(0.01)
+                continue
+            if child == 0:
+                time.sleep(600)
+                os._exit(0)
+            started.append(child)
         return f"started {len(started)} processes"
     finally:
         for pid in started:
@@ -595,7 +598,7 @@ def fills_memory_behind_files(about: About) -> str:
 
 
 def _writes(descriptor: int, size: int) -> None:
-    block = os.urandom(1 << 20)
+    block = b"much" * (1 << 18)
     for _ in range(size >> 20):
         os.write(descriptor, block)
         time.sleep(0.001)

@@ -115,6 +115,7 @@ def test_without_a_sandbox_a_hostile_build_does_harm(
         assert bool(harm) != bool(attack.else_kept), (harm, ran)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(AS_USER in os.environ or os.geteuid() != 0, reason="this is the run as a user")
 def test_all_of_this_holds_for_another_user_than_root(tmp_path: Path) -> None:
     some = [one.name for one in ALL if one.account]
