@@ -148,7 +148,7 @@ def listen_control(reactor: ReactorBase, directory: Path, factory: IProtocolFact
         pass
     except OSError as error:
         raise StorageUnavailable(f"the operator's socket {path} cannot be replaced: {error.strerror}") from error
-    with _short(path) as address:
+    with short_address(path) as address:
         port = ControlPort(reactor, path, address, factory)
         before = os.umask(0o177)
         try:
@@ -173,7 +173,7 @@ def at_control_socket(reactor: IReactorUNIX, directory: Path) -> Iterator[IStrea
         raise NotRunning(f"no metaserver can be asked with {directory}: {error.strerror or error}") from error
     if not stat.S_ISSOCK(status.st_mode):
         raise NotRunning(f"no metaserver runs with {directory}: {path} is no socket")
-    with _short(path) as address:
+    with short_address(path) as address:
         yield Cancellable(UNIXClientEndpoint(reactor, address))
 
 
@@ -195,8 +195,8 @@ class ControlSocket:
 
 
 @contextmanager
-def _short(path: Path) -> Iterator[str]:
-    """Yield an address for a socket whose path may be too long for one."""
+def short_address(path: Path) -> Iterator[str]:
+    """Yield an address for a socket whose path may be too long for one. Raises ConfigurationError."""
     if len(os.fsencode(path)) <= LONGEST:
         yield str(path)
         return

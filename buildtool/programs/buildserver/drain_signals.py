@@ -10,10 +10,13 @@ from types import FrameType
 
 from twisted.internet.base import ReactorBase
 from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 
 from buildtool.errors import ConfigurationError
 from buildtool.programs.common.beginning import is_ignored
 from buildtool.programs.common.program import StopRequest
+
+log = Logger()
 
 STAMP = "shutdown.stamp"
 LOOK = 2.0
@@ -28,18 +31,27 @@ def clear(stamp: Path) -> None:
         raise ConfigurationError(f"build_dir: {stamp} cannot be removed: {error.strerror}") from error
 
 
-def watch(reactor: ReactorBase, stamp: Path, drain: StopRequest) -> Callable[[], None]:
+def watch(
+    reactor: ReactorBase, stamp: Path, drain: StopRequest, allowed: Callable[[], str] = lambda: "both"
+) -> Callable[[], None]:
     """Ask ``drain`` when SIGHUP comes or ``stamp`` appears; return what ends the watch.
 
-    Where SIGHUP is ignored (``nohup`` does that) it stays ignored: the file does the same.
+    ``allowed`` says which of these may: signal, file, both or none. Where SIGHUP is ignored (``nohup`` does that) it
+    stays ignored: the file does the same.
     """
 
     def look() -> None:
-        if os.path.lexists(stamp):
+        if os.path.lexists(stamp) and allowed() in ("file", "both"):
             drain.ask(f"{stamp.name} was touched")
 
+    def heard() -> None:
+        if allowed() in ("signal", "both"):
+            drain.ask("the build server was told to drain (SIGHUP)")
+        else:
+            log.info("SIGHUP is not heeded: --allow-shutdown {allowed}", allowed=allowed())
+
     def signalled(_number: int, _frame: FrameType | None) -> None:
-        reactor.callFromThread(drain.ask, "the build server was told to drain (SIGHUP)")
+        reactor.callFromThread(heard)
 
     looking = LoopingCall(look)
     looking.clock = reactor

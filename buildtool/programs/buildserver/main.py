@@ -52,6 +52,9 @@ from buildtool.ports.common import Executor
 from buildtool.programs.buildserver import drain_signals
 from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.capability import AnnouncedCapability
+from buildtool.programs.buildserver.guest.commands import OWNER_COMMANDS
+from buildtool.programs.buildserver.guest.hosting import host_guest
+from buildtool.programs.buildserver.guest.wishes import GUEST_OPTIONS
 from buildtool.programs.buildserver.options import OPTIONS
 from buildtool.programs.buildserver.owner_file import load_owner_file, write_samples
 from buildtool.programs.buildserver.sandbox_choice import declared, sandbox_of, sandbox_seen, with_sandbox
@@ -169,7 +172,7 @@ def _sources(place: BuildDirectory, pool: Executor, closing: ExitStack) -> Check
     return Checkouts(git=Worktrees(mirror, place.sources, turns), svn=SvnSources(svn, place.sources / "svn", turns))
 
 
-async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) -> int:
+async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) -> int:  # noqa: PLR0915 - a line a part
     settings, place, said, found = program.settings, program.place, program.said, program.found
     place.close_to_others()
     instance = load_instance(place.top)
@@ -228,11 +231,13 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
             sandbox=sandbox.level,
         )
         deliveries = DeliveryQueue(Spool(place.spool, pool), link, transfers, reactor)
-        server = BuildServer(_offer(settings, found, sandbox.level), tools, link, deliveries, pool)
+        offer = _offer(settings, found, sandbox.level)
+        server = BuildServer(offer, tools, link, deliveries, pool, hasten=link.hasten)
         await deliveries.restore()
         drain_signals.clear(place.stamp)
         drain = StopRequest()
-        closing.callback(drain_signals.watch(reactor, place.stamp, drain))
+        guest = await host_guest(reactor, pool, server, place, said, drain)
+        closing.callback(drain_signals.watch(reactor, place.stamp, drain, lambda: guest.desk.settings.shutdown))
         renewing = [renewal(there.farm, reactor)] if there.farm is not None else []
         link.orders = server
         link.startService()
@@ -243,6 +248,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         finally:
             for task in renewing:
                 await task.stop()
+            await guest.stop()
             deliveries.stop()
             await processes.stop_all("the build server stops")
             await link.stopService()
@@ -332,8 +338,9 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
     (
         Subcommand(
             "serve", "take builds until it is told to stop", "--config farm/config.py --name attic --max-builds 2",
-            _serve, options=tuple(OPTIONS),
+            _serve, options=(*OPTIONS, *GUEST_OPTIONS),
         ),
+        *OWNER_COMMANDS,
         Subcommand(
             "show-info", "say what this machine offers when it is started so, and end", "show-info --platforms ppc",
             _show_info, options=(*OPTIONS, "--json"),
@@ -353,7 +360,7 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
             "new-project farm/mine --source src/mine", new_project, "DIR", options=("--source", "--json"),
         ),
     ),
-    {**OPTIONS, **TRYING},
+    {**OPTIONS, **GUEST_OPTIONS, **TRYING},
     EXIT_CODES | {
         EXIT_PROJECT: "what was tried does not build, by the project's or the recipe's fault",
         EXIT_UNAVAILABLE: "the metaserver cannot be reached: as many logins failed as --maxretries says",

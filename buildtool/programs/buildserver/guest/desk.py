@@ -1,0 +1,134 @@
+"""What an owner may tell and ask their running build server, and the words of the answers.
+
+``GuestDesk`` answers one act after the other; ``local_socket`` carries them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from attrs import define, field
+from twisted.logger import Logger
+
+from buildtool.adapters.host.presence.probe import ToldBy
+from buildtool.buildserver.guest import Guest
+from buildtool.errors import BuildToolError, UsageError
+from buildtool.model.guest.stance import PauseAsked
+from buildtool.model.text import duration_of, duration_words
+from buildtool.programs.buildserver.guest.wishes import GuestSettings, check_told
+
+log = Logger()
+
+LONGEST_PAUSE = 366 * 86_400.0
+"""Seconds that a pause may last."""
+
+ANSWERED = 0.2
+"""Seconds after which a build server that was told to drain does so: its answer goes out first."""
+
+Answer = dict[str, object]
+
+
+@define(eq=False)
+class GuestDesk:
+    """The owner's desk: settings that are read again, pauses, and how things stand. Call it in the reactor's thread.
+
+    ``read`` returns the settings as they are said now, and raises BuildToolError; ``drain`` has the build server finish
+    what it has and end. ``settings`` is replaced only by what is right.
+    """
+
+    name: str
+    guest: Guest
+    told: ToldBy
+    settings: GuestSettings
+    read: Callable[[], GuestSettings]
+    path: Path
+    drain: Callable[[str], None]
+    wrong: str = field(default="", init=False)
+    draining: str = field(default="", init=False)
+
+    def answer(self, asked: Mapping[str, object]) -> Answer:
+        """Return the answer to one act. Raises BuildToolError."""
+        act, what = asked.get("act"), asked.get("for", "")
+        if not isinstance(what, str) or not isinstance(act, str):
+            raise UsageError("an act is a text, and so is how long it holds")
+        match act:
+            case "status":
+                return self.status()
+            case "pause":
+                return self.pause(what)
+            case "resume":
+                return self.resume()
+            case "reload":
+                self.reload()
+                return self.status()
+            case "drain":
+                self.draining = "its owner drains it"
+                self.guest.timers.callLater(ANSWERED, self.drain, self.draining)
+                return self.status()
+        raise UsageError(f"{act[:40]!r} is nothing that a build server does")
+
+    def status(self) -> Answer:
+        """Return how things stand, as plain values."""
+        server, stance, seen = self.guest.server, self.guest.stance, self.guest.seen
+        return {
+            "name": self.name,
+            "running": server.running,
+            "frozen": self.guest.frozen,
+            "takes": stance.begins and not self.draining,
+            "why": self.draining or stance.words,
+            "until": stance.until_at,
+            "paused": self.guest.pause is not None,
+            "draining": self.draining,
+            "idle_told_by": self.told.words() if self.settings.wishes.idle_only else "",
+            "input_age": seen.input_age,
+            "others_load": seen.others_load,
+            "on_battery": seen.on_battery,
+            "settings": str(self.path),
+            "wrong": self.wrong,
+        }
+
+    def pause(self, words: str) -> Answer:
+        """Pause for a duration such as ``2h``, or for an empty one until ``resume``. Raises UsageError."""
+        seconds = duration_of(words) if words else None
+        if seconds is not None and not 0 < seconds <= LONGEST_PAUSE:
+            raise UsageError(f"a pause lasts from 1s to {duration_words(LONGEST_PAUSE)}")
+        self.guest.pause = PauseAsked(None if seconds is None else self.guest.clock.wall() + seconds)
+        self.guest.judge_again()
+        return self.status()
+
+    def resume(self) -> Answer:
+        """Resume after a pause."""
+        self.guest.pause = None
+        self.guest.judge_again()
+        return self.status()
+
+    def reload(self) -> None:
+        """Read the settings again; what is wrong leaves the old ones. Raises BuildToolError for what is wrong."""
+        try:
+            found = self.read()
+            check_told(found.wishes, self.told)
+        except BuildToolError as error:
+            self.wrong = str(error)
+            log.error("the settings stay as they were: {why}", why=self.wrong)
+            raise
+        self.wrong = ""
+        if found != self.settings:
+            log.info("the settings of {path} hold now", path=self.path)
+        self.settings, self.guest.wishes = found, found.wishes
+        self.guest.judge_again()
+
+
+def status_lines(status: Mapping[str, object]) -> tuple[str, ...]:
+    """Return how things stand, for people, a line each."""
+    running, frozen = status.get("running"), status.get("frozen")
+    what = f"{running} build{'' if running == 1 else 's'}{', frozen' if frozen else ''}" if running else "nothing"
+    takes = "yes" if status.get("takes") else f"no: {status.get('why')}"
+    lines = [f"name        {status.get('name')}", f"builds      {what}", f"takes more  {takes}"]
+    if status.get("idle_told_by"):
+        age = status.get("input_age")
+        seen = f", last seen {duration_words(age)} ago" if isinstance(age, int | float) else ""
+        lines.append(f"owner       told by {status['idle_told_by']}{seen}")
+    if status.get("wrong"):
+        lines.append(f"settings    as they were before: {status['wrong']}")
+    return tuple(lines)

@@ -1,0 +1,1 @@
+"""Tests of what a machine's owner says to its build server."""
