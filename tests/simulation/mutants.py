@@ -76,7 +76,7 @@ from buildtool.scheduling.state.projects import ProjectPolicies
 from buildtool.scheduling.state.records import Records
 from buildtool.scheduling.state.slots import ServerSlots
 from buildtool.web import sessions as sessions_of_pages
-from tests.simulation import sandboxes
+from tests.simulation import sandboxes, visitors
 from tests.simulation.disk import SimulatedDisk
 
 Change = tuple[object, str, object]
@@ -929,8 +929,11 @@ def open_requests_not_counted() -> Sequence[Change]:
 
 # --- tokens, sessions and mailed links ------------------------------------------------------------------------
 
+_BUSY: Change = (visitors, "SELDOM", 60.0)
+"""Visitors do something every half minute."""
 
-@_mutant("a token that was revoked is nobody's")
+
+@_mutant("a token that was revoked is nobody's", _BUSY)
 def ended_token_believed() -> Sequence[Change]:
     def take(self: TokenBook, rows: Any) -> None:
         self.of.update((row.digest, evolve(row, ended=False)) for row in rows)
@@ -938,7 +941,7 @@ def ended_token_believed() -> Sequence[Change]:
     return [(TokenBook, "take", take)]
 
 
-@_mutant("a token whose end could not be written holds no more until that is known")
+@_mutant("a token whose end could not be written holds no more until that is known", _BUSY)
 def doubtful_token_believed() -> Sequence[Change]:
     async def commit(self: TokenService, rows: Any, *happened: Any) -> None:
         with self._act.committing():
@@ -964,33 +967,33 @@ def _shown_as(change: Callable[[Any, Any, float], tuple[Any, Any, float]]) -> Se
     return [(tokens, "bearer", bearer)]
 
 
-@_mutant("a token expires")
+@_mutant("a token expires", _BUSY)
 def expired_token_believed() -> Sequence[Change]:
     return _shown_as(lambda token, identity, _now: (token, identity, 0.0))
 
 
-@_mutant("a token ends with the key that it is of")
+@_mutant("a token ends with the key that it is of", _BUSY)
 def token_of_a_revoked_key() -> Sequence[Change]:
     return _shown_as(lambda token, identity, now: (token, identity and evolve(identity, state=KeyState.ACTIVE), now))
 
 
-@_mutant("a token does what it was limited to")
+@_mutant("a token does what it was limited to", _BUSY)
 def limits_of_a_token_ignored() -> Sequence[Change]:
     return _shown_as(lambda token, identity, now: (evolve(token, acts=()), identity, now))
 
 
-@_mutant("a token makes no other that may do more")
+@_mutant("a token makes no other that may do more", _BUSY)
 def wider_token_made() -> Sequence[Change]:
     original = tokens.made
     return [(tokens, "made", lambda book, by, *rest: original(book, evolve(by, limits=UNLIMITED), *rest))]
 
 
-@_mutant("what is made with a token ends with it")
+@_mutant("what is made with a token ends with it", _BUSY)
 def child_outlives_its_token() -> Sequence[Change]:
     return [(tokens, "_parent", lambda book, digest: "")]
 
 
-@_mutant("a token makes none that holds longer")
+@_mutant("a token makes none that holds longer", _BUSY)
 def longer_token_made() -> Sequence[Change]:
     original = tokens.made
 
@@ -1000,12 +1003,12 @@ def longer_token_made() -> Sequence[Change]:
     return [(tokens, "made", made)]
 
 
-@_mutant("nothing is made with a token that ended while its holder waited for their turn")
+@_mutant("nothing is made with a token that ended while its holder waited for their turn", _BUSY)
 def ended_while_it_waited() -> Sequence[Change]:
     return [(TokenService, "_check_holds", lambda self, by: None)]
 
 
-@_mutant("a token does not outlive a restore")
+@_mutant("a token does not outlive a restore", _BUSY)
 def older_life_token_believed() -> Sequence[Change]:
     async def read(self: TokenService) -> TokenBook:
         book = TokenBook()
@@ -1015,12 +1018,12 @@ def older_life_token_believed() -> Sequence[Change]:
     return [(TokenService, "read", read)]
 
 
-@_mutant("who is thrown out has no tokens and sessions any more")
+@_mutant("who is thrown out has no tokens and sessions any more", _BUSY)
 def thrown_out_stays_signed_in() -> Sequence[Change]:
     return [(tokens, "of_name", lambda book, name: [])]
 
 
-@_mutant("a mailed link signs in once")
+@_mutant("a mailed link signs in once", _BUSY)
 def link_used_twice() -> Sequence[Change]:
     async def used(self: MailedCodes, token: str) -> None:
         """Leave the code as it is."""
@@ -1028,27 +1031,27 @@ def link_used_twice() -> Sequence[Change]:
     return [(MailedCodes, "used", used)]
 
 
-@_mutant("of two that come with one link together one is signed in")
+@_mutant("of two that come with one link together one is signed in", _BUSY)
 def link_used_by_two() -> Sequence[Change]:
     return [(WaitingBrowsers, "done", lambda self, email: None)]
 
 
-@_mutant("a mailed link signs in the browser that asked for it")
+@_mutant("a mailed link signs in the browser that asked for it", _BUSY)
 def link_in_any_browser() -> Sequence[Change]:
     return [(WaitingBrowsers, "is_one", lambda self, email, browser, now: True)]
 
 
-@_mutant("a mailed link signs in within half an hour")
+@_mutant("a mailed link signs in within half an hour", _BUSY)
 def link_followed_late() -> Sequence[Change]:
     return [(access_tokens, "BROWSER_WAITS", math.inf)]
 
 
-@_mutant("a mailed code expires")
+@_mutant("a mailed code expires", _BUSY)
 def expired_code_taken() -> Sequence[Change]:
     return [(AddressBook, "shown", lambda self, code, now: self.mailed(code))]
 
 
-@_mutant("pages believe for some seconds who somebody is")
+@_mutant("pages believe for some seconds who somebody is", _BUSY)
 def believed_for_ever() -> Sequence[Change]:
     return [(sessions_of_pages, "_BELIEVED", 86_400.0)]
 
