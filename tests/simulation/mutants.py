@@ -46,7 +46,6 @@ from buildtool.metaserver.build_servers import BuildServerService
 from buildtool.metaserver.demands import DemandReader
 from buildtool.metaserver.operating.several import SeveralService
 from buildtool.model.access import enrolment, rights, tokens
-from buildtool.model.access.confirmation import AddressBook
 from buildtool.model.access.enrolment import Book
 from buildtool.model.access.identities import Identity, Invitation, KeyState
 from buildtool.model.access.rights import Rights
@@ -76,7 +75,7 @@ from buildtool.scheduling.state.projects import ProjectPolicies
 from buildtool.scheduling.state.records import Records
 from buildtool.scheduling.state.slots import ServerSlots
 from buildtool.web import sessions as sessions_of_pages
-from tests.simulation import sandboxes, visitors
+from tests.simulation import origin, sandboxes, visitors
 from tests.simulation.disk import SimulatedDisk
 
 Change = tuple[object, str, object]
@@ -1046,11 +1045,6 @@ def link_followed_late() -> Sequence[Change]:
     return [(access_tokens, "BROWSER_WAITS", math.inf)]
 
 
-@_mutant("a mailed code expires", _BUSY)
-def expired_code_taken() -> Sequence[Change]:
-    return [(AddressBook, "shown", lambda self, code, now: self.mailed(code))]
-
-
 @_mutant("pages believe for some seconds who somebody is", _BUSY)
 def believed_for_ever() -> Sequence[Change]:
     return [(sessions_of_pages, "_BELIEVED", 86_400.0)]
@@ -1083,8 +1077,11 @@ def return_noted_on_others() -> Sequence[Change]:
 
 # --- refs, which move -------------------------------------------------------------------------------------------
 
+_PUSHED: Sequence[Change] = ((origin, "LOOKS", (60.0,)), (origin, "MOVES", 1.0))
+"""Looks at the refs take long, and somebody pushes during each."""
 
-@_mutant("who asks during a look at the refs waits for the next one")
+
+@_mutant("who asks during a look at the refs waits for the next one", *_PUSHED)
 def stale_look_shared() -> Sequence[Change]:
     async def share(self: SingleFlight[Any], key: str, act: Any) -> Any:
         running = self._next.get(key)
@@ -1118,7 +1115,7 @@ def ref_remembered() -> Sequence[Change]:
     return [(DemandReader, "read", read)]
 
 
-@_mutant("of what is asked for at once one ref is one commit")
+@_mutant("of what is asked for at once one ref is one commit", *_PUSHED)
 def each_looks_alone() -> Sequence[Change]:
     original = DemandReader.read
 

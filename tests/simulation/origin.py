@@ -21,6 +21,9 @@ from tests.simulation.projects import REVISIONS
 NAMES = ("main", "release", "topic")
 """The refs; the last is deleted now and then."""
 
+MOVES = 0.3
+"""How many looks at the refs are followed by a push."""
+
 LOOKS = (0.05, 0.05, 4.0, 30.0)
 """Seconds that a look at the refs takes, about."""
 
@@ -69,7 +72,7 @@ class MovingOrigin:
 class Resolver:
     """``ports.SourceResolver`` of one life of the metaserver; who looks at the refs shares that as real ones do.
 
-    ``pause`` waits for so many seconds, ``unreachable`` says that the origin does not answer, ``tempt`` hears of looks.
+    ``pause`` waits for so many seconds, ``unreachable`` says that the origin does not answer, ``tempt`` has a ref move.
     """
 
     origin: MovingOrigin
@@ -81,7 +84,8 @@ class Resolver:
 
     async def _look(self) -> Mapping[str, str]:
         seconds = self.rng.choice(LOOKS)
-        self.tempt()
+        if self.rng.random() < MOVES:
+            self.tempt()
         await self.pause(seconds * self.rng.random())
         found = dict(self.origin.refs)
         await self.pause(seconds * self.rng.random())

@@ -260,6 +260,8 @@ class Visitor:
         """Have a page open that looks again and again who shows a secret; rights may be taken away meanwhile."""
         secret = self._one()
         until = self.life.seconds() + self.rng.uniform(10.0, WATCHES)
+        if secret and self.rng.random() < 0.5:
+            self._beside(self._end_soon(secret))
         while secret and self.life.seconds() < until:
             since = self.life.seconds()
             try:
@@ -268,6 +270,10 @@ class Visitor:
                 return
             self.world.visits.believed(token_digest(secret), by.name, since)
             await self.life.pause(self.rng.uniform(0.5, 9.0))
+
+    async def _end_soon(self, secret: str) -> None:
+        await self.life.pause(self.rng.uniform(1.0, 60.0))
+        await self._ending(secret, self._asked(secret, EndToken(token_digest(secret)[:16]), ActionResult))
 
     # --- what is others' ------------------------------------------------------------------------------------------
 

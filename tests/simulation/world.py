@@ -59,9 +59,6 @@ INTRUDERS = 0.8
 LIMITED = 0.5
 """In how many worlds with keys nobody may ask for as much as they like."""
 
-MOVES = 0.3
-"""How many looks at the refs are followed by a push."""
-
 RESTORES = 0.3
 """How many starts of the metaserver are those of a restored backup."""
 
@@ -247,7 +244,7 @@ class World:
         """Return how one life of the metaserver looks at the origin, whose refs may move just then."""
 
         def tempt() -> None:
-            if self.faults.on and self.origin.rng.random() < MOVES:
+            if self.faults.on:
                 self.time.call(self.origin.rng.uniform(0.0, 40.0), self.move_ref)
 
         def unreachable() -> bool:
