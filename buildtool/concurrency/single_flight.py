@@ -24,15 +24,15 @@ class _Sharers(Generic[T]):
 
     crowd: Asker
     act: Callable[[], Awaitable[T]]
-    waiting: set[Deferred[T]] = field(factory=set)
+    waiting: dict[Deferred[T], None] = field(factory=dict)  # no set: who asked first is told first
 
     def join(self) -> Deferred[T]:
         mine: Deferred[T] = Deferred()
-        self.waiting.add(mine)
+        self.waiting[mine] = None
 
         def left() -> None:
             if mine in self.waiting:
-                self.waiting.discard(mine)
+                del self.waiting[mine]
                 mine.errback(hung_up())
                 if not self.waiting:
                     self.crowd.leave()
@@ -42,7 +42,7 @@ class _Sharers(Generic[T]):
         return mine
 
     def tell(self, outcome: T | Failure) -> None:
-        waiting, self.waiting = self.waiting, set()
+        waiting, self.waiting = self.waiting, {}
         for one in waiting:
             one.callback(outcome)
 

@@ -60,6 +60,17 @@ class RoundsTests(SynchronousTestCase):
         self.runs.append((asker(), Deferred()))
         return self.runs[-1][1]
 
+    def test_who_asked_first_is_told_first(self) -> None:
+        """Wherever each is in memory: else a simulated world goes another way in each process."""
+        told = list[int]()
+        asked(Asker("a", 0), lambda: self.rounds.share("k", self.act))
+        for number in range(20):
+            waiting = asked(Asker("a", number), lambda: self.rounds.share("k", self.act))
+            waiting.addCallback(partial(lambda number, _made: told.append(number), number))
+        for _, run in self.runs:  # the second begins as the first ends
+            run.callback(1)
+        self.assertEqual(told, list(range(20)))
+
     def test_a_run_goes_on_while_anybody_waits_for_it_and_ends_with_the_last(self) -> None:
         one, two = Asker("a", 1), Asker("b", 2)
         first = asked(one, lambda: self.rounds.share("k", self.act))
