@@ -5,7 +5,8 @@ target runs this.  Two runs at once are safe: the second waits for the first and
 The stamp holds a digest of what the environment was made from: a changed lock is always seen.
 """
 
-import _signal  # it is there at once; what signal itself imports takes so long that Ctrl-C would come into it
+# It is there at once; what signal itself imports takes so long that Ctrl-C would come into it.
+import _signal  # type: ignore[import-not-found]
 import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036 - this very check is what tells the newcomer
