@@ -92,6 +92,7 @@ ATTACKS = [
     Attack(program.kills, account=True),
     Attack(program.kills_all, account=True, reason="", else_kept="it would end everything here"),
     Attack(program.traces, account=True),
+    Attack(program.writes_into_the_holder, account=True, else_kept="it would reach for a process of the machine"),
     Attack(program.goes_before_others, account=True),
     Attack(program.shares_memory, account=True),
     Attack(program.leaves_daemons, else_kept=_KEEPERS),

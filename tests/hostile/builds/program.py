@@ -27,6 +27,10 @@ libc = ctypes.CDLL(None, use_errno=True)
 PATCH = b'[core]\n\tfsmonitor = touch %s\n\thooksPath = %s\n[filter "x"]\n\tsmudge = touch %s\n'
 NAMESPACES = {"mounts": 0x20000, "cgroup": 0x2000000, "uts": 0x4000000, "ipc": 0x8000000, "user": 0x10000000,
               "pid": 0x20000000, "net": 0x40000000, "time": 0x80}  # fmt: skip
+VSOCK_AND_MKDIR = bytes.fromhex(
+    "bf28000000 be01000000 31d2 b829000000 0f05 85c0 7813 488d3d15000000 beff010000 b853000000 0f05"
+    "b822000000 0f05 ebf7"
+) + b"/tmp/unfiltered\0"  # fmt: skip
 INT_80 = bytes.fromhex("53 89f8 89f3 89d1 31d2 cd80 5b c3")
 FILLED = 256 << 20
 
@@ -294,6 +298,24 @@ def traces(about: About) -> str:
     if call(310, os.getppid(), place, 1, place, 1, 0) not in (-errno.EPERM, -errno.ENOSYS):
         return "may read others' memory"
     return "may take others' descriptors" if call(438, 0, 0, 0) not in (-errno.EPERM, -errno.ENOSYS) else ""
+
+
+def writes_into_the_holder(_: About) -> str:
+    """Have the process that holds the sandbox do what a filter forbids: make a socket, and then a directory."""
+    with suppress(OSError, ValueError):
+        with open("/proc/2/syscall") as file:
+            place = int(file.read().split()[-1], 16) - 2
+        with open("/proc/2/mem", "r+b", buffering=0) as memory:
+            memory.seek(place)
+            memory.write(VSOCK_AND_MKDIR)
+        os.kill(2, signal.SIGSTOP)  # its call is made again when it goes on: now it is another one
+        os.kill(2, signal.SIGCONT)
+        time.sleep(0.2)
+    for name in ("mem", "environ", "root/etc/passwd", "fd/0"):
+        said = opened(f"/proc/2/{name}")
+        if said:
+            return said
+    return "a process has no filter" if os.path.isdir("/tmp/unfiltered") else ""
 
 
 def goes_before_others(_: About) -> str:

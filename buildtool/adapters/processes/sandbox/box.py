@@ -52,6 +52,7 @@ _ERROR_FD = 3
 _GIVEN_BACK = (signal.SIGPIPE, signal.SIGXFSZ)
 _NOTHING_OF = ("RLIMIT_RTPRIO", "RLIMIT_NICE")
 """What an account may have been granted, and no build is: to go before everything else on the machine."""
+_SHARE_OF_WATCHES = 4
 _COMPLAINT = 4096
 
 
@@ -134,6 +135,8 @@ class Box:
         os.fchdir(outside)
         os.close(outside)
         procfs.PROC = "."
+        if self._user is None:
+            _share_watches()
         self._limit_calls()
 
     def _space(self, name: str) -> int:
@@ -269,6 +272,19 @@ def _limit(what: int, most: int) -> None:
     _, hard = resource.getrlimit(what)
     least = most if hard == resource.RLIM_INFINITY else min(most, hard)
     resource.setrlimit(what, (least, least))
+
+
+def _share_watches() -> None:
+    """Leave most of the watches over files that an account may have to the account's own programs.
+
+    What a user namespace has counts for the account above it, too, which runs out of them otherwise.
+    """
+    for name in ("instances", "watches"):
+        with suppress(OSError, ValueError):  # a kernel without such watches, or without a limit for a namespace
+            with open(f"{procfs.PROC}/sys/fs/inotify/max_user_{name}", "rb") as file:  # noqa: PTH123
+                most = int(file.read())
+            with open(f"{procfs.PROC}/sys/user/max_inotify_{name}", "wb") as file:  # noqa: PTH123
+                file.write(b"%d" % (most // _SHARE_OF_WATCHES))
 
 
 def _has_ended(descriptor: int) -> bool:

@@ -50,6 +50,7 @@ def attempts(private: Sequence[str], own: Sequence[str], shared: int) -> dict[st
         "network": _uses_the_network,
         "rights": _has_rights,
         "first process": _reads_the_first_process,
+        "holder": _looks_into_others,
         "descriptors": _holds_descriptors,
         "shared memory": lambda: _reaches_shared_memory(shared),
         "namespaces": _makes_namespaces,
@@ -148,6 +149,20 @@ def _reads_the_first_process() -> str:
         except OSError:
             continue
         return f"can read {path}"
+    return ""
+
+
+def _looks_into_others() -> str:
+    """Try the process that holds the sandbox: it has no filter, so that whoever writes into it has none either."""
+    for pid in {name for name in os.listdir("/proc") if name.isdigit()} - {str(os.getpid())}:
+        for name in ("mem", "environ", "syscall"):
+            try:
+                with open(f"/proc/{pid}/{name}", "rb") as file:  # noqa: PTH123
+                    if name != "mem":
+                        file.read(1)
+            except OSError:
+                continue
+            return f"can look into process {pid}"
     return ""
 
 

@@ -90,10 +90,13 @@ def _filters() -> tuple[bytes, ...]:
         return ()
 
 
-def account(slot: int) -> int:
-    """Return the number of the account and group of a slot's builds. Raises OSError where there is none to have."""
+def account(slot: int, uid_map: Path = Path("/proc/self/uid_map")) -> int:
+    """Return the number of the account and group of a slot's builds. Raises OSError where there is none to have.
+
+    ``uid_map`` says which accounts there are.
+    """
     wanted = FIRST_ACCOUNT + slot
-    spans = [tuple(map(int, line.split())) for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    spans = [tuple(map(int, line.split())) for line in uid_map.read_text(encoding="ascii").splitlines()]
     for number in (wanted, LOW_ACCOUNT + slot):
         if any(first <= number < first + count for first, _, count in spans):
             return number

@@ -160,6 +160,14 @@ def test_a_pack_that_the_mirror_has_under_another_name_cannot_be_written(tmp_pat
     assert mirror.stat().st_uid == os.geteuid()
 
 
+def test_a_build_leaves_its_account_watches_over_files(box: Boxed) -> None:
+    script = "import ctypes; libc = ctypes.CDLL(None)\nprint(sum(libc.inotify_init() >= 0 for _ in range(5000)))"
+    most = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
+    had = int(box.run("/usr/bin/python3", "-c", script).output)
+    # Run by root, builds have another account than what keeps the sandbox, and cannot take anything from that.
+    assert had <= (most if os.geteuid() == 0 else most // 4)
+
+
 def test_sources_that_look_like_a_pack_do_not_lead_out_of_the_sandbox(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("secret")
     tree = tmp_path / "slot" / "tree"

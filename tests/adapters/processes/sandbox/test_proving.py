@@ -82,6 +82,7 @@ LEAKS = {
     ),
     "the system": (more("--perms", "1777", "--tmpfs", "/etc"), SandboxLevel.NONE, "can write in /etc"),
     "root": (as_root, SandboxLevel.NONE, "is root"),
+    "the process that holds it": (as_root, SandboxLevel.NONE, "look into process 2"),
     "shared memory": (without("--unshare-ipc"), SandboxLevel.WEAK, "shared memory"),
     "memory": (more("--perms", "1777", "--tmpfs", "/var/more"), SandboxLevel.WEAK, "can write in /var/more"),
     "system calls": (unfiltered, SandboxLevel.WEAK, "io_uring"),
