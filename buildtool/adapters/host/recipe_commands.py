@@ -18,6 +18,7 @@ from buildtool.adapters.host.limits.watching import LimitWatch, resource_limits,
 from buildtool.adapters.network.build_proxy import BuildProxy
 from buildtool.adapters.processes.child import Spawn
 from buildtool.adapters.processes.runner import CommandLine, Processes, RunningProcess
+from buildtool.adapters.processes.sandbox.bubblewrap import SYSTEM
 from buildtool.adapters.processes.sandbox.sandboxes import Sandbox, Sandboxes
 from buildtool.errors import MachineFault
 from buildtool.model.guest.limits import BuildLimits, ExceededLimit
@@ -57,7 +58,8 @@ class RecipeCommands:
             sandbox, watch = await self.pool.run(lambda: self._made(sandboxes, slot, tree, place))
         except OSError as error:
             raise MachineFault(f"cannot make the sandbox: {error.strerror or error}") from error
-        return CommandRunner(self.processes, self.pool, self.clock, sandbox, watch)
+        sees = (tree, place.home, place.temporary, *sandboxes.readable, *map(Path, SYSTEM))
+        return CommandRunner(self.processes, self.pool, self.clock, sandbox, watch, sees)
 
     def _made(self, sandboxes: Sandboxes, slot: int, tree: Path, place: SlotPlace) -> tuple[Sandbox, LimitWatch | None]:
         """Make a sandbox, and the watch over what is used in it. Blocks. Raises OSError."""
@@ -88,12 +90,14 @@ class CommandRunner:
         clock: IReactorTime,
         sandbox: Sandbox | None = None,
         watch: LimitWatch | None = None,
+        sees: tuple[Path, ...] | None = None,
     ) -> None:
         self._processes = processes
         self._pool = pool
         self._clock = clock
         self._sandbox = sandbox
         self._watch = watch
+        self._sees = sees
         self._running: RunningProcess | None = None
         self._next: IDelayedCall | None = None
 
@@ -109,7 +113,7 @@ class CommandRunner:
     ) -> RunningProcess:
         spawn: Spawn | None = None if self._sandbox is None else self._sandbox.start
         self._running = running = self._processes.start(
-            CommandLine(tuple(argv), cwd, environment),
+            CommandLine(tuple(argv), cwd, environment, self._sees),
             on_output=on_output,
             time_limit=time_limit,
             silence_limit=silence_limit,

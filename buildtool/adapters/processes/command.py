@@ -44,11 +44,15 @@ def _check_argv(_instance: object, _attribute: object, argv: tuple[str, ...]) ->
 
 @frozen
 class CommandLine:
-    """A program with its arguments, the directory it runs in, and its whole environment: nothing is inherited."""
+    """A program with its arguments, the directory it runs in, and its whole environment: nothing is inherited.
+
+    ``sees`` are the directories of which it sees anything, None for the whole machine.
+    """
 
     argv: tuple[str, ...] = field(validator=_check_argv)
     cwd: Path
     environment: Mapping[str, str]
+    sees: tuple[Path, ...] | None = None
 
 
 @frozen
@@ -112,18 +116,19 @@ def _obstacle(command: CommandLine, error: Exception) -> tuple[Obstacle, str]:
 
 def _in_the_way(command: CommandLine, number: int) -> tuple[Obstacle, str]:
     """Return which directory or program could not be used, and why."""
-    if not (_is_directory(command.cwd) and os.access(command.cwd, os.X_OK)):
-        reason = f"its directory {str(command.cwd)[:_SHOWN]!r} {_no_directory(command.cwd)}"
+    look = _Sight(command.sees)
+    if not (look.is_directory(command.cwd) and os.access(command.cwd, os.X_OK)):
+        reason = f"its directory {str(command.cwd)[:_SHOWN]!r} {_no_directory(command.cwd, look)}"
         return Obstacle(number, (command.cwd,)), reason
     places = _places(command)
-    found = next((place for place in places if _mode(place, follow=False)), None)
+    found = next((place for place in places if look.mode(place, follow=False)), None)
     if found is None:
         if number == errno.EACCES and "/" not in command.argv[0]:
             number = errno.ENOENT  # it is said of a directory in PATH, where it might have been
         return Obstacle(number, places), _not_there(command, number)
-    if number == errno.EACCES and _mode(found) and os.statvfs(found).f_flag & os.ST_NOEXEC:
+    if number == errno.EACCES and look.mode(found) and os.statvfs(found).f_flag & os.ST_NOEXEC:
         return Obstacle(number), "its file system is mounted noexec, so that no program in it can run"
-    return Obstacle(number, (found,)), _unusable(found, number)
+    return Obstacle(number, (found,)), _unusable(found, number, look)
 
 
 def _places(command: CommandLine) -> tuple[Path, ...]:
@@ -133,22 +138,36 @@ def _places(command: CommandLine) -> tuple[Path, ...]:
     return tuple(Path(os.path.normpath(command.cwd / place / program)) for place in within)
 
 
-def _mode(place: Path, *, follow: bool = True) -> int:
-    """Return type and mode of what is somewhere, 0 where there is nothing that can be looked at."""
-    try:
-        return place.stat(follow_symlinks=follow).st_mode
-    except OSError:
-        return 0
+@frozen
+class _Sight:
+    """What can be seen of the machine below some directories, or, without any said, of all of it.
+
+    Where a link leads out of them is not looked at: what is told of a command goes to whoever wrote it.
+    """
+
+    sees: tuple[Path, ...] | None
+
+    def mode(self, place: Path, *, follow: bool = True) -> int:
+        """Return type and mode of what is somewhere, 0 where there is nothing that can be looked at."""
+        try:
+            return place.stat(follow_symlinks=follow).st_mode if self._shows(place, follow=follow) else 0
+        except OSError:
+            return 0
+
+    def is_directory(self, place: Path) -> bool:
+        return stat.S_ISDIR(self.mode(place))
+
+    def _shows(self, place: Path, *, follow: bool) -> bool:
+        if self.sees is None:
+            return True
+        real = os.path.realpath(place if follow else place.parent)
+        return any(Path(real).is_relative_to(os.path.realpath(top)) for top in self.sees)
 
 
-def _is_directory(place: Path) -> bool:
-    return stat.S_ISDIR(_mode(place))
-
-
-def _no_directory(place: Path) -> str:
-    if _is_directory(place):
+def _no_directory(place: Path, look: _Sight) -> str:
+    if look.is_directory(place):
         return "may not be entered"
-    return "is no directory" if _mode(place, follow=False) else "does not exist"
+    return "is no directory" if look.mode(place, follow=False) else "does not exist"
 
 
 def _not_there(command: CommandLine, number: int) -> str:
@@ -157,11 +176,11 @@ def _not_there(command: CommandLine, number: int) -> str:
     return os.strerror(number)
 
 
-def _unusable(found: Path, number: int) -> str:
-    if _is_directory(found):
+def _unusable(found: Path, number: int, look: _Sight) -> str:
+    if look.is_directory(found):
         return "it is a directory"
     if number == errno.ENOENT:
-        return "the interpreter that it names is missing" if _mode(found) else "it is a link to nothing"
+        return "the interpreter that it names is missing" if look.mode(found) else "it is a link to nothing"
     if number == errno.ENOEXEC:
         return "not a program of this machine (a script needs a #! line)"
     return os.strerror(number)

@@ -237,6 +237,31 @@ class ProcessesTests(TestCase):
             self.assertIn(words, ended.detail)
             self.assertNotIn("\n", ended.detail)
 
+    async def test_what_a_command_does_not_see_cannot_be_told_by_what_was_in_its_way(self) -> None:
+        """A link of the sources leads to the donor's own: whether that is there is nobody's to know."""
+        tree, outside = self.directory / "tree", self.directory / "outside"
+        tree.mkdir()
+        outside.mkdir()
+        (outside / "text").write_text("text")
+        (outside / "script").write_text("#!/no/such/interpreter\n")
+        (outside / "script").chmod(0o755)
+        missing = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        told: set[tuple[str, ...]] = set()
+        for name in ("absent", "text", "script", "."):
+            (tree / "link").unlink(missing_ok=True)
+            (tree / "link").symlink_to(outside / name)
+            commands = [
+                CommandLine(("./link",), tree, {}, (tree,)),
+                CommandLine(("./link/script",), tree, {}, (tree,)),
+                CommandLine(("script",), tree, {"PATH": "link"}, (tree,)),
+                CommandLine(("./script",), tree / "link", {}, (tree,)),
+            ]
+            told.add(tuple(not_started(one, missing, 0.0).detail for one in commands))
+        self.assertEqual(len(told), 1, told)
+        (tree / "script").write_text("#!/no/such/interpreter\n")
+        own = CommandLine(("./script",), tree, {}, (tree,))
+        self.assertIn("interpreter", not_started(own, missing, 0.0).detail)
+
     async def test_a_directory_in_path_that_may_not_be_entered_hides_nothing(self) -> None:
         """The system speaks of that directory, where the program might have been."""
         denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES))

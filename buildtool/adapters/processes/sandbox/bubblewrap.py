@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -168,11 +169,23 @@ def make_settings(made: Path, user: int) -> None:
 
 
 def _copy(found: Path, place: Path) -> None:
+    """Copy a file or directory, as far as everybody on this machine may read what is in it. Raises OSError."""
     place.parent.mkdir(parents=True, exist_ok=True)
     if found.is_dir():
-        shutil.copytree(found, place, symlinks=True, ignore_dangling_symlinks=True)
-    elif found.exists():
+        shutil.copytree(found, place, symlinks=True, ignore=_private)
+    elif found.is_file() and not _is_private(found.resolve()):
         shutil.copyfile(found, place)
+
+
+def _private(top: str, names: list[str]) -> list[str]:
+    return [name for name in names if _is_private(Path(top, name))]
+
+
+def _is_private(path: Path) -> bool:
+    mode = path.lstat().st_mode
+    wanted = stat.S_IROTH | stat.S_IXOTH if stat.S_ISDIR(mode) else stat.S_IROTH
+    kept = stat.S_ISDIR(mode) or stat.S_ISREG(mode)
+    return not stat.S_ISLNK(mode) and not (kept and mode & wanted == wanted)
 
 
 def account_files(user: int) -> dict[str, str]:

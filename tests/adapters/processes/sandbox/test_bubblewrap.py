@@ -1,0 +1,34 @@
+"""What of ``/etc`` a build is shown: what everybody may read."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from buildtool.adapters.processes.sandbox import bubblewrap
+from buildtool.adapters.processes.sandbox.box import INSIDE
+
+
+def test_what_not_everybody_may_read_is_not_copied_for_builds(tmp_path: Path) -> None:
+    here = tmp_path / "etc" / "java"
+    (here / "shut").mkdir(parents=True, mode=0o700)
+    for name, mode in {"open": 0o644, "password": 0o600, "group": 0o640, "shut/within": 0o644}.items():
+        (here / name).write_text("x")
+        (here / name).chmod(mode)
+    os.mkfifo(here / "pipe", 0o666)
+    (here / "link").symlink_to("nowhere")
+    bubblewrap._copy(here, tmp_path / "made" / "java")
+    assert {one.name for one in (tmp_path / "made" / "java").rglob("*")} == {"open", "link"}
+    for name in ("open", "password", "pipe", "link"):
+        bubblewrap._copy(here / name, tmp_path / "alone" / name)
+    assert [one.name for one in (tmp_path / "alone").iterdir()] == ["open"]
+
+
+def test_the_program_that_holds_a_sandbox_may_not_be_read_by_its_account(tmp_path: Path) -> None:
+    bubblewrap.make_settings(tmp_path / "made", INSIDE)
+    assert (tmp_path / "made" / "cat").stat().st_mode & 0o777 == 0o111
+    assert "build" in (tmp_path / "made" / "passwd").read_text()
+    bubblewrap.make_settings(tmp_path / "other", 5)
+    assert not (tmp_path / "other" / "cat").exists()
+    with pytest.raises(FileNotFoundError):
+        bubblewrap.make_settings(tmp_path / "no" / "where", 5)
