@@ -86,6 +86,7 @@ ATTACKS = [
     Attack(program.replaces_git, else_kept=_TREES),
     Attack(program.replaces_git_by_its_own, else_kept=_TREES),
     Attack(program.fills_memory_files, account=True, else_kept="it would fill this machine's memory"),
+    Attack(program.fills_shared_memory, account=True),
     Attack(program.connects),
     Attack(program.listens, knocks=True),
     Attack(program.makes_odd_sockets),

@@ -31,6 +31,9 @@ from buildtool.adapters.processes.sandbox.escapes import tell
 INSIDE = 1000
 """The account and group of a build within a user namespace of its own."""
 
+SHARED_MEMORY = 64 * 1024 * 1024
+"""Bytes of ``/dev/shm``, as containers have it, and of all segments of shared memory together."""
+
 PATIENCE = 20.0
 """Seconds that bubblewrap has to make a sandbox."""
 
@@ -135,6 +138,7 @@ class Box:
         os.fchdir(outside)
         os.close(outside)
         procfs.PROC = "."
+        _bound_memory()
         if self._user is None:
             _share_watches()
         self._limit_calls()
@@ -272,6 +276,12 @@ def _limit(what: int, most: int) -> None:
     _, hard = resource.getrlimit(what)
     least = most if hard == resource.RLIM_INFINITY else min(most, hard)
     resource.setrlimit(what, (least, least))
+
+
+def _bound_memory() -> None:
+    """Bound what segments of shared memory the sandbox may have, which stay when no process has them any more."""
+    with suppress(OSError), open(f"{procfs.PROC}/sys/kernel/shmall", "wb") as file:  # noqa: PTH123 - older kernels
+        file.write(b"%d" % (SHARED_MEMORY // resource.getpagesize()))
 
 
 def _share_watches() -> None:

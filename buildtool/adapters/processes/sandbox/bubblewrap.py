@@ -17,7 +17,7 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from buildtool.adapters.processes.sandbox.box import INSIDE
+from buildtool.adapters.processes.sandbox.box import INSIDE, SHARED_MEMORY
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 """Where a system's programs and libraries are. Those that are links into ``/usr`` are links inside, too."""
@@ -42,9 +42,6 @@ _COVERED = ("/proc/keys", "/proc/key-users", "/proc/timer_list")
 HOLDER = "/etc/cat"
 """The program that holds a sandbox open where it runs under the build's own account: a copy that may be executed and
 not read, since no process of that account may look into one of such a program. So it needs no filter."""
-
-SHARED_MEMORY = 64 * 1024 * 1024
-"""Bytes of ``/dev/shm``, as containers have it."""
 
 
 @frozen
