@@ -47,6 +47,7 @@ class Guest:
     _task: PeriodicTask = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.server.begun = self.look_again
         self._task = PeriodicTask("the look at the machine's owner", self.timers, self._round)
 
     @property

@@ -76,6 +76,7 @@ class BuildServer:
         ``hasten`` is called when the metaserver should hear at once of what is held, or what the owner wishes.
         """
         self._hasten = hasten
+        self.begun: Callable[[], None] = lambda: None  # is called when a build begins
         self._offered = offered
         self._tools = tools
         self._link = link
@@ -146,6 +147,7 @@ class BuildServer:
         run = held.run = AttemptRun(work, self._tools, self._pool)
         words = {"build": key[0], "epoch": key[1], "project": order.project, "request": order.request}
         log.info("build {build}.{epoch} of {project} begins", **words)
+        self.begun()
         # The answer goes out first: the metaserver hears that the build was taken before anything else of it.
         started = deferLater(self._tools.clock, 0, lambda: Deferred.fromCoroutine(self._see_through(run, held)))
         started.addErrback(lambda failure: log.failure("a defect in build {key}", failure, key=key))

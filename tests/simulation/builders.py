@@ -15,12 +15,14 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from buildtool.adapters.control.build_server_link import BuildServerLink, LoginPace
+from buildtool.adapters.processes.command import CommandResult
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.storage.archive.packing import Packed
 from buildtool.adapters.storage.filesystem import Disk, OpenMode, make_directories
 from buildtool.adapters.storage.spool import Spool
 from buildtool.buildserver.attempt import AttemptTools
 from buildtool.buildserver.delivery import DeliveryQueue
+from buildtool.buildserver.guest import Guest
 from buildtool.buildserver.order_check import ServerOffer
 from buildtool.buildserver.server import BuildServer
 from buildtool.errors import BadArchive, BadUpload, BuildFailed, BuildToolError, MachineFault
@@ -66,6 +68,22 @@ class Making(FakeCommand):
         self._began = life.seconds()
         super().__init__(*command)
 
+    def will_end(self, seconds: float, how: CommandResult) -> None:
+        """End so after some seconds, of which those do not count in which it stands still."""
+        self._left, self._end = seconds, how
+        self._due = self._life.callLater(seconds, self.end, how)
+
+    def freeze(self) -> None:
+        if not self.frozen and self._due.active():
+            self._left = self._due.getTime() - self._life.seconds()
+            self._due.cancel()
+            super().freeze()
+
+    def thaw(self) -> None:
+        if self.frozen and not self.stopped:
+            self.will_end(self._left, self._end)
+        super().thaw()
+
     def stop(self, reason: str) -> None:
         if not self.stopped:
             seconds = self._life.seconds() - self._began + KILL_AFTER * 0.5
@@ -83,6 +101,7 @@ class Workbench:
     builder: Builder
     life: Life
     made: dict[Path, tuple[str, str]] = field(factory=dict)
+    begun: dict[Path, float] = field(factory=dict)
 
     async def enclose(self, slot: int, tree: Path, place: SlotPlace) -> Workbench:
         return self
@@ -126,10 +145,11 @@ class Workbench:
         elif truth.fails:
             end = ending(code=2, seconds=seconds, detail="exited with code 2")
         making = Making(self.life, argv, environment, (time_limit, silence_limit), on_output, output.encode())
-        self.life.callLater(seconds, making.end, end)
+        making.will_end(seconds, end)
         return making
 
     async def checkout(self, url: str, commit: str, slot: int, copy: SourceCopy | None = None) -> Path:
+        self.begun[Path(f"/simulated/{self.builder.name}/tree-{slot}")] = self.life.seconds()
         await self.life.pause(self.world.rng.uniform(0.1, 3.0))
         return Path(f"/simulated/{self.builder.name}/tree-{slot}")
 
@@ -160,6 +180,7 @@ class Workbench:
             raise MachineFault(f"cannot pack: {error.strerror}") from error
         digest = hashlib.sha256(data).hexdigest()
         self.world.watch.packed(self.builder.name, digest, revision, colour)
+        self.world.owners.packed(self.builder.name, digest, self.begun[root])
         self.world.sandboxes.packed(self.builder.name, digest, self.builder.really)
         return Packed(len(data), digest, hashlib.sha256(data[:40]).hexdigest(), ())
 
@@ -238,6 +259,8 @@ class Overheard:
         session, watch = self.session, self.world.watch
         if isinstance(message, Ended):
             watch.reporting(self.name, message)
+        elif isinstance(message, Done):
+            self.world.owners.told(self.name, message.digest, message.seconds)
         answer = await self.link.tell(message, expected)
         if isinstance(message, Ended) and isinstance(answer, Ok):
             watch.end_taken(self.name, session, message, answer)
@@ -333,7 +356,8 @@ class Builder:
         disk = self.machine.executor(life)
         spool = WatchedSpool(world, self.name, self.machine.directory / "spool", disk, self.machine.disk)
         self.deliveries = DeliveryQueue(spool, overheard, uploads, life)
-        self.server = BuildServer(offered, tools, overheard, self.deliveries, Inline())
+        hasten = self.link.hasten
+        self.server = BuildServer(offered, tools, overheard, self.deliveries, Inline(), hasten=hasten)
         overheard.server = self.server
         self.link.orders = overheard
         world.trace.say(self.name, f"starts, life {self.lives}")
@@ -347,6 +371,9 @@ class Builder:
         if party is not None:
             party.own = None  # what it knew was in memory
             await party.ready(life)
+        owner = self.world.owners.of.get(self.name)
+        if owner is not None:
+            await Guest(self.server, owner, owner.wishes, self.world.wall, life).start()
         self.link.startService()
         if party is not None:
             await party.keep(life, lambda: self.link._session is not None)

@@ -348,6 +348,11 @@ class Ledger:
         if row.end is AttemptEnd.REFUSED:
             self._refused[row.build_id, row.server] = self.trace.now
         build = self.builds[row.build_id]
+        if row.end is AttemptEnd.RETURNED:
+            known = self._before.get(row.server, self.servers[row.server])
+            alone = self._ended_at_once[row.server] <= 1  # else another may have been struck in the same batch
+            struck = self.servers[row.server].strikes > known.strikes and alone
+            self._check(not struck, f"attempt {row.key} was returned, and {row.server} was struck for it")
         if row.end in SAID and row.server in self.honest:
             said = row.end in self.reported.get((row.server, row.key), ())
             said = said or (row.end is AttemptEnd.RETURNED and row.reason.startswith(revoked(row.server)))

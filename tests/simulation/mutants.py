@@ -31,8 +31,10 @@ from buildtool.adapters.sql.search.indexing import BuildIndex
 from buildtool.adapters.storage import artifacts, spool
 from buildtool.adapters.tls import peers
 from buildtool.adapters.tls.peers import KeyHolders
+from buildtool.buildserver.attempt import AttemptRun
 from buildtool.buildserver.delivery import Delivery
 from buildtool.buildserver.server import BuildServer
+from buildtool.buildserver.standstill import Standstill
 from buildtool.concurrency.asker import Asker
 from buildtool.concurrency.single_flight import SingleFlight, _Sharers
 from buildtool.errors import BuildToolError, Unauthorised
@@ -75,7 +77,7 @@ from buildtool.scheduling.state.projects import ProjectPolicies
 from buildtool.scheduling.state.records import Records
 from buildtool.scheduling.state.slots import ServerSlots
 from buildtool.web import sessions as sessions_of_pages
-from tests.simulation import origin, sandboxes, visitors
+from tests.simulation import origin, owners, sandboxes, visitors
 from tests.simulation.disk import SimulatedDisk
 
 Change = tuple[object, str, object]
@@ -1207,3 +1209,47 @@ def less_delivered_than_demanded() -> Sequence[Change]:
 @_mutant("two builds that demand different sandboxes are two builds", _SANDBOXES)
 def policy_not_in_the_key() -> Sequence[Change]:
     return [(EvidencePolicy, "demands", lambda _self: [])]
+
+
+# --- owners who come and go ---------------------------------------------------------------------------------
+
+_OWNERS = (owners, "MATTERS", 1.0)
+"""Machines have owners in every world, not only in some."""
+
+
+@_mutant("a frozen build's lease is renewed as any other", _OWNERS)
+def freeze_ends_a_lease() -> Sequence[Change]:
+    original = leases.judge
+
+    def judge(turn: Any, server: Server, held: Held) -> Any:
+        kept = turn.state.leases.of.get(held.key)
+        judged = original(turn, server, held)
+        if held.frozen and kept is not None and held.key in turn.state.leases.of:
+            turn.state.leases._change(held.key, kept)
+        return judged
+
+    return [(leases, "judge", judge)]
+
+
+@_mutant("the time in which a build stands still is no time that it takes", _OWNERS)
+def frozen_time_counts() -> Sequence[Change]:
+    original = Standstill.end
+
+    def end(self: Standstill) -> float:
+        rested = self.rested
+        took = original(self)
+        self.rested = rested
+        return took
+
+    return [(Standstill, "end", end)]
+
+
+@_mutant("what builds stands still while its machine's owner is there", _OWNERS)
+def owner_not_heeded() -> Sequence[Change]:
+    return [(AttemptRun, "freeze", lambda self, reason: None)]
+
+
+@_mutant("a build that is handed back is no strike", _OWNERS)
+def hand_back_is_a_strike() -> Sequence[Change]:
+    rules = {**attempts.RULES, AttemptEnd.RETURNED: attempts.RULES[AttemptEnd.BROKEN]}
+    return [(attempts, "RULES", rules)]

@@ -36,6 +36,7 @@ from tests.simulation.metaserver import Metaserver
 from tests.simulation.network import Network
 from tests.simulation.office import Office
 from tests.simulation.origin import MovingOrigin, RefWitness, Resolver
+from tests.simulation.owners import Owners
 from tests.simulation.ownership import Ownership
 from tests.simulation.parties import Party
 from tests.simulation.projects import ARCHES, Times, Truths
@@ -97,6 +98,7 @@ class World:
         self.trace = Trace(self.time, keep=keep_trace)
         self.faults = Faults(rng)
         self.wall = Wall(self.time, EPOCH)
+        self.owners = Owners(self, seed)
         self.key = rng.randbytes(32)
         times = Times(
             request_ttl=rng.choice((1_800.0, 7_200.0, 20_000.0)),
@@ -380,6 +382,7 @@ class World:
         """Let everybody begin whom there is."""
         self.faults.on = True
         self.blows.plan()
+        self.owners.plan()
         self.configuring.plan()
         self.start_metaserver()
         self.front.start()
@@ -436,6 +439,7 @@ class World:
         """From now on nothing goes wrong any more."""
         self.trace.say("world", "faults stop")
         self.faults.stop()
+        self.owners.calm()
         self.origin.settle()
         self.configuring.widen()
         self.network.heal()
