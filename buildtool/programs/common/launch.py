@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import signal
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from buildtool.programs.common.beginning import begin
+from buildtool.programs.common.checkout import NO_HOST, WINDOWS
 from buildtool.programs.common.output import complain
 
 _FAILED = 1
@@ -33,6 +35,9 @@ def webserver() -> int:
 
 def buildserver() -> int:
     """Run ``buildserver.py`` and return its exit code."""
+    if sys.platform in WINDOWS:
+        complain(NO_HOST)
+        return _FAILED
     begin(hidden=True, closed=True)
     return _run("buildserver.py", "buildserver")
 
