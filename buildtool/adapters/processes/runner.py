@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from buildtool.adapters.processes.child import Direct, Spawn
 from buildtool.adapters.processes.command import CommandLimits, CommandLine, CommandResult, not_started
+from buildtool.adapters.processes.gentleness import Gentleness
 from buildtool.adapters.processes.keeper_client import Keepers
 from buildtool.adapters.processes.watcher import CHUNK, Line, supervise
 from buildtool.concurrency.signal import Signal
@@ -66,11 +67,19 @@ class RunningProcess:
 class Processes:
     """A starter of commands, which knows all that run. Call its methods in the reactor's thread."""
 
-    def __init__(self, reactor: IReactorFromThreads, keepers: Keepers | None = None, *, use_pidfd: bool = True) -> None:
+    def __init__(
+        self,
+        reactor: IReactorFromThreads,
+        keepers: Keepers | None = None,
+        *,
+        use_pidfd: bool = True,
+        gentleness: Gentleness | None = None,
+    ) -> None:
         """With ``keepers`` nothing escapes a command; without, what opens a session of its own lives on.
 
-        ``use_pidfd=False`` waits for exits in a thread even where the system has pidfds.
+        ``use_pidfd=False`` waits for exits in a thread even where the system has pidfds. ``gentleness`` may change.
         """
+        self._gentleness = gentleness or Gentleness()
         self._reactor = reactor
         self._spawn: Spawn = partial(Direct, use_pidfd=use_pidfd) if keepers is None else keepers.start
         self._running: set[RunningProcess] = set()
@@ -99,7 +108,7 @@ class Processes:
             kill_after,
         )
         try:
-            return self._start(command, limits, on_output, spawn or self._spawn)
+            return self._start(command, limits, on_output, self._gentleness.spawning(spawn or self._spawn))
         except (OSError, RuntimeError) as error:  # no descriptors, or no threads, are left
             running = RunningProcess()
             running.ended.callback(not_started(command, error, 0.0))

@@ -41,7 +41,7 @@ class OwnerWishes:
     """The wishes of a machine's owner; all hours empty, or a limit None, means that nothing is asked for.
 
     With ``idle_only`` the owner counts as there for ``idle_after`` seconds after keyboard or mouse were used, and while
-    others use more than ``max_load`` processors. ``patience`` is in seconds.
+    others use more than ``max_load`` processors. ``patience`` is in seconds, ``disk`` how many GiB stay free.
     """
 
     zone: tzinfo
@@ -52,12 +52,13 @@ class OwnerWishes:
     idle_after: float = field(default=IDLE_AFTER, validator=validators.gt(0))
     max_load: float | None = None
     mains_only: bool = False
+    disk: float = 0.0
     patience: float = field(default=PATIENCE, validator=validators.ge(0))
 
     @property
     def watches(self) -> bool:
         """Whether the machine must be looked at to know what may be done."""
-        return self.idle_only or self.mains_only
+        return self.idle_only or self.mains_only or self.disk > 0
 
 
 @frozen
@@ -65,12 +66,13 @@ class Observed:
     """The finds of one look at the machine; None is what nothing tells.
 
     ``input_age`` is how many seconds ago keyboard, mouse or a terminal were used, ``others_load`` how many processors
-    others use, ``on_battery`` whether it runs from a battery.
+    others use, ``on_battery`` whether it runs from a battery, ``free_disk`` how many GiB are free where builds write.
     """
 
     input_age: float | None = None
     others_load: float | None = None
     on_battery: bool | None = None
+    free_disk: float | None = None
 
 
 @frozen
@@ -161,6 +163,9 @@ def _hindrances(wishes: OwnerWishes, now: float, seen: Observed, pause: PauseAsk
         yield from _owner_there(wishes, seen)
     if wishes.mains_only and seen.on_battery:
         yield _Hindrance("it runs from its battery", "until it is plugged in", None)
+    if seen.free_disk is not None and seen.free_disk < wishes.disk:
+        left = f"until {wishes.disk:g} GiB of it are free"
+        yield _Hindrance("its owner keeps what is left of its disk", left, None, freezes=False)
     away = away_at(wishes.away, now)
     if away is not None:  # what runs may go on for as long as the machine does
         yield _Hindrance(

@@ -22,6 +22,7 @@ from buildtool.adapters.host.recipe_commands import BuildBounds, RecipeCommands
 from buildtool.adapters.http.client import HttpClient, HttpTimeouts
 from buildtool.adapters.http.declared_downloads import DownloadCache
 from buildtool.adapters.http.transfer_client import TransferClient
+from buildtool.adapters.processes.gentleness import Gentleness
 from buildtool.adapters.processes.keeper_client import Keepers
 from buildtool.adapters.processes.process_group import mark_for
 from buildtool.adapters.processes.runner import Processes
@@ -75,6 +76,7 @@ log = Logger()
 
 PROGRAM = "buildserver.py"
 THREADS = 8
+MOST_CPUS = 4_096
 
 THREADS_GRACE = 5.0
 """Seconds in which threads have to end what they do when the program ends; all that matters was waited for by then."""
@@ -189,7 +191,8 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         sandbox = await pool.run(partial(_sandbox, program, keepers))
         bounds = await pool.run(partial(_bounds, program))
         closing.callback(bounds.groups.close)
-        processes = Processes(reactor, keepers)
+        gentleness = Gentleness()
+        processes = Processes(reactor, keepers, gentleness=gentleness)
         there = _reach(program, reactor)
         transfers = TransferClient(reactor, pool, farm=there.transfers)
         fetcher = HttpClient(reactor, HttpTimeouts())
@@ -222,7 +225,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
             clock=reactor,
             environment={"PATH": program.search},
             server=program.name,
-            cpus=max(1, usable_processors() // found.max_builds),
+            cpus=max(1, min(usable_processors(), said.cpus or MOST_CPUS) // found.max_builds),
             time_limit=None if said.time_limit is None else float(said.time_limit),
             copies=transfers,
             secrets=program.secrets,
@@ -236,7 +239,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         await deliveries.restore()
         drain_signals.clear(place.stamp)
         drain = StopRequest()
-        guest = await host_guest(reactor, pool, server, place, said, drain)
+        guest = await host_guest(reactor, pool, server, place, said, drain, gentleness)
         closing.callback(drain_signals.watch(reactor, place.stamp, drain, lambda: guest.desk.settings.shutdown))
         renewing = [renewal(there.farm, reactor)] if there.farm is not None else []
         link.orders = server

@@ -7,20 +7,15 @@ tests/programs/common/test_accounts.py.
 import os
 import sys
 
-WINDOWS = ("win32", "cygwin", "msys")
-"""What Python calls Windows."""
-
-NO_HOST = (
-    "buildserver.py: Windows is no host for a build server: run it on Linux or macOS, or under WSL 2, which is a Linux"
-)
-
 
 def start(program: str, launcher: str) -> None:
     """Run a program, named as in ``launch``, and end with its exit code.
 
     ``launcher`` is the file in ``bin/``, which has put its checkout in front of ``sys.path``.
     """
-    if program == "buildserver" and sys.platform in WINDOWS:
+    if program == "buildserver" and sys.platform in ("win32", "cygwin", "msys"):
+        from buildtool.programs.common.systems import NO_HOST
+
         sys.exit(NO_HOST)
     root = sys.path[0]
     python = os.path.join(root, ".venv/bin/python")

@@ -91,6 +91,15 @@ def test_on_battery_it_builds_only_where_the_owner_did_not_forbid_it() -> None:
     )
 
 
+def test_what_is_left_of_the_disk_keeps_builds_from_beginning_and_lets_those_that_run_go_on() -> None:
+    wishes = evolve(PLAIN, disk=20.0)
+    full = judge_stance(wishes, NOON, Observed(free_disk=19.9))
+
+    assert (full.begins, full.running) == (False, Motion.GO_ON)
+    assert full.words == "its owner keeps what is left of its disk until 20 GiB of it are free"
+    assert judge_stance(wishes, NOON, Observed(free_disk=20.0)) == OPEN
+
+
 @pytest.mark.parametrize(("until", "motion"), [(NOON + 300, Motion.FREEZE), (NOON + 7_200, Motion.HAND_BACK)])
 def test_a_pause_for_longer_than_the_patience_hands_back_at_once(until: float, motion: Motion) -> None:
     paused = judge_stance(PLAIN, NOON, LEFT, pause=PauseAsked(until))

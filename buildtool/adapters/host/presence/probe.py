@@ -5,6 +5,7 @@ Of several that tell, whatever saw the owner last counts. Everything here blocks
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from buildtool.adapters.host.programs import output_of
 from buildtool.model.guest.stance import Observed, OwnerWishes
 
 ROOT = Path("/")
+
+GIB = float(1 << 30)
 
 IOREG = ("ioreg", "-c", "IOHIDSystem", "-d", "4")
 """What tells on macOS since when keyboard and mouse were not used."""
@@ -60,6 +63,7 @@ class PresenceProbe:
     wall: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     system: str = field(factory=lambda: sys.platform)
+    disk_at: Path | None = None
     _devices: InputDevices = field(init=False)
     _load: OthersLoad = field(init=False)
     _ages: dict[str, Callable[[], float | None]] = field(factory=dict, init=False)
@@ -86,7 +90,8 @@ class PresenceProbe:
             age = min(ages, default=None)
             if known.load and (wishes.max_load is not None or not known.idle):
                 load = self._load.processors(self.monotonic())
-        return Observed(age, load, self._battery() if wishes.mains_only and known.power else None)
+        battery = self._battery() if wishes.mains_only and known.power else None
+        return Observed(age, load, battery, self._free_disk() if wishes.disk else None)
 
     def close(self) -> None:
         """Close the devices that are open."""
@@ -118,6 +123,12 @@ class PresenceProbe:
 
     def _mac_age(self) -> float | None:
         return parse_ioreg(self.ask(IOREG) or "")
+
+    def _free_disk(self) -> float | None:
+        try:
+            return None if self.disk_at is None else shutil.disk_usage(self.disk_at).free / GIB
+        except OSError:
+            return None  # the first build will say what is wrong there
 
     def _battery(self) -> bool | None:
         return parse_pmset(self.ask(PMSET) or "") if self.system == "darwin" else on_battery(self.root)

@@ -12,6 +12,7 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from buildtool.adapters.host.presence.probe import ToldBy
+from buildtool.adapters.processes.gentleness import Gentleness
 from buildtool.buildserver.guest import Guest
 from buildtool.errors import BuildToolError, UsageError
 from buildtool.model.guest.stance import PauseAsked
@@ -44,6 +45,7 @@ class GuestDesk:
     read: Callable[[], GuestSettings]
     path: Path
     drain: Callable[[str], None]
+    gentleness: Gentleness
     wrong: str = field(default="", init=False)
     draining: str = field(default="", init=False)
 
@@ -116,7 +118,13 @@ class GuestDesk:
         if found != self.settings:
             log.info("the settings of {path} hold now", path=self.path)
         self.settings, self.guest.wishes = found, found.wishes
+        self.be_gentle()
         self.guest.judge_again()
+
+    def be_gentle(self) -> None:
+        """Set how gentle commands are that start from now on."""
+        it, settings = self.gentleness, self.settings
+        it.nice, it.io_idle, it.cpus = settings.nice, settings.io_idle, settings.cpus
 
 
 def status_lines(status: Mapping[str, object]) -> tuple[str, ...]:

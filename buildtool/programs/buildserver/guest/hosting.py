@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from buildtool.adapters.control.operator_endpoint import ControlPort
 from buildtool.adapters.host.presence.probe import PresenceProbe, ToldBy
+from buildtool.adapters.processes.gentleness import Gentleness, can_io_idle
 from buildtool.adapters.runtime.clock import WallClock
 from buildtool.buildserver.guest import Guest
 from buildtool.buildserver.server import BuildServer
@@ -24,7 +25,7 @@ from buildtool.ports.common import Executor
 from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.guest.desk import GuestDesk
 from buildtool.programs.buildserver.guest.local_socket import listen_to_owner
-from buildtool.programs.buildserver.guest.wishes import check_told, read_settings, settings_file
+from buildtool.programs.buildserver.guest.wishes import GuestSettings, check_told, read_settings, settings_file
 from buildtool.programs.common.program import StopRequest
 
 log = Logger()
@@ -68,23 +69,28 @@ async def host_guest(
     place: BuildDirectory,
     said: argparse.Namespace,
     drain: StopRequest,
+    gentleness: Gentleness,
 ) -> GuestHosting:
     """Start all of it for a build server that takes no orders yet. Raises ConfigurationError, UsageError."""
     path = settings_file(said, place.top.parent)
     read = partial(read_settings, said, path)
-    settings, probe = read(), PresenceProbe()
+    settings, probe = read(), PresenceProbe(disk_at=place.top)
     told = await pool.run(probe.told_by)
     check_told(settings.wishes, told)
-    _announce(settings.wishes, told)
+    _announce(settings, told)
     guest = Guest(server, PooledProbe(probe, pool), settings.wishes, WallClock(), reactor)
-    desk = GuestDesk(place.top.name, guest, told, settings, read, path, drain.ask)
+    desk = GuestDesk(place.top.name, guest, told, settings, read, path, drain.ask, gentleness)
+    desk.be_gentle()
     port = listen_to_owner(reactor, place.top, desk.answer)
     await guest.start()
     looking = _watch(reactor, path, desk)
     return GuestHosting(desk, port, looking, probe.close)
 
 
-def _announce(wishes: OwnerWishes, told: ToldBy) -> None:
+def _announce(settings: GuestSettings, told: ToldBy) -> None:
+    wishes = settings.wishes
+    if settings.io_idle and not can_io_idle():
+        log.warn("--io-idle: this system has no idle class for disks: builds use them as everything else does")
     if wishes.idle_only:
         log.info("whether the owner is away is told by {what}", what=told.words())
     if wishes.mains_only:

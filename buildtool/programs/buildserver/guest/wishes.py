@@ -84,22 +84,33 @@ GUEST_OPTIONS: Mapping[str, How] = {
                          "MIN", number(0, 1440)),
     "--away": valued("days on which nobody is to miss the machine, such as 2026-12-24..2027-01-02; may be said several "
                      "times", "DAYS", away_said, action=Several),
+    "--nice": valued("by how much builds give way to everything else on the processors, up to 19 (default 0)", "N",
+                     number(0, 19)),
+    "--io-idle": {**switch("let builds use disks only while nothing else does (Linux)"), "default": None},
+    "--cpus": valued("processors that all builds together may use (default: all)", "N", number(1, 4096)),
+    "--disk": valued("GiB of the disk that stay free: with less, no build begins (default 0)", "GIB", number(0, 10**6)),
     "--allow-shutdown": valued("what lets it drain: signal (SIGHUP), file (shutdown.stamp), both, none (default both)",
                                "WHAT", shutdown_choice),
 }  # fmt: skip
 """What ``add_argument`` takes for each."""
 
 _LISTS = frozenset({"hours", "network_hours", "away"})
-_FLAGS = frozenset({"idle_only", "mains_only"})
+_FLAGS = frozenset({"idle_only", "mains_only", "io_idle"})
 _NAMES = tuple(flag[2:].replace("-", "_") for flag in GUEST_OPTIONS if flag != "--settings")
 
 
 @frozen
 class GuestSettings:
-    """The settings as they hold now: what the owner wishes, and what may have the build server drain."""
+    """The settings as they hold now: what the owner wishes, and what may have the build server drain.
+
+    ``nice``, ``io_idle`` and ``cpus`` are for commands that start from now on, as in ``Gentleness``.
+    """
 
     wishes: OwnerWishes
     shutdown: str = "both"
+    nice: int = 0
+    io_idle: bool = False
+    cpus: int | None = None
 
 
 def settings_file(said: argparse.Namespace, build_dir: Path) -> Path:
@@ -123,8 +134,15 @@ def read_settings(said: argparse.Namespace, path: Path) -> GuestSettings:
         max_load=found.get("max_load"),
         mains_only=bool(found.get("mains_only")),
         patience=found.get("patience", PATIENCE / _MINUTE) * _MINUTE,
+        disk=float(found.get("disk", 0)),
     )
-    return GuestSettings(wishes, found.get("allow_shutdown", "both"))
+    return GuestSettings(
+        wishes,
+        found.get("allow_shutdown", "both"),
+        nice=found.get("nice", 0),
+        io_idle=bool(found.get("io_idle")),
+        cpus=found.get("cpus"),
+    )
 
 
 def check_told(wishes: OwnerWishes, told: ToldBy) -> None:

@@ -79,6 +79,16 @@ def test_nothing_is_looked_at_that_nobody_asked_for(tmp_path: Path) -> None:
     assert it.asked == []
 
 
+def test_free_disk_is_that_where_builds_write(tmp_path: Path) -> None:
+    it = Machine(tmp_path, {})
+    it.probe.disk_at = tmp_path
+    found = it.probe.look(OwnerWishes(UTC, disk=1.0)).free_disk
+    assert found is not None
+    assert found > 0
+    it.probe.disk_at = tmp_path / "gone"
+    assert it.probe.look(OwnerWishes(UTC, disk=1.0)) == Observed()
+
+
 def test_a_mac_is_asked_by_its_own_commands(tmp_path: Path) -> None:
     said = {"ioreg": '  | {\n  |   "HIDIdleTime" = 93000000000\n', "pmset": "Now drawing from 'Battery Power'"}
     it = Machine(tmp_path, said, "darwin")

@@ -24,6 +24,10 @@ max_load = 0.5
 mains_only = true
 patience = 2
 allow_shutdown = "file"
+nice = 10
+io_idle = true
+cpus = 2
+disk = 20
 """
 
 
@@ -46,6 +50,7 @@ def test_all_settings_may_stand_in_the_file(tmp_path: Path) -> None:
     assert (len(wishes.hours), len(wishes.network_hours), len(wishes.away)) == (2, 1, 1)
     assert (wishes.idle_only, wishes.idle_after, wishes.max_load) == (True, 300.0, 0.5)
     assert (wishes.mains_only, wishes.patience, found.shutdown) == (True, 120.0, "file")
+    assert (found.nice, found.io_idle, found.cpus, wishes.disk) == (10, True, 2, 20.0)
 
 
 def test_the_command_line_goes_before_the_file(tmp_path: Path) -> None:
@@ -81,6 +86,9 @@ def test_without_a_file_nothing_is_asked_for_unless_one_was_named(tmp_path: Path
         ("max_load = -1", "'-1' is no number of processors"),
         ("max_load = nan", "'nan' is no number of processors"),
         ("mains_only = 1", "mains_only = 1 is not true or false"),
+        ("nice = 20", "'20' is not a whole number from 0 to 19"),
+        ("cpus = 0", "'0' is not a whole number from 1 to 4096"),
+        ("disk = '20 GiB'", "is not a number"),
         ("allow_shutdown = 'all'", "'all' is none of signal, file, both, none"),
         (f"hours = {['20:00-07:00'] * 17}", "at most 16 may be said"),
     ],
