@@ -13,6 +13,7 @@ from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from buildtool.concurrency.backpressure import PIECE, BodyWriter
+from buildtool.concurrency.token_bucket import TokenBucket
 from buildtool.errors import BadUpload
 from buildtool.ports.common import Executor
 
@@ -45,10 +46,14 @@ class SmallBody:
 class FileBody:
     """A file from byte ``offset`` to ``size``, read in a thread piece by piece as the connection takes it.
 
-    ``done`` fires when the file is closed, which is after ``stopProducing`` or at the end.
+    ``done`` fires when the file is closed, which is after ``stopProducing`` or at the end. ``pace`` bounds the bytes a
+    second.
     """
 
-    def __init__(self, executor: Executor, descriptor: int, offset: int, size: int) -> None:
+    def __init__(
+        self, executor: Executor, descriptor: int, offset: int, size: int, pace: TokenBucket | None = None
+    ) -> None:
+        self._pace = pace
         self.length = size - offset
         self.flowing: Callable[[], object] = lambda: None
         self.sent: Callable[[], object] = lambda: None
@@ -79,10 +84,12 @@ class FileBody:
 
     async def _copy(self, consumer: IConsumer) -> None:
         while self._position < self._end:
-            size = min(PIECE, self._end - self._position)
+            size = min(PIECE if self._pace is None else self._pace.piece(PIECE), self._end - self._position)
             piece = await self._executor.run(partial(os.pread, self._descriptor, size, self._position))
             if not piece:
                 raise BadUpload("the file became shorter while it was sent")
+            if self._pace is not None:
+                await self._pace.take(len(piece))
             if not await self._writer.ready():
                 return
             self._position += len(piece)

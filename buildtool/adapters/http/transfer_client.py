@@ -20,6 +20,7 @@ from buildtool.adapters.http.client import TEXT_LIMIT, FarmTls, HttpClient, Http
 from buildtool.adapters.http.client_bodies import FileBody, SmallBody
 from buildtool.adapters.storage.filesystem import storage_unavailable
 from buildtool.adapters.storage.partial_download import PartialDownload
+from buildtool.concurrency.token_bucket import TokenBucket
 from buildtool.errors import BadOffset, BadUpload, StorageUnavailable, TooLong, Unavailable, WrongDigest
 from buildtool.model.logs.index import Phase
 from buildtool.model.logs.marks import LogMark
@@ -51,7 +52,10 @@ RESUMES = 3
 
 
 class TransferClient:
-    """A client of transfer ports. ``executor`` runs what touches files; ``farm`` says how to speak to the own farm."""
+    """A client of transfer ports. ``executor`` runs what touches files; ``farm`` says how to speak to the own farm.
+
+    ``uploading`` bounds how many bytes of logs and artifacts are sent each second.
+    """
 
     def __init__(
         self,
@@ -60,6 +64,7 @@ class TransferClient:
         patience: HttpTimeouts | None = None,
         farm: FarmTls | None = None,
     ) -> None:
+        self.uploading = TokenBucket(reactor)
         self._executor = executor
         self._clock = reactor
         self._asker = HttpClient(reactor, patience or HttpTimeouts(), farm)
@@ -76,6 +81,7 @@ class TransferClient:
         headers = {**_ticket(ticket), "Upload-Offset": str(offset)}
         if marks:
             headers[LOG_MARKS] = marks_text(marks)
+        await self.uploading.take(len(data))
         async with self._asker.asked("POST", url, headers, body) as response:
             await response.expect(HTTPStatus.OK)
             await response.body(TEXT_LIMIT)
@@ -85,7 +91,7 @@ class TransferClient:
         headers = {**_ticket(ticket), "Upload-Digest": digest, "Upload-Length": str(size)}
         first = {**headers, "Upload-Offset": "0"}
         try:
-            if size <= AT_ONCE:
+            if size <= AT_ONCE and self.uploading.rate is None:
                 await self._put_at_once(url, first, path, size)
             else:
                 # Mostly nothing of it is there: to ask first would take as long as a megabyte on a far line.
@@ -123,7 +129,7 @@ class TransferClient:
             descriptor = await self._executor.run(partial(_open_sized, path, size))
         except OSError as error:
             raise BadUpload(f"{path} cannot be read: {error.strerror}") from error
-        body = FileBody(self._executor, descriptor, offset, size)
+        body = FileBody(self._executor, descriptor, offset, size, self.uploading)
         try:
             async with self._asker.asked("PUT", url, headers, body) as response:
                 await response.expect(HTTPStatus.CREATED)

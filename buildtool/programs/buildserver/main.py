@@ -54,7 +54,7 @@ from buildtool.programs.buildserver import drain_signals
 from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.capability import AnnouncedCapability
 from buildtool.programs.buildserver.guest.commands import OWNER_COMMANDS
-from buildtool.programs.buildserver.guest.hosting import host_guest
+from buildtool.programs.buildserver.guest.hosting import Throttles, host_guest
 from buildtool.programs.buildserver.guest.wishes import GUEST_OPTIONS
 from buildtool.programs.buildserver.options import OPTIONS
 from buildtool.programs.buildserver.owner_file import load_owner_file, write_samples
@@ -239,7 +239,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         await deliveries.restore()
         drain_signals.clear(place.stamp)
         drain = StopRequest()
-        guest = await host_guest(reactor, pool, server, place, said, drain, gentleness)
+        guest = await host_guest(reactor, pool, server, place, said, drain, Throttles(gentleness, transfers.uploading))
         closing.callback(drain_signals.watch(reactor, place.stamp, drain, lambda: guest.desk.settings.shutdown))
         renewing = [renewal(there.farm, reactor)] if there.farm is not None else []
         link.orders = server

@@ -14,7 +14,7 @@ def start(program: str, launcher: str) -> None:
     ``launcher`` is the file in ``bin/``, which has put its checkout in front of ``sys.path``.
     """
     if program == "buildserver" and sys.platform in ("win32", "cygwin", "msys"):
-        from buildtool.programs.common.systems import NO_HOST
+        from buildtool.programs.buildserver.systems import NO_HOST
 
         sys.exit(NO_HOST)
     root = sys.path[0]

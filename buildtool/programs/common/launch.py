@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
+from buildtool.programs.buildserver.systems import NO_HOST, WINDOWS
 from buildtool.programs.common.beginning import begin
 from buildtool.programs.common.output import complain
-from buildtool.programs.common.systems import NO_HOST, WINDOWS
 
 _FAILED = 1
 _FRAMES = 12

@@ -6,6 +6,7 @@ import resource
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -131,6 +132,15 @@ class UploadTests(ClientCase):
         await self.send()
         await self.artifacts.publish(7, 1, DIGEST, len(DATA))
         assert self.stored(DIGEST).read_bytes() == DATA
+
+    async def test_no_more_is_sent_each_second_than_was_allowed(self) -> None:
+        """What goes beyond the first second's share waits, however fast the line is."""
+        self.file.write_bytes(DATA)
+        self.client.uploading.rate = 2_500_000.0
+        began = monotonic()
+        await self.send()
+        assert monotonic() - began >= (len(DATA) - 2_500_000) / 2_500_000
+        await self.artifacts.publish(7, 1, DIGEST, len(DATA))
 
     async def test_an_empty_file_arrives(self) -> None:
         self.file.write_bytes(b"")

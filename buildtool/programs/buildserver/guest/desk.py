@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from buildtool.adapters.host.presence.probe import ToldBy
 from buildtool.adapters.processes.gentleness import Gentleness
 from buildtool.buildserver.guest import Guest
+from buildtool.concurrency.token_bucket import TokenBucket
 from buildtool.errors import BuildToolError, UsageError
 from buildtool.model.guest.stance import PauseAsked
 from buildtool.model.text import duration_of, duration_words
@@ -46,6 +47,7 @@ class GuestDesk:
     path: Path
     drain: Callable[[str], None]
     gentleness: Gentleness
+    uploading: TokenBucket
     wrong: str = field(default="", init=False)
     draining: str = field(default="", init=False)
 
@@ -122,9 +124,10 @@ class GuestDesk:
         self.guest.judge_again()
 
     def be_gentle(self) -> None:
-        """Set how gentle commands are that start from now on."""
+        """Set how gentle commands are that start from now on, and how fast is sent."""
         it, settings = self.gentleness, self.settings
         it.nice, it.io_idle, it.cpus = settings.nice, settings.io_idle, settings.cpus
+        self.uploading.rate = settings.upload_rate
 
 
 def status_lines(status: Mapping[str, object]) -> tuple[str, ...]:

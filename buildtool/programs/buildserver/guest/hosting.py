@@ -19,6 +19,7 @@ from buildtool.adapters.processes.gentleness import Gentleness, can_io_idle
 from buildtool.adapters.runtime.clock import WallClock
 from buildtool.buildserver.guest import Guest
 from buildtool.buildserver.server import BuildServer
+from buildtool.concurrency.token_bucket import TokenBucket
 from buildtool.errors import BuildToolError
 from buildtool.model.guest.stance import Observed, OwnerWishes
 from buildtool.ports.common import Executor
@@ -32,6 +33,14 @@ log = Logger()
 
 LOOK = 2.0
 """Seconds between two looks whether the file of settings has changed."""
+
+
+@frozen
+class Throttles:
+    """The two things by which a build server holds back: how commands run, and how fast is sent."""
+
+    gentleness: Gentleness
+    uploading: TokenBucket
 
 
 @frozen
@@ -69,7 +78,7 @@ async def host_guest(
     place: BuildDirectory,
     said: argparse.Namespace,
     drain: StopRequest,
-    gentleness: Gentleness,
+    throttles: Throttles,
 ) -> GuestHosting:
     """Start all of it for a build server that takes no orders yet. Raises ConfigurationError, UsageError."""
     path = settings_file(said, place.top.parent)
@@ -79,7 +88,9 @@ async def host_guest(
     check_told(settings.wishes, told)
     _announce(settings, told)
     guest = Guest(server, PooledProbe(probe, pool), settings.wishes, WallClock(), reactor)
-    desk = GuestDesk(place.top.name, guest, told, settings, read, path, drain.ask, gentleness)
+    desk = GuestDesk(
+        place.top.name, guest, told, settings, read, path, drain.ask, throttles.gentleness, throttles.uploading
+    )
     desk.be_gentle()
     port = listen_to_owner(reactor, place.top, desk.answer)
     await guest.start()

@@ -89,6 +89,8 @@ GUEST_OPTIONS: Mapping[str, How] = {
     "--io-idle": {**switch("let builds use disks only while nothing else does (Linux)"), "default": None},
     "--cpus": valued("processors that all builds together may use (default: all)", "N", number(1, 4096)),
     "--disk": valued("GiB of the disk that stay free: with less, no build begins (default 0)", "GIB", number(0, 10**6)),
+    "--upload-rate": valued("KiB of logs and artifacts that are sent each second at most (default: any)", "KIB",
+                            number(1, 10**7)),
     "--allow-shutdown": valued("what lets it drain: signal (SIGHUP), file (shutdown.stamp), both, none (default both)",
                                "WHAT", shutdown_choice),
 }  # fmt: skip
@@ -103,7 +105,8 @@ _NAMES = tuple(flag[2:].replace("-", "_") for flag in GUEST_OPTIONS if flag != "
 class GuestSettings:
     """The settings as they hold now: what the owner wishes, and what may have the build server drain.
 
-    ``nice``, ``io_idle`` and ``cpus`` are for commands that start from now on, as in ``Gentleness``.
+    ``nice``, ``io_idle`` and ``cpus`` are for commands that start from now on, as in ``Gentleness``; ``upload_rate`` is
+    in bytes each second.
     """
 
     wishes: OwnerWishes
@@ -111,6 +114,7 @@ class GuestSettings:
     nice: int = 0
     io_idle: bool = False
     cpus: int | None = None
+    upload_rate: float | None = None
 
 
 def settings_file(said: argparse.Namespace, build_dir: Path) -> Path:
@@ -142,6 +146,7 @@ def read_settings(said: argparse.Namespace, path: Path) -> GuestSettings:
         nice=found.get("nice", 0),
         io_idle=bool(found.get("io_idle")),
         cpus=found.get("cpus"),
+        upload_rate=found["upload_rate"] * 1024.0 if "upload_rate" in found else None,
     )
 
 

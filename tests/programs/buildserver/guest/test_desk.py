@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from buildtool.adapters.host.presence.probe import ToldBy
 from buildtool.adapters.processes.gentleness import Gentleness
 from buildtool.buildserver.guest import Guest
+from buildtool.concurrency.token_bucket import TokenBucket
 from buildtool.errors import BuildToolError, ConfigurationError, UsageError
 from buildtool.model.guest.stance import OwnerWishes
 from buildtool.programs.buildserver.guest.desk import GuestDesk, status_lines
@@ -34,7 +35,7 @@ def desk(found: GuestSettings | BuildToolError = PLAIN, told: ToldBy = LOGIND) -
             raise found
         return found
 
-    return GuestDesk("one", guest, told, PLAIN, read, PLACE, drained.append, Gentleness())
+    return GuestDesk("one", guest, told, PLAIN, read, PLACE, drained.append, Gentleness(), TokenBucket(at.clock))
 
 
 def test_a_pause_counts_at_once_and_so_does_its_end() -> None:
@@ -60,9 +61,10 @@ def test_settings_that_are_wrong_leave_the_old_ones_and_say_so() -> None:
 
 
 def test_commands_are_as_gentle_as_was_said_last() -> None:
-    it = desk(GuestSettings(PLAIN.wishes, nice=7, io_idle=True, cpus=1))
+    it = desk(GuestSettings(PLAIN.wishes, nice=7, io_idle=True, cpus=1, upload_rate=5.0))
     it.answer({"act": "reload"})
     assert (it.gentleness.nice, it.gentleness.io_idle, it.gentleness.cpus) == (7, True, 1)
+    assert it.uploading.rate == 5.0
 
 
 def test_what_drains_takes_nothing_more() -> None:

@@ -28,6 +28,7 @@ nice = 10
 io_idle = true
 cpus = 2
 disk = 20
+upload_rate = 500
 """
 
 
@@ -51,6 +52,7 @@ def test_all_settings_may_stand_in_the_file(tmp_path: Path) -> None:
     assert (wishes.idle_only, wishes.idle_after, wishes.max_load) == (True, 300.0, 0.5)
     assert (wishes.mains_only, wishes.patience, found.shutdown) == (True, 120.0, "file")
     assert (found.nice, found.io_idle, found.cpus, wishes.disk) == (10, True, 2, 20.0)
+    assert found.upload_rate == 512_000.0
 
 
 def test_the_command_line_goes_before_the_file(tmp_path: Path) -> None:
