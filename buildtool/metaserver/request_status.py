@@ -14,19 +14,12 @@ from buildtool.configuration.current import CurrentConfiguration
 from buildtool.model.incarnations import Keys
 from buildtool.model.options import Canonical
 from buildtool.model.records import Artifact, Attempt, Build, BuildState, Request, RequestState
-from buildtool.model.text import one_line
 from buildtool.model.tickets import cancel_token
 from buildtool.ports.metaserver import BrokerStore
 from buildtool.protocol.codec import listed, size_of
 from buildtool.protocol.messages import PLATFORM_SENT, FoundArtifact, RequestStatus
 from buildtool.scheduling.state.state import State
-from buildtool.scheduling.waiting import lines, why
-
-FROZEN = "it is frozen"
-"""How a line begins that says why a Build which is built stands still."""
-
-WHY_SAID = 200
-"""Most characters of that line."""
+from buildtool.scheduling.waiting import lines, standstill_words, why
 
 PLATFORMS_KEPT = 256 * 1024
 """In how many bytes it is remembered how much of a platform can be told: most artifacts are for a few of them."""
@@ -94,7 +87,7 @@ class RequestStatusReader:
             epoch=epoch,
             server=attempt.server if attempt is not None else artifact.server if artifact is not None else "",
             reason=request.reason,
-            why=lines(why(self.state, build, self.now())) if waits and build is not None else self._frozen(attempt),
+            why=self._why(build, attempt, waits=waits),
             artifact=self.found(artifact) if artifact is not None else None,
             log_url=self.addresses.log(request.build_id, epoch) if request.build_id is not None and epoch else "",
             page_url=self.addresses.page(request.build_id) if request.build_id is not None else "",
@@ -105,13 +98,12 @@ class RequestStatusReader:
             sandbox=spec.policy.sandbox,
         )
 
-    def _frozen(self, attempt: Attempt | None) -> tuple[str, ...]:
-        """Return in a line why a Build that is built stands still, none where it goes on."""
-        if attempt is None or attempt.frozen_at is None:
-            return ()
-        server = self.state.servers.get(attempt.server)
-        why = server.closed if server is not None else ""
-        return (one_line(f"{FROZEN} on {attempt.server}: {why or 'its owner is in the way'}", WHY_SAID),)
+    def _why(self, build: Build | None, attempt: Attempt | None, *, waits: bool) -> tuple[str, ...]:
+        """Return why a Build waits, or stands still; nothing of one that goes on."""
+        if waits and build is not None:
+            return lines(why(self.state, build, self.now()))
+        stands = standstill_words(self.state, attempt)
+        return (stands,) if stands else ()
 
     def _usual(self, build: Build | None, attempt: Attempt | None) -> float | None:
         """Return how many seconds such a Build took on that build server, None where nobody knows."""

@@ -45,6 +45,8 @@ def progress(told: RequestStatus, seconds: float) -> Progress:
         why = clean(told.reason or "; ".join(line.strip() for line in told.why[:1]))
         return Progress(f"{what} has waited for {lasting}{f': {why}' if why else ''}", seconds=seconds)
     words = f"build {told.build_id} on {clean(told.server) or 'its way'}"
+    if told.why:  # it stands still
+        return Progress(words, clean(told.why[0]), seconds)
     if told.usual is None or told.usual <= 0:
         return Progress(words, f"for {lasting}", seconds)
     usually = duration_words(told.usual)

@@ -11,7 +11,7 @@ from buildtool.scheduling.decision import DecisionContext
 from buildtool.scheduling.events import AskedWhy, Explain
 from buildtool.scheduling.state.estimates import Estimate
 from buildtool.scheduling.state.state import State
-from buildtool.scheduling.waiting import remaining, why
+from buildtool.scheduling.waiting import remaining, standstill_words, why
 
 
 def explain(context: DecisionContext, event: Explain) -> ExplainedAnswer:
@@ -46,6 +46,7 @@ def _explained_build(state: State, build: Build, now: float) -> ExplainedAnswer:
         verdict=build.state.value,
         build=build,
         server=attempt.server if attempt is not None else "",
+        reason=standstill_words(state, attempt),
         why=why(state, build, now) if attempt is None else None,
         estimate=remaining(state, attempt, build.spec, now) if attempt is not None else None,
     )

@@ -195,6 +195,15 @@ def lines(told: WaitReasons) -> tuple[str, ...]:
     return tuple(one_line(line, LINE_SAID) for line in said)
 
 
+def standstill_words(state: State, attempt: Attempt | None) -> str:
+    """Return in words why an Attempt stands still, an empty string where it goes on."""
+    if attempt is None or attempt.frozen_at is None:
+        return ""
+    server = state.servers.get(attempt.server)
+    closed = server.closed if server is not None else ""
+    return one_line(f"it is frozen on {attempt.server}: {closed or 'its owner is in the way'}", LINE_SAID)
+
+
 def remaining(state: State, attempt: Attempt, spec: BuildSpec, now: float) -> Estimate | None:
     """Return in how many seconds a running Attempt will be done; None when it takes longer than usual already."""
     usual = state.durations.expected(spec.shelf, attempt.platform, attempt.server)

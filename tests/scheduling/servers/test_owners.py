@@ -5,7 +5,8 @@ from attrs import evolve
 
 from buildtool.model.records import AttemptEnd, AttemptState, RequestState
 from buildtool.model.servers import Held, HeldState, OwnerNotice, Verdict
-from buildtool.scheduling.events import ClockStepped, HeldReported
+from buildtool.scheduling.answers import ExplainedAnswer
+from buildtool.scheduling.events import AskedWhy, ClockStepped, HeldReported
 from buildtool.scheduling.state.lease_table import LEASE, MOST_FROZEN, OVERDUE, frozen_for
 from buildtool.scheduling.state.timers import OWNER_TOLD_AFTER
 from buildtool.scheduling.waiting import lines, offered_in, remaining
@@ -13,6 +14,12 @@ from tests.scheduling.farm import Farm, begun
 from tests.scheduling.worlds import POLICY, machine, spec
 
 LIMIT = 100.0
+
+
+def explained(farm: Farm, build_id: int) -> ExplainedAnswer:
+    answer = farm.send(AskedWhy(build_id))
+    assert isinstance(answer, ExplainedAnswer)
+    return answer
 
 
 def limited() -> Farm:
@@ -145,6 +152,16 @@ def test_nothing_is_estimated_of_a_build_that_stands_still() -> None:
     farm.take_back("anna")
     assert remaining(state, farm.attempt(*again.key), wanted, farm.broker.now) is None
     assert attempt.key != again.key
+
+
+def test_why_says_that_a_build_stands_still_and_until_when() -> None:
+    farm, asked, _ = begun()
+    build = farm.build_of(asked).id
+    assert explained(farm, build).reason == ""
+    farm.take_back("anna", "its owner is at the machine until they have left it for 15 min")
+    told = explained(farm, build)
+    assert told.reason == "it is frozen on anna: its owner is at the machine until they have left it for 15 min"
+    assert told.estimate is None
 
 
 def test_owners_are_not_asked_for_a_machine_that_they_said_is_away() -> None:
