@@ -125,6 +125,8 @@ class Box:
         """
         outside = os.open(procfs.PROC, os.O_RDONLY | os.O_DIRECTORY)
         spaces = [(self._space(name), kind) for name, kind in _JOINED]
+        # What is set for the sandbox must not be the machine's, whatever bubblewrap was told.
+        memory_apart = not os.path.samestat(os.stat(f"{procfs.PROC}/self/ns/ipc"), os.fstat(spaces[0][0]))  # noqa: PTH116
         if self._user is None:
             # Bubblewrap shuts its user namespace up within another one, in which no further one can be made. All the
             # other namespaces belong to the outer one, so this is the one that gives the right to join them.
@@ -138,7 +140,8 @@ class Box:
         os.fchdir(outside)
         os.close(outside)
         procfs.PROC = "."
-        _bound_memory()
+        if memory_apart:
+            _bound_memory()
         if self._user is None:
             _share_watches()
         self._limit_calls()

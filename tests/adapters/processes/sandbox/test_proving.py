@@ -40,6 +40,11 @@ def test_the_sandbox_of_this_machine_is_strict(keepers: Keepers, tmp_path: Path)
     assert not (tmp_path / "sandbox" / "proof").exists()
 
 
+def machine_settings() -> list[str]:
+    names = ("kernel/shmall", "user/max_inotify_instances", "user/max_inotify_watches", "user/max_user_namespaces")
+    return [Path("/proc/sys", name).read_text() for name in names]
+
+
 def without(*words: str) -> Callable[[Told], Told]:
     def change(told: Told) -> Told:
         argv = told["argv"]
@@ -104,7 +109,9 @@ def test_each_leak_is_found_and_lowers_the_level(
         return change(dict(real(self, enclosure, user)))
 
     monkeypatch.setattr(Sandboxes, "order", leaking)
+    before = machine_settings()
     found = proven(keepers, tmp_path)
+    assert machine_settings() == before, "what leaks changes nothing of the machine"
     assert found.level is level
     assert any(words in note for note in found.notes), found.notes
 
