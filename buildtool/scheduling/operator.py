@@ -69,7 +69,7 @@ def forget_server(context: DecisionContext, event: events.ServerForgotten) -> Ac
 
 def forget_failure(context: DecisionContext, event: events.FailureForgotten) -> Acknowledged:
     """Forget a failure, so that the next request for the same has it built."""
-    context.state.shelves.forget_failure(event.failure, context.now)
+    context.state.shelves.forget_failure(event.failure)
     context.happened("failure-forgotten", f"build/{event.failure.build_id}", by=event.by)
     return Acknowledged()
 

@@ -14,6 +14,7 @@ from buildtool.scheduling.events import (
     ServerPaused,
     ServerResumed,
 )
+from buildtool.scheduling.restart import BEAT_EVERY
 from tests.scheduling.broker import login
 from tests.scheduling.farm import Farm
 from tests.scheduling.worlds import POLICY, machine, spec
@@ -138,6 +139,20 @@ def test_a_forgotten_failure_is_built_again_when_somebody_asks() -> None:
     (failure,) = (row for row in farm.broker.rows.values() if isinstance(row, RememberedFailure))
     farm.send(FailureForgotten(failure))
     assert isinstance(farm.ask(), Dispatched)
+
+
+def test_a_forgotten_failure_stays_forgotten_when_the_clock_is_set_back_while_the_metaserver_is_away() -> None:
+    farm = Farm()
+    farm.login("anna")
+    farm.ask()
+    farm.fail("anna")
+    farm.pass_time(BEAT_EVERY)
+    farm.pass_time(BEAT_EVERY / 2)  # how long it is away is counted from before the failure is forgotten
+    (failure,) = (row for row in farm.broker.rows.values() if isinstance(row, RememberedFailure))
+    farm.send(FailureForgotten(failure))
+    farm.broker.now -= 500
+    farm.broker.crash()
+    assert not isinstance(farm.ask(), KnownFailure)
 
 
 def test_while_everything_is_held_no_build_starts_and_what_runs_goes_on() -> None:

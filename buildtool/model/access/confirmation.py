@@ -232,5 +232,8 @@ def of_this_life(row: MailAddress, secret: bytes) -> MailAddress:
 
 
 def confirmed(row: MailAddress, now: float, *, used: bool) -> MailAddress:
-    """Return the row of an address whose code was shown; one that is ``used`` up (for a key) holds no longer."""
-    return evolve(row, confirmed_at=row.confirmed_at or now, expires=now if used else row.expires)
+    """Return the row of an address whose code was shown; one that is ``used`` up (for a key) never holds again.
+
+    Not even where the clock is set back: it expires at the beginning of time, and not now.
+    """
+    return evolve(row, confirmed_at=row.confirmed_at or now, expires=0.0 if used else row.expires)

@@ -52,9 +52,9 @@ class Shelves:
         else:
             self._restock(record.shelf, stocked((record, *others), shelf.failures, more=shelf.more))
 
-    def forget_failure(self, failure: RememberedFailure, now: float) -> None:
-        """Forget a failure from ``now`` (wall time) on."""
-        self._journal.write(failure.build_id, evolve(failure, until=now))
+    def forget_failure(self, failure: RememberedFailure) -> None:
+        """Forget a failure for good, also where the clock is set back: what is to be read anew counts until never."""
+        self._journal.write(failure.build_id, evolve(failure, until=0.0))
         shelf = self.get(failure.shelf)
         left = tuple(one for one in shelf.failures if one.build_id != failure.build_id)
         self._restock(failure.shelf, None if shelf.more else evolve(shelf, failures=left))

@@ -225,6 +225,18 @@ def test_a_mailed_code_signs_in_the_browser_that_asked_and_no_other_and_once() -
     assert "expired, or was used" in farm.refused(farm.sign_in(code=code), Unauthorised)
 
 
+def test_a_mailed_code_that_signed_in_does_so_no_more_when_the_clock_is_set_back() -> None:
+    farm = Farm()
+    farm.ask()
+    code = farm.world.code()
+    farm.world.wait(60)
+    done(farm.sign_in(code=code))
+    farm.world.wall.now -= 30
+    farm.ask()
+    assert len(farm.world.mails()) == 2, "who asks is mailed another"
+    assert "expired, or was used" in farm.refused(farm.sign_in(code=code), Unauthorised)
+
+
 def test_who_asks_for_a_code_to_another_s_address_is_not_signed_in_when_that_one_uses_it() -> None:
     farm = Farm()
     farm.ask(browser="m" * 32)
