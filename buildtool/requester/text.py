@@ -107,10 +107,16 @@ def where_to_look(told: RequestStatus, program: str) -> list[str]:
 
 
 def differs(before: RequestStatus, now: RequestStatus) -> bool:
-    """Return whether a Request has moved: not only that time went by."""
+    """Return whether a Request has moved, or its build stands still or goes on: not only that time went by."""
+    if _stands_still(before) != _stands_still(now):
+        return True
     return (now.state, now.build_id, now.build_state, now.epoch, now.server) != (
         before.state, before.build_id, before.build_state, before.epoch, before.server,
     )  # fmt: skip
+
+
+def _stands_still(told: RequestStatus) -> bool:
+    return told.build_state == BuildState.RUNNING.value and bool(told.why)
 
 
 def moved(before: RequestStatus, now: RequestStatus) -> list[str]:
@@ -121,7 +127,7 @@ def moved(before: RequestStatus, now: RequestStatus) -> list[str]:
         again = " again" if now.epoch else ""
         return [f"build {now.build_id} is queued{again}", *_why(now)]
     attempt = f", attempt {now.epoch}" if now.epoch > 1 else ""
-    return [f"build {now.build_id}: {_place(now)}{attempt}"]
+    return [f"build {now.build_id}: {_place(now)}{attempt}", *_why(now)]
 
 
 def came_back(before: RequestStatus, now: RequestStatus, seconds: float) -> str:
@@ -194,7 +200,7 @@ def explained(said: Explanation, follows: Sequence[Followed] = ()) -> list[str]:
         verdict=clean(said.verdict),
         colon=": " if said.reason else "",
     )
-    waits = said.verdict in (BuildState.QUEUED.value, "joined")
+    waits = said.verdict in (BuildState.QUEUED.value, BuildState.RUNNING.value, "joined")
     halted = [f"  {clean(said.reason)}"] if said.reason and waits else []
     lines = [head, *halted, *(_line(reason) for reason in said.reasons)]
     if said.nearest_server:

@@ -17,6 +17,8 @@ def test_a_build_is_shown_beside_what_is_usual_and_said_to_be_late_where_it_is()
     assert progress(told, 240.0).seconds == 120.0, "a bar is full, and no fuller"
     assert progress(messages.waiting(), 60.0).time == "for 60 s"
     assert not progress(messages.waiting(), 60.0).has_bar
+    frozen = progress(messages.waiting(usual=120.0, why=("it is frozen on attic",)), 60.0)
+    assert (frozen.time, frozen.has_bar) == ("it is frozen on attic", False)
 
 
 def test_what_waits_is_said_with_why_and_for_how_long() -> None:

@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from attrs import evolve
 from hypothesis import given
 
 from buildtool.model.project_options import Followed
 from buildtool.model.trust.evidence import SandboxLevel
-from buildtool.requester.text import answered, explained, raised
+from buildtool.requester.text import answered, explained, moved, raised
 from tests import messages
 
 
@@ -19,7 +20,7 @@ def test_whatever_is_explained_is_said_once_in_printable_lines(said: Any) -> Non
     assert len([line for line in lines if line.startswith("page: ")]) == bool(said.page_url)
     fixed = 1 + bool(said.nearest_server) + bool(said.ahead) + (said.seconds is not None) + bool(said.page_url)
     of_artifacts = (said.artifact is not None) + (said.nearest_artifact is not None and 1 + len(said.differences))
-    halted = bool(said.reason) and said.verdict in ("queued", "joined")
+    halted = bool(said.reason) and said.verdict in ("queued", "running", "joined")
     assert len(lines) == fixed + of_artifacts + halted + len(said.reasons)
 
 
@@ -56,3 +57,15 @@ def test_an_estimate_says_of_what_it_is() -> None:
     ):
         lines = explained(messages.explanation(verdict, server=server, build_id=17, seconds=90.0, basis="3 builds"))
         assert any(line.startswith(f"  {words}") and line.endswith("(from 3 builds)") for line in lines), lines
+
+
+def test_whoever_follows_a_build_reads_that_it_stands_still_and_that_it_goes_on() -> None:
+    going = messages.waiting()
+    frozen = evolve(going, why=("it is frozen on attic: its owner is at the machine",))
+    assert moved(going, going) == []
+    assert moved(going, frozen)[1:] == ["  it is frozen on attic: its owner is at the machine"]
+    assert moved(frozen, frozen) == []
+    assert moved(frozen, going) == moved(going, frozen)[:1]
+    assert explained(messages.explanation("running", build_id=17, reason="it is frozen on attic"))[1] == (
+        "  it is frozen on attic"
+    )

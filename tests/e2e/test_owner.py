@@ -1,0 +1,39 @@
+"""An owner takes their machine back while it builds for somebody: the build stands still, is shown so, and goes on."""
+
+from pathlib import Path
+
+from buildtool.adapters.processes.procfs import SeenProcess, descendants
+from buildtool.programs.buildserver.guest.local_socket import ask_server
+from tests.e2e.control import BUILD, Control
+from tests.e2e.test_operator import wait_until
+
+BUSY = ': > "$CONTROL/busy"; while test -e "$CONTROL/work"; do :; done\n'
+
+
+def building(server: int) -> list[SeenProcess]:
+    """Return the processes of the build that a build server runs, in its sandbox or without."""
+    shells = [seen for seen in descendants(server) if b"build.sh" in Path(f"/proc/{seen.pid}/cmdline").read_bytes()]
+    return shells + descendants(*(seen.pid for seen in shells))
+
+
+def stands_still(server: int) -> bool:
+    found = building(server)
+    return bool(found) and all(seen.stopped or seen.waits or not seen.alive for seen in found)
+
+
+def test_a_build_stands_still_while_its_machines_owner_needs_it_and_goes_on(running: Control) -> None:
+    running.control("work").touch()
+    running.commit(**{"build.sh": f"{BUSY}{BUILD}"})
+    anna = running.server("anna").process.pid
+    asked = running.ask("ann@example.org")
+    wait_until(lambda: running.control("busy").exists())
+    place: Path = running.farm.directory / "build-anna" / "anna"
+
+    assert ask_server(place, {"act": "pause"})["takes"] is False
+    wait_until(lambda: stands_still(anna))
+    number = asked["cancel_id"]
+    wait_until(lambda: "it is frozen on anna: its owner paused it" in running.farm.request("why", number).stdout)
+
+    running.control("work").unlink()
+    ask_server(place, {"act": "resume"})
+    assert running.ask("follow", number)["state"] == "satisfied"
