@@ -24,6 +24,7 @@ from typing import BinaryIO
 from attrs import define, field, frozen
 
 from buildtool.adapters.runtime.threads import Inline
+from buildtool.adapters.sql.search.line_table import OF_THE_ARTIFACT
 from buildtool.adapters.sql.sqlite import SqliteDatabase, copy_database, older_revision
 from buildtool.adapters.storage.artifacts import DIGEST, stored_path
 from buildtool.adapters.storage.directory_lock import DATABASE
@@ -269,10 +270,12 @@ def keep_before_upgrade(directory: Path) -> Path | None:
 
 
 def _forget_lines(copy: sqlite3.Connection, artifacts: Sequence[tuple[int]]) -> None:
-    """Have lists put together anew what they show of the builds of these artifacts."""
-    if copy.execute("SELECT count(*) FROM sqlite_master WHERE name = 'build_lines'").fetchone()[0]:
-        of_them = "build IN (SELECT build_id FROM artifacts WHERE id = ?)"
-        copy.executemany(f"DELETE FROM build_lines WHERE {of_them}", artifacts)  # noqa: S608 - our words
+    """Take these artifacts out of what lists show of the builds that made them."""
+    there = [str(name) for _, name, *_ in copy.execute("PRAGMA table_info(build_lines)")]  # none in older copies
+    empty = ", ".join(f"{name} = NULL" for name in there if name in OF_THE_ARTIFACT)
+    if empty:
+        of_them = "build IN (SELECT id FROM builds WHERE artifact_id = ?)"
+        copy.executemany(f"UPDATE build_lines SET {empty} WHERE {of_them}", artifacts)  # noqa: S608 - our words
 
 
 def _mark(copy: sqlite3.Connection) -> None:

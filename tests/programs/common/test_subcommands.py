@@ -50,7 +50,8 @@ def test_every_old_flag_does_what_its_command_does(data: st.DataObject) -> None:
         how = line.options[name]
         value = data.draw(
             taken(
-                ["x", "pause", "it is broken", "status", "cancel", "5", "anna@example.org", "24h"], how.get("type", str)
+                ["x", "pause", "it is broken", "status", "cancel", "5", "anna@example.org", "24h", "none", "/usr"],
+                how.get("type", str),
             )
         )
         joined = data.draw(st.booleans())

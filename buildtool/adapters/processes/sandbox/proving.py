@@ -27,6 +27,9 @@ from buildtool.ports.buildserver import SlotPlace
 PROFILE = Path(__file__).with_name("bwrap.apparmor")
 """What lets bubblewrap make user namespaces where AppArmor keeps all other programs from it."""
 
+USUAL = "/usr/local/bin:/usr/bin:/bin"
+"""Where bubblewrap is, though the PATH that builds are to have should be another."""
+
 _HIDDEN = ("/home", "/root", "/run", "/var", "/sys", "/srv", "/mnt", "/media", "/boot")
 _LOOKED_AT = 20
 _OPEN_SEGMENT = 0o1666
@@ -55,7 +58,7 @@ def prove(keepers: Keepers | None, place: Path, private: Sequence[Path], readabl
     """
     if sys.platform != "linux" or keepers is None:
         return _without(f"there is no sandbox for {sys.platform}" if sys.platform != "linux" else _NO_KEEPERS)
-    program = shutil.which("bwrap")
+    program = shutil.which("bwrap") or shutil.which("bwrap", path=USUAL)
     if program is None:
         return _without("bubblewrap is not installed (Debian: apt-get install bubblewrap)")
     sandboxes = Sandboxes(keepers, program, place, tuple(readable))

@@ -49,6 +49,11 @@ COLUMNS: tuple[ColumnElement[Any], ...] = (
 )  # fmt: skip
 """What each column of ``build_lines`` is made of, in its order."""
 
+OF_THE_ARTIFACT = frozenset(
+    kept.name for made, kept in zip(COLUMNS, build_lines.c, strict=True) if getattr(made, "table", None) is artifacts
+)
+"""The columns of ``build_lines`` that are empty for a build whose artifact was withdrawn."""
+
 _HAS_ENDED = and_(*(_B.state != state.value for state in BuildState if state not in ENDED))
 
 

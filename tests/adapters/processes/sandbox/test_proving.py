@@ -120,6 +120,7 @@ def test_a_machine_without_bubblewrap_is_told_how_to_get_it(
     keepers: Keepers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(proving, "USUAL", str(tmp_path))
     found = prove(keepers, tmp_path / "sandbox", [], [])
     assert found == ProvenSandbox(
         SandboxLevel.NONE, ("bubblewrap is not installed (Debian: apt-get install bubblewrap)",), None
