@@ -26,6 +26,11 @@ def test_an_attempt_that_is_missing_says_so_although_it_will_end_as_lost() -> No
     assert badges.attempt(missing).text == "missing"
 
 
+def test_an_attempt_that_stands_still_says_so() -> None:
+    frozen = evolve(attempt(1, 1, "elm", 10, None), state=AttemptState.BUILDING, frozen_at=12.0)
+    assert badges.attempt(frozen).text == "frozen"
+
+
 def test_how_something_was_made_says_in_which_sandbox_where_there_was_one() -> None:
     assert badges.made(OfferKind.NATIVE, Evidence()) == "native"
     assert badges.made(OfferKind.CROSS, Evidence(SandboxLevel.STRICT)) == "cross-compiled, in a strict sandbox"

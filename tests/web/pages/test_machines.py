@@ -43,6 +43,14 @@ def test_a_server_that_drains_says_that_it_takes_nothing_more() -> None:
     assert (draining.badge.text, draining.trouble) == ("draining", "It finishes what it has and takes nothing more.")
 
 
+def test_a_server_whose_owner_is_there_says_so_and_one_that_was_said_to_be_away_until_when() -> None:
+    closed = card(closed="its owner, ada@example.org, is at the machine")
+    assert closed.badge.text == "its owner's"
+    assert closed.trouble == "It takes nothing now: its owner, a…@example.org, is at the machine."
+    away = card(connected=False, away=((NOW - 60, NOW + 60),))
+    assert away.trouble.startswith("Its owner said that it is away, until ")
+
+
 def test_a_server_that_contact_was_lost_with_is_missing_and_one_that_said_good_bye_is_not() -> None:
     missing = card(connected=False, missing_since=NOW - 90)
     assert (missing.badge.text, missing.presence.before) == ("missing", "Missing since")
