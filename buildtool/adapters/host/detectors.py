@@ -42,27 +42,33 @@ class Machine:
     """The machine, as the detectors see it; what is slow to find out is found out once.
 
     ``disk_at`` is the directory in which builds will write; it need not be there yet. ``named`` are programs to look
-    for besides those that builds commonly need; ``path`` replaces PATH.
+    for besides those that builds commonly need; ``path`` replaces PATH. Programs that are not ``seen`` do not count.
     """
 
     disk_at: Path
     named: frozenset[str] = frozenset()
     path: str | None = None
+    seen: Callable[[str], bool] = lambda _: True
     _tools: dict[str, str] | None = None
 
     def tools(self) -> dict[str, str]:
         """Return the usable programs among those that are looked for, with their versions."""
         if self._tools is None:
-            self._tools = find_tools(sorted({*TOOLS, *self.named}), self.path)
+            self._tools = find_tools(sorted({*TOOLS, *self.named}), self.path, seen=self.seen)
         return self._tools
 
 
-def detect_machine(disk_at: Path, named: Iterable[str] = (), path: str | None = None) -> dict[str, Detected]:
-    """Return what every detector finds, by name; programs ``named`` are looked for too, in ``path``.
+def detect_machine(
+    disk_at: Path,
+    named: Iterable[str] = (),
+    path: str | None = None,
+    seen: Callable[[str], bool] = lambda _: True,
+) -> dict[str, Detected]:
+    """Return what every detector finds, by name; programs ``named`` are looked for too, in ``path``, where ``seen``.
 
     Takes about as long as the slowest program needs to tell its version, each at most 5 s.
     """
-    machine = Machine(disk_at, frozenset(named), path)
+    machine = Machine(disk_at, frozenset(named), path, seen)
     return {name: detector(machine) for name, detector in DETECTORS.items()}
 
 
@@ -137,7 +143,7 @@ def _tool_versions(machine: Machine) -> tuple[str, ...]:
 def _cc_version(machine: Machine) -> str | None:
     if "cc" not in machine.tools():
         return None
-    return parse_compiler(output_of(["cc", "--version"]) or "")
+    return parse_compiler(output_of(["cc", "--version"], path=machine.path) or "")
 
 
 def _cpu_level(machine: Machine) -> str | None:

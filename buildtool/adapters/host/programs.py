@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import IO, cast
@@ -31,14 +31,23 @@ _OUTPUT_READ = 16 * 1024
 _LOOK = 0.05
 
 
-def find_tools(names: Iterable[str], path: str | None = None, *, time_limit: float = TIME_LIMIT) -> dict[str, str]:
+def find_tools(
+    names: Iterable[str],
+    path: str | None = None,
+    *,
+    seen: Callable[[str], bool] = lambda _: True,
+    time_limit: float = TIME_LIMIT,
+) -> dict[str, str]:
     """Return the programs of ``names`` that are there, each with its version, empty if it does not tell one.
 
     Those that answer wherever they work are there only if they do within ``time_limit`` seconds, the others if they can
-    be started. ``path`` replaces PATH.
+    be started, and ``seen`` is asked about each path. ``path`` replaces PATH.
     """
 
     def look(name: str) -> tuple[str, str | None]:
+        there = shutil.which(name, path=path)
+        if there is None or not seen(there):
+            return name, None
         answer = _ask([name, _QUESTIONS.get(name, "--version")], path, time_limit)
         if answer is None or (name in _ANSWERING and answer[1] != 0):
             return name, None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from attrs import frozen
+from attrs import field, frozen
 
 from buildtool.model.checkup.verdicts import CheckResult, fine, problem, warning
 from buildtool.model.text import size_words
@@ -21,13 +21,15 @@ INSTALLERS: Mapping[str, tuple[str, str]] = {
 class ToolFacts:
     """The tools that a project's recipe needs, those that are missing here, and the packages that have them.
 
-    ``packages`` are by tool, then by the name of a family of systems.
+    ``packages`` are by tool, then by the name of a family of systems. ``hidden`` are missing ones by the directory in
+    which they are, but builds do not see them.
     """
 
     project: str
     needed: tuple[str, ...]
     missing: tuple[str, ...]
     packages: Mapping[str, Mapping[str, str]]
+    hidden: Mapping[str, str] = field(factory=dict)
 
 
 def judge_disk(what: str, place: str, free: int | None, low: int, need: int) -> CheckResult:
@@ -55,8 +57,13 @@ def judge_tools(found: Iterable[ToolFacts], families: Collection[str]) -> list[C
     results = []
     for one in found:
         if one.missing:
-            words = f"{one.project} needs {', '.join(one.missing)}, not on this machine"
-            results.append(problem("compilers", words, install_line([one], families) or "install them by hand"))
+            absent = [tool for tool in one.missing if tool not in one.hidden]
+            parts = [f"{', '.join(absent)}, not on this machine"] if absent else []
+            parts += [f"{tool}, which builds do not see (it is in {place})" for tool, place in one.hidden.items()]
+            words = f"{one.project} needs {'; '.join(parts)}"
+            shown = [f"--readable {','.join(sorted(set(one.hidden.values())))}"] if one.hidden else []
+            mends = [*shown, install_line([one], families) or "install them by hand"]
+            results.append(problem("compilers", words, ", or ".join(mends)))
         else:
             results.append(fine("compilers", f"{one.project} finds {', '.join(one.needed) or 'all that it needs'}"))
     return results

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -44,7 +45,6 @@ from buildtool.buildserver.server import BuildServer
 from buildtool.configuration.settings import Settings, load_settings, need_projects
 from buildtool.errors import BuildToolError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
-from buildtool.model.guest.limits import MIB, limits_for
 from buildtool.model.principal import PrincipalRole
 from buildtool.model.text import size_words
 from buildtool.model.trust.evidence import SandboxLevel
@@ -53,12 +53,13 @@ from buildtool.ports.common import Executor
 from buildtool.programs.buildserver import drain_signals
 from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.capability import AnnouncedCapability
+from buildtool.programs.buildserver.confinement import confinement, limits_here
 from buildtool.programs.buildserver.guest.commands import OWNER_COMMANDS
 from buildtool.programs.buildserver.guest.hosting import Throttles, host_guest
 from buildtool.programs.buildserver.guest.wishes import GUEST_OPTIONS
 from buildtool.programs.buildserver.options import OPTIONS
 from buildtool.programs.buildserver.owner_file import load_owner_file, write_samples
-from buildtool.programs.buildserver.sandbox_choice import declared, sandbox_of, sandbox_seen, with_sandbox
+from buildtool.programs.buildserver.sandbox_choice import declared, sandbox_of, with_sandbox
 from buildtool.programs.buildserver.show_info import as_json, as_text
 from buildtool.programs.buildserver.starting import Start
 from buildtool.programs.common.ending import EXIT_CODES, EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE, refuse, with_command
@@ -87,16 +88,10 @@ def _show_info(said: argparse.Namespace) -> int:
     start = Start.of(settings, said, CredentialStore(settings.build_dir / "identity"), None)
     name, place = start.name(), start.place()
     found = start.offered(place)
-    keepers = Keepers.where_possible(mark_for(place.slots))
-    try:
-        private, readable = _hidden(place, start.store, settings), declared(found.offers, start.said.readable)
-        sandbox = sandbox_seen(start.sandbox_choice(), keepers, place.sandbox, private, readable)
-    finally:
-        if keepers is not None:
-            keepers.close()
+    within = confinement(start, place, found)
     tools = found.detected.get("tools")
     install = install_words(settings.projects, tools if isinstance(tools, tuple) else ())
-    say(as_json(name, found, sandbox, install) if said.json else as_text(name, found, sandbox, install))
+    say(as_json(name, found, within, install) if said.json else as_text(name, found, within, install))
     return EXIT_OK
 
 
@@ -141,7 +136,7 @@ def _program(said: argparse.Namespace, settings: Settings, store: CredentialStor
     start = Start.of(settings, said, store, own)
     name, place = start.name(), start.place()
     found, addresses = start.offered(place), start.addresses()
-    chosen = start.sandbox_choice(), start.search_path(), start.networked()
+    chosen = start.sandbox_choice(), start.search_path(), start.networked(), start.hidden(place)
     return _Program(settings, name, place, found, start.said, addresses, store, own, *chosen, start.secrets())
 
 
@@ -161,6 +156,7 @@ class _Program:
     sandbox: str
     search: str
     networked: frozenset[str]
+    hidden: Sequence[Path]
     secrets: tuple[bytes, ...] = field(repr=False)
 
 
@@ -265,9 +261,8 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
 def _sandbox(program: _Program, keepers: Keepers | None) -> ProvenSandbox:
     """Return the sandbox of builds, proved now. Blocks. Raises ConfigurationError when it is less than is wanted."""
     place = program.place
-    private = _hidden(place, program.store, program.settings)
     readable = declared(program.found.offers, program.said.readable)
-    found = sandbox_of(program.sandbox, keepers, place.sandbox, private, readable)
+    found = sandbox_of(program.sandbox, keepers, place.sandbox, program.hidden, readable)
     if found.sandboxes is None and os.geteuid() == 0:
         log.warn(
             "this build server runs as root, and so does everything that is built: it may read and change all of this "
@@ -278,21 +273,14 @@ def _sandbox(program: _Program, keepers: Keepers | None) -> ProvenSandbox:
 
 def _bounds(program: _Program) -> BuildBounds:
     """Return what bounds builds here, and log it. Blocks."""
-    memory = program.found.detected.get("memory")
-    there = memory * MIB if isinstance(memory, int) else None
     groups = ControlGroups.found(program.name)
-    limits = limits_for(there, program.found.max_builds)
+    limits = limits_here(program.found)
     log.info(
         "a build may use {memory} of memory; {groups}",
         memory="any amount" if limits.memory is None else size_words(limits.memory),
         groups=groups.words(),
     )
     return BuildBounds(limits, program.found.max_builds, groups)
-
-
-def _hidden(place: BuildDirectory, store: CredentialStore, settings: Settings) -> list[Path]:
-    """Return what of the build server no build may see."""
-    return [store.directory, place.mirrors, place.subversion, place.spool, settings.path]
 
 
 def _offer(settings: Settings, found: AnnouncedCapability, level: SandboxLevel) -> ServerOffer:
@@ -355,7 +343,8 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
         Subcommand(
             "try", "build a working tree by a project's recipe, twice, without any server, and say what differs",
             "try testproject --source testproject/source --utf8", partial(try_project, PROGRAM), "PROJECT",
-            options=("--platforms", "--no-cross", "--toolchains", "--time-limit", *TRYING, "--json"),
+            options=("--platforms", "--no-cross", "--toolchains", "--time-limit", "--sandbox", "--readable",
+                     "--allow-network", *TRYING, "--json"),
             words="[OPTIONS OF THE PROJECT]", more=True,
         ),
         Subcommand(

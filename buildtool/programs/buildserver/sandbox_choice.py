@@ -54,13 +54,20 @@ def wanted(said: str | None, *, joined: bool) -> str:
     return said or (SandboxLevel.STRICT.value if joined else BEST)
 
 
-def search_path(choice: str, readable: Sequence[Path]) -> str:
+def search_path(*, sandboxed: bool, readable: Sequence[Path]) -> str:
     """Return PATH as builds have it: in a sandbox, without the directories that are not there."""
     search = os.environ.get("PATH", os.defpath)
-    if choice == SandboxLevel.NONE.value:
+    if not sandboxed:
         return search
     seen = [one for one in search.split(os.pathsep) if one and is_shown(Path(one), readable)]
     return os.pathsep.join(seen) or os.defpath
+
+
+def left_out(*, sandboxed: bool, readable: Sequence[Path]) -> tuple[str, ...]:
+    """Return the directories of PATH that are there, and that builds do not see."""
+    search = os.environ.get("PATH", os.defpath).split(os.pathsep) if sandboxed else ()
+    there = (one for one in search if one and Path(one).is_dir() and not is_shown(Path(one), readable))
+    return tuple(dict.fromkeys(there))
 
 
 def sandbox_of(
@@ -74,17 +81,23 @@ def sandbox_of(
         found = prove(keepers, place, private, readable)
     except OSError as error:
         raise ConfigurationError(f"build_dir: cannot write in {place}: {error.strerror}") from error
-    why = "; ".join(found.notes)
-    if choice != BEST and found.level < SandboxLevel(choice):
-        raise ConfigurationError(
-            f"this machine has no {choice} sandbox but {_words(found.level)}: {why}; mend that, or say --sandbox "
-            f"{found.level.value} to build without it"
-        )
+    check_enough(choice, found)
     if found.level is SandboxLevel.STRICT:
         log.info("builds run in a strict sandbox: all attempts to get out of it failed")
     else:
-        log.warn("builds run in {what}: {why}", what=_words(found.level), why=why)
+        log.warn("builds run {where}: {why}", where=_where(found.level), why=found.why)
     return found
+
+
+def check_enough(choice: str, found: ProvenSandbox) -> None:
+    """Raise ConfigurationError, with the mend, where a sandbox is less than is wanted."""
+    if choice == BEST or found.level >= SandboxLevel(choice):
+        return
+    has = "none" if found.level is SandboxLevel.NONE else f"a {found.level.value} one"
+    raise ConfigurationError(
+        f"builds are to run in a {choice} sandbox, and this machine has {has}: {found.why}; mend that, or say "
+        f"--sandbox {found.level.value} to build {_where(found.level)}"
+    )
 
 
 def with_sandbox(announced: Capability, found: ProvenSandbox) -> Capability:
@@ -118,5 +131,5 @@ def _top(program: Path) -> Path:
     return program.parent.parent if nested else program.parent
 
 
-def _words(level: SandboxLevel) -> str:
-    return "no sandbox" if level is SandboxLevel.NONE else f"a {level.value} sandbox"
+def _where(level: SandboxLevel) -> str:
+    return "without a sandbox" if level is SandboxLevel.NONE else f"in a {level.value} sandbox"

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 
-from buildtool.adapters.processes.sandbox.proving import ProvenSandbox
 from buildtool.model.servers import Offer, OfferKind
 from buildtool.programs.buildserver.capability import AnnouncedCapability
+from buildtool.programs.buildserver.confinement import Confinement
 
 
-def as_json(name: str, found: AnnouncedCapability, sandbox: ProvenSandbox, install: str = "") -> str:
+def as_json(name: str, found: AnnouncedCapability, within: Confinement, install: str = "") -> str:
     """Return what is announced as JSON; ``install`` is the line that installs what projects lack here."""
     data = {
         "name": name,
@@ -24,8 +24,7 @@ def as_json(name: str, found: AnnouncedCapability, sandbox: ProvenSandbox, insta
         "time_limit": found.time_limit,
         "offers": [_offer_as_json(offer) for offer in found.offers],
         "rejected": [{"triple": one.triple, "why": one.why} for one in found.rejected],
-        "sandbox": sandbox.level.value,
-        "sandbox_notes": list(sandbox.notes),
+        **within.as_object(),
         "machine": dict(found.machine),
         "detected": dict(found.detected),
         "projects": [{"name": skill.project, "recipe": skill.recipe_version} for skill in found.skills],
@@ -44,13 +43,13 @@ def _offer_as_json(offer: Offer) -> dict[str, object]:
     }
 
 
-def as_text(name: str, found: AnnouncedCapability, sandbox: ProvenSandbox, install: str = "") -> str:
+def as_text(name: str, found: AnnouncedCapability, within: Confinement, install: str = "") -> str:
     """Return what is announced, for people; ``install`` is the line that installs what projects lack here."""
     rows = [("name", name), ("software", found.software), ("builds at once", str(found.max_builds))]
     rows += [("admin", found.admin)] if found.admin else []
     rows += [("about it", found.about)] if found.about else []
     rows += [] if found.time_limit is None else [("time limit", f"{found.time_limit} s for one build")]
-    rows += [("sandbox", sandbox.level.value), *(("", note) for note in sandbox.notes)]
+    rows += within.rows()
     rows += [(label, _words(value)) for label, value in found.detected.items()]
     for offer in found.offers:
         rows += _offer_as_rows(offer)

@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import argparse
 import socket
+from functools import cached_property
+from pathlib import Path
 
 from attrs import evolve, frozen
 
 from buildtool.adapters.host.detectors import detect_machine
+from buildtool.adapters.processes.sandbox.bubblewrap import is_shown
+from buildtool.adapters.processes.sandbox.proving import makes_any
 from buildtool.adapters.tls.credentials import CredentialStore, OwnIdentity
 from buildtool.configuration.settings import Settings
 from buildtool.errors import UsageError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, addresses_meant
 from buildtool.model.names import SERVER_NAME_WORDS, is_server_name
 from buildtool.model.properties import nearest
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.capability import AnnouncedCapability, announced, restricted
 from buildtool.programs.buildserver.options import completed
 from buildtool.programs.buildserver.owner_file import FILE, OwnerFile, load_info, load_owner_file
 from buildtool.programs.buildserver.platforms import survey_platforms
-from buildtool.programs.buildserver.sandbox_choice import search_path, wanted
+from buildtool.programs.buildserver.sandbox_choice import BEST, left_out, search_path, wanted
 from buildtool.programs.buildserver.secret_files import secret_values
 from buildtool.programs.common.ending import software
 from buildtool.programs.common.reaching import joined_addresses
@@ -68,7 +73,7 @@ class Start:
         said, projects = self.said, self.settings.projects
         info = load_info(self.settings.build_dir)
         search = self.search_path()
-        detected = detect_machine(place.slots, tools_named(projects), search)
+        detected = detect_machine(place.slots, tools_named(projects), search, self._is_seen)
         survey, choice = survey_platforms(
             said.platforms, detected, cross=said.cross, path=said.toolchains, search=search
         )
@@ -97,7 +102,25 @@ class Start:
 
     def search_path(self) -> str:
         """Return PATH as builds have it."""
-        return search_path(self.sandbox_choice(), self.said.readable)
+        return search_path(sandboxed=self._sandboxed, readable=self.said.readable)
+
+    def left_out(self) -> tuple[str, ...]:
+        """Return the directories of PATH that builds do not see."""
+        return left_out(sandboxed=self._sandboxed, readable=self.said.readable)
+
+    def hidden(self, place: BuildDirectory) -> list[Path]:
+        """Return what of the build server no build may see."""
+        return [self.store.directory, place.mirrors, place.subversion, place.spool, self.settings.path]
+
+    @cached_property
+    def _sandboxed(self) -> bool:
+        """Whether builds will run in a sandbox, as far as that is known before one is proved."""
+        choice = self.sandbox_choice()
+        return makes_any() if choice == BEST else choice != SandboxLevel.NONE.value
+
+    def _is_seen(self, program: str) -> bool:
+        """Return whether builds can start a program, which may be a link."""
+        return not self._sandboxed or is_shown(Path(program).resolve(), self.said.readable)
 
     def addresses(self) -> tuple[MetaserverAddress, ...]:
         """Return where the metaserver is, to be tried in turn. Raises UsageError."""

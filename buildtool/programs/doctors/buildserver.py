@@ -6,20 +6,31 @@ Tested by tests/programs/doctors/test_buildserver.py and test_visiting.py.
 from __future__ import annotations
 
 import argparse
+import os
 import resource
-from collections.abc import Callable, Iterable, Mapping
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
+from attrs import evolve
 from twisted.internet.base import ReactorBase
 
 from buildtool.adapters.host.programs import find_tools
+from buildtool.adapters.processes.sandbox.proving import CONTAINER
 from buildtool.adapters.tls.credentials import CredentialStore
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import BuildToolError
+from buildtool.model.checkup.confinement import judge_limits, judge_path, judge_sandbox
 from buildtool.model.checkup.machine import ToolFacts, install_line, judge_open_files, judge_tools
 from buildtool.model.checkup.packages import COMMON
-from buildtool.model.checkup.verdicts import CheckResult, fine, problem
+from buildtool.model.checkup.verdicts import CheckResult, CheckVerdict, fine, problem
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.programs.buildserver.build_directory import BuildDirectory
+from buildtool.programs.buildserver.capability import AnnouncedCapability
+from buildtool.programs.buildserver.confinement import confinement
+from buildtool.programs.buildserver.sandbox_choice import BEST
 from buildtool.programs.buildserver.starting import Start
 from buildtool.programs.common.joining import said_join_line
 from buildtool.programs.common.program import StopRequest, run
@@ -47,22 +58,31 @@ async def _examined(said: argparse.Namespace, settings: Settings, reactor: React
     store = CredentialStore(settings.build_dir / "identity")
     farm, wrong = own_farm(reactor, store)
     results += wrong
+    search: str | None = None
+    hidden: tuple[str, ...] = ()
     try:
         said_join_line(said.join)
         start = Start.of(settings, said, store, None if farm is None else farm.own)
-        results += start_results(start)
+        search, hidden = start.search_path(), start.left_out()
+        told, found = start_results(start)
+        results += told
+        results += [] if found is None else confinement_results(start, found)
         results += await visit(reactor, Visit(start.addresses(), "build server", settings.transfer_port), farm)
     except BuildToolError as error:
         results.append(_wrong("options", error))
     results.append(disk_result("build_dir", settings.build_dir, LOW, NEED))
-    results += tool_results(settings.projects)
+    results += tool_results(settings.projects, search, hidden)
     results.append(judge_open_files(_open_files(), OPEN_FILES))
     return report(results, as_json=said.json)
 
 
-def start_results(start: Start) -> list[CheckResult]:
-    """Return the verdicts on what a start would refuse: name, directory, platforms, files with secrets. Blocks."""
-    results = []
+def start_results(start: Start) -> tuple[list[CheckResult], AnnouncedCapability | None]:
+    """Return the verdicts on what a start would refuse: name, directory, platforms, files with secrets. Blocks.
+
+    With them comes what the machine offers, None where that is among what is wrong.
+    """
+    results: list[CheckResult] = []
+    offered: list[AnnouncedCapability] = []
     try:
         place = start.place()
         results.append(fine("machine", place.top.name))
@@ -71,7 +91,7 @@ def start_results(start: Start) -> list[CheckResult]:
         place = BuildDirectory(start.settings.build_dir)
     checks: list[tuple[str, Callable[[], object]]] = [
         ("build_dir", place.check),
-        ("platforms", lambda: start.offered(place).offers),
+        ("platforms", lambda: offered.append(start.offered(place))),
         ("secret files", start.secrets),
         ("network", start.networked),
     ]
@@ -80,27 +100,64 @@ def start_results(start: Start) -> list[CheckResult]:
             check()
         except BuildToolError as error:
             results.append(_wrong(what, error))
-    return results
+    return results, offered[0] if offered and all(map(_is_fine, results)) else None
+
+
+def confinement_results(start: Start, found: AnnouncedCapability) -> list[CheckResult]:
+    """Return the verdicts on what keeps builds from this machine: sandbox, limits, PATH and network. Blocks."""
+    within, choice = confinement(start, start.place(), found), start.sandbox_choice()
+    sandbox, linux = within.sandbox, sys.platform == "linux"
+    limits = f"a build may use {within.limit_words()}; {within.groups.words()}"
+    container = any(Path(mark).exists() for mark in CONTAINER)
+    least = None if choice == BEST else SandboxLevel(choice)
+    return [
+        judge_sandbox(sandbox.level, least, sandbox.notes, sandbox.mend),
+        judge_limits(limits, within.groups.places, linux=linux, container=container),
+        judge_path(within.left_out),
+        fine("network", f"while they fetch: {', '.join(within.networked) or 'no project'} (--allow-network)"),
+    ]
+
+
+def _is_fine(one: CheckResult) -> bool:
+    return one.verdict is CheckVerdict.OK
 
 
 def _wrong(what: str, error: BuildToolError) -> CheckResult:
     return problem(what, str(error), "mend that")
 
 
-def tool_results(projects: Iterable[Project]) -> list[CheckResult]:
-    """Return the verdicts on the tools of each project, git first. Blocks."""
+def tool_results(
+    projects: Iterable[Project], search: str | None = None, hidden: Sequence[str] = ()
+) -> list[CheckResult]:
+    """Return the verdicts on the tools of each project, git first. Blocks.
+
+    ``search`` is PATH as builds have it, and ``hidden`` are the directories of PATH that they do not see.
+    """
     git = ToolFacts("every build", ("git",), () if find_tools(["git"]) else ("git",), COMMON)
-    found = [git, *missing_tools(projects)]
+    found = [git, *(_where_hidden(one, hidden) for one in missing_tools(projects, search=search))]
     if len(found) == 1:
         return [*judge_tools(found, families()), problem("projects", "none is configured", "load one in config.py")]
     return judge_tools(found, families())
 
 
-def missing_tools(projects: Iterable[Project], there: Iterable[str] | None = None) -> list[ToolFacts]:
-    """Return what each project needs, and what of it is missing here, or not among ``there``. Blocks without that."""
+def _where_hidden(found: ToolFacts, hidden: Sequence[str]) -> ToolFacts:
+    """Return the same, with those of the missing that are in directories which builds do not see."""
+    places = {tool: shutil.which(tool, path=os.pathsep.join(hidden)) if hidden else None for tool in found.missing}
+    return evolve(found, hidden={tool: str(Path(place).parent) for tool, place in places.items() if place is not None})
+
+
+def missing_tools(
+    projects: Iterable[Project], there: Iterable[str] | None = None, search: str | None = None
+) -> list[ToolFacts]:
+    """Return what each project needs, and what of it is missing here, or not among ``there``. Blocks without that.
+
+    ``search`` replaces PATH.
+    """
     known = list(projects)
     needed = {one.name: _needed(one) for one in known}
-    tools = find_tools(sorted({tool for some in needed.values() for tool in some})) if there is None else set(there)
+    tools = (
+        find_tools(sorted({tool for some in needed.values() for tool in some}), search) if there is None else set(there)
+    )
     return [
         ToolFacts(
             one.name,

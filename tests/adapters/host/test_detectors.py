@@ -190,6 +190,8 @@ def test_a_program_that_fails_or_is_none_is_no_tool_and_does_not_spoil_the_other
     script(tmp_path, "ld", "#!/bin/sh\necho no number here\n")
     names = ("cc", "gcc", "make", "git", "ld", "absent")
     assert programs.find_tools(names, str(tmp_path)) == {"gcc": "1.2.3", "git": "9.9", "ld": ""}
+    unseen = str(tmp_path / "git")
+    assert set(programs.find_tools(names, str(tmp_path), seen=lambda path: path != unseen)) == {"gcc", "ld"}
 
 
 def test_a_tool_that_hangs_is_given_up_with_all_that_it_started(tmp_path: Path) -> None:

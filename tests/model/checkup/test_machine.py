@@ -46,6 +46,12 @@ def test_nothing_is_installed_where_nothing_is_missing_and_told_where_nothing_in
 def test_a_project_whose_tools_are_missing_is_a_problem_with_the_line_as_mend() -> None:
     (told,) = judge_tools([LUA], ["debian"])
     assert (told.verdict, told.mend) == (CheckVerdict.PROBLEM, "sudo apt-get install gcc")
+    hidden = ToolFacts("lua", ("gcc",), ("gcc",), COMMON, {"gcc": "/home/me/bin"})
+    (told,) = judge_tools([hidden], ["debian"])
+    assert told.sentence == (
+        "lua needs gcc, which builds do not see (it is in /home/me/bin): --readable /home/me/bin, or sudo apt-get "
+        "install gcc"
+    )
     (told,) = judge_tools([ToolFacts("lua", ("gcc",), (), COMMON)], ["debian"])
     assert told.verdict is CheckVerdict.OK
 

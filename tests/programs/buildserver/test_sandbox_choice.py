@@ -12,6 +12,7 @@ from buildtool.programs.buildserver import sandbox_choice as choosing
 from buildtool.programs.buildserver.sandbox_choice import (
     declared,
     directories,
+    left_out,
     sandbox_choice,
     sandbox_of,
     search_path,
@@ -42,9 +43,17 @@ def test_what_builds_may_read_are_directories_that_are_there(tmp_path: Path) -> 
 
 def test_path_is_without_what_a_sandbox_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/home/me/bin:/usr/bin:/opt/cross/bin::relative")
-    assert search_path("none", ()) == "/home/me/bin:/usr/bin:/opt/cross/bin::relative"
-    assert search_path("strict", ()) == "/usr/bin"
-    assert search_path("best", (Path("/opt/cross"),)) == "/usr/bin:/opt/cross/bin"
+    assert search_path(sandboxed=False, readable=()) == "/home/me/bin:/usr/bin:/opt/cross/bin::relative"
+    assert search_path(sandboxed=True, readable=()) == "/usr/bin"
+    assert search_path(sandboxed=True, readable=(Path("/opt/cross"),)) == "/usr/bin:/opt/cross/bin"
+
+
+def test_directories_of_path_that_builds_do_not_see_are_named_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:{tmp_path}:/nowhere/at/all::")
+    assert left_out(sandboxed=True, readable=()) == (str(tmp_path),)
+    assert left_out(sandboxed=True, readable=(tmp_path,)) == left_out(sandboxed=False, readable=()) == ()
 
 
 def test_the_toolchains_of_the_owners_file_are_seen(tmp_path: Path) -> None:
@@ -58,9 +67,9 @@ def test_the_toolchains_of_the_owners_file_are_seen(tmp_path: Path) -> None:
 def test_less_than_what_is_wanted_keeps_a_build_server_from_starting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = ProvenSandbox(SandboxLevel.WEAK, ("a build can make io_uring",), None)
+    found = ProvenSandbox(SandboxLevel.WEAK, ("a build can make io_uring",), None, "install something")
     monkeypatch.setattr(choosing, "prove", lambda *_: found)
-    with pytest.raises(ConfigurationError, match=r"no strict sandbox but a weak sandbox: a build can make io_uring"):
+    with pytest.raises(ConfigurationError, match=r"has a weak one: a build can make io_uring; install something; mend"):
         sandbox_of("strict", None, tmp_path, [], [])
     for choice in ("weak", "best"):
         assert sandbox_of(choice, None, tmp_path, [], []) is found

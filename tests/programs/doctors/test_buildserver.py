@@ -40,7 +40,7 @@ def troubles(builds: Path) -> Callable[[str], dict[str, str]]:
         (builds / "buildserver.toml").write_text(text)
         store = CredentialStore(builds / "identity")
         _, said = COMMAND_LINE.parse(["doctor"])
-        found = start_results(Start.of(load_settings(secrets=False), said, store, store.load()))
+        found, _ = start_results(Start.of(load_settings(secrets=False), said, store, store.load()))
         return {one.what: one.words for one in found if one.verdict is CheckVerdict.PROBLEM}
 
     return examine

@@ -9,6 +9,7 @@ import ctypes
 import os
 import secrets
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,8 +31,12 @@ PROFILE = Path(__file__).with_name("bwrap.apparmor")
 USUAL = "/usr/local/bin:/usr/bin:/bin"
 """Where bubblewrap is, though the PATH that builds are to have should be another."""
 
+CONTAINER = ("/.dockerenv", "/run/.containerenv")
+"""What is there inside a container of Docker's or podman's."""
+
 _HIDDEN = ("/home", "/root", "/run", "/var", "/sys", "/srv", "/mnt", "/media", "/boot")
 _LOOKED_AT = 20
+_TRIAL_SECONDS = 10.0
 _OPEN_SEGMENT = 0o1666
 _REMOVE_SEGMENT = 0
 _SEGMENT_BYTES = 4096
@@ -43,12 +48,34 @@ _PROOF_SLOT = 500
 class ProvenSandbox:
     """The sandbox of this machine: its level, why it is no better (``notes``), and how to make one.
 
-    ``sandboxes`` is None where there is none at all.
+    ``sandboxes`` is None where there is none at all. ``mend`` is what its owner can do about the notes, "" if unknown.
     """
 
     level: SandboxLevel
     notes: tuple[str, ...]
     sandboxes: Sandboxes | None
+    mend: str = ""
+
+    @property
+    def why(self) -> str:
+        """Why it is no better, with the mend, in one line; "" where nothing is wrong."""
+        return "; ".join((*self.notes, *([self.mend] if self.mend else [])))
+
+
+def makes_any() -> bool:
+    """Return whether bubblewrap makes a sandbox here, however much that may let through. Blocks for milliseconds."""
+    program = _bubblewrap()
+    if sys.platform != "linux" or program is None:
+        return False
+    own = [] if os.geteuid() == 0 else ["--unshare-user"]
+    words = [program, *own, "--unshare-pid", "--unshare-net", "--ro-bind", "/", "/", "--proc", "/proc", "true"]
+    try:
+        ended = subprocess.run(
+            words, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TRIAL_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return ended.returncode == 0
 
 
 def prove(keepers: Keepers | None, place: Path, private: Sequence[Path], readable: Sequence[Path]) -> ProvenSandbox:
@@ -58,9 +85,9 @@ def prove(keepers: Keepers | None, place: Path, private: Sequence[Path], readabl
     """
     if sys.platform != "linux" or keepers is None:
         return _without(f"there is no sandbox for {sys.platform}" if sys.platform != "linux" else _NO_KEEPERS)
-    program = shutil.which("bwrap") or shutil.which("bwrap", path=USUAL)
+    program = _bubblewrap()
     if program is None:
-        return _without("bubblewrap is not installed (Debian: apt-get install bubblewrap)")
+        return _without("bubblewrap is not installed", _INSTALL.format("bubblewrap", "bubblewrap"))
     sandboxes = Sandboxes(keepers, program, place, tuple(readable))
     tried = place / "proof"
     slot = SlotPlace(tried / "home", tried / "tmp", tried / "output")
@@ -71,19 +98,26 @@ def prove(keepers: Keepers | None, place: Path, private: Sequence[Path], readabl
         with _shared_segment() as key:
             done = _escaped(sandboxes, tried / "tree", slot, key, [*private, *_others([*readable, tried])])
     except OSError as error:
-        return _without(_mended(str(error.strerror or error)))
+        return _without(f"bubblewrap makes none: {error.strerror or error}", _mend())
     finally:
         shutil.rmtree(tried, ignore_errors=True)
     level = SandboxLevel.NONE if done.keys() & NEEDED else SandboxLevel.WEAK if done else SandboxLevel.STRICT
     notes = [f"a build {said}" for said in done.values()]
-    return ProvenSandbox(level, (*_missing_filter(), *notes), None if level is SandboxLevel.NONE else sandboxes)
+    missing = _missing_filter()
+    mend = _INSTALL.format("libseccomp2", "libseccomp") if missing else ""
+    return ProvenSandbox(level, (*missing, *notes), None if level is SandboxLevel.NONE else sandboxes, mend)
 
 
 _NO_KEEPERS = "processes here cannot be kept together, which a sandbox needs"
+_INSTALL = "install it: apt-get install {} (Debian, Ubuntu), dnf install {} (Fedora)"
 
 
-def _without(note: str) -> ProvenSandbox:
-    return ProvenSandbox(SandboxLevel.NONE, (note,), None)
+def _bubblewrap() -> str | None:
+    return shutil.which("bwrap") or shutil.which("bwrap", path=USUAL)
+
+
+def _without(note: str, mend: str = "") -> ProvenSandbox:
+    return ProvenSandbox(SandboxLevel.NONE, (note,), None, mend)
 
 
 def _escaped(sandboxes: Sandboxes, tree: Path, slot: SlotPlace, key: int, private: Sequence[Path]) -> dict[str, str]:
@@ -129,21 +163,20 @@ def _missing_filter() -> tuple[str, ...]:
     return ()
 
 
-def _mended(said: str) -> str:
-    """Return what bubblewrap said, with the mend where it is known."""
-    mend = ""
+def _mend() -> str:
+    """Return what is to be done where bubblewrap makes no sandbox."""
     if _setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1":
-        mend = f"; allow it: cp {PROFILE} /etc/apparmor.d/bwrap && apparmor_parser -r /etc/apparmor.d/bwrap"
-    elif _setting("/proc/sys/kernel/unprivileged_userns_clone") == "0":
-        mend = "; allow it: sysctl -w kernel.unprivileged_userns_clone=1"
-    elif _setting("/proc/sys/user/max_user_namespaces") == "0":
-        mend = "; allow it: sysctl -w user.max_user_namespaces=15000"
-    elif any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv")):
-        mend = (
-            "; this is a container: start it with --security-opt seccomp=unconfined and apparmor=unconfined, or run "
+        return f"allow it: cp {PROFILE} /etc/apparmor.d/bwrap && apparmor_parser -r /etc/apparmor.d/bwrap"
+    if _setting("/proc/sys/kernel/unprivileged_userns_clone") == "0":
+        return "allow it: sysctl -w kernel.unprivileged_userns_clone=1"
+    if _setting("/proc/sys/user/max_user_namespaces") == "0":
+        return "allow it: sysctl -w user.max_user_namespaces=15000"
+    if any(Path(mark).exists() for mark in CONTAINER):
+        return (
+            "this is a container: start it with --security-opt seccomp=unconfined and apparmor=unconfined, or run "
             "the build server outside"
         )
-    return f"bubblewrap makes none: {said}{mend}"
+    return "see what it says of its own: bwrap --unshare-user --unshare-pid --ro-bind / / --proc /proc true"
 
 
 def _setting(path: str) -> str:

@@ -80,7 +80,7 @@ def filters() -> tuple[bytes, ...]:
     try:
         import pyseccomp as seccomp  # noqa: PLC0415 - it loads the library, which a machine may lack
     except (ImportError, OSError, RuntimeError) as error:
-        raise ToolMissing("libseccomp is missing (Debian: apt-get install libseccomp2)") from error
+        raise ToolMissing("libseccomp is missing") from error
 
     def new(default: int) -> seccomp.SyscallFilter:
         made = seccomp.SyscallFilter(default)

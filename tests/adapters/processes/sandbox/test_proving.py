@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from buildtool.adapters.processes.keeper_client import Keepers
-from buildtool.adapters.processes.sandbox import proving
+from buildtool.adapters.processes.sandbox import proving, sandboxes
 from buildtool.adapters.processes.sandbox.bubblewrap import Enclosure
 from buildtool.adapters.processes.sandbox.proving import PROFILE, ProvenSandbox, prove
 from buildtool.adapters.processes.sandbox.sandboxes import Sandboxes
+from buildtool.errors import ToolMissing
 from buildtool.model.trust.evidence import SandboxLevel
 from tests.adapters.processes.sandbox.sandboxed import bubblewrap
 from tests.support.packages import require_that
@@ -37,6 +38,7 @@ def test_the_sandbox_of_this_machine_is_strict(keepers: Keepers, tmp_path: Path)
     found = proven(keepers, tmp_path)
     assert (found.level, found.notes) == (SandboxLevel.STRICT, ())
     assert found.sandboxes is not None
+    assert proving.makes_any()
     assert not (tmp_path / "sandbox" / "proof").exists()
 
 
@@ -122,9 +124,23 @@ def test_a_machine_without_bubblewrap_is_told_how_to_get_it(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(proving, "USUAL", str(tmp_path))
     found = prove(keepers, tmp_path / "sandbox", [], [])
-    assert found == ProvenSandbox(
-        SandboxLevel.NONE, ("bubblewrap is not installed (Debian: apt-get install bubblewrap)",), None
-    )
+    assert (found.level, found.notes, found.sandboxes) == (SandboxLevel.NONE, ("bubblewrap is not installed",), None)
+    assert "apt-get install bubblewrap (Debian" in found.mend
+    assert not proving.makes_any()
+
+
+def test_a_machine_without_libseccomp_is_told_how_to_get_it(
+    keepers: Keepers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> tuple[bytes, ...]:
+        raise ToolMissing("libseccomp is missing")
+
+    monkeypatch.setattr(proving, "filters", missing)
+    monkeypatch.setattr(sandboxes, "filters", missing)
+    found = proven(keepers, tmp_path)
+    assert found.level is SandboxLevel.WEAK
+    assert found.notes[0] == "libseccomp is missing"
+    assert "apt-get install libseccomp2" in found.mend
 
 
 def test_other_systems_have_none_and_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,5 +169,6 @@ def test_what_keeps_bubblewrap_from_its_work_is_named_with_the_mend(
     assert found.level is SandboxLevel.NONE
     assert found.sandboxes is None
     assert "setting up uid map: Permission denied" in found.notes[0]
-    assert mend in found.notes[0]
+    assert mend in found.mend
+    assert not proving.makes_any()
     assert PROFILE.is_file()
