@@ -8,7 +8,18 @@ import sys
 from pathlib import Path
 
 from buildtool.demo.local_farm import LocalFarm, import_sources, local_farm
-from buildtool.demo.narrator import ROOT, asked, demonstrate, must, output_of, program_in, say, step, verified
+from buildtool.demo.narrator import (
+    ROOT,
+    asked,
+    demonstrate,
+    must,
+    output_of,
+    program_in,
+    registered,
+    say,
+    step,
+    verified,
+)
 
 FIRST = "first@example.org"
 SECOND = "second@example.org"
@@ -33,8 +44,7 @@ def show(farm: LocalFarm, repository: Path) -> None:
     step(f"a mail server receives on port {farm.mail_port}")
     farm.start_metaserver("--web")
     step(f"the metaserver runs; its pages are at {farm.public_url}")
-    farm.start_build_server("demo")
-    step("a build server on this machine has registered")
+    registered(farm.start_build_server("demo"))
 
     step(f"bin/startcompile.py --utf8 --foreground {FIRST}")
     first = asked(farm, "--utf8", "--foreground", "--output", "first.zip", FIRST)

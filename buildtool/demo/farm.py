@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from buildtool.demo.local_farm import FarmError, LocalFarm, free_ports, import_sources, is_free
-from buildtool.demo.narrator import ROOT, step
+from buildtool.demo.narrator import ROOT, registered, step
 from buildtool.model.addresses import is_port
 from buildtool.model.text import one_line
 from buildtool.programs.common.output import complain, say
@@ -129,8 +129,7 @@ def _start(farm: LocalFarm, notes: list[str]) -> None:
     farm.start_metaserver("--web")
     step(f"the metaserver runs; its pages are at {farm.public_url}/")
     for name in BUILD_SERVERS:
-        farm.start_build_server(name)
-        step(f"the build server {name} has registered")
+        registered(farm.start_build_server(name))
     say("\n".join(what_to_type(farm.config)))
 
 

@@ -75,6 +75,11 @@ class Program:
         program._reader.start()
         return program
 
+    def said(self, pattern: str) -> str:
+        """Return the first that was said so far and fits a pattern, "" for nothing."""
+        found = (re.search(pattern, line) for line in self.lines)
+        return next((one.group() for one in found if one is not None), "")
+
     def wait_for(self, pattern: str, seconds: float = PATIENCE) -> re.Match[str]:
         """Return the match of the first line, not yet waited for, in which ``pattern`` is found. Raises FarmError."""
         until = monotonic() + seconds

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from buildtool.demo.local_farm import BUILD_PATIENCE, FarmError, LocalFarm
+from buildtool.demo.local_farm import BUILD_PATIENCE, FarmError, LocalFarm, Program
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 """The checkout; an installed package has none of what demos need beside it."""
@@ -30,6 +30,12 @@ def step(words: str) -> None:
 def say(words: str) -> None:
     """Print what came of it."""
     print(f"          {words}", flush=True)
+
+
+def registered(program: Program) -> None:
+    """Print that a build server has registered, and in which sandbox it builds."""
+    step(f"the build server {program.name} has registered")
+    say(program.said(r"builds run .*"))
 
 
 def must(kept: bool, otherwise: str) -> None:  # noqa: FBT001 - a promise and what to say when it is broken
