@@ -18,7 +18,7 @@ from buildtool.project.recipe import Plan
 def check_allowed(project: str, plan: Plan, downloads: DeclaredDownloads | None, networked: frozenset[str]) -> None:
     """Raise Stopped where a plan needs what this machine does not give: another may."""
     if plan.fetch and project not in networked:
-        named = ", ".join(one.name for one in plan.network)
+        named = ", ".join(one.words() for one in plan.network)
         raise Stopped(
             AttemptEnd.REFUSED,
             f"its recipe speaks to {named}, and this machine's owner does not let it: --allow-network {project}",

@@ -54,6 +54,10 @@ class NamedHost:
                 return cls(name, int(port or 0))
         raise ConfigurationError(f"a plan's network names hosts such as 'pypi.org' or 'example.org:8080', not {text!r}")
 
+    def words(self) -> str:
+        """Return the host as a recipe names it, with its port if it has one of its own."""
+        return f"{self.name}:{self.port:d}" if self.port else self.name
+
     def allows(self, host: str, port: int) -> bool:
         """Return whether this is that host, and the port one to speak to."""
         return host.lower().rstrip(".") == self.name and (port == self.port if self.port else port in USUAL_PORTS)
@@ -113,4 +117,7 @@ def downloads(value: Sequence[Download]) -> tuple[Download, ...]:
     for place in places:
         if place == "." or places.count(place) > 1:
             raise ConfigurationError(f"each download has a path of its own, which {place!r} is not")
+        above = next((one for one in places if one != place and PurePosixPath(place).is_relative_to(one)), None)
+        if above is not None:
+            raise ConfigurationError(f"{place!r} cannot lie below the download {above!r}, which is a file")
     return found

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from buildtool.model.options import Canonical, shown
 from buildtool.model.text import size_words
-from buildtool.project.recipe import Plan
+from buildtool.project.recipe import Command, Plan
 
 MEMBERS = 40
 """Most members of an artifact that are listed for people."""
@@ -52,7 +52,10 @@ class MemberDifference:
 
 @frozen
 class TriedWith:
-    """The input of a trial; ``changed`` counts files that no commit has, and ``install`` installs what lacks."""
+    """The input of a trial; ``changed`` counts files that no commit has, and ``install`` installs what lacks.
+
+    ``sandbox`` is the level of the sandbox that it is tried in, and ``sandbox_notes`` say why it is no better.
+    """
 
     project: str
     recipe: int
@@ -64,6 +67,8 @@ class TriedWith:
     options: Canonical
     install: str = ""
     declined: str = ""
+    sandbox: str = "none"
+    sandbox_notes: tuple[str, ...] = ()
 
 
 @frozen
@@ -100,6 +105,7 @@ def head_lines(tried: TriedWith) -> list[str]:
         f"sources    {tried.source} ({state})",
         f"platform   {tried.kind}: {shown(tried.platform)}",
         f"options    {shown(tried.options) or 'none'}",
+        f"sandbox    {tried.sandbox}{''.join(f'; {note}' for note in tried.sandbox_notes)}",
     ]
     lines += [f"missing    {tried.install}"] if tried.install else []
     lines += [f"declined   a build server here would say: {tried.declined}"] if tried.declined else []
@@ -109,13 +115,23 @@ def head_lines(tried: TriedWith) -> list[str]:
 def plan_lines(plan: Plan) -> list[str]:
     """Return a plan for people: each command as one may type it."""
     lines = ["plan"]
-    for command in plan.commands:
-        where = "" if command.cwd == "." else f"cd {shlex.quote(command.cwd)} && "
-        name = command.name or command.argv[0]
-        lines.append(f"  {name:<{_NAME}} {where}{shlex.join(command.argv)}")
+    lines += [f"  {'download':<{_NAME}} {one.url} as {one.path}, SHA-256 {one.sha256}" for one in plan.downloads]
+    lines += [_command_line(command, "fetch: ") for command in plan.fetch]
+    lines += (
+        [f"  {'network':<{_NAME}} {', '.join(one.words() for one in plan.network)}, while it fetches"]
+        if plan.fetch
+        else []
+    )
+    lines += [_command_line(command) for command in plan.commands]
     lines += [f"  {'environment':<{_NAME}} {name}={shlex.quote(value)}" for name, value in plan.environment.items()]
     lines += [f"  {'deliverable':<{_NAME}} {name}" for name in plan.deliverables]
     return lines
+
+
+def _command_line(command: Command, kind: str = "") -> str:
+    where = "" if command.cwd == "." else f"cd {shlex.quote(command.cwd)} && "
+    name = f"{kind}{command.name or command.argv[0]}"
+    return f"  {name:<{_NAME}} {where}{shlex.join(command.argv)}"
 
 
 def run_lines(run: TriedRun) -> list[str]:
@@ -180,6 +196,8 @@ def as_object(
         "options": dict(tried.options),
         "install": tried.install,
         "declined": tried.declined,
+        "sandbox": tried.sandbox,
+        "sandbox_notes": list(tried.sandbox_notes),
         "plan": None if plan is None else _plan_object(plan),
         "runs": [_run_object(run) for run in runs],
         "same": runs[0].digest == runs[1].digest if len(runs) > 1 else None,
@@ -198,10 +216,17 @@ def as_object(
 
 def _plan_object(plan: Plan) -> dict[str, object]:
     return {
-        "commands": [{"name": one.name, "argv": list(one.argv), "cwd": one.cwd} for one in plan.commands],
+        "downloads": [{"url": one.url, "sha256": one.sha256, "path": one.path} for one in plan.downloads],
+        "network": [one.words() for one in plan.network],
+        "fetch": [_command_object(one) for one in plan.fetch],
+        "commands": [_command_object(one) for one in plan.commands],
         "environment": dict(plan.environment),
         "deliverables": list(plan.deliverables),
     }
+
+
+def _command_object(command: Command) -> dict[str, object]:
+    return {"name": command.name, "argv": list(command.argv), "cwd": command.cwd}
 
 
 def _run_object(run: TriedRun) -> dict[str, object]:

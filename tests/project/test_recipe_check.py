@@ -1,6 +1,7 @@
 """What --check-config finds in recipes without building anything, and that it names the line of theirs."""
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from buildtool.model.project_options import ProjectOptions
 from buildtool.model.properties import standard
 from buildtool.project.check import check_types
 from buildtool.project.definition import Checked, Project
+from buildtool.project.fetching import Download
 from buildtool.project.recipe import Command, Plan, Recipe, Wanted
 from buildtool.project.recipe_check import PLACES, PLANS, _pairs, check_recipes, questions
 
@@ -300,3 +302,35 @@ def test_sets_of_tools_may_be_written_as_any_list() -> None:
         project = made(good, machine={"tools": value})  # type: ignore[dict-item] # people write lists
         check_types(project)
         assert project.recipe.machine == {"tools": ("gcc", "make")}
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"downloads": [("ftp://x/y", "a" * 64, "y")]}, "a download's url begins with https://"),
+        ({"downloads": [("https://x/y", "abc", "y")]}, "64 hexadecimal digits, unlike 'abc'"),
+        ({"downloads": [("https://x/y", "a" * 64, "../y")]}, "lie below the source"),
+        ({"downloads": [("https://x/y", "a" * 64, "y"), ("https://x/z", "b" * 64, "y")]}, "a path of its own"),
+        ({"downloads": [("https://x/y", "a" * 64, "y"), ("https://x/z", "b" * 64, "y/z")]}, "cannot lie below"),
+        ({"network": ["pypi.org"]}, "say both"),
+        ({"fetch": [Command(["pip"])]}, "say both"),
+        ({"fetch": [Command(["pip"])], "network": ["https://pypi.org"]}, "not 'https://pypi.org'"),
+        ({"fetch": [Command(["pip"], cwd="..")], "network": ["pypi.org"]}, "lie below the source"),
+    ],
+)
+def test_what_is_declared_wrongly_is_found_where_one_value_of_one_option_declares_it(
+    said: dict[str, list[object]], why: str
+) -> None:
+    """As at a check of the configuration: the line of the recipe is named, and with what it was asked."""
+
+    def plan(wanted: Wanted) -> Plan:
+        more: dict[str, object] = dict(said) if wanted.options["colour"] == "blue" else {}
+        if "downloads" in more:
+            more["downloads"] = [Download(*one) for one in said["downloads"]]  # type: ignore[misc]
+        return Plan([Command(["make"])], ["out"], **more)  # type: ignore[arg-type]
+
+    check_recipes([made(plan)])
+    with pytest.raises(ConfigurationError, match=re.escape(why)) as caught:
+        check_recipes([made(plan)], thorough=True)
+    assert "test_recipe_check.py" in str(caught.value)
+    assert "colour=blue" in str(caught.value)

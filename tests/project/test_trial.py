@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildtool.model.options import canonical
+from buildtool.project.fetching import Download
 from buildtool.project.recipe import Command, Plan
 from buildtool.project.trial import (
     DIFFERENT,
@@ -41,6 +42,39 @@ def test_a_command_of_a_plan_can_be_typed_as_it_is_shown() -> None:
         "  environment          A='b c'",
         "  deliverable          paint",
     ]
+
+
+FETCHING = Plan(
+    [Command(["make"])],
+    ["paint"],
+    downloads=[Download("https://example.org/x-1.crate", "a" * 64, "vendor/x.crate")],
+    fetch=[Command(["pip", "download", "x y"], name="wheels"), Command(["true"])],
+    network=["pypi.org", "localhost:8080"],
+)
+
+
+def test_what_comes_from_outside_is_shown_in_its_order_with_the_hosts() -> None:
+    assert plan_lines(FETCHING) == [
+        "plan",
+        f"  download             https://example.org/x-1.crate as vendor/x.crate, SHA-256 {'a' * 64}",
+        "  fetch: wheels        pip download 'x y'",
+        "  fetch: true          true",
+        "  network              pypi.org, localhost:8080, while it fetches",
+        "  make                 make",
+        "  deliverable          paint",
+    ]
+    plan = as_object(TRIED, FETCHING, [RUN], ())["plan"]
+    assert isinstance(plan, dict)
+    assert plan["downloads"] == [{"url": "https://example.org/x-1.crate", "sha256": "a" * 64, "path": "vendor/x.crate"}]
+    assert plan["network"] == ["pypi.org", "localhost:8080"]
+    assert plan["fetch"][0] == {"name": "wheels", "argv": ["pip", "download", "x y"], "cwd": "."}
+
+
+def test_the_sandbox_is_said_with_what_keeps_it_from_being_a_better_one() -> None:
+    within = evolve(TRIED, sandbox="weak", sandbox_notes=("a build can make io_uring",))
+    assert "sandbox    weak; a build can make io_uring" in head_lines(within)
+    found = as_object(within, None, [RUN], ())
+    assert (found["sandbox"], found["sandbox_notes"]) == ("weak", ["a build can make io_uring"])
 
 
 def test_an_artifact_is_listed_up_to_a_bound_and_a_failure_is_one_line() -> None:

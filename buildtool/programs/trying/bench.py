@@ -20,10 +20,13 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from buildtool.adapters.host.build_slots import BuildSlots
 from buildtool.adapters.host.processors import usable_processors
-from buildtool.adapters.host.recipe_commands import RecipeCommands
+from buildtool.adapters.host.recipe_commands import BuildBounds, RecipeCommands
+from buildtool.adapters.http.client import HttpClient, HttpTimeouts
+from buildtool.adapters.http.declared_downloads import DownloadCache
 from buildtool.adapters.processes.keeper_client import Keepers
 from buildtool.adapters.processes.process_group import mark_for
 from buildtool.adapters.processes.runner import Processes
+from buildtool.adapters.processes.sandbox.proving import ProvenSandbox
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.storage.archive.comparing import differences
 from buildtool.adapters.storage.trees import remove_tree
@@ -58,6 +61,8 @@ class TrialRequest:
     """The wanted trial: a project's options, for one offer of this machine, with the sources in ``source``.
 
     ``place`` is where it is built and emptied again, ``keep`` where artifacts are kept; ``time_limit`` is in seconds.
+    ``bounds`` are what a build may use, ``search`` is PATH as builds have it; what recipes declare is kept in
+    ``downloads``. ``networked`` are the projects whose fetching commands may use the network.
     """
 
     project: Project
@@ -67,6 +72,11 @@ class TrialRequest:
     place: Path
     keep: Path
     machine: dict[str, Value]
+    prove: Callable[[Keepers | None], ProvenSandbox]
+    bounds: BuildBounds
+    search: str
+    downloads: Path
+    networked: frozenset[str] = frozenset()
     time_limit: float | None = None
 
 
@@ -119,9 +129,13 @@ class NoMetaserver:
 
 
 class Bench:
-    """A place where one recipe is tried, several times; ``close`` removes it. Use it in the reactor's thread."""
+    """A place where one recipe is tried, several times; ``close`` removes it. Use it in the reactor's thread.
+
+    ``sandbox`` is what commands run in.
+    """
 
     def __init__(self, wanted: TrialRequest, reactor: ReactorBase, stop: StopRequest) -> None:
+        """Prove the sandbox, which blocks for a tenth of a second."""
         self._wanted = wanted
         self._stop = stop
         self._closing = ExitStack()
@@ -133,6 +147,8 @@ class Bench:
         keepers = Keepers.where_possible(mark_for(slots))
         if keepers is not None:
             self._closing.callback(keepers.close)
+        self.sandbox = wanted.prove(keepers)
+        self._fetcher = HttpClient(reactor, HttpTimeouts())
         self._processes = Processes(reactor, keepers)
         self._slots = BuildSlots(slots, self._pool, wanted.machine)
         self._reactor = reactor
@@ -196,6 +212,7 @@ class Bench:
     async def close(self) -> None:
         """End everything and remove the place. Raises MachineFault."""
         await self._processes.stop_all("the trial ends")
+        await self._fetcher.close()
         try:
             await self._pool.run(partial(remove_tree, self._wanted.place))
         except OSError as error:
@@ -216,14 +233,19 @@ class Bench:
     def _tools(self, server: NoMetaserver) -> AttemptTools:
         return AttemptTools(
             sources=self._sources,
-            commands=RecipeCommands(self._processes, self._pool, self._reactor),
+            commands=RecipeCommands(
+                self._processes, self._pool, self._reactor, self.sandbox.sandboxes, self._wanted.bounds
+            ),
             workshop=self._slots,
             uploads=server,
             clock=self._reactor,
-            environment={"PATH": os.environ.get("PATH", os.defpath)},
+            environment={"PATH": self._wanted.search},
             server="this machine",
             cpus=max(1, usable_processors()),
             time_limit=self._wanted.time_limit,
+            downloads=DownloadCache(self._wanted.downloads, self._fetcher, self._pool),
+            networked=self._wanted.networked,
+            sandbox=self.sandbox.level,
         )
 
     def _kept(self, finished: FinishedBuild, number: int) -> TriedRun:

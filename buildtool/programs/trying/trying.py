@@ -16,12 +16,16 @@ from pathlib import Path
 from attrs import evolve
 from twisted.internet.base import ReactorBase
 
+from buildtool.adapters.host.limits.control_groups import ControlGroups
+from buildtool.adapters.host.recipe_commands import BuildBounds
 from buildtool.adapters.tls.credentials import CredentialStore
 from buildtool.configuration.settings import Settings, load_settings, need_projects
 from buildtool.errors import UsageError
 from buildtool.model.options import Canonical
 from buildtool.model.records import AttemptEnd
 from buildtool.programs.buildserver.build_directory import BuildDirectory
+from buildtool.programs.buildserver.confinement import limits_here
+from buildtool.programs.buildserver.sandbox_choice import check_enough, declared, sandbox_seen
 from buildtool.programs.buildserver.starting import Start
 from buildtool.programs.common.ending import EXIT_FAILED, EXIT_OK
 from buildtool.programs.common.output import complain, say
@@ -59,6 +63,9 @@ TRYING: Mapping[str, How] = {
 PLACE = "trying"
 """The directory below ``build_dir`` in which recipes are tried."""
 
+DOWNLOADS = "downloads"
+"""The directory below that in which files that recipes declare are kept."""
+
 
 def try_project(program: str, said: argparse.Namespace) -> int:
     """Try a project's recipe, with the options of the project that were said; return the exit code.
@@ -87,26 +94,36 @@ async def _tried(
     start = Start.of(
         evolve(settings, projects=(project,)), said, CredentialStore(settings.build_dir / "identity"), None
     )
-    place = settings.build_dir / PLACE / uuid.uuid4().hex[:8]
-    found = start.offered(BuildDirectory(place))
+    place = BuildDirectory(settings.build_dir / PLACE / uuid.uuid4().hex[:8])
+    found = start.offered(place)
+    readable = declared(found.offers, start.said.readable)
+    private = [*start.hidden(place), settings.build_dir / PLACE / DOWNLOADS]
     tools = found.detected.get("tools")
     install = install_words((project,), tools if isinstance(tools, tuple) else ())
     limit = start.said.time_limit
+    groups = ControlGroups.found(f"trying-{place.top.name}")
     wanted = TrialRequest(
         project=project,
         options=options,
         offer=found.offers[0],
         source=source,
-        place=place,
+        place=place.top,
         keep=(said.output or settings.build_dir / PLACE).absolute(),
         machine=dict(found.machine),
+        prove=lambda keepers: sandbox_seen(start.sandbox_choice(), keepers, place.sandbox, private, readable),
+        bounds=BuildBounds(limits_here(found), found.max_builds, groups),
+        search=start.search_path(),
+        downloads=settings.build_dir / PLACE / DOWNLOADS,
+        networked=start.networked(),
         time_limit=None if limit is None else float(limit),
     )
     bench = Bench(wanted, reactor, stop)
     try:
+        check_enough(start.sandbox_choice(), bench.sandbox)
         return await _run(bench, wanted, said, install)
     finally:
         await bench.close()
+        groups.close()
 
 
 async def _run(bench: Bench, wanted: TrialRequest, said: argparse.Namespace, install: str) -> int:
@@ -122,6 +139,8 @@ async def _run(bench: Bench, wanted: TrialRequest, said: argparse.Namespace, ins
         options=wanted.options,
         install=install,
         declined=await bench.declined(facts),
+        sandbox=bench.sandbox.level.value,
+        sandbox_notes=(*bench.sandbox.notes, *([bench.sandbox.mend] if bench.sandbox.mend else [])),
     )
     show = _beside if said.json else _shown
     _lines(head_lines(tried), said)

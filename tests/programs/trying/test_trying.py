@@ -4,10 +4,17 @@ import json
 import signal
 import subprocess
 import sys
+import zipfile
+from collections.abc import Iterator
+from functools import partial
+from hashlib import sha256
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
+from tests.adapters.processes.sandbox.sandboxed import bubblewrap
 from tests.support.trying import PROGRAM, tried
 
 pytestmark = pytest.mark.world
@@ -74,6 +81,75 @@ def test_what_does_not_build_has_the_project_s_exit_code_and_its_log(place: Path
     assert "| broken" in out.splitlines()
     assert out.splitlines()[-1].startswith("failed: make it")
     assert list((place / "b" / "trying").iterdir()) == [], "nothing is left behind"
+
+
+FETCHING = """
+from buildtool.project import Command, Download, Plan, Project, ProjectOptions, Recipe
+
+_GET = "import sys, urllib.request as u; sys.stdout.write(u.urlopen(sys.argv[1]).read().decode())"
+
+def _plan(wanted):
+    return Plan(
+        [Command(["sh", "-c", 'cat a x got >out; ! /usr/bin/python3 -c "$0" {url}/x; ls /home || true', _GET])],
+        ["out"],
+        downloads=[Download("{url}/x", "{digest}", "x")],
+        fetch=[Command(["sh", "-c", '/usr/bin/python3 -c "$0" {url}/x >got', _GET], name="get")],
+        network=["{host}"],
+    )
+
+projects = [Project("paint", ProjectOptions((), ()), Recipe(7, _plan), lambda source: "/nowhere")]
+"""
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves a directory, and says nothing of it."""
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def fetching(place: Path) -> Iterator[Path]:
+    """Return a place whose recipe has a download and a command that fetches, from a server of the test's own."""
+    web = place / "web"
+    web.mkdir()
+    (web / "x").write_text("two\n")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(web))) as server:
+        host = f"127.0.0.1:{server.server_port}"
+        said = {"{url}": f"http://{host}", "{digest}": sha256(b"two\n").hexdigest(), "{host}": host}
+        text = FETCHING
+        for name, value in said.items():
+            text = text.replace(name, value)
+        (place / "config.py").write_text(text)
+        serving = Thread(target=server.serve_forever, args=(0.05,))
+        serving.start()
+        yield place
+        server.shutdown()
+        serving.join()
+
+
+def test_what_is_declared_is_fetched_before_a_sandbox_in_which_there_is_no_network(fetching: Path) -> None:
+    bubblewrap()
+    code, out, err = tried(*words(fetching, "--once", "--json", "--allow-network=paint"), builds=fetching / "b")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["sandbox"] == "strict"
+    assert [one["path"] for one in found["plan"]["downloads"]] == ["x"]
+    (run,) = found["runs"]
+    with zipfile.ZipFile(run["artifact"]["path"]) as archive:
+        assert archive.read("out") == b"one\ntwo\ntwo\n"
+    assert "cannot access '/home'" in err
+    assert "reached" in err
+
+
+def test_who_does_not_allow_the_network_is_told_what_to_say(fetching: Path) -> None:
+    code, out, _ = tried(*words(fetching, "--once"), builds=fetching / "b")
+    assert code == 1
+    assert out.splitlines()[-1].endswith("does not let it: --allow-network paint")
+    assert any(line.startswith("  fetch: get ") for line in out.splitlines())
+    code, out, err = tried(*words(fetching, "--allow-network=pant"), builds=fetching / "b")
+    assert (code, out) == (2, "")
+    assert err == "buildserver.py: --allow-network: there is no project 'pant': did you mean paint?\n"
 
 
 @pytest.mark.parametrize(
