@@ -12,6 +12,7 @@ import pytest
 from buildtool.demo.local_farm import Program
 from tests.e2e.control import Control
 from tests.e2e.test_operator import operate
+from tests.support.building import narrow_path
 
 
 @pytest.fixture
@@ -113,3 +114,20 @@ def test_what_is_no_line_is_told_in_one_line(control: Control, line: str, tmp_pa
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir()) or not (tmp_path / "buildtool").exists()
+
+
+def test_a_machine_that_joins_without_a_sandbox_does_not_start_and_is_told_the_mend(keyed: Control) -> None:
+    broken = keyed.directory / "bin" / "bwrap"
+    broken.parent.mkdir()
+    broken.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2; exit 1\n")
+    broken.chmod(0o755)
+    path, place = f"{broken.parent}:{narrow_path()}", str(keyed.directory / "anna")
+    line = operate(keyed, "invite", "anna")
+    told = program(keyed, "buildserver.py", "--join", line, "--no-cross", PATH=path, BUILDTOOL_BUILD_DIR=place)
+    assert told.returncode == 2
+    (last,) = [one for one in told.stderr.splitlines() if one.startswith("buildserver.py: ")]
+    assert "No permissions to create new namespace" in last
+    assert last.endswith("or say --sandbox none to build without a sandbox")
+    assert json.loads(operate(keyed, "status", "--json"))["servers_connected"] == 0
+    words = [str(keyed.farm.root / "bin" / "buildserver.py"), "--no-cross", "--sandbox", "none"]
+    keyed.farm.start("anna", words, PATH=path, BUILDTOOL_BUILD_DIR=place).wait_for("registered at")
