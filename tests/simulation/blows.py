@@ -22,6 +22,12 @@ from tests.simulation.requesters import Requester
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+CLOCK_SET = (0.0, 0.5, 1.5)
+"""How often an hour the metaserver's clock is set, one of these in a world."""
+
+CLOCK_STEPS = (-3_600.0, 3_600.0, 40.0, -40.0, 90_000.0)
+"""By how many seconds."""
+
 
 @define(eq=False)
 class Blows:
@@ -43,7 +49,7 @@ class Blows:
             (self._freeze, rng.choice((0.0, 0.5, 1.5))),
             (self._herd, rng.choice((0.0, 0.5, 1.5))),
             (self.world.second_metaserver, rng.choice((0.0, 0.0, 0.5))),
-            (self._set_clock, rng.choice((0.0, 0.5, 1.5))),
+            (self._set_clock, rng.choice(CLOCK_SET)),
             (self._pause_server, rng.choice((0.0, 0.5, 1.0))),
             (self._abort_build, rng.choice((0.0, 0.5))),
             (self._spoil_artifact, rng.choice((0.0, 1.0))),
@@ -187,7 +193,7 @@ class Blows:
     def _set_clock(self) -> None:
         """Somebody sets the metaserver's clock."""
         self.world.faults.count("clock_step")
-        seconds = self.world.rng.choice((-3_600.0, 3_600.0, 40.0, -40.0, 90_000.0))
+        seconds = self.world.rng.choice(CLOCK_STEPS)
         self.world.trace.say("meta", f"its clock is set by {seconds:+.0f} s")
         self.world.wall.offset += seconds
         self.world.trust.clock_set_at = self.world.time.now

@@ -47,7 +47,7 @@ from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.build_servers import BuildServerService
 from buildtool.metaserver.demands import DemandReader
 from buildtool.metaserver.operating.several import SeveralService
-from buildtool.model.access import enrolment, rights, tokens
+from buildtool.model.access import confirmation, enrolment, rights, tokens
 from buildtool.model.access.enrolment import Book
 from buildtool.model.access.identities import Identity, Invitation, KeyState
 from buildtool.model.access.rights import Rights
@@ -77,7 +77,7 @@ from buildtool.scheduling.state.projects import ProjectPolicies
 from buildtool.scheduling.state.records import Records
 from buildtool.scheduling.state.slots import ServerSlots
 from buildtool.web import sessions as sessions_of_pages
-from tests.simulation import origin, owners, sandboxes, visitors
+from tests.simulation import blows, origin, owners, sandboxes, visitors
 from tests.simulation.disk import SimulatedDisk
 
 Change = tuple[object, str, object]
@@ -1030,6 +1030,20 @@ def link_used_twice() -> Sequence[Change]:
         """Leave the code as it is."""
 
     return [(MailedCodes, "used", used)]
+
+
+_SET_BACK: Sequence[Change] = ((blows, "CLOCK_SET", (15.0,)), (blows, "CLOCK_STEPS", (-300.0, -200.0)))
+"""Somebody sets the metaserver's clock back by minutes, every four minutes."""
+
+
+@_mutant("a mailed link that was used stays used when the clock is set back", _BUSY, *_SET_BACK)
+def link_used_until_now() -> Sequence[Change]:
+    original = confirmation.confirmed
+
+    def confirmed(row: Any, now: float, *, used: bool) -> Any:
+        return evolve(original(row, now, used=False), expires=now) if used else original(row, now, used=False)
+
+    return [(confirmation, "confirmed", confirmed)]
 
 
 @_mutant("of two that come with one link together one is signed in", _BUSY)
