@@ -21,7 +21,7 @@ def check_allowed(project: str, plan: Plan, downloads: DeclaredDownloads | None,
         named = ", ".join(one.words() for one in plan.network)
         raise Stopped(
             AttemptEnd.REFUSED,
-            f"its recipe speaks to {named}, and this machine's owner does not let it: --allow-network {project}",
+            f"only with --allow-network {project}, which its owner did not say: its recipe speaks to {named}",
         )
     if plan.downloads and downloads is None:
         raise Stopped(AttemptEnd.REFUSED, "this machine fetches no files for builds")

@@ -37,7 +37,7 @@ class Recorder:
 
 
 def test_a_project_whose_network_the_owner_does_not_allow_is_refused_with_the_option() -> None:
-    with pytest.raises(Stopped, match=r"speaks to pypi\.org.*--allow-network lua") as refused:
+    with pytest.raises(Stopped, match=r"only with --allow-network lua.*speaks to pypi\.org") as refused:
         check_allowed("lua", FETCHING, None, frozenset({"other"}))
     assert refused.value.end is AttemptEnd.REFUSED
     check_allowed("lua", FETCHING, None, frozenset({"lua"}))
