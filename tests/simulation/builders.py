@@ -261,6 +261,7 @@ class Overheard:
             watch.reporting(self.name, message)
         elif isinstance(message, Done):
             self.world.owners.told(self.name, message.digest, message.seconds)
+            self.world.sandboxes.delivers(self.name, message)
         answer = await self.link.tell(message, expected)
         if isinstance(message, Ended) and isinstance(answer, Ok):
             watch.end_taken(self.name, session, message, answer)

@@ -97,6 +97,9 @@ class Ledger:
     paused: dict[str, str] = field(factory=dict)
     perhaps_paused: dict[str, list[tuple[Life, str]]] = field(factory=dict)
     reported: dict[tuple[str, tuple[int, int]], set[AttemptEnd]] = field(factory=dict)
+    useless: set[tuple[str, tuple[int, int]]] = field(factory=set)
+    """What honest build servers delivered, made in less than its build demands."""
+
     spoilt: dict[str, tuple[Spoilt, float]] = field(factory=dict)
     started_at: float = 0.0
     stood_still: tuple[float, float] = (0.0, 0.0)
@@ -338,7 +341,8 @@ class Ledger:
         ):
             alone = build.state is BuildState.QUEUED and build.epoch == row.epoch
             self._check(not alone, f"{what} is thrown away, though it is there and nobody else has its build")
-            wasted = held is HeldState.DONE and build.state in OPEN
+            useless = (row.server, row.key) in self.useless or self.reported.get((row.server, row.key))
+            wasted = held is HeldState.DONE and build.state in OPEN and not useless
             self._check(not wasted, f"{what} is thrown away, though it is done")
         elif old.state is AttemptState.BUILDING and row.end is AttemptEnd.LOST:
             lost = row.key in self.kept.get(row.server, ()) and build.state in OPEN

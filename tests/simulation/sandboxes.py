@@ -16,7 +16,7 @@ from buildtool.model.matching.reasons import Cause
 from buildtool.model.records import Artifact, Attempt, Build, BuildState, JoinReason, Request, RequestState
 from buildtool.model.servers import Server
 from buildtool.model.trust.evidence import SandboxLevel
-from buildtool.protocol.messages import Order, RequestStatus, Submit
+from buildtool.protocol.messages import Done, Order, RequestStatus, Submit
 from buildtool.scheduling.state.state import State
 from buildtool.scheduling.waiting import why
 from tests.simulation.faults import Faults
@@ -90,6 +90,12 @@ class Sandboxes:
     def packed(self, server: str, digest: str, level: SandboxLevel) -> None:
         """An honest build server has made something in a sandbox of this level."""
         self.made[server, digest] = level
+
+    def delivers(self, name: str, end: Done) -> None:
+        """An honest build server is about to deliver this, which nobody may use that was made in less than demanded."""
+        build = self.watch.builds.get(end.build_id)
+        if build is not None and WORTH[end.sandbox] < WORTH[build.spec.policy.sandbox]:
+            self.watch.useless.add((name, (end.build_id, end.epoch)))
 
     def ordered(self, name: str, order: Order, level: SandboxLevel) -> None:
         """An honest build server that builds in this level is told to build."""
