@@ -90,8 +90,9 @@ class Control:
             gate.unlink()
 
     def server(self, name: str, *arguments: str) -> Program:
-        """Start a build server."""
-        return self.farm.start_build_server(name, *arguments, E2E_SERVER=name)
+        """Start a build server; unless a test says otherwise its builds are steered by files that a sandbox hides."""
+        level = [] if "--sandbox" in arguments else ["--sandbox", "none"]
+        return self.farm.start_build_server(name, *level, *arguments, E2E_SERVER=name)
 
     # --- requests ------------------------------------------------------------------------------------------
 
