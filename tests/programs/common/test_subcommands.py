@@ -74,7 +74,7 @@ def taken(values: list[str], read: Callable[[str], object]) -> st.SearchStrategy
     def takes(value: str) -> bool:
         try:
             read(value)
-        except (UsageError, argparse.ArgumentTypeError):
+        except (UsageError, argparse.ArgumentTypeError, ValueError):
             return False
         return True
 
