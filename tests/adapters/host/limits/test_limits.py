@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from buildtool.adapters.host.limits.control_groups import ControlGroups
@@ -120,3 +121,34 @@ class Limits(TestCase):
         ended, over = await self.run_in(runner, "sh", "-c", "head -c 1000000 /dev/zero > it; sleep 0.7")
         assert ended.succeeded
         assert over is None
+
+    async def test_what_is_frozen_in_a_sandbox_stands_still_with_all_that_it_started_and_goes_on(self) -> None:
+        runner = await self.runner(BuildLimits())
+        counted = self.tree / "count"
+        begun: Deferred[None] = Deferred()
+
+        async def hear(_: bytes) -> None:
+            begun.callback(None)
+
+        counting = "(setsid sh -c 'while :; do echo >> count; done' &) ; echo begun; exec sleep 600"
+        running = runner.start(
+            ["sh", "-c", counting], self.tree, {"PATH": "/usr/bin:/bin"}, on_output=hear, time_limit=50.0,
+            silence_limit=50.0,
+        )  # fmt: skip
+        await begun
+        await self.grown(counted, 0)
+        running.freeze()
+        sizes = [-1, counted.stat().st_size]
+        while sizes[-1] != sizes[-2]:
+            await deferLater(reactor, 0.1)
+            sizes.append(counted.stat().st_size)
+        assert len(sizes) < 20, "it is stopped within two seconds"
+        running.thaw()
+        await self.grown(counted, sizes[-1])
+        running.stop("seen")
+        assert (await running.ended).cause == "stopped"
+
+    async def grown(self, path: Path, beyond: int) -> None:
+        """Wait until a file is larger; the test's own time limit bounds that."""
+        while not path.exists() or path.stat().st_size <= beyond:
+            await deferLater(reactor, 0.02)
