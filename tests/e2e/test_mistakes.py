@@ -178,7 +178,9 @@ def test_a_tool_that_only_a_recipe_names_is_found_and_one_that_nobody_names_is_r
     assert asked["answer"] == "queued"
     assert asked["why"] == ["bare: lacks tools frobnicate", "nearest: bare lacks tools frobnicate"]
     bare.stop()
-    mistaken.farm.start_build_server("anna", PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}").wait_for("succeeded")
+    tools = tmp_path / "bin"
+    path = f"{tools}:{os.environ['PATH']}"
+    mistaken.farm.start_build_server("anna", "--readable", str(tools), PATH=path).wait_for("succeeded")
     said = mistaken.refused("--project=well", "--tools=frobnicat", "bob@example.org", code=2)
     assert "no build server looks for frobnicat: did you mean frobnicate?" in said
     said = mistaken.refused("--project=well", "--arch=pcc", "bob@example.org", code=2)
