@@ -114,6 +114,19 @@ class FakeCommand:
 
 
 @define
+class FakeNetwork:
+    """A way to hosts that leads nowhere; it notes how many commands were started before it was closed."""
+
+    hosts: tuple[NamedHost, ...]
+    _started: Callable[[], int]
+    environment: Mapping[str, str] = field(factory=lambda: {"https_proxy": "http://127.0.0.1:1"})
+    closed_after: int | None = None
+
+    async def close(self) -> None:
+        self.closed_after = self._started()
+
+
+@define
 class FakeCommands:
     """Starts commands that end as ``script`` says, in order; what it does not name runs until the test ends it."""
 
@@ -124,13 +137,16 @@ class FakeCommands:
     enclosed: list[int] = field(factory=list)
     ends: int = 0
     over: ExceededLimit | None = None
+    networks: list["FakeNetwork"] = field(factory=list)
 
     async def enclose(self, slot: int, tree: Path, place: SlotPlace) -> "FakeCommands":
         self.enclosed.append(slot)
         return self
 
     async def open_network(self, hosts: Sequence[NamedHost], note: Callable[[str], None]) -> OpenNetwork:
-        raise NotImplementedError
+        network = FakeNetwork(tuple(hosts), lambda: len(self.started))
+        self.networks.append(network)
+        return network
 
     def exceeded(self, ended: CommandEnd) -> ExceededLimit | None:
         return self.over
@@ -459,6 +475,7 @@ def place(
     room: SpoolLimits | None = None,
     session: int = 1,
     pool: Executor | None = None,
+    networked: frozenset[str] = frozenset(),
 ) -> Place:
     """Return a build server, connected unless ``session`` is 0; ``script`` says how its commands end.
 
@@ -469,7 +486,7 @@ def place(
     sources, commands, workshop = FakeSources(), FakeCommands(list(script or [])), FakeWorkshop()
     tools = AttemptTools(
         sources, commands, workshop, uploads, clock, {"PATH": "/usr/bin"},
-        server="one", time_limit=time_limit, copies=uploads,
+        server="one", time_limit=time_limit, copies=uploads, networked=networked,
     )  # fmt: skip
     offered = ServerOffer({made.name: made}, [Offer(PLATFORM, OfferKind.NATIVE, (("CC", "gcc"),))], max_builds)
     spool = FakeSpool() if spool is None else spool

@@ -119,6 +119,26 @@ class TakingOrders(Case):
             "SOURCE_DATE_EPOCH": "315532800",
         }  # fmt: skip
 
+    def test_the_network_is_there_for_commands_that_fetch_and_has_ended_when_the_build_begins(self) -> None:
+        def fetching(_: Wanted) -> Plan:
+            return Plan([Command(["make"])], ["program"], fetch=[Command(["pip", "download"])], network=["pypi.org"])
+
+        of = project(recipe=Recipe(3, fetching))
+        at = place(of=of, script=[ending(), ending()], networked=frozenset({of.name}))
+        self.take(at)
+        at.pass_time()
+        assert [command.argv for command in at.commands.started] == [("pip", "download"), ("make",)]
+        assert ["https_proxy" in command.environment for command in at.commands.started] == [True, False]
+        (network,) = at.commands.networks
+        assert [host.name for host in network.hosts] == ["pypi.org"]
+        assert network.closed_after == 1, "before the second command was started"
+        refusing = place(of=of)
+        self.take(refusing)
+        refusing.pass_time()
+        (told,) = refusing.link.told
+        assert getattr(told, "end", None) is AttemptEnd.REFUSED
+        assert not refusing.commands.started
+
     def test_as_many_builds_as_there_are_slots_run_at_once(self) -> None:
         """Each gets a slot of its own; one more is declined; a slot that became free is used again."""
         at = place(max_builds=2)

@@ -15,6 +15,7 @@ from twisted.trial.unittest import TestCase
 from buildtool.adapters.host.recipe_commands import CommandRunner
 from buildtool.adapters.processes.runner import Processes
 from buildtool.ports.buildserver import CommandEnd, EnclosedCommands, Obstacle, RunningCommand
+from buildtool.project.fetching import NamedHost
 from tests.fakes_build import FAILED, FakeCommands, ending
 from tests.simulation.builders import Workbench
 from tests.simulation.clock import Life, VirtualTime
@@ -138,6 +139,12 @@ class CommandsContract(ABC, Base):
         assert (end.cause, end.code, end.succeeded) == ("not started", None, False)
         assert isinstance(end.obstacle, Obstacle)
         assert not self.heard
+
+    async def test_a_way_to_hosts_may_be_opened_again_after_it_was_closed(self) -> None:
+        for _ in range(2):
+            way = await self.commands.open_network([NamedHost("pypi.org")], lambda _: None)
+            assert all(isinstance(text, str) for pair in way.environment.items() for text in pair)
+            await way.close()
 
     def test_what_is_no_command_and_no_limit_is_a_mistake_of_the_caller(self) -> None:
         for argv, time_limit, silence_limit in (([], 1.0, 1.0), ([""], 1.0, 1.0), (None, 0.0, 1.0), (None, 1.0, -1.0)):

@@ -139,7 +139,7 @@ class CommandRunner:
     async def open_network(self, hosts: Sequence[NamedHost], note: Callable[[str], None]) -> OpenNetwork:
         """Open a way to some hosts; without a sandbox nothing keeps commands from any. Raises MachineFault."""
         if self._sandbox is None:
-            return _Unbounded()
+            return UnboundedNetwork()
         try:
             listening = await self._pool.run(self._sandbox.listen)
             return BuildProxy(self._clock, listening, hosts, note)
@@ -169,8 +169,8 @@ class CommandRunner:
             self._watch.group.remove()
 
 
-class _Unbounded:
-    """The network as it is."""
+class UnboundedNetwork:
+    """The network as it is, of a machine without a sandbox."""
 
     environment: Mapping[str, str] = {}
 

@@ -81,7 +81,7 @@ class LimitWatch:
         return self.exceeded
 
     def _look_at_all(self, lost: DiskFree, first: DiskFree) -> None:
-        """See what the build uses; ``first`` is what was free when it began, ``lost`` is less now, by whomever."""
+        """Record what the build uses; ``first`` is what was free when it began, ``lost`` is less now, by whomever."""
         processes = descendants(self.keeper)
         used = disk_use(self.directories, (seen.pid for seen in processes))
         if self._uncounted("memory"):
