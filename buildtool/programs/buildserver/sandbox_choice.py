@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from argparse import ArgumentTypeError
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -29,18 +30,20 @@ _CHOICES = (*(level.value for level in SandboxLevel), BEST)
 
 
 def sandbox_choice(said: str) -> str:
-    """Return one of ``_CHOICES``. Raises ValueError."""
+    """Return one of ``_CHOICES``. Raises ArgumentTypeError."""
     if said not in _CHOICES:
-        raise ValueError(f"{said!r} is none of {', '.join(reversed(_CHOICES))}")
+        raise ArgumentTypeError(f"{said!r} is none of {', '.join(reversed(_CHOICES))}")
     return said
 
 
 def directories(said: str) -> tuple[Path, ...]:
-    """Return directories from a text with commas. Raises ValueError for one that is not there, or is no path."""
+    """Return directories from a text with commas. Raises ArgumentTypeError for one that is not there, or is no path."""
     found = tuple(Path(one.strip()) for one in said.split(",") if one.strip())
     for path in found:
         if not path.is_absolute() or not path.is_dir():
-            raise ValueError(f"{str(path)!r} is no directory on this machine: name it from / on")
+            raise ArgumentTypeError(f"{str(path)!r} is no directory on this machine: name it from / on")
+        if path.resolve() == Path("/"):
+            raise ArgumentTypeError("/ is all of this machine: name the directories that builds are to see")
     return found
 
 

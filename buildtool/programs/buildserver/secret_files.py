@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from argparse import ArgumentTypeError
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,10 +17,10 @@ FILES = 32
 
 
 def secret_files(text: str) -> tuple[Path, ...]:
-    """Return the files that ``--secret-files`` names. Raises ValueError for too many."""
+    """Return the files that ``--secret-files`` names. Raises ArgumentTypeError for too many."""
     names = [name.strip() for name in text.split(",")]
     if not all(names) or len(names) > FILES:
-        raise ValueError(f"at most {FILES} files, separated by commas")
+        raise ArgumentTypeError(f"at most {FILES} files, separated by commas")
     return tuple(map(Path, names))
 
 

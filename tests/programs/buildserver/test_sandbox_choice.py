@@ -1,5 +1,6 @@
 """The owner's choice of a sandbox: what is said wrongly, what is seen of PATH, and what is refused at the start."""
 
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from buildtool.programs.buildserver.sandbox_choice import (
 
 def test_a_level_that_there_is_not_is_refused_with_those_that_there_are() -> None:
     assert [sandbox_choice(one) for one in ("strict", "weak", "none", "best")] == ["strict", "weak", "none", "best"]
-    with pytest.raises(ValueError, match="'full' is none of best, strict, weak, none"):
+    with pytest.raises(ArgumentTypeError, match="'full' is none of best, strict, weak, none"):
         sandbox_choice("full")
 
 
@@ -37,8 +38,11 @@ def test_a_machine_that_joined_a_farm_wants_a_strict_one_and_any_other_the_best(
 def test_what_builds_may_read_are_directories_that_are_there(tmp_path: Path) -> None:
     assert directories(f"{tmp_path},/usr") == (tmp_path, Path("/usr"))
     for wrong in ("relative", f"{tmp_path}/nowhere", "/etc/hostname"):
-        with pytest.raises(ValueError, match="is no directory on this machine"):
+        with pytest.raises(ArgumentTypeError, match="is no directory on this machine"):
             directories(wrong)
+    for all_of_it in ("/", "/usr/.."):
+        with pytest.raises(ArgumentTypeError, match="is all of this machine"):
+            directories(all_of_it)
 
 
 def test_path_is_without_what_a_sandbox_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:

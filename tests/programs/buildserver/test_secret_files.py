@@ -1,6 +1,7 @@
 """Which values are masked: those of the donor's files and of the machine's key; what is wrong is told in one line."""
 
 import os
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ def test_values_of_all_files_and_of_the_key_are_masked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "a,,b", ",".join("a" * 33)])
 def test_a_list_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="separated by commas"):
+    with pytest.raises(ArgumentTypeError, match="separated by commas"):
         secret_files(text)
 
 
