@@ -5,6 +5,7 @@ Tested by tests/ports/test_commands.py and tests/adapters/host/limits/test_limit
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -57,7 +58,7 @@ class RecipeCommands:
         try:
             sandbox, watch = await self.pool.run(lambda: self._made(sandboxes, slot, tree, place))
         except OSError as error:
-            raise MachineFault(f"cannot make the sandbox: {error.strerror or error}") from error
+            raise MachineFault(f"cannot make the sandbox: {_words(error)}") from error
         sees = (tree, place.home, place.temporary, *sandboxes.readable, *map(Path, SYSTEM))
         return CommandRunner(self.processes, self.pool, self.clock, sandbox, watch, sees)
 
@@ -76,6 +77,12 @@ class RecipeCommands:
                 group.remove()
             raise
         return sandbox, LimitWatch(limits, group, sandbox.pid, (tree, place.home, place.temporary))
+
+
+def _words(error: OSError) -> str:
+    """Return what the system said, with the file that it said it of."""
+    said = error.strerror or str(error)
+    return said if error.filename is None else f"{os.fsdecode(error.filename)}: {said}"
 
 
 class CommandRunner:

@@ -5,7 +5,6 @@ Covered by tests/programs/buildserver/test_confinement.py.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from attrs import frozen
@@ -83,8 +82,7 @@ def limits_here(found: AnnouncedCapability) -> BuildLimits:
 def confinement(start: Start, place: BuildDirectory, found: AnnouncedCapability) -> Confinement:
     """Return what keeps builds from this machine, by trying it. Blocks for a tenth of a second. Raises UsageError."""
     networked = tuple(sorted(start.networked()))
-    # Not the groups of the name: a build server of that name may be running, with builds in them.
-    groups = ControlGroups.found(f"{place.top.name}-{os.getpid():d}-looks")
+    groups = ControlGroups.found(f"{place.top.name}-looks")
     groups.close()
     limits = within_disk(limits_here(found), _there(place.slots), found.max_builds)
     return Confinement(proven(start, place, found), limits, groups, start.left_out(), networked)

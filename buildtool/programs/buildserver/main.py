@@ -27,6 +27,7 @@ from buildtool.adapters.processes.gentleness import Gentleness
 from buildtool.adapters.processes.keeper_client import Keepers
 from buildtool.adapters.processes.process_group import mark_for
 from buildtool.adapters.processes.runner import Processes
+from buildtool.adapters.processes.sandbox.bubblewrap import clear_old_settings, settings_age
 from buildtool.adapters.processes.sandbox.proving import ProvenSandbox
 from buildtool.adapters.runtime.fair_pool import FairPool
 from buildtool.adapters.runtime.threads import Threads
@@ -262,6 +263,7 @@ def _sandbox(program: _Program, keepers: Keepers | None) -> ProvenSandbox:
     """Return the sandbox of builds, proved now. Blocks. Raises ConfigurationError when it is less than is wanted."""
     place = program.place
     readable = declared(program.found.offers, program.said.readable)
+    clear_old_settings(place.sandbox, settings_age())
     found = sandbox_of(program.sandbox, keepers, place.sandbox, program.hidden, readable)
     if found.sandboxes is None and os.geteuid() == 0:
         log.warn(

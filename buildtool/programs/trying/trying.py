@@ -101,7 +101,7 @@ async def _tried(
     tools = found.detected.get("tools")
     install = install_words((project,), tools if isinstance(tools, tuple) else ())
     limit = start.said.time_limit
-    groups = ControlGroups.found(f"trying-{place.top.name}")
+    groups = ControlGroups.found("trying")
     wanted = TrialRequest(
         project=project,
         options=options,

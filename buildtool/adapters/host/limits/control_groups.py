@@ -5,9 +5,11 @@ Which there are is tried at the start: a group is made, and written to. Nothing 
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from attrs import field, frozen
@@ -84,31 +86,41 @@ class SlotGroup:
 
 @frozen
 class ControlGroups:
-    """The control groups below which those of builds are made; ``places`` is empty where there are none."""
+    """The control groups below which those of builds are made; ``places`` is empty where there are none.
+
+    Each is held by a lock on its directory, which ends with the process: ``held`` are their descriptors.
+    """
 
     places: Mapping[str, Path] = field(factory=dict)
     unified: bool = False
+    held: tuple[int, ...] = ()
 
     _log = Logger()
 
     @classmethod
     def found(cls, name: str, root: Path = ROOT) -> ControlGroups:
-        """Return those that can be used, in a group called ``name``; what an earlier run left there is removed.
+        """Return those that can be used, in a new group with ``name`` in its own; what nobody holds is removed.
 
-        ``root`` is where ``proc`` and ``sys`` are looked for. Blocks.
+        Several build servers of a machine may have one name, in farms that do not know of each other. ``root`` is where
+        ``proc`` and ``sys`` are looked for. Blocks.
         """
+        name = f"{name}-{secrets.token_hex(4)}"
         return cls._unified(name, root) or cls._apart(name, root)
 
     @classmethod
     def _apart(cls, name: str, root: Path) -> ControlGroups:
         """Return the usable controllers of version 1, of which each has a hierarchy of its own."""
-        usable = {}
+        usable, held = {}, []
         for controller in _CONTROLLERS:
             for own in group_places(controller, root)[:1]:
+                if (own / "cgroup.controllers").is_file():
+                    continue
                 place = own / f"{_NAME}-{name}"
-                if not (own / "cgroup.controllers").is_file() and _usable(place):
+                descriptor = _taken(place)
+                if descriptor is not None:
                     usable[controller] = place
-        return cls(usable)
+                    held.append(descriptor)
+        return cls(usable, held=tuple(held))
 
     @classmethod
     def _unified(cls, name: str, root: Path) -> ControlGroups | None:
@@ -129,12 +141,13 @@ class ControlGroups:
             _write(own / _OWN / _PROCESSES, os.getpid())
             _write(own / "cgroup.subtree_control", " ".join(f"+{one}" for one in sorted(there)))
             place = own / f"{_NAME}-{name}"
-            if not _usable(place):
+            descriptor = _taken(place)
+            if descriptor is None:
                 return None
             _write(place / "cgroup.subtree_control", " ".join(f"+{one}" for one in sorted(there)))
         except OSError:
             return None
-        return cls(dict.fromkeys((*sorted(there), "freezer"), place), unified=True)
+        return cls(dict.fromkeys((*sorted(there), "freezer"), place), unified=True, held=(descriptor,))
 
     def make(self, slot: int, limits: BuildLimits) -> SlotGroup | None:
         """Make the group of a slot's build, with its limits; None where there are no control groups. Raises OSError."""
@@ -158,19 +171,56 @@ class ControlGroups:
         """Remove the groups."""
         for place in dict.fromkeys(self.places.values()):
             _emptied(place)
+        for descriptor in self.held:
+            os.close(descriptor)
 
 
-def _usable(place: Path) -> bool:
-    """Return whether a group can be made, anew, and groups in it."""
+def _taken(place: Path) -> int | None:
+    """Make a group, beside which nothing is left of programs that have ended; return what holds it.
+
+    None where none can be made, nor groups in it, or nobody can be put into it.
+    """
     try:
-        _emptied(place)
-        place.mkdir()
+        with _alone(place.parent):
+            for left in place.parent.glob(f"{_NAME}-*/"):
+                _sweep(left)
+            place.mkdir()
+            descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError:
+        return None
+    try:
         (place / "tried").mkdir()
         (place / "tried").rmdir()
+        if os.access(place / _PROCESSES, os.W_OK):
+            return descriptor
     except OSError:
-        _emptied(place)
-        return False
-    return os.access(place / _PROCESSES, os.W_OK)
+        pass
+    _emptied(place)
+    os.close(descriptor)
+    return None
+
+
+@contextmanager
+def _alone(own: Path) -> Iterator[None]:
+    """Keep others from making groups in one, so that none is swept away before it is held. Raises OSError."""
+    descriptor = os.open(own, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(place: Path) -> None:
+    """Remove a group, with those in it, unless somebody holds it."""
+    with suppress(OSError):
+        descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _emptied(place)
+        finally:
+            os.close(descriptor)
 
 
 def _emptied(place: Path) -> None:

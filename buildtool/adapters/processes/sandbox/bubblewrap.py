@@ -143,6 +143,13 @@ def settings_age() -> str:
     return hashlib.sha256(repr(ages).encode("ascii")).hexdigest()[:16]
 
 
+def clear_old_settings(place: Path, age: str) -> None:
+    """Remove what was made of ``/etc`` when that was another. No sandbox may be using it."""
+    for made in (*place.glob("etc-*"), *place.glob("making-*")):
+        if not made.name.endswith(f"-{age}"):
+            shutil.rmtree(made, ignore_errors=True)
+
+
 def make_settings(made: Path, user: int) -> None:
     """Make the directory that is a build's ``/etc``, for an account with the number ``user``. Raises OSError.
 

@@ -38,13 +38,18 @@ def test_a_group_has_the_limits_and_is_gone_when_it_is_removed(groups: ControlGr
     assert not any(place.exists() for place in (*group.places.values(), *groups.places.values()))
 
 
-def test_what_an_earlier_run_left_is_removed_by_the_next_of_the_same_name(groups: ControlGroups) -> None:
-    left = groups.make(1, BuildLimits())
-    assert left is not None
+def test_what_ended_programs_left_is_removed_and_of_those_that_run_nothing(groups: ControlGroups) -> None:
+    held = groups.make(1, BuildLimits())
+    assert held is not None
     again = ControlGroups.found(f"test-{os.getpid()}")
-    assert again == groups
-    assert not any(place.exists() for place in left.places.values())
+    assert all(place.exists() for place in held.places.values()), "another of the same name took what a build is in"
+    assert set(again.places.values()).isdisjoint(groups.places.values())
+    for descriptor in groups.held:  # as the system does when a program is killed
+        os.close(descriptor)
+    third = ControlGroups.found("another")
+    assert not any(place.exists() for place in (*held.places.values(), *groups.places.values()))
     again.close()
+    third.close()
 
 
 def written(path: Path, text: str) -> None:
