@@ -99,10 +99,10 @@ class ControlGroups:
 
     @classmethod
     def found(cls, name: str, root: Path = ROOT) -> ControlGroups:
-        """Return those that can be used, in a new group with ``name`` in its own; what nobody holds is removed.
+        """Return those that can be used, in a new group with ``name`` in its own; those that nothing holds are removed.
 
-        Several build servers of a machine may have one name, in farms that do not know of each other. ``root`` is where
-        ``proc`` and ``sys`` are looked for. Blocks.
+        Two build servers of a machine may have one name, in two farms. ``root`` is where ``proc`` and ``sys`` are
+        looked for. Blocks.
         """
         name = f"{name}-{secrets.token_hex(4)}"
         return cls._unified(name, root) or cls._apart(name, root)
@@ -178,7 +178,7 @@ class ControlGroups:
 def _taken(place: Path) -> int | None:
     """Make a group, beside which nothing is left of programs that have ended; return what holds it.
 
-    None where none can be made, nor groups in it, or nobody can be put into it.
+    None where none can be made, nor groups in it, or no process can be put into it.
     """
     try:
         with _alone(place.parent):
@@ -213,7 +213,7 @@ def _alone(own: Path) -> Iterator[None]:
 
 
 def _sweep(place: Path) -> None:
-    """Remove a group, with those in it, unless somebody holds it."""
+    """Remove a group, with those in it, unless a process holds it."""
     with suppress(OSError):
         descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
