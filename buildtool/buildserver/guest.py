@@ -6,13 +6,13 @@ every few seconds, since an order is looked at when it comes, and at once when t
 
 from __future__ import annotations
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from buildtool.buildserver.server import BuildServer
 from buildtool.concurrency.periodic import PeriodicTask
-from buildtool.model.guest.stance import OPEN, Observed, OwnerWishes, PauseAsked, Stance, judge_stance
+from buildtool.model.guest.stance import OPEN, Observed, OwnerWishes, PauseAsked, Stance, judge_stance, owner_is_there
 from buildtool.ports.buildserver import OwnerProbe
 from buildtool.ports.common import Clock
 
@@ -44,6 +44,8 @@ class Guest:
     stance: Stance = field(default=OPEN, init=False)
     seen: Observed = field(factory=Observed, init=False)
     _frozen_at: float | None = field(default=None, init=False)
+    _most_memory: int = field(default=0, init=False)  # bytes that builds used at once since the owner came
+    _bound: int | None = field(default=None, init=False)
     _task: PeriodicTask = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -72,6 +74,9 @@ class Guest:
         """Check the machine once, and let builds run, stand still or be handed back."""
         self.seen = await self.probe.look(self.wishes) if self.wishes.watches else Observed()
         self._judge()
+        if self.stance.memory != self._bound:
+            self._bound = self.stance.memory
+            await self.probe.bound(self._bound)
 
     def judge_again(self) -> None:
         """Apply wishes or a pause that have changed, by what was seen last; and look again soon."""
@@ -79,7 +84,7 @@ class Guest:
         self.look_again()
 
     def _judge(self) -> None:
-        seen = self.seen
+        seen = self._remembered(self.seen)
         now, frozen = self.clock.wall(), self.frozen
         if not frozen:
             self._frozen_at = None
@@ -97,6 +102,14 @@ class Guest:
         self.server.settle(stance, self.wishes.away)
         if self._frozen_at is None and self.frozen:
             self._frozen_at = self.timers.seconds()
+
+    def _remembered(self, seen: Observed) -> Observed:
+        """Return what was seen, with the most memory that builds have used since the owner came.
+
+        Else what was handed back for its memory would be given out here again while they are still there.
+        """
+        self._most_memory = max(self._most_memory, seen.builds_memory or 0) if owner_is_there(self.wishes, seen) else 0
+        return evolve(seen, builds_memory=self._most_memory)
 
     async def _round(self, _task: PeriodicTask) -> float:
         await self.look()

@@ -139,6 +139,9 @@ class OwnerProbe(Protocol):
     async def look(self, wishes: OwnerWishes) -> Observed:
         """Return what is seen now of that which the wishes ask for."""
 
+    async def bound(self, memory: int | None) -> None:
+        """Limit builds to so many bytes of memory together, without killing any; None for no more than usual."""
+
 
 class CommandEnd(Protocol):
     """The end of a command; its process group is gone. ``CommandResult`` in adapters/processes has the fields."""

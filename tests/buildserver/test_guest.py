@@ -27,11 +27,16 @@ class Seat:
     at: Place
     age: float = 10_000.0
     looks: int = 0
+    used: int = 0
+    bounds: list[int | None] = field(factory=list)
     started: float = field(default=1_800_000_000.0)
 
     async def look(self, _wishes: OwnerWishes) -> Observed:
         self.looks += 1
-        return Observed(input_age=self.age)
+        return Observed(input_age=self.age, builds_memory=self.used)
+
+    async def bound(self, memory: int | None) -> None:
+        self.bounds.append(memory)
 
     def wall(self) -> float:
         return self.started + self.at.clock.seconds()
@@ -102,6 +107,27 @@ class Guests(SynchronousTestCase):
         (ended,) = at.link.told
         assert isinstance(ended, Ended)
         assert (ended.end, ended.reason) == (AttemptEnd.RETURNED, AT_THE_MACHINE)
+
+    def test_beside_its_owner_what_needs_more_memory_waits_for_them_and_comes_back_only_once_they_have_left(
+        self,
+    ) -> None:
+        at, seat, _ = self.lend(OwnerWishes(UTC, memory_present=1_000))
+        (command,) = at.commands.started
+        seat.age, seat.used = 0.1, 900
+        at.pass_time(QUICK)
+        assert (command.frozen, seat.bounds) == (False, [1_000])
+        seat.used = 1_100
+        at.pass_time(QUICK)
+        assert command.frozen
+        seat.age = 1.0
+        at.pass_time(601)
+        command.end(ending(code=None, cause="stopped"))
+        seat.used = 0
+        at.pass_time(SLOW)
+        assert "builds need more than" in self.declined(at), "it would be handed back again and again"
+        seat.age = 900
+        at.pass_time(SLOW)
+        assert (at.server.notice().closed, seat.bounds) == ("", [1_000, None])
 
     def test_a_second_visit_has_its_own_patience(self) -> None:
         at, seat, _ = self.lend()

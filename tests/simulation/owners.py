@@ -38,6 +38,9 @@ class Owner:
     async def look(self, _wishes: OwnerWishes) -> Observed:
         return Observed(input_age=0.0 if self.there else LONG_AGO)
 
+    async def bound(self, _memory: int | None) -> None:
+        """Hold nothing back: builds have no memory here."""
+
     def presence(self, begins: float, ends: float) -> float:
         """Return for how many seconds of that time they were there, less what a build server may take to notice."""
         spans = [(max(begins, came), min(ends, left)) for came, left in self.visits]

@@ -9,7 +9,7 @@ import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from attrs import field, frozen
+from attrs import define, evolve, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -21,8 +21,9 @@ from buildtool.adapters.processes.child import Spawn
 from buildtool.adapters.processes.runner import CommandLine, Processes, RunningProcess
 from buildtool.adapters.processes.sandbox.bubblewrap import SYSTEM
 from buildtool.adapters.processes.sandbox.sandboxes import Sandbox, Sandboxes
+from buildtool.concurrency.token_bucket import TokenBucket
 from buildtool.errors import MachineFault
-from buildtool.model.guest.limits import BuildLimits, ExceededLimit
+from buildtool.model.guest.limits import BuildLimits, ExceededLimit, limits_for
 from buildtool.ports.buildserver import CommandEnd, OpenNetwork, SlotPlace
 from buildtool.ports.common import Executor
 from buildtool.project.fetching import NamedHost
@@ -31,24 +32,36 @@ KILL_AFTER = 5.0
 """Seconds that a command which was told to go has, before it is killed."""
 
 
-@frozen
+@define(eq=False)
 class BuildBounds:
-    """The bounds of builds here: ``limits`` of each, ``builds`` at once, and ``groups`` that keep them."""
+    """The bounds of builds that begin from now on: ``limits`` of each, ``builds`` at once, ``groups`` that keep them.
+
+    ``machine`` is how many bytes of memory there are, None where nothing tells.
+    """
 
     limits: BuildLimits
     builds: int = 1
     groups: ControlGroups = field(factory=ControlGroups)
+    machine: int | None = None
+
+    def allow(self, memory: int | None) -> None:
+        """Set how many bytes all builds together may use, None for the usual share of the machine's."""
+        self.limits = evolve(self.limits, memory=limits_for(self.machine, self.builds, said=memory).memory)
 
 
 @frozen
 class RecipeCommands:
-    """The ``ports.Commands`` of a build server; without ``sandboxes`` nothing but the account bounds a build."""
+    """The ``ports.Commands`` of a build server; without ``sandboxes`` nothing but the account bounds a build.
+
+    ``downloading`` bounds how many bytes a second come to commands that may use the network.
+    """
 
     processes: Processes
     pool: Executor
     clock: IReactorTime
     sandboxes: Sandboxes | None = None
     bounds: BuildBounds | None = None
+    downloading: TokenBucket | None = None
 
     async def enclose(self, slot: int, tree: Path, place: SlotPlace) -> CommandRunner:
         """Return a runner in a sandbox made for this Attempt alone. Raises MachineFault."""
@@ -60,7 +73,7 @@ class RecipeCommands:
         except OSError as error:
             raise MachineFault(f"cannot make the sandbox: {_words(error)}") from error
         sees = (tree, place.home, place.temporary, *sandboxes.readable, *map(Path, SYSTEM))
-        return CommandRunner(self.processes, self.pool, self.clock, sandbox, watch, sees)
+        return CommandRunner(self.processes, self.pool, self.clock, sandbox, watch, sees, self.downloading)
 
     def _made(self, sandboxes: Sandboxes, slot: int, tree: Path, place: SlotPlace) -> tuple[Sandbox, LimitWatch | None]:
         """Make a sandbox, and the watch over what is used in it. Blocks. Raises OSError."""
@@ -98,6 +111,7 @@ class CommandRunner:
         sandbox: Sandbox | None = None,
         watch: LimitWatch | None = None,
         sees: tuple[Path, ...] | None = None,
+        downloading: TokenBucket | None = None,
     ) -> None:
         self._processes = processes
         self._pool = pool
@@ -105,6 +119,7 @@ class CommandRunner:
         self._sandbox = sandbox
         self._watch = watch
         self._sees = sees
+        self._downloading = downloading
         self._running: RunningProcess | None = None
         self._next: IDelayedCall | None = None
 
@@ -149,7 +164,7 @@ class CommandRunner:
             return UnboundedNetwork()
         try:
             listening = await self._pool.run(self._sandbox.listen)
-            return BuildProxy(self._clock, listening, hosts, note)
+            return BuildProxy(self._clock, listening, hosts, note, self._downloading)
         except OSError as error:
             raise MachineFault(f"cannot open the sandbox's network: {error.strerror or error}") from error
 

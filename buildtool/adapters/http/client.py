@@ -23,7 +23,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IStreamClientEndpoint,
 )
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.web.client import (
     URI,
@@ -32,7 +32,6 @@ from twisted.web.client import (
     HTTPConnectionPool,
     RequestGenerationFailed,
     RequestTransmissionFailed,
-    ResponseDone,
     ResponseFailed,
     ResponseNeverReceived,
 )
@@ -41,12 +40,13 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from buildtool.adapters.http.client_bodies import FileBody, SmallBody
+from buildtool.adapters.http.client_bodies import BodyReceiver, FileBody, PacedBody, SmallBody
 from buildtool.adapters.network.endpoints import machine_at
 from buildtool.adapters.network.head_limit import HeadLimited
 from buildtool.adapters.tls.contexts import OverTls
 from buildtool.adapters.tls.words import tls_errors, tls_words
-from buildtool.concurrency.backpressure import BodyReader, Connection, Source, StallWatch
+from buildtool.concurrency.backpressure import HIGH_WATER, BodyReader, Connection, StallWatch
+from buildtool.concurrency.token_bucket import TokenBucket
 from buildtool.errors import (
     BadOffset,
     BadTicket,
@@ -149,9 +149,18 @@ class HttpClient:
     """An HTTP client that keeps its connections for a while."""
 
     def __init__(
-        self, reactor: IReactorTime, patience: HttpTimeouts, farm: FarmTls | None = None, agent: IAgent | None = None
+        self,
+        reactor: IReactorTime,
+        patience: HttpTimeouts,
+        farm: FarmTls | None = None,
+        agent: IAgent | None = None,
+        downloading: TokenBucket | None = None,
     ) -> None:
-        """``farm`` says how to speak to what is the farm's own; ``agent`` stands for the network where that is said."""
+        """``farm`` says how to speak to what is the farm's own; ``agent`` stands for the network where that is said.
+
+        ``downloading`` bounds how many bytes of bodies that are taken piece by piece come each second.
+        """
+        self._downloading = downloading or TokenBucket(reactor)
         self._reactor = reactor
         self._patience = patience
         self._farm = farm
@@ -204,7 +213,7 @@ class HttpClient:
             pending = agent.request(method.encode(), url.encode("ascii"), fields, cast(IBodyProducer, body))
             answered = await pending
             watch.again(patience.stall)
-            response = HttpAnswer(url, answered, watch, patience.stall)
+            response = HttpAnswer(url, answered, watch, patience.stall, self._downloading)
             yield response
         except _LOST as error:
             raise _told(url, error, watch) from error
@@ -274,12 +283,15 @@ class _Noticed:
 class HttpAnswer:
     """An answer whose body is taken piece by piece, or not at all."""
 
-    def __init__(self, url: str, response: IResponse, watch: StallWatch, stall: float) -> None:
+    def __init__(
+        self, url: str, response: IResponse, watch: StallWatch, stall: float, downloading: TokenBucket
+    ) -> None:
+        self._downloading = downloading
         self._url = url
         self._response = response
         self._watch = watch
         self._stall = stall
-        self._receiver: _Receiver | None = None
+        self._receiver: BodyReceiver | None = None
         self.code = int(response.code)
         self.length = response.length if isinstance(response.length, int) else -1
 
@@ -310,9 +322,12 @@ class HttpAnswer:
             raise Unavailable(f"{site(self._url)} does not answer like a transfer port: there is no {name}")
         return int(text)
 
-    def pieces(self) -> BodyReader:
+    def pieces(self) -> PacedBody:
         """Return the body, to be iterated over once; raises ResponseFailed when it breaks off."""
-        receiver = self._receiver = _Receiver(self._watch)
+        return PacedBody(self._reader(partial(self._downloading.piece, HIGH_WATER)), self._downloading, self._watch)
+
+    def _reader(self, high: Callable[[], int] = lambda: HIGH_WATER) -> BodyReader:
+        receiver = self._receiver = BodyReceiver(self._watch, high)
         self._response.deliverBody(cast(IProtocol, receiver))
         return receiver.reader
 
@@ -324,7 +339,7 @@ class HttpAnswer:
         self._watch.allow_in_all(self._stall + limit / SLOWEST)
         parts: list[bytes] = []
         size = 0
-        async for batch in self.pieces():
+        async for batch in self._reader():
             parts.extend(batch)
             size += sum(map(len, batch))
             if size > limit:
@@ -336,34 +351,10 @@ class HttpAnswer:
     def cut(self) -> None:
         """End the connection unless the body has come to its end, after which it serves the next request."""
         if self._receiver is None:
-            self._receiver = _Receiver(self._watch)
+            self._receiver = BodyReceiver(self._watch, lambda: HIGH_WATER)
             self._receiver.reader.end()
             self._response.deliverBody(cast(IProtocol, self._receiver))
         self._receiver.cut()
-
-
-class _Receiver(Protocol):
-    """Feeds a response's body to a BodyReader."""
-
-    def __init__(self, watch: StallWatch) -> None:
-        self._watch = watch
-        self._over = False
-        self.reader = BodyReader(lambda: cast(Source, self.transport) if self.transport is not None else None)
-
-    def dataReceived(self, data: bytes) -> None:
-        self._watch.progress()
-        self.reader.feed(data)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._over = True
-        if reason.check(ResponseDone):
-            self.reader.end()
-        else:
-            self.reader.fail(cast(Exception, reason.value))
-
-    def cut(self) -> None:
-        if not self._over and self.transport is not None:
-            self.transport.loseConnection()
 
 
 def site(url: str) -> str:

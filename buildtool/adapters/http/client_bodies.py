@@ -1,18 +1,25 @@
-"""What a request to a transfer port sends: bytes, or a file piece by piece."""
+"""The bodies of a client: what a request sends, whole or piece by piece, and an answer as it comes.
+
+Covered by tests/adapters/http/test_transfer_client.py and tests/adapters/http/test_declared_downloads.py.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from functools import partial
+from typing import cast
 
+from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
-from buildtool.concurrency.backpressure import PIECE, BodyWriter
+from buildtool.concurrency.backpressure import PIECE, BodyReader, BodyWriter, Source, StallWatch
 from buildtool.concurrency.token_bucket import TokenBucket
 from buildtool.errors import BadUpload
 from buildtool.ports.common import Executor
@@ -109,3 +116,50 @@ class FileBody:
     def _close(self, _result: object) -> None:
         os.close(self._descriptor)
         self.done.callback(None)
+
+
+@define(eq=False)
+class PacedBody:
+    """The pieces of a body, which come as fast as ``downloading`` allows: its source waits meanwhile."""
+
+    _reader: BodyReader
+    _downloading: TokenBucket
+    _watch: StallWatch
+
+    def __aiter__(self) -> PacedBody:
+        return self
+
+    async def __anext__(self) -> list[bytes]:
+        batch = await anext(self._reader)
+        left = sum(map(len, batch))
+        while left:
+            piece = self._downloading.piece(left)
+            await self._downloading.take(piece)
+            self._watch.progress()  # it is held up here, and not by the other end
+            left -= piece
+        return batch
+
+
+class BodyReceiver(Protocol):
+    """The taker of an answer's body; ``high`` returns above how many waiting bytes its source rests."""
+
+    def __init__(self, watch: StallWatch, high: Callable[[], int]) -> None:
+        self._watch = watch
+        self._over = False
+        self.reader = BodyReader(lambda: cast(Source, self.transport) if self.transport is not None else None, high)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._watch.progress()
+        self.reader.feed(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._over = True
+        if reason.check(ResponseDone):
+            self.reader.end()
+        else:
+            self.reader.fail(cast(Exception, reason.value))
+
+    def cut(self) -> None:
+        """End the connection, unless the body has come to its end."""
+        if not self._over and self.transport is not None:
+            self.transport.loseConnection()

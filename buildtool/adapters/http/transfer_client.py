@@ -54,7 +54,7 @@ RESUMES = 3
 class TransferClient:
     """A client of transfer ports. ``executor`` runs what touches files; ``farm`` says how to speak to the own farm.
 
-    ``uploading`` bounds how many bytes of logs and artifacts are sent each second.
+    ``uploading`` bounds how many bytes of logs and artifacts are sent each second, ``downloading`` how many come.
     """
 
     def __init__(
@@ -63,11 +63,12 @@ class TransferClient:
         executor: Executor,
         patience: HttpTimeouts | None = None,
         farm: FarmTls | None = None,
+        downloading: TokenBucket | None = None,
     ) -> None:
         self.uploading = TokenBucket(reactor)
         self._executor = executor
         self._clock = reactor
-        self._asker = HttpClient(reactor, patience or HttpTimeouts(), farm)
+        self._asker = HttpClient(reactor, patience or HttpTimeouts(), farm, downloading=downloading)
 
     async def close(self) -> None:
         """Close the connections that are kept open."""

@@ -31,6 +31,8 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Factory, Protocol, ServerFactory, connectionDone
 from twisted.python.failure import Failure
 
+from buildtool.concurrency.paced_flow import PacedFlow
+from buildtool.concurrency.token_bucket import TokenBucket
 from buildtool.model.text import one_line
 from buildtool.project.fetching import NamedHost
 
@@ -92,10 +94,19 @@ class BuildProxy:
     """The proxy of one Attempt, on a listening socket that is handed over to it."""
 
     def __init__(
-        self, reactor: IReactorTime, listening: socket.socket, hosts: Sequence[NamedHost], note: Callable[[str], None]
+        self,
+        reactor: IReactorTime,
+        listening: socket.socket,
+        hosts: Sequence[NamedHost],
+        note: Callable[[str], None],
+        downloading: TokenBucket | None = None,
     ) -> None:
-        """``note`` is told of each host that was spoken to, and of each that was not allowed, once."""
+        """``note`` is told of each host that was spoken to, and of each that was not allowed, once.
+
+        ``downloading`` bounds how many bytes come from hosts each second.
+        """
         self.reactor = reactor
+        self.downloading = downloading or TokenBucket(reactor)
         self.open: set[Protocol] = set()
         self._hosts = tuple(hosts)
         self._note = note
@@ -193,7 +204,7 @@ class _FromBuild(Protocol):
         self._proxy.note(f"{wanted.host}:{wanted.port} reached")
         self._peer, rest, self._head = peer, self._head, b""
         mine, theirs = cast(IConsumer, self.transport), cast(IConsumer, peer.transport)
-        mine.registerProducer(cast(IPushProducer, theirs), True)
+        mine.registerProducer(peer.flow(), True)
         theirs.registerProducer(cast(IPushProducer, mine), True)
         if wanted.first:
             peer.write(wanted.first)
@@ -245,12 +256,20 @@ class _ToHost(Protocol):
     def __init__(self, build: _FromBuild, proxy: BuildProxy) -> None:
         self._build = build
         self._proxy = proxy
+        self._flow: PacedFlow | None = None
 
     def connectionMade(self) -> None:
         self._proxy.open.add(self)
 
+    def flow(self) -> PacedFlow:
+        """Return what the other side holds up when it has enough."""
+        self._flow = PacedFlow(cast(IPushProducer, self.transport), self._proxy.downloading)
+        return self._flow
+
     def dataReceived(self, data: bytes) -> None:
         self._build.write(data)
+        if self._flow is not None:
+            self._flow.passed(len(data))
 
     def write(self, data: bytes) -> None:
         """Send bytes to the host."""
@@ -259,6 +278,8 @@ class _ToHost(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._proxy.open.discard(self)
+        if self._flow is not None:
+            self._flow.ended = True
         if self._build in self._proxy.open:
             cast(ITCPTransport, self._build.transport).loseConnection()
 

@@ -13,10 +13,10 @@ import math
 from collections.abc import Iterator
 from datetime import tzinfo
 
-from attrs import field, frozen, validators
+from attrs import evolve, field, frozen, validators
 
 from buildtool.model.guest.hours import DaySpan, WeekHours, away_at, clock_words, holds, next_change
-from buildtool.model.text import duration_words
+from buildtool.model.text import duration_words, size_words
 
 IDLE_AFTER = 900.0
 """Seconds without keyboard and mouse after which an owner is taken to be away."""
@@ -42,6 +42,7 @@ class OwnerWishes:
 
     With ``idle_only`` the owner counts as there for ``idle_after`` seconds after keyboard or mouse were used, and while
     others use more than ``max_load`` processors. ``patience`` is in seconds, ``disk`` how many GiB stay free.
+    ``memory_present`` is how many bytes all builds together may use while the owner is there.
     """
 
     zone: tzinfo
@@ -54,11 +55,17 @@ class OwnerWishes:
     mains_only: bool = False
     disk: float = 0.0
     patience: float = field(default=PATIENCE, validator=validators.ge(0))
+    memory_present: int | None = None
+
+    @property
+    def watches_owner(self) -> bool:
+        """Whether it matters if the owner is there."""
+        return self.idle_only or self.memory_present is not None
 
     @property
     def watches(self) -> bool:
         """Whether the machine must be looked at to know what may be done."""
-        return self.idle_only or self.mains_only or self.disk > 0
+        return self.watches_owner or self.mains_only or self.disk > 0
 
 
 @frozen
@@ -66,13 +73,15 @@ class Observed:
     """The finds of one look at the machine; None is what nothing tells.
 
     ``input_age`` is how many seconds ago keyboard, mouse or a terminal were used, ``others_load`` how many processors
-    others use, ``on_battery`` whether it runs from a battery, ``free_disk`` how many GiB are free where builds write.
+    others use, ``on_battery`` whether it runs from a battery, ``free_disk`` how many GiB are free where builds write,
+    ``builds_memory`` how many bytes all builds together use.
     """
 
     input_age: float | None = None
     others_load: float | None = None
     on_battery: bool | None = None
     free_disk: float | None = None
+    builds_memory: int | None = None
 
 
 @frozen
@@ -88,7 +97,8 @@ class Stance:
 
     ``reason`` says in words what is in the way, empty where nothing is; ``until`` in words when that ends, where that
     is known, and ``until_at`` the same in seconds of wall time. ``look_again`` is when the answer may become another
-    though nothing happens, in seconds of wall time.
+    though nothing happens, in seconds of wall time. ``memory`` is how many bytes all builds together are to get along
+    with now, None where only the limit of each counts.
     """
 
     begins: bool
@@ -98,6 +108,7 @@ class Stance:
     until: str = ""
     until_at: float | None = None
     look_again: float | None = None
+    memory: int | None = None
 
     @property
     def words(self) -> str:
@@ -128,6 +139,7 @@ def judge_stance(
 ) -> Stance:
     """Return what may be done at ``now``, in seconds of wall time; builds are frozen for ``frozen_for`` seconds."""
     found = list(_hindrances(wishes, now, seen, pause))
+    memory = wishes.memory_present if wishes.memory_present is not None and owner_is_there(wishes, seen) else None
     transfers = holds(wishes.network_hours, now)
     gives_way = now + wishes.patience - frozen_for
     running = _motion([one for one in found if one.freezes], now, gives_way)
@@ -136,9 +148,9 @@ def judge_stance(
         moments.append(gives_way)
     look_again = min((one for one in moments if one > now), default=None)
     if not found:
-        return Stance(begins=True, running=running, transfers=transfers, look_again=look_again)
+        return Stance(begins=True, running=running, transfers=transfers, look_again=look_again, memory=memory)
     first = found[0]
-    return Stance(False, running, transfers, first.reason, first.until, first.until_at, look_again)
+    return Stance(False, running, transfers, first.reason, first.until, first.until_at, look_again, memory)
 
 
 def _motion(freezing: list[_Hindrance], now: float, gives_way: float) -> Motion:
@@ -161,6 +173,9 @@ def _hindrances(wishes: OwnerWishes, now: float, seen: Observed, pause: PauseAsk
         yield _Hindrance("it is outside its hours", until, opens)
     if wishes.idle_only:
         yield from _owner_there(wishes, seen)
+    elif _uses_too_much(wishes, seen):
+        needed = f"builds need more than the {size_words(wishes.memory_present or 0)} of memory that they may use then"
+        yield from (evolve(one, reason=f"{one.reason}, and {needed}") for one in _owner_there(wishes, seen))
     if wishes.mains_only and seen.on_battery:
         yield _Hindrance("it runs from its battery", "until it is plugged in", None)
     if seen.free_disk is not None and seen.free_disk < wishes.disk:
@@ -175,6 +190,16 @@ def _hindrances(wishes: OwnerWishes, now: float, seen: Observed, pause: PauseAsk
         opens = next_change(wishes.network_hours, now)
         until = "" if opens is None else _takes_again(wishes, opens, now, wishes.network_hours)
         yield _Hindrance("it is outside the hours in which it may use the network", until, opens, False)
+
+
+def owner_is_there(wishes: OwnerWishes, seen: Observed) -> bool:
+    """Return whether the owner is at the machine or uses its processors, as far as anything tells."""
+    return any(True for _ in _owner_there(wishes, seen))
+
+
+def _uses_too_much(wishes: OwnerWishes, seen: Observed) -> bool:
+    """Return whether builds use more memory than they may while the owner is there."""
+    return wishes.memory_present is not None and (seen.builds_memory or 0) > wishes.memory_present
 
 
 def _owner_there(wishes: OwnerWishes, seen: Observed) -> Iterator[_Hindrance]:

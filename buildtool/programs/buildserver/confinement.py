@@ -27,7 +27,8 @@ class Confinement:
     """The bounds of builds here, as they are now.
 
     ``limits`` are those of one build, ``groups`` what keeps them; ``left_out`` are directories of PATH that builds do
-    not see, and ``networked`` projects that may use the network while they fetch.
+    not see, and ``networked`` projects that may use the network while they fetch. ``memory_present`` is how many bytes
+    all builds together may use while the owner is there, None for no fewer than else.
     """
 
     sandbox: ProvenSandbox
@@ -35,6 +36,7 @@ class Confinement:
     groups: ControlGroups
     left_out: tuple[str, ...] = ()
     networked: tuple[str, ...] = ()
+    memory_present: int | None = None
 
     def limit_words(self) -> str:
         """Return what one build may use, for people."""
@@ -43,12 +45,20 @@ class Confinement:
         disk = "any disk" if of.disk is None else f"{size_words(of.disk)} of disk"
         return f"{memory}, {disk}, {of.processes} processes, {of.files} files, a file of {size_words(of.file_size)}"
 
+    def present_words(self) -> str:
+        """Return what all builds together may use while the owner is there, for people; empty for no less than else."""
+        if self.memory_present is None:
+            return ""
+        return f"all together {size_words(self.memory_present)} of memory while its owner is at the machine"
+
     def rows(self) -> list[tuple[str, str]]:
         """Return a label and words for each of them, for people."""
         sandbox = self.sandbox
         rows = [("sandbox", sandbox.level.value), *(("  why", note) for note in sandbox.notes)]
         rows += [("  mend", sandbox.mend)] if sandbox.mend else []
-        rows += [("a build may", f"use {self.limit_words()}"), ("  kept by", self.groups.words())]
+        rows.append(("a build may", f"use {self.limit_words()}"))
+        rows += [("  meanwhile", self.present_words())] if self.memory_present is not None else []
+        rows.append(("  kept by", self.groups.words()))
         rows.append(("may fetch", ", ".join(self.networked) or "no project (--allow-network names those that may)"))
         seen = f"{' '.join(self.left_out)} (of PATH; --readable shows builds what they need of that)"
         return [*rows, ("not seen", seen)] if self.left_out else rows
@@ -66,6 +76,7 @@ class Confinement:
                 "processes": of.processes,
                 "files": of.files,
                 "file_size": of.file_size,
+                "memory_present": self.memory_present,
                 "control_groups": sorted(self.groups.places),
             },
             "may_fetch": list(self.networked),
@@ -73,10 +84,18 @@ class Confinement:
         }
 
 
-def limits_here(found: AnnouncedCapability) -> BuildLimits:
-    """Return the limits of each build on a machine that offers this, but for its disk."""
+def memory_here(found: AnnouncedCapability) -> int | None:
+    """Return how many bytes of memory a machine has, None where nothing tells."""
     memory = found.detected.get("memory")
-    return limits_for(memory * MIB if isinstance(memory, int) else None, found.max_builds)
+    return memory * MIB if isinstance(memory, int) else None
+
+
+def limits_here(found: AnnouncedCapability, said: int | None = None) -> BuildLimits:
+    """Return the limits of each build on a machine that offers this, but for its disk.
+
+    ``said`` is how many bytes of memory its owner gives to all builds together.
+    """
+    return limits_for(memory_here(found), found.max_builds, said=said)
 
 
 def confinement(start: Start, place: BuildDirectory, found: AnnouncedCapability) -> Confinement:
@@ -84,8 +103,10 @@ def confinement(start: Start, place: BuildDirectory, found: AnnouncedCapability)
     networked = tuple(sorted(start.networked()))
     groups = ControlGroups.found(f"{place.top.name}-looks")
     groups.close()
-    limits = within_disk(limits_here(found), _there(place.slots), found.max_builds)
-    return Confinement(proven(start, place, found), limits, groups, start.left_out(), networked)
+    said = start.guest_settings(memory_here(found))
+    limits = within_disk(limits_here(found, said.memory), _there(place.slots), found.max_builds)
+    present = said.wishes.memory_present
+    return Confinement(proven(start, place, found), limits, groups, start.left_out(), networked, present)
 
 
 def proven(start: Start, place: BuildDirectory, found: AnnouncedCapability) -> ProvenSandbox:

@@ -43,6 +43,7 @@ from buildtool.buildserver.attempt import AttemptTools
 from buildtool.buildserver.delivery import DeliveryQueue
 from buildtool.buildserver.order_check import ServerOffer
 from buildtool.buildserver.server import BuildServer
+from buildtool.concurrency.token_bucket import TokenBucket
 from buildtool.configuration.settings import Settings, load_settings, need_projects
 from buildtool.errors import BuildToolError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
@@ -54,9 +55,10 @@ from buildtool.ports.common import Executor
 from buildtool.programs.buildserver import drain_signals
 from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.capability import AnnouncedCapability
-from buildtool.programs.buildserver.confinement import confinement, limits_here
+from buildtool.programs.buildserver.confinement import confinement, limits_here, memory_here
 from buildtool.programs.buildserver.guest.commands import OWNER_COMMANDS
-from buildtool.programs.buildserver.guest.hosting import Throttles, host_guest
+from buildtool.programs.buildserver.guest.desk import Throttles
+from buildtool.programs.buildserver.guest.hosting import host_guest
 from buildtool.programs.buildserver.guest.wishes import GUEST_OPTIONS
 from buildtool.programs.buildserver.options import OPTIONS
 from buildtool.programs.buildserver.owner_file import load_owner_file, write_samples
@@ -186,13 +188,15 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         if keepers is not None:
             closing.callback(keepers.close)
         sandbox = await pool.run(partial(_sandbox, program, keepers))
-        bounds = await pool.run(partial(_bounds, program))
+        bounds = await pool.run(partial(_bounds, program, sandboxed=sandbox.sandboxes is not None))
         closing.callback(bounds.groups.close)
         gentleness = Gentleness()
         processes = Processes(reactor, keepers, gentleness=gentleness)
         there = _reach(program, reactor)
-        transfers = TransferClient(reactor, pool, farm=there.transfers)
-        fetcher = HttpClient(reactor, HttpTimeouts())
+        downloading = TokenBucket(reactor)
+        transfers = TransferClient(reactor, pool, farm=there.transfers, downloading=downloading)
+        fetcher = HttpClient(reactor, HttpTimeouts(), downloading=downloading)
+        throttles = Throttles(gentleness, bounds, transfers.uploading, downloading)
         machine = Machine(place.slots)
 
         def register() -> Register:
@@ -216,7 +220,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         )
         tools = AttemptTools(
             sources=sources,
-            commands=RecipeCommands(processes, pool, reactor, sandbox.sandboxes, bounds),
+            commands=RecipeCommands(processes, pool, reactor, sandbox.sandboxes, bounds, downloading),
             workshop=slots,
             uploads=transfers,
             clock=reactor,
@@ -236,7 +240,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         await deliveries.restore()
         drain_signals.clear(place.stamp)
         drain = StopRequest()
-        guest = await host_guest(reactor, pool, server, place, said, drain, Throttles(gentleness, transfers.uploading))
+        guest = await host_guest(reactor, pool, server, place, said, drain, throttles)
         closing.callback(drain_signals.watch(reactor, place.stamp, drain, lambda: guest.desk.settings.shutdown))
         renewing = [renewal(there.farm, reactor)] if there.farm is not None else []
         link.orders = server
@@ -273,16 +277,19 @@ def _sandbox(program: _Program, keepers: Keepers | None) -> ProvenSandbox:
     return found
 
 
-def _bounds(program: _Program) -> BuildBounds:
+def _bounds(program: _Program, *, sandboxed: bool) -> BuildBounds:
     """Return what bounds builds here, and log it. Blocks."""
-    groups = ControlGroups.found(program.name)
-    limits = limits_here(program.found)
+    groups = ControlGroups.found(program.name) if sandboxed else ControlGroups()
+    limits, machine = limits_here(program.found), memory_here(program.found)
+    if not sandboxed:
+        log.info("a build may use whatever there is: without a sandbox it has no limits but those of time")
+        return BuildBounds(limits, program.found.max_builds, groups, machine)
     log.info(
         "a build may use {memory} of memory; {groups}",
         memory="any amount" if limits.memory is None else size_words(limits.memory),
         groups=groups.words(),
     )
-    return BuildBounds(limits, program.found.max_builds, groups)
+    return BuildBounds(limits, program.found.max_builds, groups, machine)
 
 
 def _offer(settings: Settings, found: AnnouncedCapability, level: SandboxLevel) -> ServerOffer:
@@ -336,11 +343,11 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
         *OWNER_COMMANDS,
         Subcommand(
             "show-info", "say what this machine offers when it is started so, and end", "show-info --platforms ppc",
-            _show_info, options=(*OPTIONS, "--json"),
+            _show_info, options=(*OPTIONS, *GUEST_OPTIONS, "--json"),
         ),
         Subcommand(
             "doctor", "look at all that keeps this machine from building, and say how to mend it",
-            "doctor --host farm.example.org", partial(doctor, PROGRAM), options=(*OPTIONS, "--json"),
+            "doctor --host farm.example.org", partial(doctor, PROGRAM), options=(*OPTIONS, *GUEST_OPTIONS, "--json"),
         ),
         Subcommand(
             "try", "build a working tree by a project's recipe, twice, without any server, and say what differs",

@@ -25,6 +25,7 @@ from buildtool.model.properties import nearest
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.capability import AnnouncedCapability, announced, restricted
+from buildtool.programs.buildserver.guest.wishes import GuestSettings, read_settings, settings_file
 from buildtool.programs.buildserver.options import completed
 from buildtool.programs.buildserver.owner_file import FILE, OwnerFile, load_info, load_owner_file
 from buildtool.programs.buildserver.platforms import survey_platforms
@@ -95,6 +96,10 @@ class Start:
             if name not in known:
                 raise UsageError(f"--allow-network: there is no project {name[:40]!r}{nearest(name, known)}")
         return frozenset(self.said.allow_network)
+
+    def guest_settings(self, machine: int | None) -> GuestSettings:
+        """Return the owner's wishes, on a machine with so many bytes of memory. Raises ConfigurationError."""
+        return read_settings(self.said, settings_file(self.said, self.settings.build_dir), machine)
 
     def sandbox_choice(self) -> str:
         """Return which sandbox is wanted."""

@@ -29,7 +29,7 @@ from buildtool.model.checkup.verdicts import CheckResult, CheckVerdict, fine, pr
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.capability import AnnouncedCapability
-from buildtool.programs.buildserver.confinement import confinement
+from buildtool.programs.buildserver.confinement import confinement, memory_here
 from buildtool.programs.buildserver.sandbox_choice import BEST
 from buildtool.programs.buildserver.starting import Start
 from buildtool.programs.common.joining import said_join_line
@@ -94,6 +94,7 @@ def start_results(start: Start) -> tuple[list[CheckResult], AnnouncedCapability 
         ("platforms", lambda: offered.append(start.offered(place))),
         ("secret files", start.secrets),
         ("network", start.networked),
+        ("settings", lambda: start.guest_settings(memory_here(offered[0]) if offered else None)),
     ]
     for what, check in checks:
         try:
@@ -107,12 +108,12 @@ def confinement_results(start: Start, found: AnnouncedCapability) -> list[CheckR
     """Return the verdicts on what keeps builds from this machine: sandbox, limits, PATH and network. Blocks."""
     within, choice = confinement(start, start.place(), found), start.sandbox_choice()
     sandbox, linux = within.sandbox, sys.platform == "linux"
-    limits = f"a build may use {within.limit_words()}; {within.groups.words()}"
+    told = filter(None, (f"a build may use {within.limit_words()}", within.present_words(), within.groups.words()))
     container = any(Path(mark).exists() for mark in CONTAINER)
     least = None if choice == BEST else SandboxLevel(choice)
     return [
         judge_sandbox(sandbox.level, least, sandbox.notes, sandbox.mend),
-        judge_limits(limits, within.groups.places, linux=linux, container=container),
+        judge_limits("; ".join(told), within.groups.places, linux=linux, container=container),
         judge_path(within.left_out),
         fine("network", f"while they fetch: {', '.join(within.networked) or 'no project'} (--allow-network)"),
     ]

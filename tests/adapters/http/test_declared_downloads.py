@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import threading
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from twisted.trial.unittest import TestCase
 from buildtool.adapters.http.client import HttpClient, HttpTimeouts
 from buildtool.adapters.http.declared_downloads import DownloadCache
 from buildtool.adapters.runtime.threads import Threads
+from buildtool.concurrency.token_bucket import TokenBucket
 from buildtool.errors import BuildFailed, MachineFault
 from buildtool.project.fetching import Download
 from tests.programs.buildserver.test_main import unused_port
@@ -64,7 +66,8 @@ class Declared(TestCase):
         self.site = f"http://127.0.0.1:{server.server_address[1]}"
         pool = Threads(reactor, 2, "downloads")
         self.addCleanup(pool.stop)
-        client = HttpClient(reactor, HttpTimeouts())
+        self.downloading = TokenBucket(reactor)
+        client = HttpClient(reactor, HttpTimeouts(), downloading=self.downloading)
         self.addCleanup(lambda: Deferred.fromCoroutine(client.close()))
         self.top = Path(self.mktemp()).resolve()
         self.tree = self.top / "tree"
@@ -86,6 +89,14 @@ class Declared(TestCase):
         await self.put("/file")
         assert (self.tree / "vendor/it").read_bytes() == CONTENT
         assert [path.name for path in (self.top / "downloads").iterdir()] == [SHA]
+
+    async def test_no_more_comes_each_second_than_was_allowed(self) -> None:
+        """What goes beyond the first second's share waits, however fast the line is."""
+        self.downloading.rate = 65_000.0
+        began = monotonic()
+        await self.put("/file")
+        assert monotonic() - began >= (len(CONTENT) - 65_000) / 65_000
+        assert (self.tree / "vendor/it").read_bytes() == CONTENT
 
     async def test_another_file_than_was_declared_is_the_projects_failure_and_is_not_kept(self) -> None:
         with pytest.raises(BuildFailed, match=f"has SHA-256 {SHA} and not b{{64}}, as the recipe declares"):

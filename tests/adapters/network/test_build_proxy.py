@@ -3,6 +3,7 @@
 import http.server
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,18 +22,25 @@ from buildtool.adapters.processes.keeper_client import Keepers
 from buildtool.adapters.processes.runner import Processes
 from buildtool.adapters.processes.sandbox.sandboxes import Sandboxes
 from buildtool.adapters.runtime.threads import Threads
+from buildtool.concurrency.token_bucket import TokenBucket
 from buildtool.model.guest.limits import BuildLimits
 from buildtool.project.fetching import NamedHost
 from tests.adapters.processes.sandbox.sandboxed import Slot, bubblewrap
 from tests.support.packages import require
 
 reactor: Any = global_reactor
+LARGE = 400_000
 
 
 class Said(http.server.BaseHTTPRequestHandler):
     """Says which path was asked for, and who the request said that it was for."""
 
     def do_GET(self) -> None:
+        if self.path == "/large":
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(bytes(LARGE))
+            return
         text = f"{self.path} of {self.headers['Host']} {self.headers['Proxy-Connection']}\n".encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(text)))
@@ -60,7 +68,7 @@ class Proxied(TestCase):
 
     timeout = 60
 
-    async def made(self) -> CommandRunner:
+    async def made(self, rate: float | None = None) -> CommandRunner:
         require("curl", "curl")
         pool = Threads(reactor, 4, "proxy")
         self.addCleanup(pool.stop)
@@ -72,8 +80,9 @@ class Proxied(TestCase):
         slot = Slot(top / "slot").make()
         self.tree = slot.tree
         commands = RecipeCommands(
-            processes, pool, reactor, Sandboxes(keepers, bubblewrap(), top / "made"), BuildBounds(BuildLimits())
-        )
+            processes, pool, reactor, Sandboxes(keepers, bubblewrap(), top / "made"), BuildBounds(BuildLimits()),
+            TokenBucket(reactor, rate),
+        )  # fmt: skip
         runner = await commands.enclose(0, slot.tree, slot.place)
         self.addCleanup(lambda: Deferred.fromCoroutine(runner.end()))
         return runner
@@ -113,6 +122,17 @@ class Proxied(TestCase):
             f"[network: localhost:{other} refused, which the recipe does not name]",
             f"[network: 127.0.0.1:{port} refused, which the recipe does not name]",
         ]
+
+    async def test_no_more_comes_to_the_commands_each_second_than_the_owner_allows(self) -> None:
+        runner = await self.made(rate=300_000.0)
+        with served() as port:
+            way = await runner.open_network([NamedHost("localhost", port)], lambda _: None)
+            began = time.monotonic()
+            words = ("--proxytunnel", "-o", "it", f"http://localhost:{port}/large")
+            assert await self.curl(runner, way.environment, *words) == (0, "")
+            assert time.monotonic() - began >= (LARGE - 300_000) / 300_000
+            assert (self.tree / "it").stat().st_size == LARGE
+            await way.close()
 
     async def test_a_name_without_a_port_leads_to_the_public_internet_only(self) -> None:
         runner, noted = await self.made(), list[str]()

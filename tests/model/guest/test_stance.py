@@ -19,8 +19,16 @@ IDLE_ONLY = OwnerWishes(BERLIN, idle_only=True)
 
 TOUCHED, LEFT = Observed(input_age=2.0), Observed(input_age=900.0)
 
+GIB = 1 << 30
+
 AGES = st.none() | st.floats(0, 10_000)
-SEEN = st.builds(Observed, AGES, st.none() | st.floats(0, 64), st.none() | st.booleans())
+SEEN = st.builds(
+    Observed,
+    AGES,
+    st.none() | st.floats(0, 64),
+    st.none() | st.booleans(),
+    builds_memory=st.none() | st.integers(0, 9 * GIB),
+)
 WISHES = st.builds(
     OwnerWishes,
     zone=st.just(BERLIN),
@@ -31,6 +39,7 @@ WISHES = st.builds(
     max_load=st.none() | st.floats(0, 8),
     mains_only=st.booleans(),
     patience=st.floats(0, 100_000),
+    memory_present=st.none() | st.integers(1, 9 * GIB),
 )
 NOWS = st.integers(1_790_000_000, 1_800_000_000).map(float)
 PAUSES = st.none() | st.builds(PauseAsked, st.none() | NOWS)
@@ -80,6 +89,22 @@ def test_the_load_of_others_counts_where_it_was_said_or_nothing_else_tells() -> 
     assert judge_stance(evolve(IDLE_ONLY, max_load=4.0), NOON, busy) == OPEN
     assert judge_stance(IDLE_ONLY, NOON, evolve(LEFT, others_load=3.0)) == OPEN
     assert not judge_stance(evolve(IDLE_ONLY, max_load=2.0), NOON, evolve(LEFT, others_load=3.0)).begins
+
+
+def test_beside_an_owner_builds_go_on_within_their_share_and_stand_still_beyond_it() -> None:
+    wishes = evolve(PLAIN, memory_present=4 * GIB)
+
+    within = judge_stance(wishes, NOON, evolve(TOUCHED, builds_memory=4 * GIB))
+    assert (within.begins, within.running, within.memory) == (True, Motion.GO_ON, 4 * GIB)
+    beyond = judge_stance(wishes, NOON, evolve(TOUCHED, builds_memory=4 * GIB + 1))
+    assert (beyond.begins, beyond.running, beyond.memory) == (False, Motion.FREEZE, 4 * GIB)
+    assert beyond.words == (
+        "its owner is at the machine, and builds need more than the 4.0 GiB of memory that they may use then until "
+        "they have left it for 15 min"
+    )
+    assert judge_stance(wishes, NOON, evolve(LEFT, builds_memory=9 * GIB)) == OPEN
+    only = judge_stance(evolve(wishes, idle_only=True), NOON, evolve(TOUCHED, builds_memory=9 * GIB))
+    assert only.reason == "its owner is at the machine", "who is never built beside needs no second reason"
 
 
 def test_on_battery_it_builds_only_where_the_owner_did_not_forbid_it() -> None:

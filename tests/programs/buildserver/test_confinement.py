@@ -14,7 +14,7 @@ from buildtool.configuration.settings import load_settings
 from buildtool.model.guest.limits import BuildLimits
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.programs.buildserver.build_directory import BuildDirectory
-from buildtool.programs.buildserver.confinement import Confinement
+from buildtool.programs.buildserver.confinement import Confinement, confinement
 from buildtool.programs.buildserver.options import DEFAULTS
 from buildtool.programs.buildserver.owner_file import OwnerFile
 from buildtool.programs.buildserver.starting import Start
@@ -41,6 +41,9 @@ def test_level_reason_mend_limits_network_and_what_is_not_seen_are_told() -> Non
     assert "any memory, any disk" in bare["a build may"]
     assert "--allow-network" in bare["may fetch"]
     assert "not seen" not in bare
+    assert "  meanwhile" not in rows
+    kept = dict(evolve(WITHIN, memory_present=2 << 30).rows())
+    assert kept["  meanwhile"] == "all together 2.0 GiB of memory while its owner is at the machine"
 
 
 def test_programs_are_told_the_same_in_numbers() -> None:
@@ -115,3 +118,15 @@ def test_the_doctor_proves_the_sandbox_and_says_what_keeps_it_from_being_one(
     assert "No permissions to create new namespace" in told["sandbox"].words
     assert told["sandbox"].mend
     assert report(list(told.values()), as_json=False) == code
+
+
+@pytest.mark.world
+def test_what_the_owner_says_of_memory_is_what_is_told_before_a_start(tmp_path: Path) -> None:
+    (tmp_path / "guest.toml").write_text('memory = 2\nmemory_present = "512MiB"\n')
+    made = start(tmp_path, sandbox="none", cross=False, max_builds=2, settings=tmp_path / "guest.toml")
+    found = made.offered(BuildDirectory(tmp_path / "attic"))
+    within = confinement(made, BuildDirectory(tmp_path / "attic"), found)
+    assert within.limits.memory == 1 << 30, "each of two builds has half"
+    told = {one.what: one.words for one in confinement_results(made, found)}
+    assert "a build may use 1.0 GiB of memory" in told["limits"]
+    assert "all together 512.0 MiB of memory while its owner is at the machine" in told["limits"]

@@ -160,6 +160,27 @@ class ControlGroups:
         group.limit(limits)
         return group
 
+    def memory_used(self) -> int | None:
+        """Return how many bytes of memory all builds have that are not given back at once; None if none are counted."""
+        place = self.places.get("memory")
+        if place is None:
+            return None
+        used = _number(place / ("memory.current" if self.unified else "memory.usage_in_bytes"))
+        given_back = _counted(place / "memory.stat", "inactive_file" if self.unified else "total_inactive_file")
+        return None if used is None else max(0, used - given_back)
+
+    def hold_back(self, memory: int | None) -> None:
+        """Limit builds to so many bytes together, beyond which the kernel takes what it can; None for no limit.
+
+        Nothing is killed: version 2 takes it at once and slows down what asks for more, version 1 takes it when others
+        want it. Blocks. Raises OSError.
+        """
+        place = self.places.get("memory")
+        if place is not None and self.unified:
+            _write(place / "memory.high", "max" if memory is None else memory)
+        elif place is not None:
+            _write(place / "memory.soft_limit_in_bytes", -1 if memory is None else memory)
+
     def words(self) -> str:
         """Return which there are, for people."""
         if not self.places:

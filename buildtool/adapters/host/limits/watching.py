@@ -5,13 +5,14 @@ Tested by tests/adapters/host/limits/test_limits.py.
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from pathlib import Path
 
 from attrs import define, evolve, field
 
-from buildtool.adapters.host.limits.control_groups import SlotGroup
+from buildtool.adapters.host.limits.control_groups import ControlGroups, SlotGroup
 from buildtool.adapters.host.limits.disk_use import DiskFree, DiskUse, disk_free, disk_use
 from buildtool.adapters.processes.procfs import descendants, resident_bytes
 from buildtool.model.guest.limits import BuildLimits, ExceededLimit, Limited
@@ -44,6 +45,12 @@ def within_disk(limits: BuildLimits, place: Path, builds: int) -> BuildLimits:
         files=min(limits.files, files),
         file_size=min(limits.file_size, size),
     )
+
+
+def memory_of_builds(groups: ControlGroups) -> int:
+    """Return how many bytes of memory all builds use now, as control groups count them, else processes. Blocks."""
+    counted = groups.memory_used()
+    return resident_bytes(descendants(os.getpid())) if counted is None else counted
 
 
 @define

@@ -56,7 +56,10 @@ def parse_ioreg(said: str) -> float | None:
 
 @define(eq=False)
 class PresenceProbe:
-    """A look at the machine. ``root`` is where its files are, ``ask`` runs a command, ``wall`` is the clock."""
+    """A look at the machine. ``root`` is where its files are, ``ask`` runs a command, ``wall`` is the clock.
+
+    ``builds_memory`` returns how many bytes builds use.
+    """
 
     root: Path = ROOT
     ask: Ask = output_of
@@ -64,6 +67,7 @@ class PresenceProbe:
     monotonic: Callable[[], float] = time.monotonic
     system: str = field(factory=lambda: sys.platform)
     disk_at: Path | None = None
+    builds_memory: Callable[[], int | None] = lambda: None
     _devices: InputDevices = field(init=False)
     _load: OthersLoad = field(init=False)
     _ages: dict[str, Callable[[], float | None]] = field(factory=dict, init=False)
@@ -85,13 +89,14 @@ class PresenceProbe:
         if not wishes.watches:
             return Observed()
         age = load = None
-        if wishes.idle_only:
+        if wishes.watches_owner:
             ages = [found for tell in self._ages.values() if (found := tell()) is not None]
             age = min(ages, default=None)
             if known.load and (wishes.max_load is not None or not known.idle):
                 load = self._load.processors(self.monotonic())
         battery = self._battery() if wishes.mains_only and known.power else None
-        return Observed(age, load, battery, self._free_disk() if wishes.disk else None)
+        free = self._free_disk() if wishes.disk else None
+        return Observed(age, load, battery, free, self.builds_memory() if wishes.memory_present is not None else None)
 
     def close(self) -> None:
         """Close the devices that are open."""

@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.logger import Logger
 
 from buildtool.adapters.host.presence.probe import ToldBy
+from buildtool.adapters.host.recipe_commands import BuildBounds
 from buildtool.adapters.processes.gentleness import Gentleness
 from buildtool.buildserver.guest import Guest
 from buildtool.concurrency.token_bucket import TokenBucket
 from buildtool.errors import BuildToolError, UsageError
 from buildtool.model.guest.stance import PauseAsked
-from buildtool.model.text import duration_of, duration_words
+from buildtool.model.text import duration_of, duration_words, size_words
 from buildtool.programs.buildserver.guest.wishes import GuestSettings, check_told
 
 log = Logger()
@@ -29,6 +30,16 @@ ANSWERED = 0.2
 """Seconds after which a build server that was told to drain does so: its answer goes out first."""
 
 Answer = dict[str, object]
+
+
+@frozen
+class Throttles:
+    """The things by which a build server holds back: how commands run, what builds use, how fast bytes come and go."""
+
+    gentleness: Gentleness
+    bounds: BuildBounds
+    uploading: TokenBucket
+    downloading: TokenBucket
 
 
 @define(eq=False)
@@ -46,8 +57,7 @@ class GuestDesk:
     read: Callable[[], GuestSettings]
     path: Path
     drain: Callable[[str], None]
-    gentleness: Gentleness
-    uploading: TokenBucket
+    throttles: Throttles
     wrong: str = field(default="", init=False)
     draining: str = field(default="", init=False)
 
@@ -84,10 +94,15 @@ class GuestDesk:
             "until": stance.until_at,
             "paused": self.guest.pause is not None,
             "draining": self.draining,
-            "idle_told_by": self.told.words() if self.settings.wishes.idle_only else "",
+            "idle_told_by": self.told.words() if self.settings.wishes.watches_owner else "",
             "input_age": seen.input_age,
             "others_load": seen.others_load,
             "on_battery": seen.on_battery,
+            "memory": self.settings.memory,
+            "memory_present": self.settings.wishes.memory_present,
+            "builds_memory": seen.builds_memory,
+            "upload_rate": self.settings.upload_rate,
+            "download_rate": self.settings.download_rate,
             "settings": str(self.path),
             "wrong": self.wrong,
         }
@@ -124,10 +139,14 @@ class GuestDesk:
         self.guest.judge_again()
 
     def be_gentle(self) -> None:
-        """Set how gentle commands are that start from now on, and how fast is sent."""
-        it, settings = self.gentleness, self.settings
-        it.nice, it.io_idle, it.cpus = settings.nice, settings.io_idle, settings.cpus
-        self.uploading.rate = settings.upload_rate
+        """Set how gentle commands are that start from now on, what builds may use, and how fast is sent and fetched."""
+        it, settings = self.throttles, self.settings
+        gentle, before = it.gentleness, it.bounds.limits.memory
+        gentle.nice, gentle.io_idle, gentle.cpus = settings.nice, settings.io_idle, settings.cpus
+        it.bounds.allow(settings.memory)
+        if it.bounds.limits.memory != before and it.bounds.limits.memory is not None:
+            log.info("a build that begins now may use {size} of memory", size=size_words(it.bounds.limits.memory))
+        it.uploading.rate, it.downloading.rate = settings.upload_rate, settings.download_rate
 
 
 def status_lines(status: Mapping[str, object]) -> tuple[str, ...]:
@@ -140,6 +159,22 @@ def status_lines(status: Mapping[str, object]) -> tuple[str, ...]:
         age = status.get("input_age")
         seen = f", last seen {duration_words(age)} ago" if isinstance(age, int | float) else ""
         lines.append(f"owner       told by {status['idle_told_by']}{seen}")
+    lines += _bounds(status)
     if status.get("wrong"):
         lines.append(f"settings    as they were before: {status['wrong']}")
     return tuple(lines)
+
+
+def _bounds(status: Mapping[str, object]) -> list[str]:
+    """Return what builds and transfers are kept to, as far as their owner said so."""
+
+    def size(name: str) -> str:
+        found = status.get(name)
+        return size_words(int(found)) if isinstance(found, int | float) else ""
+
+    memory, present, used = size("memory"), size("memory_present"), size("builds_memory")
+    parts = [f"{memory} for builds" if memory else "", f"{present} while its owner is there" if present else ""]
+    rates = [f"{way} {size(f'{way}_rate')}/s" for way in ("upload", "download") if size(f"{way}_rate")]
+    told = ", ".join(part for part in (*parts, f"{used} in use" if used else "") if part)
+    lines = [f"memory      {told}"] if told else []
+    return [*lines, f"rates       {', '.join(rates)}"] if rates else lines

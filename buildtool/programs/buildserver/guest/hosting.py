@@ -14,17 +14,18 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from buildtool.adapters.control.operator_endpoint import ControlPort
+from buildtool.adapters.host.limits.control_groups import ControlGroups
+from buildtool.adapters.host.limits.watching import memory_of_builds
 from buildtool.adapters.host.presence.probe import PresenceProbe, ToldBy
-from buildtool.adapters.processes.gentleness import Gentleness, can_io_idle
+from buildtool.adapters.processes.gentleness import can_io_idle
 from buildtool.adapters.runtime.clock import WallClock
 from buildtool.buildserver.guest import Guest
 from buildtool.buildserver.server import BuildServer
-from buildtool.concurrency.token_bucket import TokenBucket
 from buildtool.errors import BuildToolError
 from buildtool.model.guest.stance import Observed, OwnerWishes
 from buildtool.ports.common import Executor
 from buildtool.programs.buildserver.build_directory import BuildDirectory
-from buildtool.programs.buildserver.guest.desk import GuestDesk
+from buildtool.programs.buildserver.guest.desk import GuestDesk, Throttles
 from buildtool.programs.buildserver.guest.local_socket import listen_to_owner
 from buildtool.programs.buildserver.guest.wishes import GuestSettings, check_told, read_settings, settings_file
 from buildtool.programs.common.program import StopRequest
@@ -36,22 +37,21 @@ LOOK = 2.0
 
 
 @frozen
-class Throttles:
-    """The two things by which a build server holds back: how commands run, and how fast is sent."""
-
-    gentleness: Gentleness
-    uploading: TokenBucket
-
-
-@frozen
 class PooledProbe:
-    """The ``ports.OwnerProbe``: looks in a thread."""
+    """The ``ports.OwnerProbe``: looks in a thread, and holds builds back by their control groups."""
 
     probe: PresenceProbe
     pool: Executor
+    groups: ControlGroups
 
     async def look(self, wishes: OwnerWishes) -> Observed:
         return await self.pool.run(partial(self.probe.look, wishes))
+
+    async def bound(self, memory: int | None) -> None:
+        try:
+            await self.pool.run(partial(self.groups.hold_back, memory))
+        except OSError as error:  # builds are looked at all the same
+            log.warn("the control groups of builds hold no memory back: {why}", why=error.strerror or str(error))
 
 
 @define(eq=False)
@@ -82,15 +82,15 @@ async def host_guest(
 ) -> GuestHosting:
     """Start all of it for a build server that takes no orders yet. Raises ConfigurationError, UsageError."""
     path = settings_file(said, place.top.parent)
-    read = partial(read_settings, said, path)
-    settings, probe = read(), PresenceProbe(disk_at=place.top)
+    groups = throttles.bounds.groups
+    read = partial(read_settings, said, path, throttles.bounds.machine)
+    settings = read()
+    probe = PresenceProbe(disk_at=place.top, builds_memory=partial(memory_of_builds, groups))
     told = await pool.run(probe.told_by)
     check_told(settings.wishes, told)
     _announce(settings, told)
-    guest = Guest(server, PooledProbe(probe, pool), settings.wishes, WallClock(), reactor)
-    desk = GuestDesk(
-        place.top.name, guest, told, settings, read, path, drain.ask, throttles.gentleness, throttles.uploading
-    )
+    guest = Guest(server, PooledProbe(probe, pool, groups), settings.wishes, WallClock(), reactor)
+    desk = GuestDesk(place.top.name, guest, told, settings, read, path, drain.ask, throttles)
     desk.be_gentle()
     port = listen_to_owner(reactor, place.top, desk.answer)
     await guest.start()
@@ -102,7 +102,7 @@ def _announce(settings: GuestSettings, told: ToldBy) -> None:
     wishes = settings.wishes
     if settings.io_idle and not can_io_idle():
         log.warn("--io-idle: this system has no idle class for disks: builds use them as everything else does")
-    if wishes.idle_only:
+    if wishes.watches_owner:
         log.info("whether the owner is away is told by {what}", what=told.words())
     if wishes.mains_only:
         what = told.power or "nothing: this machine has no battery, or does not tell of it, and counts as plugged in"

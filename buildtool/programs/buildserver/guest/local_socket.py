@@ -95,6 +95,7 @@ class OwnerFactory(Factory):
 
     answer: Answering
     open: int = 0
+    noisy = False  # its log would have all that it is made of
 
     def buildProtocol(self, addr: IAddress | None) -> _OwnerLine:
         """Return the protocol of one connection."""

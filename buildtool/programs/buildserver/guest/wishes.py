@@ -18,6 +18,7 @@ from buildtool.adapters.host.presence.probe import ToldBy
 from buildtool.adapters.host.zones import zone_named
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.guest.hours import DaySpan, WeekHours, read_away, read_hours
+from buildtool.model.guest.memory import MemoryAmount, read_memory
 from buildtool.model.guest.stance import IDLE_AFTER, MAX_LOAD, PATIENCE, OwnerWishes
 from buildtool.model.properties import nearest
 from buildtool.model.text import quoted
@@ -88,9 +89,15 @@ GUEST_OPTIONS: Mapping[str, How] = {
                      number(0, 19)),
     "--io-idle": {**switch("let builds use disks only while nothing else does (Linux)"), "default": None},
     "--cpus": valued("processors that all builds together may use (default: all)", "N", number(1, 4096)),
+    "--memory": valued("memory that all builds together may use: GiB, or a share such as 75%% (default: 90%%)",
+                       "AMOUNT", read_memory),
+    "--memory-present": valued("the same while its owner is at the machine: builds that use more stand still until "
+                               "they have left it (default: no less)", "AMOUNT", read_memory),
     "--disk": valued("GiB of the disk that stay free: with less, no build begins (default 0)", "GIB", number(0, 10**6)),
     "--upload-rate": valued("KiB of logs and artifacts that are sent each second at most (default: any)", "KIB",
                             number(1, 10**7)),
+    "--download-rate": valued("KiB that are fetched each second at most, without what git and svn fetch (default: any)",
+                              "KIB", number(1, 10**7)),
     "--allow-shutdown": valued("what lets it drain: signal (SIGHUP), file (shutdown.stamp), both, none (default both)",
                                "WHAT", shutdown_choice),
 }  # fmt: skip
@@ -98,6 +105,7 @@ GUEST_OPTIONS: Mapping[str, How] = {
 
 _LISTS = frozenset({"hours", "network_hours", "away"})
 _FLAGS = frozenset({"idle_only", "mains_only", "io_idle"})
+_AMOUNTS = frozenset({"memory", "memory_present"})
 _NAMES = tuple(flag[2:].replace("-", "_") for flag in GUEST_OPTIONS if flag != "--settings")
 
 
@@ -105,8 +113,8 @@ _NAMES = tuple(flag[2:].replace("-", "_") for flag in GUEST_OPTIONS if flag != "
 class GuestSettings:
     """The settings as they hold now: what the owner wishes, and what may have the build server drain.
 
-    ``nice``, ``io_idle`` and ``cpus`` are for commands that start from now on, as in ``Gentleness``; ``upload_rate`` is
-    in bytes each second.
+    ``nice``, ``io_idle`` and ``cpus`` are for commands that start from now on, as in ``Gentleness``, ``memory`` for
+    builds that do: how many bytes all of them may use. Rates are in bytes each second.
     """
 
     wishes: OwnerWishes
@@ -115,19 +123,28 @@ class GuestSettings:
     io_idle: bool = False
     cpus: int | None = None
     upload_rate: float | None = None
+    download_rate: float | None = None
+    memory: int | None = None
 
 
 def settings_file(said: argparse.Namespace, build_dir: Path) -> Path:
     """Return where the settings are: in the file that was named, or in that of ``build_dir``."""
-    return build_dir / FILE if said.settings is None else Path(said.settings)
+    named = getattr(said, "settings", None)
+    return build_dir / FILE if named is None else Path(named)
 
 
-def read_settings(said: argparse.Namespace, path: Path) -> GuestSettings:
-    """Return the settings by the command line, which goes first, and the file. Raises ConfigurationError."""
-    found = {**_parsed(path, required=said.settings is not None), **_spoken(said)}
+def read_settings(said: argparse.Namespace, path: Path, machine: int | None = None) -> GuestSettings:
+    """Return the settings by the command line, which goes first, and the file. Raises ConfigurationError.
+
+    ``machine`` is how many bytes of memory there are, of which settings may say a share.
+    """
+    found = {**_parsed(path, required=getattr(said, "settings", None) is not None), **_spoken(said)}
     for name in _LISTS:
         if len(found.get(name) or ()) > MOST_SPANS:
             raise ConfigurationError(f"{name}: at most {MOST_SPANS} may be said")
+    memory, present = (_size(name, found.get(name), machine) for name in ("memory", "memory_present"))
+    if memory is not None and present is not None and present > memory:
+        raise ConfigurationError("memory_present is more than memory: while its owner is there, builds get less")
     wishes = OwnerWishes(
         zone_named(""),
         hours=tuple(found.get("hours") or ()),
@@ -139,6 +156,7 @@ def read_settings(said: argparse.Namespace, path: Path) -> GuestSettings:
         mains_only=bool(found.get("mains_only")),
         patience=found.get("patience", PATIENCE / _MINUTE) * _MINUTE,
         disk=float(found.get("disk", 0)),
+        memory_present=present,
     )
     return GuestSettings(
         wishes,
@@ -146,19 +164,33 @@ def read_settings(said: argparse.Namespace, path: Path) -> GuestSettings:
         nice=found.get("nice", 0),
         io_idle=bool(found.get("io_idle")),
         cpus=found.get("cpus"),
-        upload_rate=found["upload_rate"] * 1024.0 if "upload_rate" in found else None,
+        upload_rate=_rate(found.get("upload_rate")),
+        download_rate=_rate(found.get("download_rate")),
+        memory=memory,
     )
 
 
 def check_told(wishes: OwnerWishes, told: ToldBy) -> None:
     """Raise UsageError where nothing on this machine tells what a wish depends on."""
-    if wishes.idle_only and not told.words():
+    if wishes.watches_owner and not told.words():
+        flag = "--idle-only" if wishes.idle_only else "--memory-present"
         raise UsageError(
-            "--idle-only: nothing on this machine tells whether its owner is there (logind, /dev/input, terminals, "
-            "/proc/stat were looked for): say --hours instead"
+            f"{flag}: nothing on this machine tells whether its owner is there (logind, /dev/input, terminals, "
+            f"/proc/stat were looked for): say {'--hours' if wishes.idle_only else '--memory'} instead"
         )
-    if wishes.max_load is not None and wishes.idle_only and not told.load:
+    if wishes.max_load is not None and wishes.watches_owner and not told.load:
         raise UsageError("--max-load: nothing on this machine tells what others use (/proc/stat was looked for)")
+
+
+def _rate(said: int | None) -> float | None:
+    return None if said is None else said * 1024.0
+
+
+def _size(name: str, said: MemoryAmount | None, machine: int | None) -> int | None:
+    try:
+        return None if said is None else said.of(machine)
+    except UsageError as error:
+        raise ConfigurationError(f"{name}: {error}") from error
 
 
 def _spoken(said: argparse.Namespace) -> dict[str, Any]:
@@ -196,7 +228,8 @@ def _value(name: str, value: object, path: Path) -> Any:  # noqa: ANN401 - of wh
     if name in _LISTS:
         texts: Sequence[object] = value if isinstance(value, list) else [value]
         return tuple(one for text in texts for one in _made(where, read, text, str))
-    return _made(where, read, value, str if name == "allow_shutdown" else int | float)
+    kind = str if name == "allow_shutdown" else str | int | float if name in _AMOUNTS else int | float
+    return _made(where, read, value, kind)
 
 
 def _made(where: str, read: Callable[[str], Any], value: object, kind: type | UnionType) -> Any:  # noqa: ANN401 - as above

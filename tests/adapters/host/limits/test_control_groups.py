@@ -1,6 +1,7 @@
 """Control groups: those that can be used are found by using them, and of what was left nothing stays."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,45 @@ def test_what_version_2_counts_is_read(tmp_path: Path) -> None:
     group.limit(BuildLimits(memory=MIB, processes=9))
     assert (tmp_path / "memory.max").read_text() == str(MIB)
     assert (tmp_path / "pids.max").read_text() == "9"
+
+
+def test_what_all_builds_use_is_counted_without_what_is_given_back_and_held_back_without_killing(
+    tmp_path: Path,
+) -> None:
+    written(tmp_path / "memory.current", "9000\n")
+    written(tmp_path / "memory.stat", "anon 5000\ninactive_file 4000\n")
+    found = ControlGroups({"memory": tmp_path}, unified=True)
+    assert found.memory_used() == 5000
+    found.hold_back(4096)
+    assert (tmp_path / "memory.high").read_text() == "4096"
+    found.hold_back(None)
+    assert (tmp_path / "memory.high").read_text() == "max"
+    assert not (tmp_path / "memory.max").exists(), "beyond that the kernel kills"
+    assert ControlGroups().memory_used() is None
+    ControlGroups().hold_back(4096)
+
+
+def test_a_build_that_has_more_than_is_held_back_goes_on(groups: ControlGroups) -> None:
+    group = groups.make(5, BuildLimits(memory=512 * MIB))
+    assert group is not None
+    script = "read go; a=$(head -c 30000000 /dev/zero | tr '\\0' x); echo has; read go; echo lives"
+    build = subprocess.Popen(["bash", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert build.stdin is not None
+    assert build.stdout is not None
+    try:
+        for file in group.processes:
+            file.write_text(str(build.pid))
+        build.stdin.write("go\n")
+        build.stdin.flush()
+        assert build.stdout.readline() == "has\n"
+        assert (groups.memory_used() or 0) > 25_000_000
+        groups.hold_back(8 * MIB)
+        build.stdin.write("go\n")
+        build.stdin.flush()
+        assert build.stdout.readline() == "lives\n"
+        assert (build.wait(), group.memory_kills()) == (0, 0)
+    finally:
+        build.kill()
+        build.communicate()
+        group.remove()
+        groups.close()

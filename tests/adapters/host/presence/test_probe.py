@@ -97,3 +97,10 @@ def test_a_mac_is_asked_by_its_own_commands(tmp_path: Path) -> None:
     seen = it.probe.look(OwnerWishes(UTC, idle_only=True, mains_only=True))
     assert seen == Observed(input_age=93.0, on_battery=True)
     assert parse_ioreg("nothing") is None
+
+
+def test_where_builds_have_a_share_of_memory_beside_the_owner_both_are_looked_at(tmp_path: Path) -> None:
+    it = Machine(tmp_path, {"busctl": IDLE_SINCE_100})
+    it.probe.builds_memory = lambda: 4096
+    assert it.probe.look(OwnerWishes(UTC, memory_present=1)) == Observed(input_age=100.0, builds_memory=4096)
+    assert it.probe.look(IDLE_ONLY).builds_memory is None

@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildtool.adapters.host.presence.probe import ToldBy
+from buildtool.adapters.host.recipe_commands import BuildBounds
 from buildtool.adapters.processes.gentleness import Gentleness
 from buildtool.buildserver.guest import Guest
 from buildtool.concurrency.token_bucket import TokenBucket
 from buildtool.errors import BuildToolError, ConfigurationError, UsageError
+from buildtool.model.guest.limits import BuildLimits
 from buildtool.model.guest.stance import OwnerWishes
-from buildtool.programs.buildserver.guest.desk import GuestDesk, status_lines
+from buildtool.programs.buildserver.guest.desk import GuestDesk, Throttles, status_lines
 from buildtool.programs.buildserver.guest.wishes import GuestSettings
 from tests.buildserver.test_guest import Seat
 from tests.fakes_build import place
@@ -35,7 +37,9 @@ def desk(found: GuestSettings | BuildToolError = PLAIN, told: ToldBy = LOGIND) -
             raise found
         return found
 
-    return GuestDesk("one", guest, told, PLAIN, read, PLACE, drained.append, Gentleness(), TokenBucket(at.clock))
+    bounds = BuildBounds(BuildLimits(), builds=2, machine=20 << 30)
+    throttles = Throttles(Gentleness(), bounds, TokenBucket(at.clock), TokenBucket(at.clock))
+    return GuestDesk("one", guest, told, PLAIN, read, PLACE, drained.append, throttles)
 
 
 def test_a_pause_counts_at_once_and_so_does_its_end() -> None:
@@ -60,11 +64,29 @@ def test_settings_that_are_wrong_leave_the_old_ones_and_say_so() -> None:
     assert nothing_tells.guest.wishes is PLAIN.wishes
 
 
-def test_commands_are_as_gentle_as_was_said_last() -> None:
-    it = desk(GuestSettings(PLAIN.wishes, nice=7, io_idle=True, cpus=1, upload_rate=5.0))
+def test_builds_are_as_gentle_as_was_said_last() -> None:
+    it = desk(
+        GuestSettings(PLAIN.wishes, nice=7, io_idle=True, cpus=1, upload_rate=5.0, download_rate=9.0, memory=8 << 30)
+    )
     it.answer({"act": "reload"})
-    assert (it.gentleness.nice, it.gentleness.io_idle, it.gentleness.cpus) == (7, True, 1)
-    assert it.uploading.rate == 5.0
+    gentle = it.throttles.gentleness
+    assert (gentle.nice, gentle.io_idle, gentle.cpus) == (7, True, 1)
+    assert (it.throttles.uploading.rate, it.throttles.downloading.rate) == (5.0, 9.0)
+    assert it.throttles.bounds.limits.memory == 4 << 30, "each of two builds has half"
+    it.settings = PLAIN
+    it.be_gentle()
+    assert it.throttles.bounds.limits.memory == 9 << 30, "nine tenths of the machine, as without a word"
+
+
+def test_what_builds_and_transfers_are_kept_to_is_part_of_how_things_stand() -> None:
+    wishes = evolve(PLAIN.wishes, memory_present=2 << 30)
+    it = desk(GuestSettings(wishes, memory=8 << 30, upload_rate=512_000.0, download_rate=2_048_000.0))
+    status = it.answer({"act": "reload"})
+    assert (status["memory"], status["memory_present"], status["download_rate"]) == (8 << 30, 2 << 30, 2_048_000.0)
+    lines = status_lines({**status, "builds_memory": 3 << 20})
+    assert "memory      8.0 GiB for builds, 2.0 GiB while its owner is there, 3.0 MiB in use" in lines
+    assert "rates       upload 500.0 KiB/s, download 2.0 MiB/s" in lines
+    assert not any(line.startswith(("memory", "rates")) for line in status_lines(desk().status()))
 
 
 def test_what_drains_takes_nothing_more() -> None:

@@ -28,7 +28,10 @@ nice = 10
 io_idle = true
 cpus = 2
 disk = 20
+memory = "75%"
+memory_present = 2.5
 upload_rate = 500
+download_rate = 2000
 """
 
 
@@ -45,21 +48,22 @@ def read(path: Path, text: str | None, *words: str) -> object:
 def test_all_settings_may_stand_in_the_file(tmp_path: Path) -> None:
     path = tmp_path / FILE
     path.write_text(WHOLE)
-    found = read_settings(said(), path)
+    found = read_settings(said(), path, 16 << 30)
     wishes = found.wishes
 
     assert (len(wishes.hours), len(wishes.network_hours), len(wishes.away)) == (2, 1, 1)
     assert (wishes.idle_only, wishes.idle_after, wishes.max_load) == (True, 300.0, 0.5)
     assert (wishes.mains_only, wishes.patience, found.shutdown) == (True, 120.0, "file")
     assert (found.nice, found.io_idle, found.cpus, wishes.disk) == (10, True, 2, 20.0)
-    assert found.upload_rate == 512_000.0
+    assert (found.upload_rate, found.download_rate) == (512_000.0, 2_048_000.0)
+    assert (found.memory, wishes.memory_present) == (12 << 30, 5 << 29)
 
 
 def test_the_command_line_goes_before_the_file(tmp_path: Path) -> None:
     path = tmp_path / FILE
     path.write_text(WHOLE)
     words = ("--hours", "Sun 00:00-24:00", "--patience", "0", "--max-load", "2", "--allow-shutdown", "none")
-    found = read_settings(said(*words), path)
+    found = read_settings(said(*words), path, 16 << 30)
 
     assert ([one.text for one in found.wishes.hours], found.wishes.patience) == (["Sun 00:00-24:00"], 0.0)
     assert (found.wishes.max_load, found.shutdown, found.wishes.idle_only) == (2.0, "none", True)
@@ -91,6 +95,11 @@ def test_without_a_file_nothing_is_asked_for_unless_one_was_named(tmp_path: Path
         ("nice = 20", "'20' is not a whole number from 0 to 19"),
         ("cpus = 0", "'0' is not a whole number from 1 to 4096"),
         ("disk = '20 GiB'", "is not a number"),
+        ("memory = 'all'", "memory = 'all' is no amount of memory: say GiB, such as 8, or a share"),
+        ("memory = true", "memory = True is not"),
+        ("memory = '75%'", "memory: 75% of what? This machine does not tell"),
+        ("memory = 4\nmemory_present = 5", "memory_present is more than memory"),
+        ("download_rate = 0", "'0' is not a whole number from 1"),
         ("allow_shutdown = 'all'", "'all' is none of signal, file, both, none"),
         (f"hours = {['20:00-07:00'] * 17}", "at most 16 may be said"),
     ],
@@ -123,6 +132,8 @@ def test_a_wish_that_nothing_on_the_machine_tells_about_is_refused_in_one_line()
     check_told(idle_only, ToldBy(load="the load of others"))
     with pytest.raises(UsageError, match="nothing on this machine tells whether its owner is there"):
         check_told(idle_only, ToldBy())
+    with pytest.raises(UsageError, match=r"--memory-present: nothing on this machine tells .* say --memory instead"):
+        check_told(OwnerWishes(zone_named(""), memory_present=1), ToldBy())
     with pytest.raises(UsageError, match="nothing on this machine tells what others use"):
         check_told(OwnerWishes(zone_named(""), idle_only=True, max_load=1.0), ToldBy(("logind",)))
 
