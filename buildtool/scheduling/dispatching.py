@@ -85,14 +85,21 @@ def start(context: DecisionContext, build: Build, server: Server, offer: Offer) 
 
 
 def capable_elsewhere(context: DecisionContext, build: Build) -> bool:
-    """Return whether a server that has not failed this Build, connected or expected back, could repeat it."""
-    state = context.state
-    if any(name not in build.failed_on for name in state.queue.capable(build)):
+    """Return whether a server that has not failed this Build, connected or expected back, could repeat it.
+
+    One whose owner said that it is away now is not waited for.
+    """
+    state, now = context.state, context.now
+
+    def could(name: str) -> bool:
+        return name not in build.failed_on and not state.servers[name].away_until(now)
+
+    if any(could(name) for name in state.queue.capable(build)):
         return True
     return any(
-        name not in build.failed_on and isinstance(state.groups.verdict(build, state.servers[name]), Offer)
+        could(name) and isinstance(state.groups.verdict(build, state.servers[name]), Offer)
         for name in state.records.absent
-        if state.leases.expected_back(state.servers[name], context.now)
+        if state.leases.expected_back(state.servers[name], now)
     )
 
 

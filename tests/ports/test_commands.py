@@ -17,8 +17,10 @@ from buildtool.adapters.processes.runner import Processes
 from buildtool.ports.buildserver import CommandEnd, EnclosedCommands, Obstacle, RunningCommand
 from buildtool.project.fetching import NamedHost
 from tests.fakes_build import FAILED, FakeCommands, ending
-from tests.simulation.builders import Workbench
+from tests.simulation.builders import Enclosed, Workbench
 from tests.simulation.clock import Life, VirtualTime
+from tests.simulation.fetching import Fetching
+from tests.simulation.limits import Limits
 from tests.simulation.projects import Truth
 
 if TYPE_CHECKING:
@@ -186,9 +188,14 @@ class SimulatedCommands(CommandsContract, TestCase):
         truths = {"red": Truth(False, 1.0), "blue": Truth(True, 1.0), "green": Truth(False, 1e9)}
         self.faults = SimpleNamespace(on=False)
         drawn = SimpleNamespace(random=lambda: 0.5, randrange=lambda _: 2)
-        world = SimpleNamespace(rng=drawn, faults=self.faults, truths=SimpleNamespace(of=lambda _, one: truths[one]))
-        builder = SimpleNamespace(slowness=1.0, trouble=1.0, name="anna")
-        self.commands = Workbench(cast("Any", world), cast("Any", builder), Life(time, "anna"))
+        limits, fetching = Limits(0), Fetching(0)
+        limits.matters = False
+        limits.watch, fetching.wrong = cast("Any", SimpleNamespace(projects_fault=set())), list[str]().append
+        drawn_of = SimpleNamespace(of=lambda _, one: truths[one])
+        parts = {"faults": self.faults, "truths": drawn_of, "limits": limits, "fetching": fetching}
+        builder = SimpleNamespace(slowness=1.0, trouble=1.0, name="anna", bounds=limits.of_machine("anna"))
+        bench = Workbench(cast("Any", SimpleNamespace(rng=drawn, **parts)), cast("Any", builder), Life(time, "anna"))
+        self.commands = Enclosed(bench, (1, 1))
         passing = LoopingCall(lambda: time.step() if (time.next_time() or 0.0) < LONG else None)
         passing.start(0)
         self.addCleanup(passing.stop)

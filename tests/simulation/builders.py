@@ -15,7 +15,6 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from buildtool.adapters.control.build_server_link import BuildServerLink, LoginPace
-from buildtool.adapters.host.recipe_commands import UnboundedNetwork
 from buildtool.adapters.processes.command import CommandResult
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.storage.archive.packing import Packed
@@ -47,6 +46,8 @@ from buildtool.protocol.messages import (
 from tests.fakes_build import FakeCommand, ending
 from tests.simulation import projects
 from tests.simulation.clock import Life
+from tests.simulation.fetching import SimulatedWay
+from tests.simulation.limits import Bounds, Met
 from tests.simulation.machine import Machine
 from tests.simulation.parties import Party
 from tests.simulation.transfers import SimulatedUploads
@@ -104,51 +105,9 @@ class Workbench:
     made: dict[Path, tuple[str, str]] = field(factory=dict)
     begun: dict[Path, float] = field(factory=dict)
 
-    async def enclose(self, slot: int, tree: Path, place: SlotPlace) -> Workbench:
-        return self
-
-    async def open_network(self, hosts: Sequence[NamedHost], note: Callable[[str], None]) -> OpenNetwork:
-        """Return the network as it is: machines of the simulation bound nothing."""
-        return UnboundedNetwork()
-
-    def exceeded(self, ended: CommandEnd) -> ExceededLimit | None:
-        """Return nothing: what a build needs is not drawn."""
-        return None
-
-    async def end(self) -> None:
-        """Nothing outlives a command here."""
-
-    def start(
-        self,
-        argv: Sequence[str],
-        cwd: Path,
-        environment: Mapping[str, str],
-        *,
-        on_output: Callable[[bytes], Awaitable[None]],
-        time_limit: float,
-        silence_limit: float,
-    ) -> Making:
-        rng, faults = self.world.rng, self.world.faults
-        _, colour, revision = argv
-        truth = self.world.truths.of(revision, colour)
-        seconds = truth.seconds * self.builder.slowness
-        self.made[cwd] = (revision, colour)
-        output, end = f"making {colour} of {revision[:8]}\n", ending(seconds=seconds)
-        if faults.on and rng.random() < self.builder.trouble:
-            seconds *= rng.random()
-            kind = rng.randrange(3)
-            if kind == 0:
-                end = ending(code=137, seconds=seconds, detail="exited with code 137")
-            elif kind == 1:
-                output, end = output + "out of paper\n", ending(code=1, seconds=seconds, detail="exited with code 1")
-            else:
-                output, seconds = "", 0.0
-                end = ending(None, "not started", 0.0, "cannot start 'make': no such program", NO_MAKE)
-        elif truth.fails:
-            end = ending(code=2, seconds=seconds, detail="exited with code 2")
-        making = Making(self.life, argv, environment, (time_limit, silence_limit), on_output, output.encode())
-        making.will_end(seconds, end)
-        return making
+    async def enclose(self, slot: int, tree: Path, place: SlotPlace) -> Enclosed:
+        (key,) = (one.key for one in self.builder.server._open.values() if one.slot == slot)
+        return Enclosed(self, key)
 
     async def checkout(self, url: str, commit: str, slot: int, copy: SourceCopy | None = None) -> Path:
         self.begun[Path(f"/simulated/{self.builder.name}/tree-{slot}")] = self.life.seconds()
@@ -211,6 +170,79 @@ class Workbench:
 
 
 @define(eq=False)
+class Enclosed:
+    """``ports.EnclosedCommands`` of one Attempt; ``way`` is its network, once one was opened."""
+
+    bench: Workbench
+    key: tuple[int, int]
+    way: SimulatedWay | None = None
+    _over: list[tuple[CommandEnd, ExceededLimit]] = field(factory=list)
+
+    async def open_network(self, hosts: Sequence[NamedHost], note: Callable[[str], None]) -> OpenNetwork:
+        way = self.way = self.bench.world.fetching.opens(self.bench.builder.name, hosts)
+        return way
+
+    def exceeded(self, ended: CommandEnd) -> ExceededLimit | None:
+        return next((over for end, over in self._over if end is ended), None)
+
+    async def end(self) -> None:
+        """Nothing outlives a command here."""
+
+    def start(
+        self,
+        argv: Sequence[str],
+        cwd: Path,
+        environment: Mapping[str, str],
+        *,
+        on_output: Callable[[bytes], Awaitable[None]],
+        time_limit: float,
+        silence_limit: float,
+    ) -> Making:
+        bench, limits = self.bench, (time_limit, silence_limit)
+        if bench.world.fetching.starts(bench.builder.name, argv, self.way, environment):
+            fetching = Making(bench.life, argv, environment, limits, on_output, b"fetching\n")
+            fetching.will_end(2.0, ending(seconds=2.0))
+            return fetching
+        _, colour, revision = argv
+        output, seconds, end, met = self._comes_to(revision, colour)
+        excess = bench.world.limits.meets(bench.builder.bounds, revision, colour, seconds, time_limit)
+        if excess.end is not None:
+            seconds, end, met = excess.end.seconds, excess.end, excess.met
+        if excess.over is not None:
+            self._over.append((end, excess.over))
+        bench.made[cwd] = (revision, colour)
+        bench.world.limits.met(bench.builder.name, self.key, met)
+        making = Making(bench.life, argv, environment, limits, on_output, output.encode())
+        making.will_end(seconds, end)
+        return making
+
+    def _comes_to(self, revision: str, colour: str) -> tuple[str, float, CommandResult, Met | None]:
+        """Return what a command says, how many seconds it takes and how it ends, as far as no limit is met."""
+        world, builder = self.bench.world, self.bench.builder
+        truth = world.truths.of(revision, colour)
+        seconds = truth.seconds * builder.slowness
+        output = f"making {colour} of {revision[:8]}\n"
+        if world.faults.on and world.rng.random() < builder.trouble:
+            seconds *= world.rng.random()
+            kind = world.rng.randrange(3)
+            if kind == 0:
+                killed = ending(code=137, seconds=seconds, detail="exited with code 137")
+                return output, seconds, killed, Met("killed from outside")
+            if kind == 1:
+                exited = ending(code=1, seconds=seconds, detail="exited with code 1")
+                return output + "out of paper\n", seconds, exited, Met("machine fault")
+            return (
+                "",
+                0.0,
+                ending(None, "not started", 0.0, "cannot start 'make': no such program", NO_MAKE),
+                Met("not started"),
+            )
+        if truth.fails:
+            return output, seconds, ending(code=2, seconds=seconds, detail="exited with code 2"), Met("project's own")
+        return output, seconds, ending(seconds=seconds), None
+
+
+@define(eq=False)
 class Overheard:
     """``ports.Orders`` and ``ports.MetaserverLink`` with a witness in between."""
 
@@ -246,6 +278,7 @@ class Overheard:
         assert self.server is not None
         held = self.server.held()
         self.world.watch.reports(self.name, held)
+        self.world.owners.holds(self.name, self, held)
         return held
 
     def judged(self, verdicts: Sequence[HeldVerdict]) -> None:
@@ -261,6 +294,7 @@ class Overheard:
         session, watch = self.session, self.world.watch
         if isinstance(message, Ended):
             watch.reporting(self.name, message)
+            self.world.limits.reports(self.name, message)
         elif isinstance(message, Done):
             self.world.owners.told(self.name, message.digest, message.seconds)
             self.world.sandboxes.delivers(self.name, message)
@@ -314,6 +348,16 @@ class Builder:
     really: SandboxLevel = SandboxLevel.NONE
 
     @property
+    def bounds(self) -> Bounds:
+        """What it gives a build."""
+        return self.world.limits.of_machine(self.name)
+
+    @property
+    def admin(self) -> str:
+        """Who is mailed when it is missing."""
+        return f"owner-{self.name}@example.org"
+
+    @property
     def session(self) -> int:
         """The Session that it believes in, 0 before the first."""
         return self.overheard.session if self.lives else 0
@@ -331,7 +375,12 @@ class Builder:
         self.level = world.sandboxes.of_life()
         self.really = world.sandboxes.really(self.level)
         found = projects.capability(
-            self.arches, memory=self.memory, max_builds=self.max_builds, of=project, sandbox=self.level
+            self.arches,
+            memory=self.memory,
+            max_builds=self.max_builds,
+            of=project,
+            sandbox=self.level,
+            admin=self.admin,
         )
         bench = Workbench(world, self, life)
         self.link = BuildServerLink(
@@ -353,6 +402,8 @@ class Builder:
             clock=life,
             environment={"PATH": "/usr/bin"},
             server=self.name,
+            time_limit=self.bounds.seconds,
+            networked=frozenset((project.name,) if world.fetching.allowed(self.name) else ()),
             sandbox=self.really,
         )
         offered = ServerOffer({project.name: project}, found.offers, found.max_builds, self.level)
@@ -376,7 +427,8 @@ class Builder:
             await party.ready(life)
         owner = self.world.owners.of.get(self.name)
         if owner is not None:
-            await Guest(self.server, owner, owner.wishes, self.world.wall, life).start()
+            owner.guest = Guest(self.server, owner, owner.wishes, self.world.machines_wall, life)
+            await owner.guest.start()
         self.link.startService()
         if party is not None:
             await party.keep(life, lambda: self.link._session is not None)

@@ -46,7 +46,7 @@ ROUNDED = 0.01
 IDLE = 120.0
 """Seconds for which a build may wait beside a server that could take it, once nothing goes wrong any more."""
 
-SAID = (AttemptEnd.FAILED, AttemptEnd.MISTAKEN, AttemptEnd.RETURNED, AttemptEnd.BROKEN)
+SAID = (AttemptEnd.FAILED, AttemptEnd.MISTAKEN, AttemptEnd.RETURNED, AttemptEnd.BROKEN, AttemptEnd.LIMITED)
 """How an Attempt ends only because its server says so."""
 
 HOLDS_SLOT = (AttemptState.OFFERED, AttemptState.BUILDING, AttemptState.ABORTING)
@@ -100,6 +100,9 @@ class Ledger:
     useless: set[tuple[str, tuple[int, int]]] = field(factory=set)
     """What honest build servers delivered, made in less than its build demands."""
 
+    projects_fault: set[tuple[str, tuple[int, int]]] = field(factory=set)
+    """What exceeded a limit of its project on an honest build server, or failed there."""
+
     spoilt: dict[str, tuple[Spoilt, float]] = field(factory=dict)
     started_at: float = 0.0
     stood_still: tuple[float, float] = (0.0, 0.0)
@@ -130,6 +133,11 @@ class Ledger:
     def _check(self, holds: object, what: str) -> None:
         if not holds:
             self.wrong(what)
+
+    @property
+    def before(self) -> dict[str, Server]:
+        """The servers that the newest commit changed, as they were."""
+        return self._before
 
     def key_of(self, letter_id: str) -> str:
         """Return the key of a mail by its Message-ID, "" for one that tells of many others."""
@@ -164,7 +172,7 @@ class Ledger:
             elif type(row) is Request:
                 self._check_request(row, now)
             elif type(row) is Build:
-                self._check_build(row, self._builds_before.get(row.id))
+                self._check_build(row, self._builds_before.get(row.id), now)
         self._check_revoked(happened)
 
     def _check_revoked(self, happened: Sequence[AuditEvent]) -> None:
@@ -307,6 +315,7 @@ class Ledger:
         self._check(there, f"{where}: not its session")
         self._check(any(not one.quarantined_until for one in known), f"{where}: it is in quarantine")
         self._check(any(not one.paused for one in known), f"{where}: it is paused")
+        self._check(any(not one.closed for one in known), f"{where}: its owner lets it take nothing")
         self._check(any(not one.draining for one in known), f"{where}: it drains")
         self._check(self.allowed is None or row.server in self.allowed, f"{where}: it may not build the project")
         since = self.trace.now - self._refused.get((row.build_id, row.server), float("-inf"))
@@ -352,11 +361,11 @@ class Ledger:
         if row.end is AttemptEnd.REFUSED:
             self._refused[row.build_id, row.server] = self.trace.now
         build = self.builds[row.build_id]
-        if row.end is AttemptEnd.RETURNED:
+        if row.end in (AttemptEnd.RETURNED, AttemptEnd.LIMITED):
             known = self._before.get(row.server, self.servers[row.server])
             alone = self._ended_at_once[row.server] <= 1  # else another may have been struck in the same batch
             struck = self.servers[row.server].strikes > known.strikes and alone
-            self._check(not struck, f"attempt {row.key} was returned, and {row.server} was struck for it")
+            self._check(not struck, f"attempt {row.key} ended {row.end.value}, and {row.server} was struck for it")
         if row.end in SAID and row.server in self.honest:
             said = row.end in self.reported.get((row.server, row.key), ())
             said = said or (row.end is AttemptEnd.RETURNED and row.reason.startswith(revoked(row.server)))
@@ -364,7 +373,8 @@ class Ledger:
             self._check(said, f"attempt {row.key} ended {row.end.value}, and {row.server} never said so")
         if row.end is AttemptEnd.FAILED and row.server in self.honest:
             truth = self.truths.of(build.spec.revision, str(dict(build.spec.options)["colour"]))
-            self._check(truth.fails, f"attempt {row.key} on {row.server} failed, and nothing is wrong with that build")
+            failed = truth.fails or (row.server, row.key) in self.projects_fault
+            self._check(failed, f"attempt {row.key} on {row.server} failed, and nothing is wrong with that build")
         if row.end is AttemptEnd.MISTAKEN and row.server in self.honest:
             truth = self.truths.of(build.spec.revision, str(dict(build.spec.options)["colour"]))
             self._check(truth.cannot, f"attempt {row.key} on {row.server} is called a mistake, and is none")
@@ -382,7 +392,7 @@ class Ledger:
             wanted = (row.shelf.revision, str(dict(row.options)["colour"]))
             self._check(made == wanted, f"{what}: never made there (it made {made})")
 
-    def _check_build(self, row: Build, old: Build | None) -> None:
+    def _check_build(self, row: Build, old: Build | None, now: float) -> None:
         if row.state is BuildState.FAILED:
             ends = {it.end for it in self.attempts.values() if it.build_id == row.id}
             mistaken = AttemptEnd.MISTAKEN in ends
@@ -390,7 +400,7 @@ class Ledger:
                 mistaken or AttemptEnd.FAILED in ends, f"build {row.id} failed, and no attempt of it did: {row.reason}"
             )
             if (old is None or old.state in OPEN) and not mistaken:
-                self._check_confirmed(row)
+                self._check_confirmed(row, now)
         if row.state is BuildState.SUCCEEDED:
             self._check(row.artifact_id in self.artifacts, f"build {row.id} succeeded without an artifact")
         if row.state is BuildState.RUNNING:
@@ -438,13 +448,13 @@ class Ledger:
     def _surely_may(self, server: Server) -> bool:
         return self.perhaps_allowed is None or server.name in self.perhaps_allowed
 
-    def _check_confirmed(self, row: Build) -> None:
+    def _check_confirmed(self, row: Build, now: float) -> None:
         """A failure is final once it was repeated, unless nobody is there who could."""
         if len(row.failed_on) > self._policy.confirm_failures:
             return
         skill = ProjectSkill(row.spec.project, row.spec.recipe_version, self._policy.options_digest)
         for server in self.servers.values():
-            there = server.connected and self._before.get(server.name, server).connected
+            there = server.connected and self._before.get(server.name, server).connected and not server.away_until(now)
             able = can_build(row.spec, server.capability, skill, self._comparisons)
             asked = server.name in row.failed_on or not self._surely_may(server)
             if there and not asked and isinstance(able, Offer):

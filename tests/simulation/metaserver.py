@@ -272,6 +272,9 @@ class Metaserver:
         act = world.ownership.begins(by, message, self.life)
         if items := submitted(message):
             world.refs.asks(items)
+        server = message.server if isinstance(message, Register) else by.name
+        if isinstance(message, (Heartbeat, Register)):
+            world.downtimes.hears(server, message.notice)
         with world.visits.asking(message, self.life, by):
             answer = await handler(by, message)
         if items and world.metaserver is self:
@@ -279,7 +282,8 @@ class Metaserver:
             world.refs.answered([world.watch.requests[one.request_id] for one in told])
         act.done(answer)
         if world.metaserver is self and isinstance(message, (Heartbeat, Register)):
-            world.watch.heard(message.server if isinstance(message, Register) else by.name, message.held, began)
+            world.watch.heard(server, message.held, began)
+            world.downtimes.heard(server, message.notice)
         return answer
 
     async def operate(self, message: attrs.AttrsInstance) -> Any:

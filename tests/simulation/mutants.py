@@ -23,6 +23,7 @@ from buildtool.adapters.control.gateway import Gateway
 from buildtool.adapters.http.handling import TicketReader
 from buildtool.adapters.mail import returned
 from buildtool.adapters.mail.mailer import Mailer
+from buildtool.adapters.processes.command import CommandResult
 from buildtool.adapters.sql import broker_store, hours, operator_store, outbox_store, schema
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.database import Database
@@ -31,7 +32,10 @@ from buildtool.adapters.sql.search.indexing import BuildIndex
 from buildtool.adapters.storage import artifacts, spool
 from buildtool.adapters.tls import peers
 from buildtool.adapters.tls.peers import KeyHolders
+from buildtool.buildserver import attempt as attempt_of_server
+from buildtool.buildserver import guest
 from buildtool.buildserver.attempt import AttemptRun
+from buildtool.buildserver.blame import TimeLimit
 from buildtool.buildserver.delivery import Delivery
 from buildtool.buildserver.server import BuildServer
 from buildtool.buildserver.standstill import Standstill
@@ -53,6 +57,7 @@ from buildtool.model.access.identities import Identity, Invitation, KeyState
 from buildtool.model.access.rights import Rights
 from buildtool.model.access.tokens import TokenBook
 from buildtool.model.farm.return_paths import ReturnTag
+from buildtool.model.guest import limits, stance
 from buildtool.model.matching import fitting
 from buildtool.model.matching.fitting import Requirements
 from buildtool.model.matching.satisfaction import implies, making_satisfies, satisfies
@@ -64,20 +69,22 @@ from buildtool.model.trust.evidence import ANYTHING, Evidence, EvidencePolicy, S
 from buildtool.ports.metaserver import OutgoingMail
 from buildtool.project.definition import Project
 from buildtool.protocol.hello import Hello
-from buildtool.scheduling import admission, attempts, decide, dispatching
+from buildtool.scheduling import admission, attempts, decide, dispatching, waiting
 from buildtool.scheduling import decision as turn
 from buildtool.scheduling.allowances import Allowances
 from buildtool.scheduling.answers import Acknowledged
 from buildtool.scheduling.decide import Decision
-from buildtool.scheduling.events import AttemptEnded, AttemptEvent, Delivered, Submitted, Tick
+from buildtool.scheduling.events import AttemptEnded, AttemptEvent, Delivered, Registered, Submitted, Tick
 from buildtool.scheduling.servers import leases, quarantine, sessions
-from buildtool.scheduling.state import capability_groups, hits
+from buildtool.scheduling.servers import owners as owners_of_servers
+from buildtool.scheduling.state import capability_groups, hits, lease_table, timers
 from buildtool.scheduling.state.lease_table import LeaseTable
 from buildtool.scheduling.state.projects import ProjectPolicies
 from buildtool.scheduling.state.records import Records
 from buildtool.scheduling.state.slots import ServerSlots
 from buildtool.web import sessions as sessions_of_pages
-from tests.simulation import blows, origin, owners, sandboxes, visitors
+from tests.simulation import blows, downtimes, fetching, origin, owners, projects, sandboxes, visitors
+from tests.simulation import limits as limits_of_worlds
 from tests.simulation.disk import SimulatedDisk
 
 Change = tuple[object, str, object]
@@ -1267,3 +1274,168 @@ def owner_not_heeded() -> Sequence[Change]:
 def hand_back_is_a_strike() -> Sequence[Change]:
     rules = {**attempts.RULES, AttemptEnd.RETURNED: attempts.RULES[AttemptEnd.BROKEN]}
     return [(attempts, "RULES", rules)]
+
+
+@_mutant("a machine whose owner wants it gets no build", _OWNERS)
+def closed_machine_asked() -> Sequence[Change]:
+    takes = property(lambda self: self.connected and not (self.quarantined_until or self.paused or self.draining))
+    return [(Server, "takes", takes)]
+
+
+@_mutant("what is frozen for longer than its owner is patient is handed back", _OWNERS)
+def patience_without_end() -> Sequence[Change]:
+    original = stance.judge_stance
+
+    def judge_stance(*what: Any, **more: Any) -> Any:
+        return original(*what, **{**more, "frozen_for": 0.0})
+
+    return [(guest, "judge_stance", judge_stance)]
+
+
+# --- downtimes that are announced ---------------------------------------------------------------------------
+
+_DOWNTIMES = (downtimes, "MATTERS", 1.0)
+"""Machines are away in every world."""
+
+_SOON = (timers, "OWNER_TOLD_AFTER", 600.0)
+"""Owners are mailed sooner that their machine is missing."""
+
+
+@_mutant("nobody is mailed about a machine while its owner said that it is away", _DOWNTIMES, _SOON)
+def downtime_mailed_about() -> Sequence[Change]:
+    def told_at(server: Server) -> float:
+        return server.missing_since + timers.OWNER_TOLD_AFTER if server.missing_since else 0.0
+
+    return [(timers, "_owner_told_at", told_at)]
+
+
+@_mutant(
+    "nobody is mailed in the second of two downtimes either",
+    *(_DOWNTIMES, _SOON, (downtimes, "AGAIN", (0.0,)), (downtimes, "WAYS", ("crashes",))),
+)
+def second_downtime_mailed_about() -> Sequence[Change]:
+    def told_at(server: Server) -> float:
+        told = server.missing_since + timers.OWNER_TOLD_AFTER if server.missing_since else 0.0
+        away = server.away_until(told)
+        return away + timers.OWNER_TOLD_AFTER if away else told
+
+    return [(timers, "_owner_told_at", told_at)]
+
+
+@_mutant("who announced a downtime once is mailed about a machine that is missing at another time", _DOWNTIMES, _SOON)
+def never_mailed_again() -> Sequence[Change]:
+    original = timers._owner_told_at
+    return [(timers, "_owner_told_at", lambda server: 0.0 if server.away else original(server))]
+
+
+@_mutant("what an owner announces is known from the message on that says so", _DOWNTIMES)
+def downtime_not_believed() -> Sequence[Change]:
+    original = owners_of_servers.note_wishes
+
+    def note_wishes(of: Any, server: Server, notice: Any) -> Server:
+        return original(of, server, evolve(notice, away=server.away))
+
+    return [(leases, "note_wishes", note_wishes)]
+
+
+@_mutant("why says of a machine that is away that its owner said so", _DOWNTIMES)
+def why_knows_no_downtime() -> Sequence[Change]:
+    original = waiting._Look._keeps
+
+    def keeps(self: Any, server: Server) -> Any:
+        return original(self, evolve(server, away=()))
+
+    return [(waiting._Look, "_keeps", keeps)]
+
+
+@_mutant(
+    "nobody waits for a machine that is away to repeat a failure",
+    *(_DOWNTIMES, _OWNERS, (downtimes, "WAYS", ("stays",)), (projects, "FAILING", (0.8,))),
+)
+def away_machine_waited_for() -> Sequence[Change]:
+    return [(leases, "settle_confirmations", lambda _of: None)]
+
+
+# --- limits that are exceeded, and what is fetched ----------------------------------------------------------
+
+_LIMITS = (limits_of_worlds, "MATTERS", 1.0)
+"""Builds need more than there is in every world."""
+
+
+@_mutant("a build that needs more memory than its machine has is not the project's failure", _LIMITS)
+def machines_limit_blamed_on_project() -> Sequence[Change]:
+    return [(limits, "ENDS", {**limits.ENDS, limits.Limited.MEMORY: AttemptEnd.FAILED})]
+
+
+@_mutant("a build with more processes than any may have is the project's failure", _LIMITS)
+def projects_limit_blamed_on_machine() -> Sequence[Change]:
+    return [(limits, "ENDS", {**limits.ENDS, limits.Limited.PROCESSES: AttemptEnd.LIMITED})]
+
+
+@_mutant("a build that its machine's owner gives less time than it needs is not the project's failure", _LIMITS)
+def owners_time_blamed_on_project() -> Sequence[Change]:
+    return [(TimeLimit, "end", property(lambda _self: AttemptEnd.FAILED))]
+
+
+@_mutant("what is killed from outside is not the project's failure")
+def killed_blamed_on_project() -> Sequence[Change]:
+    return [(CommandResult, "killed_from_outside", property(lambda _self: False))]
+
+
+@_mutant("the last line of the log says which limit was exceeded, its value and the peak", _LIMITS)
+def limit_without_its_value() -> Sequence[Change]:
+    return [(limits.ExceededLimit, "words", lambda self: f"it exceeded the limit of {self.what.value}")]
+
+
+@_mutant("a machine is not struck for a limit that it has", _LIMITS)
+def limit_is_a_strike() -> Sequence[Change]:
+    rules = {**attempts.RULES, AttemptEnd.LIMITED: attempts.RULES[AttemptEnd.BROKEN]}
+    return [(attempts, "RULES", rules)]
+
+
+@_mutant(
+    "the time in which a build stands still counts against no limit",
+    *(_OWNERS, (owners, "PATIENCE", (7_200.0,)), (owners, "STAYS", (2_000.0,))),
+    *(_LIMITS, (limits_of_worlds, "TIME_LIMITS", (700.0,)), (lease_table, "OVERDUE", 300.0)),
+)
+def frozen_time_limit_counts_on() -> Sequence[Change]:
+    return [(lease_table, "_excused", lambda _attempt, _now: 0.0), (lease_table, "MOST_FROZEN", 0.0)]
+
+
+_FETCHING = (fetching, "MATTERS", 1.0)
+"""Something is fetched in every world."""
+
+
+@_mutant("the network ends between fetching and building", _FETCHING)
+def network_outlasts_fetching() -> Sequence[Change]:
+    async def close(_self: object) -> None:
+        """Leave it open."""
+
+    return [(fetching.SimulatedWay, "close", close)]
+
+
+@_mutant("nothing is fetched on a machine whose owner does not allow that", _FETCHING)
+def fetched_without_leave() -> Sequence[Change]:
+    return [(attempt_of_server, "check_allowed", lambda *_: None)]
+
+
+@_mutant("what builds knows no way to the network any more", _FETCHING)
+def way_out_told_to_builds() -> Sequence[Change]:
+    original = AttemptRun._environment
+
+    def environment(self: AttemptRun, place: Any) -> Any:
+        return {**original(self, place), fetching.PROXY: "http://127.0.0.1:9"}
+
+    return [(AttemptRun, "_environment", environment)]
+
+
+@_mutant("what a machine announced at an earlier login does not count", _SANDBOXES)
+def earlier_login_believed() -> Sequence[Change]:
+    original = sessions.register
+
+    def register(of: Any, event: Any) -> Any:
+        old = of.state.servers.get(event.server)
+        believed = event.capability if old is None else evolve(event.capability, sandbox=old.capability.sandbox)
+        return original(of, evolve(event, capability=believed))
+
+    return [(decide, "ANSWERS", {**decide.ANSWERS, Registered: register})]

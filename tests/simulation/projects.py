@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from pathlib import Path
 
 from attrs import frozen
@@ -16,20 +17,29 @@ from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.project.definition import Checked, Project
 from buildtool.project.recipe import Command, Plan, Recipe, Wanted
+from tests.simulation.fetching import FETCH, HOST
 
 COLOURS = ("red", "blue", "green")
 ARCHES = ("x86_64", "ppc")
 REVISIONS = tuple(f"{number:02x}" * 20 for number in range(1, 7))
 RECIPE = 3
 URL = "https://git.example/paint.git"
+FAILING = (0.0, 0.15, 0.4)
+"""The share of all builds that fail wherever they are made, one of these in a world."""
+
 REFUSED = "the owner needs the machine"
 
 OPTIONS = ProjectOptions(standard("os", "arch", "memory"), (choice("colour", COLOURS),))
 
 
-def plan(wanted: Wanted) -> Plan:
-    make = Command(["make", str(wanted.options["colour"]), wanted.revision], name="build")
-    return Plan((make,), ("program",), machine_faults=("out of paper",))
+def plan(fetched: frozenset[str], wanted: Wanted) -> Plan:
+    """Return how something is made; what has one of the ``fetched`` colours is fetched first."""
+    colour = str(wanted.options["colour"])
+    make = Command(["make", colour, wanted.revision], name="build")
+    faults = ("out of paper",)
+    if colour not in fetched:
+        return Plan((make,), ("program",), machine_faults=faults)
+    return Plan((make,), ("program",), machine_faults=faults, fetch=(Command([FETCH, colour]),), network=(HOST,))
 
 
 def checker(checked: Checked) -> str | None:
@@ -57,18 +67,19 @@ class Times:
     failure_ttl: float
     lease: float
     mails: int
+    time_limit: float = 3_000.0
 
 
-def project(times: Times, sandbox: SandboxLevel = SandboxLevel.NONE) -> Project:
+def project(times: Times, sandbox: SandboxLevel = SandboxLevel.NONE, fetched: frozenset[str] = frozenset()) -> Project:
     return Project(
         "paint",
         OPTIONS,
-        Recipe(RECIPE, plan),
+        Recipe(RECIPE, partial(plan, fetched)),
         lambda source: URL,
         client_checkers=(checker,),
         request_ttl=times.request_ttl,
         failure_ttl=times.failure_ttl,
-        time_limit=3_000.0,
+        time_limit=times.time_limit,
         silence_limit=2_000.0,
         artifact_limit=1_000_000,
         log_limit=100_000,
@@ -76,7 +87,9 @@ def project(times: Times, sandbox: SandboxLevel = SandboxLevel.NONE) -> Project:
     )
 
 
-def settings(times: Times, sandbox: SandboxLevel = SandboxLevel.NONE) -> Settings:
+def settings(
+    times: Times, sandbox: SandboxLevel = SandboxLevel.NONE, fetched: frozenset[str] = frozenset()
+) -> Settings:
     """The deployment."""
     here = Path("/simulated")
     return Settings(
@@ -98,7 +111,7 @@ def settings(times: Times, sandbox: SandboxLevel = SandboxLevel.NONE) -> Setting
             per_asker=1_000_000,
             bounces="farm+{id}@example.org",
         ),
-        projects=(project(times, sandbox),),
+        projects=(project(times, sandbox, fetched),),
     )
 
 
@@ -109,6 +122,7 @@ def capability(
     max_builds: int,
     of: Project,
     sandbox: SandboxLevel = SandboxLevel.NONE,
+    admin: str = "",
 ) -> Capability:
     """What a machine announces: its own architecture first, the others by cross compilers."""
     offers = tuple(
@@ -117,14 +131,14 @@ def capability(
     )
     skills = (ProjectSkill(of.name, RECIPE, of.options.digest()),)
     machine = canonical({"memory": memory, "cpus": 2})
-    return Capability(offers, machine, skills, max_builds=max_builds, sandbox=sandbox)
+    return Capability(offers, machine, skills, max_builds=max_builds, sandbox=sandbox, admin=admin)
 
 
 class Truths:
     """What is true of every build, drawn once."""
 
     def __init__(self, rng: random.Random) -> None:
-        share = rng.choice((0.0, 0.15, 0.4))
+        share = rng.choice(FAILING)
         longest = rng.choice((20.0, 120.0, 600.0))
         self._known = {
             (revision, colour): Truth(rng.random() < share, rng.uniform(1.0, longest), rng.random() < share / 3)

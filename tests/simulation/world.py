@@ -21,7 +21,9 @@ from tests.simulation.clock import Armed, Life, VirtualTime, Wall
 from tests.simulation.configuring import Configuring
 from tests.simulation.database import Rows
 from tests.simulation.decisions import watched
+from tests.simulation.downtimes import Downtimes
 from tests.simulation.faults import Faults
+from tests.simulation.fetching import Fetching
 from tests.simulation.finding import PastSeen, wrong_counts, wrong_hours, wrong_searches
 from tests.simulation.front import Front
 from tests.simulation.hostile import Liar
@@ -29,6 +31,7 @@ from tests.simulation.intruders import Intruder
 from tests.simulation.invariants import Watch
 from tests.simulation.keys import Certificate, Keys
 from tests.simulation.ledger import path_of
+from tests.simulation.limits import Limits
 from tests.simulation.machine import Machine
 from tests.simulation.mailserver import Letter, MailServer
 from tests.simulation.meddlers import Meddler, meddlers
@@ -54,6 +57,9 @@ EPOCH = 1_700_000_000.0
 PATIENCE = 2 * 86_400.0
 STEPS_MOST = 400_000
 DAY = 86_400.0
+LOOKED_AT = 400
+"""After so many steps it is looked what the farm says while things go wrong."""
+
 INTRUDERS = 0.8
 """In how many worlds with keys somebody means harm."""
 
@@ -99,16 +105,20 @@ class World:
         self.faults = Faults(rng)
         self.wall = Wall(self.time, EPOCH)
         self.owners = Owners(self, seed)
+        self.machines_wall = Wall(self.time, EPOCH)
+        self.downtimes = Downtimes(self, EPOCH)
         self.key = rng.randbytes(32)
+        self.limits, self.fetching = Limits(seed), Fetching(seed)
         times = Times(
             request_ttl=rng.choice((1_800.0, 7_200.0, 20_000.0)),
             failure_ttl=rng.choice((300.0, 20_000.0)),
             lease=rng.choice((60.0, 600.0)),
             mails=rng.choice((1, 3, 1_000_000)),
+            time_limit=self.limits.time_limit,
         )
         levels = sandboxes.matters(seed)
         demanded = sandboxes.of_project(levels)
-        self.settings = projects.settings(times, demanded)
+        self.settings = projects.settings(times, demanded, self.fetching.fetched)
         self.lease = times.lease
         self.keepalive = times.lease / 4
         self.truths = Truths(rng)
@@ -119,6 +129,7 @@ class World:
             self.network.node(name)
         self.machine = Machine("meta", self.faults, lambda: self.crash_metaserver(silently=True))
         self.watch = Watch(self.trace, self.settings.projects[0], self.truths, self._file_of, self.lease)
+        self.limits.watch, self.fetching.wrong = self.watch, self.watch.wrong
         self.sandboxes = Sandboxes(levels, demanded, self.watch, self.faults)
         self.mail = MailServer(self.faults, self.trace, self._mail_arrived)
         self.returning = Returning(self, ReturnWitness(self.watch))
@@ -231,6 +242,7 @@ class World:
         self.watch.committed(transaction)
         if transaction[0] == "_commit":
             self.sandboxes.committed(transaction[1])
+            self.downtimes.committed(transaction[1], self.watch.before, transaction[3])
             self.front.commits(transaction[2])
             self.past.committed(transaction[1], transaction[2], transaction[3])
             self.past.ends(transaction[1], self.lives, told=told)
@@ -277,6 +289,7 @@ class World:
         self.shares.restarted()
         self.visits.restarted()
         self.watch.starts += 1
+        self.downtimes.restarted()
         metaserver = self.metaserver = Metaserver(self, self.machine, life)
         self.keep(metaserver)
         self.trace.say("meta", f"starts, life {self.lives}")
@@ -353,7 +366,11 @@ class World:
             self.time.call(absent, lambda: self.start_builder(builder))
 
     def start_builder(self, builder: Builder) -> None:
-        if not builder.running:
+        if builder.running:
+            return
+        if away := self.downtimes.off_for(builder.name):
+            self.time.call(away, partial(self.start_builder, builder))
+        else:
             builder.start()
 
     # --- running ------------------------------------------------------------------------------------------------
@@ -383,6 +400,7 @@ class World:
         self.faults.on = True
         self.blows.plan()
         self.owners.plan()
+        self.downtimes.plan()
         self.configuring.plan()
         self.start_metaserver()
         self.front.start()
@@ -415,6 +433,8 @@ class World:
                 self._check_why()
                 if self._rests():
                     break
+            elif self.steps % LOOKED_AT == 0:
+                self._check_why()
         if not self.watch.violations:
             self._check_rest()
 
@@ -422,6 +442,8 @@ class World:
         metaserver = self.metaserver
         if metaserver is not None and metaserver.serving and not metaserver.broker._busy:
             self.sandboxes.check_why(metaserver.state, self.wall.wall())
+            awake = not (metaserver.life.ended or metaserver.life.frozen)
+            self.downtimes.check(metaserver.state, self.wall.wall(), awake=awake)
 
     def _step(self) -> None:
         armed = self.armed
@@ -440,6 +462,7 @@ class World:
         self.trace.say("world", "faults stop")
         self.faults.stop()
         self.owners.calm()
+        self.downtimes.calm()
         self.origin.settle()
         self.configuring.widen()
         self.network.heal()

@@ -12,7 +12,7 @@ from attrs import evolve
 from buildtool.model.records import Attempt, AttemptEnd, AttemptState, BuildState
 from buildtool.model.servers import Held, HeldState, HeldVerdict, Server, Verdict
 from buildtool.scheduling.answers import Acknowledged, HeldVerdicts
-from buildtool.scheduling.attempts import begin, close_attempt, end, miss
+from buildtool.scheduling.attempts import begin, close_attempt, end, miss, settle_confirmations
 from buildtool.scheduling.decision import DecisionContext, announce, server_of
 from buildtool.scheduling.effects import Abort
 from buildtool.scheduling.events import DrainBegun, HeldReported
@@ -26,6 +26,8 @@ def heard(context: DecisionContext, event: HeldReported) -> HeldVerdicts:
     if server is None:
         return HeldVerdicts(stale=True)
     server = note_wishes(context, server, event.notice)
+    if server.away_until(context.now):
+        settle_confirmations(context)  # before the verdicts, of which none may be about a Build that ends by this
     judged = tuple(judge(context, server, held) for held in event.held)
     return HeldVerdicts(tuple(one for one in judged if one.verdict is not Verdict.GO_ON))
 

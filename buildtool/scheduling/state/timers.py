@@ -143,8 +143,9 @@ def _owner_told_at(server: Server) -> float:
     if not server.missing_since:
         return 0.0
     told = server.missing_since + OWNER_TOLD_AFTER
-    away = server.away_until(told)
-    return away + OWNER_TOLD_AFTER if away else told
+    while away := server.away_until(told):  # one downtime may follow another; each is put off for at most once
+        told = away + OWNER_TOLD_AFTER
+    return told
 
 
 def _may_expire(table: TimerTable, request_id: int) -> bool:

@@ -10,7 +10,7 @@ from buildtool.scheduling.events import AskedWhy, ClockStepped, HeldReported
 from buildtool.scheduling.state.lease_table import LEASE, MOST_FROZEN, OVERDUE, frozen_for
 from buildtool.scheduling.state.timers import OWNER_TOLD_AFTER
 from buildtool.scheduling.waiting import lines, offered_in, remaining
-from tests.scheduling.farm import Farm, begun
+from tests.scheduling.farm import Farm, NewRequest, begun
 from tests.scheduling.worlds import POLICY, machine, spec
 
 LIMIT = 100.0
@@ -179,6 +179,54 @@ def test_owners_are_not_asked_for_a_machine_that_they_said_is_away() -> None:
     assert "anna: is not connected (its owner said so, until 1970-01-02 04:05 UTC)" in lines(farm.why(asked))[0]
     farm.pass_time(1_000 + OWNER_TOLD_AFTER)
     assert sum(farm.broker.mailed.values()) == 1
+
+
+def test_owners_are_not_asked_for_a_machine_in_the_second_of_two_downtimes_either() -> None:
+    """One begins where the other ends, or soon after, as days do that were announced one by one."""
+    farm = Farm()
+    farm.login("anna", evolve(machine(), admin="ann@example.org"))
+    begins = farm.broker.now + 100
+    first, second = (begins, begins + 90_000), (begins + 90_000 + OWNER_TOLD_AFTER / 2, begins + 200_000)
+    farm.wishes["anna"] = OwnerNotice(away=(second, first))
+    farm.heartbeat("anna")
+    farm.pass_time(200)
+    farm.logout("anna")
+    farm.pass_time(199_800 + OWNER_TOLD_AFTER)
+    assert not farm.broker.mailed
+
+    farm.pass_time(200)
+    assert sum(farm.broker.mailed.values()) == 1
+
+
+def failed_once_with_bert_to_confirm() -> tuple[Farm, NewRequest, float]:
+    """Return a farm whose anna failed a build that bert, who is there, takes nothing now, and is away soon, could."""
+    farm = Farm()
+    farm.login("anna")
+    asked = farm.ask()
+    farm.login("bert")
+    begins = farm.broker.now + 100
+    farm.wishes["bert"] = OwnerNotice("its owner is at the machine", away=((begins, begins + 900_000),))
+    farm.heartbeat("bert")
+    farm.fail("anna")
+    assert farm.state(asked) is RequestState.WAITING
+    return farm, asked, begins
+
+
+def test_a_failure_waits_for_no_machine_to_confirm_it_that_is_away() -> None:
+    farm, asked, begins = failed_once_with_bert_to_confirm()
+    farm.pass_time(begins - farm.broker.now - 1)
+    farm.heartbeat("bert")
+    assert farm.state(asked) is RequestState.WAITING
+    farm.pass_time(2)
+    farm.heartbeat("bert")
+    assert farm.state(asked) is RequestState.FAILED
+
+
+def test_a_failure_waits_no_lease_for_a_machine_that_left_in_its_downtime() -> None:
+    farm, asked, _ = failed_once_with_bert_to_confirm()
+    farm.pass_time(150)
+    farm.logout("bert")
+    assert farm.state(asked) is RequestState.FAILED
 
 
 @pytest.mark.parametrize("step", [3_600.0, -3_600.0])
