@@ -17,6 +17,7 @@ from buildtool.buildserver.delivery import DeliveryQueue, SpoolLimits
 from buildtool.buildserver.order_check import ServerOffer
 from buildtool.buildserver.server import BuildServer
 from buildtool.errors import BadOffset, BuildFailed, BuildToolError, Fenced, TooLong, Unavailable
+from buildtool.model.guest.history import DoneWork
 from buildtool.model.guest.limits import ExceededLimit
 from buildtool.model.logs.marks import LogMark
 from buildtool.model.options import canonical, choice
@@ -301,8 +302,9 @@ class FakeUploads:
             raise self.errors.pop(0)
         self.uploaded.append((url, ticket, path))
 
-    async def fetch_copy(self, url: str, ticket: str, path: Path) -> None:
+    async def fetch_copy(self, url: str, ticket: str, path: Path) -> int:
         self.fetched.append((url, ticket, path))
+        return 0
 
 
 @define
@@ -394,6 +396,16 @@ class FakeSpool:
         self.kept.pop((build_id, epoch), None)
 
 
+@define
+class FakeWorkRecords:
+    """Keeps what was done, in order."""
+
+    added: list[tuple[str, DoneWork]] = field(factory=list)
+
+    def add(self, project: str, work: DoneWork) -> None:
+        self.added.append((project, work))
+
+
 class Immediate:
     """An Executor without threads."""
 
@@ -440,6 +452,7 @@ class Place:
     workshop: FakeWorkshop
     spool: FakeSpool
     deliveries: DeliveryQueue
+    records: FakeWorkRecords
     hastened: int = 0
 
     def hasten(self) -> None:
@@ -490,9 +503,10 @@ def place(
     )  # fmt: skip
     offered = ServerOffer({made.name: made}, [Offer(PLATFORM, OfferKind.NATIVE, (("CC", "gcc"),))], max_builds)
     spool = FakeSpool() if spool is None else spool
-    deliveries = DeliveryQueue(spool, link, uploads, clock, room)
+    records = FakeWorkRecords()
+    deliveries = DeliveryQueue(spool, link, uploads, clock, room, records)
     server = BuildServer(offered, tools, link, deliveries, pool or Immediate(), hasten=lambda: built.hasten())  # noqa: PLW0108 - it is made next
-    built = Place(server, clock, link, uploads, sources, commands, workshop, spool, deliveries)
+    built = Place(server, clock, link, uploads, sources, commands, workshop, spool, deliveries, records)
     link.away = not session
     link.when_lost = lambda reason: clock.callLater(0, server.disconnected, reason)
     Deferred.fromCoroutine(deliveries.restore())

@@ -12,6 +12,7 @@ from buildtool.protocol.pages.farm_view import WhyLine
 from tests import strategies
 
 _text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
+_used = st.none() | strategies.durations
 _numbers = st.integers(-(2**63) + 1, 2**63 - 1)
 _names = strategies.server_names.map(lambda name: name[:40])
 _values = st.dictionaries(strategies.option_names, strategies.values, max_size=5)
@@ -151,7 +152,7 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
     ),
     "AbortOrder": st.builds(messages.AbortOrder, _numbers, _numbers, _text),
     "Accepted": st.builds(messages.Accepted, _numbers, _numbers),
-    "Ended": st.builds(messages.Ended, _numbers, _numbers, st.sampled_from(AttemptEnd), _text, _text),
+    "Ended": st.builds(messages.Ended, _numbers, _numbers, st.sampled_from(AttemptEnd), _text, _text, _used),
     "Done": st.builds(
         messages.Done,
         build_id=_numbers,
@@ -163,6 +164,7 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
         seconds=strategies.durations,
         log_tail=_text,
         sandbox=strategies.sandbox_levels,
+        processor=_used,
     ),
     "RenewTickets": st.builds(messages.RenewTickets, _numbers, _numbers, st.booleans()),
     "Tickets": st.builds(messages.Tickets, _text, _text, _text),

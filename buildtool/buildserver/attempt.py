@@ -22,10 +22,12 @@ from buildtool.buildserver.blame import Stopped, TimeLimit, brief, end_of, judge
 from buildtool.buildserver.fetching import check_allowed, network_of, put_downloads
 from buildtool.buildserver.log_upload import PATIENCE, LogPipe
 from buildtool.buildserver.masking import Masker
-from buildtool.buildserver.naming import artifact_name
+from buildtool.buildserver.naming import artifact_name, check_arch
 from buildtool.buildserver.standstill import Standstill
 from buildtool.buildserver.ticket_holder import TicketHolder
+from buildtool.buildserver.usage import AttemptUsage
 from buildtool.concurrency.asker import Asker, working_for
+from buildtool.model.guest.history import NOTHING, DoneWork
 from buildtool.model.logs.marks import LogMark
 from buildtool.model.options import shown
 from buildtool.model.records import AttemptEnd
@@ -107,7 +109,7 @@ class FinishedBuild:
     """An Attempt of which nothing runs any more: how it ended, and what of it the metaserver has not got yet.
 
     ``artifact`` is the packed file of a Done, in the slot. ``patience`` is for how many seconds the end of the log may
-    make no progress before it is given up.
+    make no progress before it is given up. ``work`` is what was done for ``project``.
     """
 
     end: Done | Ended
@@ -115,6 +117,8 @@ class FinishedBuild:
     log: LogPipe
     tickets: TicketHolder
     patience: float = PATIENCE
+    project: str = ""
+    work: DoneWork = NOTHING
 
 
 class AttemptRun:
@@ -137,6 +141,7 @@ class AttemptRun:
         self._asking: Deferred[object] | None = None
         self._spent = 0.0
         self._rest = Standstill(tools.clock)
+        self._usage = AttemptUsage(tools.clock)
 
     def stop(self, end: AttemptEnd, reason: str) -> None:
         """Stop the build: its running command's whole process group is told to go. May be repeated; the first counts.
@@ -185,9 +190,15 @@ class AttemptRun:
             stopped = self._end_of(error)
             stopped = Stopped(stopped.end, self._masker.whole(stopped.reason))
             self.log.end(f"[{stopped.end.value}: {stopped.reason}]", stopped.end.value, failed=True)
-            ended = Ended(order.build_id, order.epoch, stopped.end, stopped.reason, self.log.last())
-            return FinishedBuild(ended, None, self.log, tickets, STOP_PATIENCE if self._stopped else PATIENCE)
-        return FinishedBuild(done, artifact, self.log, tickets)
+            last, used = self.log.last(), self._usage.processor
+            ended = Ended(order.build_id, order.epoch, stopped.end, stopped.reason, last, used)
+            patience = STOP_PATIENCE if self._stopped else PATIENCE
+            return FinishedBuild(ended, None, self.log, tickets, patience, order.project, self._done(stopped.end))
+        work = self._done(AttemptEnd.SUCCEEDED)
+        return FinishedBuild(done, artifact, self.log, tickets, PATIENCE, order.project, work)
+
+    def _done(self, end: AttemptEnd) -> DoneWork:
+        return self._usage.work(end, self._rest.all)
 
     async def clear(self) -> None:
         """Empty the slot. Raises nothing; what is left when that is cut short goes before the slot is used again."""
@@ -247,14 +258,14 @@ class AttemptRun:
         self.log.end(f"[{AttemptEnd.SUCCEEDED.value} after {seconds:.1f} s]", AttemptEnd.SUCCEEDED.value)
         last = self.log.last()
         made = packed.digest, packed.content_digest, packed.size, name, seconds, last
-        return Done(order.build_id, order.epoch, *made, self._tools.sandbox), output
+        return Done(order.build_id, order.epoch, *made, self._tools.sandbox, self._usage.processor), output
 
     async def _copy(self, path: Path, part: SourcePart = WHOLE, /) -> None:
         """Fetch what the metaserver has of a part. Raises NotFound, Unavailable, BadTicket, StorageUnavailable."""
         if self._tools.copies is None or not self._work.copy_url:
             raise errors.NotFound("there is nobody else to fetch the commit from")
         ticket = await self._work.tickets.for_source()
-        await self._tools.copies.fetch_copy(f"{self._work.copy_url}{part.address()}", ticket, path)
+        self._usage.down += await self._tools.copies.fetch_copy(f"{self._work.copy_url}{part.address()}", ticket, path)
 
     async def _plan(self, tree: Path) -> Plan:
         order, recipe = self._work.order, self._work.project.recipe
@@ -285,7 +296,7 @@ class AttemptRun:
 
     async def _run_all(self, plan: Plan, tree: Path, place: ports.SlotPlace) -> None:
         check_allowed(self._work.order.project, plan, self._tools.downloads, self._tools.networked)
-        await put_downloads(plan, tree, self._tools.downloads, self.log.note, self._check)
+        self._usage.down += await put_downloads(plan, tree, self._tools.downloads, self.log.note, self._check)
         self._check()
         enclosed = await self._tools.commands.enclose(self._work.slot, tree, place)
         try:
@@ -319,6 +330,7 @@ class AttemptRun:
         finally:
             self._command = None
         self._spent += ended.seconds
+        self._usage.add(ended)
         over = enclosed.exceeded(ended)
         detail = limit.words() if ended.cause == "time limit" else ended.detail if over is None else over.words()
         told = f"[{command.words()}: {detail} after {ended.seconds:.1f} s]"
@@ -351,25 +363,12 @@ class AttemptRun:
         try:
             packing = self._tools.workshop.pack(tree, plan.deliverables, output, self._work.artifact_limit, self._halt)
             packed = await self._step(packing)
-            self._check_arch(await self._step(self._tools.workshop.arches(output, self._halt)))
+            found = await self._step(self._tools.workshop.arches(output, self._halt))
+            check_arch(found, self._work.order, self._work.project.options.artifact_names)
         finally:
             if timer.active():
                 timer.cancel()
         return packed, output, name
-
-    def _check_arch(self, found: frozenset[str]) -> None:
-        """Raise BuildFailed when programs were delivered, but none for the architecture that was to be built for.
-
-        A recipe that forgets the cross compiler makes perfect programs for the wrong machine.
-        """
-        wanted = dict(self._work.order.platform).get("arch")
-        if "arch" not in self._work.project.options.artifact_names:
-            return
-        if found and isinstance(wanted, str) and wanted not in found:
-            made = ", ".join(sorted(found))
-            raise errors.BuildFailed(
-                f"what was delivered is for {made}, not for {wanted}: does the recipe use tools['CC']?"
-            )
 
     # --- being stopped ----------------------------------------------------------------------------------------
 

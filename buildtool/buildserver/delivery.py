@@ -24,9 +24,10 @@ from buildtool.buildserver.log_upload import PATIENCE, LogPipe
 from buildtool.buildserver.ticket_holder import TicketHolder
 from buildtool.concurrency.backoff import Backoff, Tries
 from buildtool.concurrency.signal import Signal
+from buildtool.model.guest.history import NOTHING, DoneWork
 from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Held, HeldState, HeldVerdict, Verdict
-from buildtool.ports.buildserver import MetaserverLink, Spooled, SpoolFiles, Uploads
+from buildtool.ports.buildserver import MetaserverLink, Spooled, SpoolFiles, Uploads, WorkRecords
 from buildtool.protocol.messages import Done, Ended, Ok, Welcome
 
 UPLOADS = 4
@@ -83,7 +84,8 @@ class _Shared:
 class Delivery:
     """One end on its way. ``log`` and ``tickets`` are not there any more when the program was started anew.
 
-    ``aborted`` says why its artifact is not wanted, or is empty; ``nap`` ends the pause before the next try.
+    Nor is ``project``. ``sent`` is how many bytes were sent for it. ``aborted`` says why its artifact is not wanted, or
+    is empty; ``nap`` ends the pause before the next try.
     """
 
     kept: Spooled
@@ -91,6 +93,8 @@ class Delivery:
     shared: _Shared
     log: LogPipe | None = None
     patience: float = PATIENCE
+    project: str = ""
+    sent: int = field(default=0, init=False)
     taken: bool = field(default=False, init=False)
     aborted: str = field(default="", init=False)
     nap: Signal = field(factory=Signal, init=False)
@@ -119,8 +123,13 @@ class Delivery:
             while not (self.taken or self.shared.stopped):
                 await self._try()
         finally:
-            if self.log is not None:
-                self.log.abandon()
+            self._leave_log()
+
+    def _leave_log(self) -> None:
+        log, self.log = self.log, None
+        if log is not None:
+            log.abandon()
+            self.sent += log.sent
 
     async def _try(self) -> None:
         """Try once to have it taken; then wait before the next try."""
@@ -163,8 +172,7 @@ class Delivery:
         arrived = await self.log.flush(self.patience)
         if not (arrived or self.log.over) and self.shared.welcome is not welcome:
             raise errors.Unavailable("the connection was lost while the log was sent")
-        self.log.abandon()
-        self.log = None
+        self._leave_log()
 
     async def _send_artifact(self, welcome: Welcome) -> None:
         """Upload the artifact. If it is uploaded already this costs one question: only the metaserver knows."""
@@ -178,6 +186,7 @@ class Delivery:
         await self.shared.sending.acquire()
         try:
             await self.tickets.using(lambda own: send(url, own.artifact_ticket, str(path), end.digest, end.size))
+            self.sent += end.size
         except errors.TooLong as error:
             raise Stopped(AttemptEnd.FAILED, f"the artifact is longer than the metaserver takes: {error}") from error
         except (errors.Unavailable, errors.StorageUnavailable):
@@ -247,9 +256,12 @@ class DeliveryQueue:
         uploads: Uploads,
         clock: IReactorTime,
         room: SpoolLimits | None = None,
+        records: WorkRecords | None = None,
     ) -> None:
+        """``records`` is told what was done: when a build has ended, and once its bytes are sent."""
         self._shared = _Shared(spool, link, uploads, clock)
         self._room = room or SpoolLimits()
+        self._records = records
         self._deliveries: dict[Key, Delivery] = {}
         self._settled = Signal()
 
@@ -289,12 +301,17 @@ class DeliveryQueue:
     async def keep(self, finished: FinishedBuild) -> Delivery:
         """Return what can be offered, once it is on disk. Raises nothing: what the disk refuses is the machine's."""
         end = finished.end
+        self._record(finished.project, finished.work)
         try:
             kept = await self._shared.spool.keep(end, finished.artifact)
         except errors.MachineFault as error:
             log.error("the end of build {build} is not kept on disk: {why}", build=end.build_id, why=str(error))
             kept = Spooled(_instead(end, AttemptEnd.BROKEN, f"the artifact cannot be kept: {error}"))
-        return Delivery(kept, finished.tickets, self._shared, finished.log, finished.patience)
+        return Delivery(kept, finished.tickets, self._shared, finished.log, finished.patience, finished.project)
+
+    def _record(self, project: str, work: DoneWork) -> None:
+        if self._records is not None and work != NOTHING:
+            self._records.add(project, work)
 
     def offer(self, delivery: Delivery) -> None:
         """Start to offer an end, which goes on until it is taken."""
@@ -304,6 +321,7 @@ class DeliveryQueue:
 
     async def _see_off(self, delivery: Delivery) -> None:
         await delivery.see_off()
+        self._record(delivery.project, DoneWork(up=delivery.sent))
         if not delivery.taken:
             return
         try:
@@ -370,4 +388,4 @@ def _instead(end: Done | Ended, how: AttemptEnd, reason: str) -> Ended:
     """Return the end that stands in place of an artifact; another end stays what it is."""
     if isinstance(end, Ended):
         return end
-    return Ended(end.build_id, end.epoch, how, brief(reason), end.log_tail)
+    return Ended(end.build_id, end.epoch, how, brief(reason), end.log_tail, end.processor)

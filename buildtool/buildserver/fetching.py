@@ -29,12 +29,17 @@ def check_allowed(project: str, plan: Plan, downloads: DeclaredDownloads | None,
 
 async def put_downloads(
     plan: Plan, tree: Path, downloads: DeclaredDownloads | None, note: Callable[[str], None], check: Callable[[], None]
-) -> None:
-    """Put the declared files of a plan below its sources; ``check`` raises between two of them once it is stopped."""
+) -> int:
+    """Put the declared files of a plan below its sources; return how many bytes were fetched.
+
+    ``check`` raises between two of them once it is stopped.
+    """
+    fetched = 0
     for one in plan.downloads:
         check()
         if downloads is not None:  # as was checked
-            await downloads.put(one, tree, note)
+            fetched += await downloads.put(one, tree, note)
+    return fetched
 
 
 @asynccontextmanager

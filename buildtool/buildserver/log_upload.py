@@ -76,7 +76,10 @@ class Ring:
 
 
 class LogPipe:
-    """One Attempt's log. ``limit`` bounds all that is sent, in bytes; what ``masker`` knows stands nowhere in it."""
+    """One Attempt's log. ``limit`` bounds all that is sent, in bytes; what ``masker`` knows stands nowhere in it.
+
+    ``sent`` is how many bytes the metaserver has taken.
+    """
 
     _log = Logger()
 
@@ -95,7 +98,7 @@ class LogPipe:
         self._ring_marks: list[LogMark] = []
         self._marked = 0
         self._sent_marks = 0
-        self._offset = 0
+        self.sent = 0
         self._patience = PATIENCE
         self._away = False
         self._over = False
@@ -151,7 +154,7 @@ class LogPipe:
             return
         self._marked += 1
         head = self._head_left > 0 or not self._ring.added
-        place = self._offset + len(self._pending) if head else self._ring.added
+        place = self.sent + len(self._pending) if head else self._ring.added
         mark = LogMark(0, place, kind, self._clock.seconds() - self._began, self._masker.whole(words))
         (self._marks if head else self._ring_marks).append(mark)
 
@@ -204,10 +207,10 @@ class LogPipe:
         """Put what was kept of the end behind what waits, and a line that says how much is missing between them."""
         tail, dropped = self._ring.kept(), self._ring.dropped
         if dropped:
-            place, seconds = self._offset + len(self._pending), self._clock.seconds() - self._began
+            place, seconds = self.sent + len(self._pending), self._clock.seconds() - self._began
             self._marks.append(LogMark(0, place, MarkKind.CUT, seconds, str(dropped)))
             self._pending += f"\n[... {dropped} bytes omitted ...]\n".encode()
-        start = self._offset + len(self._pending) - dropped
+        start = self.sent + len(self._pending) - dropped
         self._marks += (evolve(mark, offset=start + max(mark.offset, dropped)) for mark in self._ring_marks)
         self._pending += tail
         self._ring, self._ring_marks = Ring(0), []
@@ -237,20 +240,20 @@ class LogPipe:
             self._watch()
             piece, marks = self._next()
             try:
-                length = await self._send(self._offset, piece, marks)
+                length = await self._send(self.sent, piece, marks)
             except (Unavailable, BadTicket, StorageUnavailable):
                 # Unless somebody waits for it.
                 await self._nap.wait_at_most(tries.next_delay(), self._clock)
                 continue
             tries.reset()
-            taken = length - self._offset
+            taken = length - self.sent
             if not 0 < taken <= len(self._pending):
-                raise BadOffset(f"the log is {length} bytes long there, {self._offset} were sent", length)
+                raise BadOffset(f"the log is {length} bytes long there, {self.sent} were sent", length)
             del self._pending[:taken]
             sent = sum(mark.offset <= length for mark in marks)
             del self._marks[:sent]
             self._sent_marks += sent
-            self._offset = length
+            self.sent = length
             self._away = False
             self._moved_on()
         self._sending = False
@@ -259,8 +262,8 @@ class LogPipe:
         """Return what is sent next, with all marks that stand in it."""
         size = min(len(self._pending), WINDOW)
         if len(self._marks) > AT_ONCE:  # what follows the last of these goes with the next ones
-            size = max(1, min(size, self._marks[AT_ONCE].offset - self._offset - 1))
-        marks = [mark for mark in self._marks[:AT_ONCE] if mark.offset <= self._offset + size]
+            size = max(1, min(size, self._marks[AT_ONCE].offset - self.sent - 1))
+        marks = [mark for mark in self._marks[:AT_ONCE] if mark.offset <= self.sent + size]
         numbered = (evolve(mark, number=self._sent_marks + number) for number, mark in enumerate(marks))
         return bytes(self._pending[:size]), tuple(numbered)
 

@@ -26,6 +26,11 @@ class Standstill:
         """Whether the build stands still now."""
         return self._since is not None
 
+    @property
+    def all(self) -> float:
+        """How many seconds all rests took by now, with the one that lasts."""
+        return self.rested + (0.0 if self._since is None else self.clock.seconds() - self._since)
+
     def begin(self) -> None:
         """Start a rest."""
         self._since = self.clock.seconds()

@@ -34,6 +34,7 @@ _MOST_BUILDS = 256
 _MOST_OFFERS = 64
 _MOST_HELD = 512
 _MOST_SECONDS = 366 * 86_400.0
+_MOST_PROCESSOR = 4_096 * _MOST_SECONDS
 
 CAPABILITY_LIMIT = 64 * 1024
 """Most bytes, as the wire counts them, of what a build server announces: it stays in memory and on the pages."""
@@ -192,6 +193,7 @@ class BuildServerService:
         """Record that an Attempt ended without an artifact. Raises UsageError when it claims success without one."""
         if message.end is AttemptEnd.SUCCEEDED:
             raise errors.UsageError("an attempt that succeeded is told with its artifact")
+        _check_processor(message.processor)
         build = self.broker.state.builds.get(message.build_id)
         ok = await self._record(events.AttemptEnded, by, message)
         if message.end is AttemptEnd.REFUSED and build is not None and not ok.stale:
@@ -209,6 +211,7 @@ class BuildServerService:
             raise errors.UsageError(
                 f"no build takes {message.seconds:g} seconds: what it took is from 0 to {_MOST_SECONDS:g}"
             )
+        _check_processor(message.processor)
         attempt = self._current(by, message.build_id, message.epoch)
         if attempt is None or attempt.state is not AttemptState.ABORTING:
             if attempt is None:
@@ -277,6 +280,13 @@ class BuildServerService:
         if attempt is None or (attempt.server, attempt.session) != (by.name, by.session):
             return None
         return attempt
+
+
+def _check_processor(seconds: float | None) -> None:
+    if seconds is not None and not 0 <= seconds <= _MOST_PROCESSOR:
+        raise errors.UsageError(
+            f"no build uses {seconds:g} seconds of processors: that is from 0 to {_MOST_PROCESSOR:g}"
+        )
 
 
 def check_bounded(capability: Capability) -> None:

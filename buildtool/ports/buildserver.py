@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 import attrs
 from attrs import frozen
 
+from buildtool.model.guest.history import DoneWork
 from buildtool.model.guest.limits import ExceededLimit
 from buildtool.model.guest.stance import Observed, OwnerWishes
 from buildtool.model.logs.marks import LogMark
@@ -106,8 +107,11 @@ CommitCopy = Callable[[Path], Awaitable[None]]
 class SourceCopies(Protocol):
     """The commits that the metaserver keeps, from its transfer port."""
 
-    async def fetch_copy(self, url: str, ticket: str, path: Path) -> None:
-        """Write a copy to ``path``. Raises NotFound where there is none, Unavailable, BadTicket, StorageUnavailable."""
+    async def fetch_copy(self, url: str, ticket: str, path: Path) -> int:
+        """Write a copy to ``path`` and return its bytes.
+
+        Raises NotFound where there is none, Unavailable, BadTicket, StorageUnavailable.
+        """
 
 
 class Sources(Protocol):
@@ -133,6 +137,13 @@ class Obstacle:
     where: tuple[Path, ...] = ()
 
 
+class WorkRecords(Protocol):
+    """A record of what this machine did, for its owner."""
+
+    def add(self, project: str, work: DoneWork) -> None:
+        """Add work that was done for a project now; "" is one that is not known any more."""
+
+
 class OwnerProbe(Protocol):
     """A look at the machine, whether its owner is there."""
 
@@ -154,6 +165,9 @@ class CommandEnd(Protocol):
 
     @property
     def seconds(self) -> float: ...
+
+    @property
+    def processor(self) -> float | None: ...
 
     @property
     def detail(self) -> str: ...
@@ -198,10 +212,11 @@ class OpenNetwork(Protocol):
 class DeclaredDownloads(Protocol):
     """The files that recipes declare, kept for the next build."""
 
-    async def put(self, download: Download, tree: Path, note: Callable[[str], None]) -> None:
+    async def put(self, download: Download, tree: Path, note: Callable[[str], None]) -> int:
         """Put a declared file where it belongs below ``tree``, verified; ``note`` is told when it is fetched.
 
-        Raises MachineFault where it cannot be had now, and BuildFailed where it is another than was declared.
+        Return how many bytes were fetched, 0 for what was kept. Raises MachineFault where it cannot be had now, and
+        BuildFailed where it is another than was declared.
         """
 
 

@@ -1,7 +1,6 @@
 """The shapes of all messages that cross the wire, as frozen values of plain fields with their ``limits``.
 
-Everything here is hostile until decoded: lengths are bounded by ``codec.decode``, and meaning is validated by the
-metaserver (for requesters and build servers) and by the build server (for orders).
+They are hostile until decoded: ``codec.decode`` bounds lengths; metaserver and build server validate what they mean.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from buildtool.protocol.pages.farm_view import WhyLine
 
 LOG_TAIL_LIMIT = 16 * 1024
 """Most bytes of a log's end that travel in a message and are kept in the database."""
-
 PLATFORM_SENT = 2_000
 """Most bytes of JSON of an artifact's platform in an answer."""
 
@@ -335,11 +333,12 @@ class Accepted(_OfAttempt):
 
 @frozen
 class Ended(_OfAttempt):
-    """The end of an Attempt without an artifact. ``log_tail`` is the end of the log, at most 16 KiB."""
+    """The end of an Attempt without an artifact, the last 16 KiB of its log, and the processor seconds it used."""
 
     end: AttemptEnd
     reason: str = field(metadata={"kept": "start"})
     log_tail: str = field(metadata={"most": LOG_TAIL_LIMIT, "kept": "end"})
+    processor: float | None = None
 
 
 @frozen
@@ -353,6 +352,7 @@ class Done(_OfAttempt):
     seconds: float
     log_tail: str = field(metadata={"most": LOG_TAIL_LIMIT, "kept": "end"})
     sandbox: SandboxLevel = SandboxLevel.NONE
+    processor: float | None = None
 
 
 @frozen
@@ -391,8 +391,8 @@ Calls = Mapping[str, type[AttrsInstance]]
 
 REQUESTER: Calls = {
     "submit": Submit, "cancel": Cancel, "status": AskStatus, "follow": Follow, "together": SubmitTogether,
-    "explain": AskExplain, "why": AskWhy, "build": AskBuild, "health": AskHealth,
-    "projects": AskProjects, "requests": AskRequests, "refs": AskRefs,
+    "explain": AskExplain, "why": AskWhy, "build": AskBuild, "health": AskHealth, "projects": AskProjects,
+    "requests": AskRequests, "refs": AskRefs,
 }  # fmt: skip
 """What a requester may call at the metaserver."""
 

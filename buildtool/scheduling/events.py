@@ -138,18 +138,22 @@ class ArtifactUnkept(AttemptEvent):
 
 @frozen
 class AttemptEnded(AttemptEvent):
-    """A build server says how an Attempt ended without an artifact; its processes are gone."""
+    """A build server says how an Attempt ended without an artifact; its processes are gone.
+
+    ``processor`` is the seconds of processors that it used, as far as they were measured.
+    """
 
     end: AttemptEnd
     reason: str
     log_tail: str = ""
+    processor: float | None = None
 
 
 @frozen
 class Delivered(AttemptEvent):
     """An Attempt's artifact arrived, ``size`` bytes, was verified, and lies under its digest: publish it.
 
-    ``sandbox`` is the level in which its build server says that it was made.
+    ``sandbox`` is the level in which its build server says that it was made, ``processor`` as in AttemptEnded.
     """
 
     digest: str
@@ -159,6 +163,7 @@ class Delivered(AttemptEvent):
     seconds: float
     log_tail: str = ""
     sandbox: SandboxLevel = SandboxLevel.NONE
+    processor: float | None = None
 
 
 @frozen

@@ -25,8 +25,9 @@ class Recorder:
     calls: list[str] = field(factory=list)
     environment: Mapping[str, str] = field(factory=dict)
 
-    async def put(self, download: Download, tree: Path, note: object) -> None:
+    async def put(self, download: Download, tree: Path, note: object) -> int:
         self.calls.append(f"put {download.path}")
+        return 0
 
     async def open_network(self, hosts: object, note: object) -> "Recorder":
         self.calls.append("open")

@@ -3,6 +3,9 @@
 from pathlib import Path
 
 from buildtool.adapters.processes.procfs import SeenProcess, descendants
+from buildtool.adapters.storage.history.work_book import FILE, read_history
+from buildtool.model.guest.history import NOTHING, of_plain
+from buildtool.model.records import AttemptEnd
 from buildtool.programs.buildserver.guest.local_socket import ask_server
 from tests.e2e.control import BUILD, Control
 from tests.e2e.test_operator import wait_until
@@ -37,3 +40,11 @@ def test_a_build_stands_still_while_its_machines_owner_needs_it_and_goes_on(runn
     running.control("work").unlink()
     ask_server(place, {"act": "resume"})
     assert running.ask("follow", number)["state"] == "satisfied"
+
+    rows = ask_server(place, {"act": "history"})["rows"]
+    assert isinstance(rows, list)
+    done = sum((work for _, work in map(of_plain, rows)), NOTHING)
+    assert done.ends == {AttemptEnd.SUCCEEDED: 1}
+    assert done.unmeasured == 0
+    assert min(done.processor, done.wall, done.frozen, done.up) > 0, done
+    assert read_history(place / FILE).history.rows == dict(map(of_plain, rows))

@@ -46,9 +46,12 @@ class DownloadCache:
         self._client = client
         self._pool = pool
 
-    async def put(self, download: Download, tree: Path, note: Callable[[str], None]) -> None:
-        """Put a declared file where a build wants it, from the cache or its host. Raises MachineFault, BuildFailed."""
-        kept = self._place / download.sha256
+    async def put(self, download: Download, tree: Path, note: Callable[[str], None]) -> int:
+        """Put a declared file where a build wants it, from the cache or its host; return how many bytes were fetched.
+
+        Raises MachineFault, BuildFailed.
+        """
+        kept, size = self._place / download.sha256, 0
         try:
             if not await self._pool.run(partial(_is_whole, kept, download.sha256)):
                 note(f"[fetching {download.url}]")
@@ -57,6 +60,7 @@ class DownloadCache:
             await self._pool.run(partial(_copy, kept, tree, download.path))
         except OSError as error:
             raise MachineFault(f"cannot keep {download.url}: {error.strerror or error}") from error
+        return size
 
     async def _fetch(self, download: Download, kept: Path) -> int:
         """Fetch a file into the cache, and return its size in bytes."""

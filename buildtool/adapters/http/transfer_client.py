@@ -201,9 +201,10 @@ class TransferClient:
 
     # --- ports.SourceCopies ----------------------------------------------------------------------------
 
-    async def fetch_copy(self, url: str, ticket: str, path: Path) -> None:
+    async def fetch_copy(self, url: str, ticket: str, path: Path) -> int:
         """Fetch a copy as the port says, asking until it is made; what breaks off goes on from where it was."""
-        for tries_left in range(COPY_TRIES, -1, -1):
+        tries_left = COPY_TRIES
+        while True:
             try:
                 size, digest = await self._copy_ready(url, ticket)
                 await self._fetch(url, path, size, digest, lambda _: None, _ticket(ticket))
@@ -211,9 +212,10 @@ class TransferClient:
                 # It may have been packed again meanwhile, into other bytes.
                 if not tries_left or isinstance(error, TooLong):
                     raise
+                tries_left -= 1
                 await deferLater(self._clock, COPY_PAUSE, lambda: None)
             else:
-                return
+                return size
 
     async def _copy_ready(self, url: str, ticket: str) -> tuple[int, str]:
         """Wait until the copy is made; return its size and digest. Raises Unavailable."""

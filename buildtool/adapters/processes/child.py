@@ -33,6 +33,13 @@ class Child(Protocol):
     def lost(self) -> bool:
         """Whether it ended the sandbox that it ran in, and itself with that."""
 
+    @property
+    def processor(self) -> float | None:
+        """What it used of processors, in seconds, with all that it started; None where nothing tells.
+
+        Ask once nothing of it is left, and before ``close``.
+        """
+
     def hear(self) -> None:
         """Take note of what ``news`` tells."""
 
@@ -80,12 +87,13 @@ class Direct:
         )
         self._group = ProcessGroup(self._process.pid)
         self._exit_fd = _exit_fd(self._process.pid) if use_pidfd else None
+        self.processor: float | None = None
         if self._exit_fd is None:
             self._wait_in_thread(ring)
 
     def _wait_in_thread(self, ring: Callable[[], None]) -> None:
         def wait() -> None:
-            self._process.wait()
+            self._reap()
             ring()
 
         threading.Thread(target=wait, name=f"wait {self._process.pid}", daemon=True).start()
@@ -106,7 +114,17 @@ class Direct:
 
     def hear(self) -> None:
         """Take the exit status."""
-        self._process.wait()
+        self._reap()
+
+    def _reap(self) -> None:
+        """Wait for the process, as ``Popen.wait`` does, and take what it and all that it waited for has used."""
+        try:
+            _, status, used = os.wait4(self._process.pid, 0)
+        except ChildProcessError:
+            self._process.wait()  # somebody else has taken its status
+            return
+        self.processor = used.ru_utime + used.ru_stime
+        self._process.returncode = os.waitstatus_to_exitcode(status)
 
     def send(self, signum: signal.Signals) -> None:
         """Signal its group and session."""

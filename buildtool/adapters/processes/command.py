@@ -71,7 +71,8 @@ class CommandResult:
     ``code`` or ``signal`` say how the program itself ended (both None if it never ran, or could not be killed);
     ``cause`` says why: of itself, a limit, ``stop``, because it could
     not be started, or since it ended its own sandbox. ``detail`` is one line.
-    ``obstacle`` is what was in the way of one that was not started.
+    ``obstacle`` is what was in the way of one that was not started. ``processor`` is what it used of processors, in
+    seconds, None where nothing tells.
     """
 
     code: int | None
@@ -80,6 +81,7 @@ class CommandResult:
     seconds: float
     detail: str
     obstacle: Obstacle | None = None
+    processor: float | None = None
 
     @property
     def succeeded(self) -> bool:
@@ -99,7 +101,7 @@ def not_started(command: CommandLine, error: Exception, seconds: float) -> Comma
     """Return the end of a command that could not be started, with the one line that says why."""
     obstacle, reason = _obstacle(command, error)
     detail = f"cannot start {command.argv[0][:_SHOWN]!r}: {reason}"
-    return CommandResult(None, None, "not started", seconds, detail, obstacle)
+    return CommandResult(None, None, "not started", seconds, detail, obstacle, processor=0.0)
 
 
 def _obstacle(command: CommandLine, error: Exception) -> tuple[Obstacle, str]:

@@ -184,6 +184,7 @@ class Keeper:
         self._control = control
         self._heard = b""
         self._number = 0
+        self.tally = procfs.ProcessorTally()
 
     def fileno(self) -> int:
         """Return the descriptor that is readable when the keeper said something."""
@@ -344,6 +345,11 @@ class KeptCommand:
     def news(self) -> int | None:
         """The keeper's connection, until nothing is left."""
         return None if self._gone else self._keeper.fileno()
+
+    @property
+    def processor(self) -> float | None:
+        """What it used of processors, with all that it started, and the first of a sandbox with what made that."""
+        return None if self._killed else self._keeper.tally.since(self._keeper_pid)
 
     def hear(self) -> None:
         """Take what the keeper said."""

@@ -79,6 +79,31 @@ def resident_bytes(processes: Iterable[SeenProcess]) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+class ProcessorTally:
+    """A count of what one process after the other started by a keeper used of processors."""
+
+    def __init__(self) -> None:
+        self._counted = 0
+
+    def since(self, keeper: int) -> float | None:
+        """Return the seconds that all which the process ``keeper`` started used since the last call.
+
+        None where that is not known. What has ended was counted by the process that waited for it, in hundredths.
+        """
+        own = _ticks(keeper)
+        if own is None:
+            return None
+        by_now = sum(own[2:]) + sum(sum(_ticks(seen.pid) or ()) for seen in descendants(keeper))
+        used, self._counted = by_now - self._counted, by_now
+        return max(0, used) / os.sysconf("SC_CLK_TCK")
+
+
+def _ticks(pid: int) -> tuple[int, ...] | None:
+    """Return the times of a process in its programs and in the kernel, and those of what it has waited for."""
+    stat = _read(f"{PROC}/{pid}/stat")
+    return None if stat is None else tuple(map(int, stat[stat.rindex(b")") + 2 :].split(b" ")[11:15]))
+
+
 def mark_of(pid: int) -> int | None:
     """Return the mark that a process was given (see ``mark_for``), None if it has none."""
     limits = _read(f"{PROC}/{pid}/limits") or b""

@@ -131,7 +131,7 @@ def supervise(
     with ExitStack() as closing:
         closing.callback(line.bell.close)
         if line.stop_reason is not None:
-            return CommandResult(None, None, "stopped", 0.0, line.stop_reason)
+            return CommandResult(None, None, "stopped", 0.0, line.stop_reason, processor=0.0)
         try:
             pipe, outlet = os.pipe()
             closing.callback(os.close, pipe)
@@ -340,4 +340,6 @@ class _Watch:
         elif self._cause == "exited":
             how = f"exited with code {code}" if signum is None else f"was ended by {signal_name(signum)}"
             said = f"{how}; {said}" if said else how
-        return CommandResult(code, signum, self._cause, now - self._began - self._rested, said)
+        return CommandResult(
+            code, signum, self._cause, now - self._began - self._rested, said, processor=self._child.processor
+        )

@@ -14,6 +14,7 @@ from typing import BinaryIO
 from attrs import frozen
 from twisted.logger import Logger
 
+from buildtool.adapters.storage.history import work_book
 from buildtool.adapters.storage.private_directories import make_private
 from buildtool.errors import ConfigurationError
 from buildtool.programs.buildserver import drain_signals
@@ -56,6 +57,10 @@ class BuildDirectory:
     @property
     def downloads(self) -> Path:
         return self.top / "downloads"
+
+    @property
+    def history(self) -> Path:
+        return self.top / work_book.FILE
 
     @property
     def stamp(self) -> Path:

@@ -29,8 +29,10 @@ from buildtool.adapters.processes.process_group import mark_for
 from buildtool.adapters.processes.runner import Processes
 from buildtool.adapters.processes.sandbox.bubblewrap import clear_old_settings, settings_age
 from buildtool.adapters.processes.sandbox.proving import ProvenSandbox
+from buildtool.adapters.runtime.clock import WallClock
 from buildtool.adapters.runtime.fair_pool import FairPool
 from buildtool.adapters.runtime.threads import Threads
+from buildtool.adapters.storage.history.work_book import WorkBook
 from buildtool.adapters.storage.instance import load_instance
 from buildtool.adapters.storage.spool import Spool
 from buildtool.adapters.tls.credentials import CredentialStore, OwnIdentity
@@ -57,7 +59,8 @@ from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.capability import AnnouncedCapability
 from buildtool.programs.buildserver.confinement import confinement, limits_here, memory_here
 from buildtool.programs.buildserver.guest.commands import OWNER_COMMANDS
-from buildtool.programs.buildserver.guest.desk import Throttles
+from buildtool.programs.buildserver.guest.desk import OwnedParts
+from buildtool.programs.buildserver.guest.history import HISTORY_COMMAND, HISTORY_OPTIONS
 from buildtool.programs.buildserver.guest.hosting import host_guest
 from buildtool.programs.buildserver.guest.wishes import GUEST_OPTIONS
 from buildtool.programs.buildserver.options import OPTIONS
@@ -196,7 +199,9 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         downloading = TokenBucket(reactor)
         transfers = TransferClient(reactor, pool, farm=there.transfers, downloading=downloading)
         fetcher = HttpClient(reactor, HttpTimeouts(), downloading=downloading)
-        throttles = Throttles(gentleness, bounds, transfers.uploading, downloading)
+        done = WorkBook(place.history, there.where, WallClock(), pool)
+        await done.open()
+        parts = OwnedParts(gentleness, bounds, transfers.uploading, downloading, done.history)
         machine = Machine(place.slots)
 
         def register() -> Register:
@@ -234,13 +239,13 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
             networked=program.networked,
             sandbox=sandbox.level,
         )
-        deliveries = DeliveryQueue(Spool(place.spool, pool), link, transfers, reactor)
+        deliveries = DeliveryQueue(Spool(place.spool, pool), link, transfers, reactor, records=done)
         offer = _offer(settings, found, sandbox.level)
         server = BuildServer(offer, tools, link, deliveries, pool, hasten=link.hasten)
         await deliveries.restore()
         drain_signals.clear(place.stamp)
         drain = StopRequest()
-        guest = await host_guest(reactor, pool, server, place, said, drain, throttles)
+        guest = await host_guest(reactor, pool, server, place, said, drain, parts)
         closing.callback(drain_signals.watch(reactor, place.stamp, drain, lambda: guest.desk.settings.shutdown))
         renewing = [renewal(there.farm, reactor)] if there.farm is not None else []
         link.orders = server
@@ -255,6 +260,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
             await guest.stop()
             deliveries.stop()
             await processes.stop_all("the build server stops")
+            await done.settled()
             await link.stopService()
             await transfers.close()
             await fetcher.close()
@@ -341,6 +347,7 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
             _serve, options=(*OPTIONS, *GUEST_OPTIONS),
         ),
         *OWNER_COMMANDS,
+        HISTORY_COMMAND,
         Subcommand(
             "show-info", "say what this machine offers when it is started so, and end", "show-info --platforms ppc",
             _show_info, options=(*OPTIONS, *GUEST_OPTIONS, "--json"),
@@ -361,7 +368,7 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
             "new-project farm/mine --source src/mine", new_project, "DIR", options=("--source", "--json"),
         ),
     ),
-    {**OPTIONS, **GUEST_OPTIONS, **TRYING},
+    {**OPTIONS, **GUEST_OPTIONS, **HISTORY_OPTIONS, **TRYING},
     EXIT_CODES | {
         EXIT_PROJECT: "what was tried does not build, by the project's or the recipe's fault",
         EXIT_UNAVAILABLE: "the metaserver cannot be reached: as many logins failed as --maxretries says",

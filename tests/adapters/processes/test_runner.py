@@ -122,6 +122,17 @@ class ProcessesTests(TestCase):
     def start(self, command: CommandLine, kill_after: float = 5.0) -> RunningProcess:
         return self.processes.start(command, on_output=self.output, kill_after=kill_after)
 
+    async def test_what_a_command_used_of_processors_is_told_and_counts_once(self) -> None:
+        """Its children are counted; what another command used before it is not, nor the time in which it waits."""
+        burning = "i=0; while [ $i -lt 150000 ]; do i=$((i+1)); done"
+        busy = await self.run_it(shell(f"{burning}; ({burning}); true"))
+        idle = await self.run_it(shell("sleep 0.1"))
+        missing = await self.run_it(CommandLine(("no-such-program",), Path("/"), {}))
+        assert busy.processor is not None
+        assert idle.processor is not None
+        self.assertGreater(busy.processor, idle.processor + 0.05)
+        self.assertEqual(missing.processor, 0)
+
     async def test_a_command_that_succeeds_exits_with_code_0(self) -> None:
         ended = await self.run_it(shell("echo hello"))
         self.assertEqual((ended.code, ended.signal, ended.cause), (0, None, "exited"))

@@ -17,6 +17,7 @@ from buildtool.adapters.processes.gentleness import Gentleness
 from buildtool.buildserver.guest import Guest
 from buildtool.concurrency.token_bucket import TokenBucket
 from buildtool.errors import BuildToolError, UsageError
+from buildtool.model.guest.history import WorkHistory, plain
 from buildtool.model.guest.stance import PauseAsked
 from buildtool.model.text import duration_of, duration_words, size_words
 from buildtool.programs.buildserver.guest.wishes import GuestSettings, check_told
@@ -33,13 +34,14 @@ Answer = dict[str, object]
 
 
 @frozen
-class Throttles:
-    """The things by which a build server holds back: how commands run, what builds use, how fast bytes come and go."""
+class OwnedParts:
+    """The parts that an owner reaches: how commands run, what builds use, how fast bytes come and go, what was done."""
 
     gentleness: Gentleness
     bounds: BuildBounds
     uploading: TokenBucket
     downloading: TokenBucket
+    history: WorkHistory = field(factory=WorkHistory)
 
 
 @define(eq=False)
@@ -57,7 +59,7 @@ class GuestDesk:
     read: Callable[[], GuestSettings]
     path: Path
     drain: Callable[[str], None]
-    throttles: Throttles
+    parts: OwnedParts
     wrong: str = field(default="", init=False)
     draining: str = field(default="", init=False)
 
@@ -76,6 +78,8 @@ class GuestDesk:
             case "reload":
                 self.reload()
                 return self.status()
+            case "history":
+                return history_answer(self.name, self.parts.history)
             case "drain":
                 self.draining = "its owner drains it"
                 self.guest.timers.callLater(ANSWERED, self.drain, self.draining)
@@ -140,13 +144,19 @@ class GuestDesk:
 
     def be_gentle(self) -> None:
         """Set how gentle commands are that start from now on, what builds may use, and how fast is sent and fetched."""
-        it, settings = self.throttles, self.settings
+        it, settings = self.parts, self.settings
         gentle, before = it.gentleness, it.bounds.limits.memory
         gentle.nice, gentle.io_idle, gentle.cpus = settings.nice, settings.io_idle, settings.cpus
         it.bounds.allow(settings.memory)
         if it.bounds.limits.memory != before and it.bounds.limits.memory is not None:
             log.info("a build that begins now may use {size} of memory", size=size_words(it.bounds.limits.memory))
         it.uploading.rate, it.downloading.rate = settings.upload_rate, settings.download_rate
+
+
+def history_answer(name: str, history: WorkHistory, damaged: str = "") -> Answer:
+    """Return what a machine did, as plain values; ``damaged`` says what of it could not be read."""
+    rows = [plain(key, work) for key, work in sorted(history.rows.items())]
+    return {"name": name, "damaged": damaged, "rows": rows}
 
 
 def status_lines(status: Mapping[str, object]) -> tuple[str, ...]:

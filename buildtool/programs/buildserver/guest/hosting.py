@@ -25,7 +25,7 @@ from buildtool.errors import BuildToolError
 from buildtool.model.guest.stance import Observed, OwnerWishes
 from buildtool.ports.common import Executor
 from buildtool.programs.buildserver.build_directory import BuildDirectory
-from buildtool.programs.buildserver.guest.desk import GuestDesk, Throttles
+from buildtool.programs.buildserver.guest.desk import GuestDesk, OwnedParts
 from buildtool.programs.buildserver.guest.local_socket import listen_to_owner
 from buildtool.programs.buildserver.guest.wishes import GuestSettings, check_told, read_settings, settings_file
 from buildtool.programs.common.program import StopRequest
@@ -78,19 +78,19 @@ async def host_guest(
     place: BuildDirectory,
     said: argparse.Namespace,
     drain: StopRequest,
-    throttles: Throttles,
+    parts: OwnedParts,
 ) -> GuestHosting:
     """Start all of it for a build server that takes no orders yet. Raises ConfigurationError, UsageError."""
     path = settings_file(said, place.top.parent)
-    groups = throttles.bounds.groups
-    read = partial(read_settings, said, path, throttles.bounds.machine)
+    groups = parts.bounds.groups
+    read = partial(read_settings, said, path, parts.bounds.machine)
     settings = read()
     probe = PresenceProbe(disk_at=place.top, builds_memory=partial(memory_of_builds, groups))
     told = await pool.run(probe.told_by)
     check_told(settings.wishes, told)
     _announce(settings, told)
     guest = Guest(server, PooledProbe(probe, pool, groups), settings.wishes, WallClock(), reactor)
-    desk = GuestDesk(place.top.name, guest, told, settings, read, path, drain.ask, throttles)
+    desk = GuestDesk(place.top.name, guest, told, settings, read, path, drain.ask, parts)
     desk.be_gentle()
     port = listen_to_owner(reactor, place.top, desk.answer)
     await guest.start()

@@ -20,12 +20,13 @@ PATIENCE = 60.0
 
 @frozen
 class Ran:
-    """What a command said, how it ended, whether it left something, and whether it ended its sandbox."""
+    """What a command said, how it ended, whether it left something or ended its sandbox, and its processor seconds."""
 
     output: str
     code: int
     left: bool
     lost: bool
+    processor: float | None = None
 
 
 @frozen
@@ -71,7 +72,7 @@ class Boxed:
                 assert select.select([child.news], [], [], PATIENCE)[0], "nothing is told of the command's end"
                 child.hear()
             assert child.returncode is not None
-            return Ran(stream.read().decode(), child.returncode, left, child.lost)
+            return Ran(stream.read().decode(), child.returncode, left, child.lost, child.processor)
 
     def shell(self, script: str) -> Ran:
         """Run a script by sh."""

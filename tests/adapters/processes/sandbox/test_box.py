@@ -112,6 +112,18 @@ def test_what_a_command_leaves_is_known_and_can_be_ended_while_the_sandbox_goes_
     assert "sleep" not in box.run("ps", "-e").output
 
 
+def test_what_a_command_used_of_processors_is_told_with_what_it_has_parted_from(box: Boxed) -> None:
+    burning = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done"
+    box.run("true")  # with which it is counted what made the sandbox
+    idle, busy = box.run("true").processor, box.shell(burning).processor
+    orphaned = box.shell(f"sh -c '({burning}; : > over) &'; until [ -e over ]; do sleep 0.05; done").processor
+    assert idle is not None
+    assert busy is not None
+    assert orphaned is not None
+    assert idle + 0.05 < busy
+    assert orphaned > busy / 2
+
+
 def test_a_sandbox_that_ends_takes_everything_with_it(tmp_path: Path) -> None:
     with boxed(tmp_path) as box:
         assert box.shell("echo begun").output == "begun\n"

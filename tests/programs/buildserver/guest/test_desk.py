@@ -16,7 +16,7 @@ from buildtool.concurrency.token_bucket import TokenBucket
 from buildtool.errors import BuildToolError, ConfigurationError, UsageError
 from buildtool.model.guest.limits import BuildLimits
 from buildtool.model.guest.stance import OwnerWishes
-from buildtool.programs.buildserver.guest.desk import GuestDesk, Throttles, status_lines
+from buildtool.programs.buildserver.guest.desk import GuestDesk, OwnedParts, status_lines
 from buildtool.programs.buildserver.guest.wishes import GuestSettings
 from tests.buildserver.test_guest import Seat
 from tests.fakes_build import place
@@ -38,8 +38,8 @@ def desk(found: GuestSettings | BuildToolError = PLAIN, told: ToldBy = LOGIND) -
         return found
 
     bounds = BuildBounds(BuildLimits(), builds=2, machine=20 << 30)
-    throttles = Throttles(Gentleness(), bounds, TokenBucket(at.clock), TokenBucket(at.clock))
-    return GuestDesk("one", guest, told, PLAIN, read, PLACE, drained.append, throttles)
+    parts = OwnedParts(Gentleness(), bounds, TokenBucket(at.clock), TokenBucket(at.clock))
+    return GuestDesk("one", guest, told, PLAIN, read, PLACE, drained.append, parts)
 
 
 def test_a_pause_counts_at_once_and_so_does_its_end() -> None:
@@ -69,13 +69,13 @@ def test_builds_are_as_gentle_as_was_said_last() -> None:
         GuestSettings(PLAIN.wishes, nice=7, io_idle=True, cpus=1, upload_rate=5.0, download_rate=9.0, memory=8 << 30)
     )
     it.answer({"act": "reload"})
-    gentle = it.throttles.gentleness
+    gentle = it.parts.gentleness
     assert (gentle.nice, gentle.io_idle, gentle.cpus) == (7, True, 1)
-    assert (it.throttles.uploading.rate, it.throttles.downloading.rate) == (5.0, 9.0)
-    assert it.throttles.bounds.limits.memory == 4 << 30, "each of two builds has half"
+    assert (it.parts.uploading.rate, it.parts.downloading.rate) == (5.0, 9.0)
+    assert it.parts.bounds.limits.memory == 4 << 30, "each of two builds has half"
     it.settings = PLAIN
     it.be_gentle()
-    assert it.throttles.bounds.limits.memory == 9 << 30, "nine tenths of the machine, as without a word"
+    assert it.parts.bounds.limits.memory == 9 << 30, "nine tenths of the machine, as without a word"
 
 
 def test_what_builds_and_transfers_are_kept_to_is_part_of_how_things_stand() -> None:

@@ -7,9 +7,14 @@ from typing import Any
 
 import pytest
 
+from buildtool.adapters.storage.history.work_book import WorkBook
 from buildtool.configuration.settings import ENVIRONMENT
+from buildtool.model.guest.history import DoneWork
+from buildtool.model.records import AttemptEnd
 from buildtool.programs.buildserver.guest.wishes import FILE
 from buildtool.programs.buildserver.main import main
+from tests.adapters.storage.history.test_work_book import Calendar
+from tests.fakes_build import Immediate
 from tests.programs.buildserver.test_main import said_of, started, unused_port
 
 
@@ -32,10 +37,18 @@ def test_an_owner_pauses_resumes_edits_and_drains_their_running_build_server(
     file = tmp_path / "builds" / FILE
     file.parent.mkdir(parents=True)
     file.write_text("patience = 5\nallow_shutdown = 'file'\n")
+    kept = WorkBook(tmp_path / "builds/one/history", "farm.example:1", Calendar(), Immediate())
+    kept.path.parent.mkdir()
+    kept.add("lua", DoneWork({AttemptEnd.SUCCEEDED: 2}, 7_200_000))
     with started("--name", "one", "--port", str(unused_port())) as process:
         said_of(process, "next try in")
         assert typed(capsys, "status") == typed(capsys, "--status")
         assert typed(capsys, "status")["takes"] is True
+        told = typed(capsys, "history")
+        assert told["rows"] == typed(capsys, "--history", "--since", "2027-01")["rows"]
+        assert (told["total"]["builds"], told["total"]["processor_ms"]) == (2, 7_200_000)
+        kept.path.rename(tmp_path / "elsewhere")
+        assert typed(capsys, "history") == told, "the build server that runs has it in memory"
 
         paused = typed(capsys, "pause", "2h")
         assert (paused["takes"], paused["paused"]) == (False, True)

@@ -1,0 +1,1 @@
+"""What a build server keeps of the work that was done."""
