@@ -82,9 +82,9 @@ class RecipeCommands:
             return sandboxes.make(slot, tree, place), None
         limits = within_disk(bounds.limits, tree, bounds.builds)
         group = bounds.groups.make(slot, limits)
-        files = () if group is None else group.processes
+        files, freezer = ((), None) if group is None else (group.processes, group.freezer)
         try:
-            sandbox = sandboxes.make(slot, tree, place, resource_limits(limits, group), files)
+            sandbox = sandboxes.make(slot, tree, place, resource_limits(limits, group), files, freezer)
         except BaseException:
             if group is not None:
                 group.remove()

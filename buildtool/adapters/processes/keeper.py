@@ -11,13 +11,13 @@ behind. If a keeper is killed, its orphans fall to the nursery, which kills them
 inherited and that no daemon takes off, for the case that nursery and keeper are killed as well (``mark_for``).
 
 Runs in an interpreter of its own with the standard library alone; ``keeper_client`` is at the other end of connections.
-To the nursery goes one message per keeper, with the keeper's end of a connection. To the keeper go headers (HEADER):
-ORDER with the length of the JSON that follows and the descriptor for the output, SIGNAL with the number of the command
-that is meant, times 256, plus the signal's (STOP is repeated until nothing runs, CONT ends that); ENCLOSE, before any
-other, with the length of the JSON of a sandbox in which all its commands run (``sandbox/box``), answered by ``enclosed
-PID`` or ``failed ERRNO TEXT``. From the keeper come lines: ``started PID KEEPER`` or ``failed ERRNO TEXT``, then
-``exited STATUS LEFT``, and if LEFT was not 0 at last ``gone``; ``lost`` before them when the sandbox was ended from
-within.
+To the nursery goes one message per keeper, with the keeper's end of a connection: ``!``, then the path of the file by
+which what it keeps can be frozen, if there is one. To the keeper go headers (HEADER): ORDER with the length of the JSON
+that follows and the descriptor for the output, SIGNAL with the number of the command that is meant, times 256, plus the
+signal's (STOP freezes the control group, or is repeated until nothing runs; CONT ends that); ENCLOSE, before any other,
+with the length of the JSON of a sandbox in which all its commands run (``sandbox/box``), answered by ``enclosed PID``
+or ``failed ERRNO TEXT``. From the keeper come lines: ``started PID KEEPER`` or ``failed ERRNO TEXT``, then ``exited
+STATUS LEFT``, and if LEFT was not 0 at last ``gone``; ``lost`` before them when the sandbox was ended from within.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from contextlib import suppress
 
 from buildtool.adapters.processes.environment import forbid_inspection
 from buildtool.adapters.processes.finding import found
+from buildtool.adapters.processes.freezer import thaw_by_name
 from buildtool.adapters.processes.killing import LONGEST_PAUSE, Freezing, Killing, quietly, signal_groups
 from buildtool.adapters.processes.procfs import SeenProcess, descendants
 from buildtool.adapters.processes.sandbox.box import Box
@@ -52,6 +53,7 @@ HEADER = struct.Struct("!cQ")
 ORDER, SIGNAL, ENCLOSE, LISTEN = b"O", b"S", b"E", b"L"
 
 _PR_SET_CHILD_SUBREAPER = 36
+_LONGEST_MESSAGE = 4096
 
 
 def main(descriptor: int) -> None:
@@ -83,6 +85,8 @@ class _Nursery:
         # Each keeper's end of its connection is held here too: it closes when the orphans of a dead keeper are gone.
         self._keepers: dict[int, socket.socket] = {}
         self._bereft: list[socket.socket] = []
+        self._freezers: dict[int, str] = {}
+        self._frozen: list[str] = []
         self._killing = Killing()
 
     def live(self) -> None:
@@ -98,15 +102,15 @@ class _Nursery:
 
     def _take(self) -> None:
         try:
-            message, descriptors, _, _ = socket.recv_fds(self._door, 1, 1)
+            message, descriptors, _, _ = socket.recv_fds(self._door, _LONGEST_MESSAGE, 1)
         except ConnectionError:  # the build server was killed before it had read all that it was told
             message, descriptors = b"", []
         if not message:
             self._open = False
         for descriptor in descriptors:  # none if too many are open here: whoever waits sees the connection end
-            self._fork(socket.socket(fileno=descriptor))
+            self._fork(socket.socket(fileno=descriptor), os.fsdecode(message[1:]))
 
-    def _fork(self, control: socket.socket) -> None:
+    def _fork(self, control: socket.socket, freezer: str) -> None:
         try:
             pid = os.fork()
         except OSError as error:
@@ -116,6 +120,7 @@ class _Nursery:
         if pid == 0:
             self._be_keeper(control)
         self._keepers[pid] = control
+        self._freezers[pid] = freezer
 
     def _be_keeper(self, control: socket.socket) -> None:
         code = 1
@@ -146,11 +151,12 @@ class _Nursery:
             if os.WIFSTOPPED(status):
                 quietly(pid, signal.SIGCONT, whole=False)  # by its command, which nobody could end any more
                 continue
-            control = self._keepers.pop(pid, None)
+            control, freezer = self._keepers.pop(pid, None), self._freezers.pop(pid, "")
             if control is not None and status == 0:
                 control.close()
             elif control is not None:
                 self._bereft.append(control)
+                self._frozen += [freezer] if freezer else []
                 self._killing = Killing()
 
     def _end_orphans(self) -> None:
@@ -159,10 +165,13 @@ class _Nursery:
         orphans = [seen for seen in descendants(mine) if seen.parent == mine and seen.pid not in self._keepers]
         if orphans:
             self._killing.strike([*orphans, *descendants(*(seen.pid for seen in orphans))])
+            for freezer in self._frozen:
+                thaw_by_name(freezer)  # what is frozen does not die
             return
         for control in self._bereft:
             control.close()
         self._bereft.clear()
+        self._frozen.clear()
 
 
 def _start(order: bytes, outlet: int, box: Box | None) -> int:
@@ -223,6 +232,8 @@ class _Keeper:
                 self._reap()
             if self._busy and self._killing is not None:
                 self._killing.strike(self._kept())
+                if self._box is not None:
+                    self._box.thaw()  # what is frozen does not die
             elif self._busy and self._freezing is not None and self._freezing.pause is not None:
                 self._freezing.strike(self._kept())
 
@@ -310,15 +321,17 @@ class _Keeper:
             self._control.close()
             if self._box is not None:
                 self._box.end()
+                self._busy = False  # nothing is left, and nobody to be told
             return
         if kind == SIGNAL and self._busy and number >> 8 == self._number:  # else it was meant for one that has ended
             if number & 0xFF == signal.SIGKILL:
                 self._killing = self._killing or Killing()
             elif number & 0xFF == signal.SIGSTOP:
-                self._freezing = Freezing()
+                self._freezing = None if self._box is not None and self._box.freeze() else Freezing()
             else:
                 self._freezing = None
-                signal_groups(self._kept(), number & 0xFF)
+                if not (number & 0xFF == signal.SIGCONT and self._box is not None and self._box.thaw()):
+                    signal_groups(self._kept(), number & 0xFF)
 
     def _begin(self, order: bytes, outlet: int) -> None:
         self._number += 1

@@ -69,11 +69,12 @@ class Keepers:
     def enclose(self, said: Mapping[str, object]) -> EnclosedKeeper:
         """Start a sandbox with a keeper of its own, as ``said`` (``sandbox/bubblewrap``). Blocks; raises OSError."""
         order = json.dumps({"mark": self._mark, **said}).encode("ascii")
+        freezer = str(said.get("freezer") or "")
         try:
-            keeper = self._new_keeper()
+            keeper = self._new_keeper(freezer)
             return EnclosedKeeper(keeper, order, self._order, self._mark)
         except ConnectionError:  # it was killed before anything ran
-            return EnclosedKeeper(self._new_keeper(), order, self._order, self._mark)
+            return EnclosedKeeper(self._new_keeper(freezer), order, self._order, self._mark)
 
     def _start(self, order: bytes, outlet: int, keeper: Keeper) -> KeptCommand:
         try:
@@ -94,11 +95,11 @@ class Keepers:
                 return self._idle.pop()
         return self._new_keeper()
 
-    def _new_keeper(self) -> Keeper:
+    def _new_keeper(self, freezer: str = "") -> Keeper:
         ours, theirs = socket.socketpair()
         try:
             with theirs:
-                self._announce(theirs.fileno())
+                self._announce(theirs.fileno(), b"!" + os.fsencode(freezer))
             return Keeper(ours)
         except BaseException:
             ours.close()
@@ -123,19 +124,19 @@ class Keepers:
         }
         return json.dumps(order).encode("ascii")
 
-    def _announce(self, theirs: int) -> None:
+    def _announce(self, theirs: int, message: bytes) -> None:
         with self._lock:
             try:
-                self._send(theirs)
+                self._send(theirs, message)
             except ConnectionError:
                 self._close()
                 self._open()
-                self._send(theirs)
+                self._send(theirs, message)
 
-    def _send(self, theirs: int) -> None:
+    def _send(self, theirs: int, message: bytes) -> None:
         if self._door is None:
             raise ConnectionResetError("there is no nursery")
-        socket.send_fds(self._door, [b"!"], [theirs])
+        socket.send_fds(self._door, [message], [theirs])
 
     def _open(self) -> None:
         door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

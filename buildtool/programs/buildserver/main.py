@@ -184,6 +184,8 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         pool = Threads(reactor, THREADS, "build server")
         closing.callback(pool.stop, THREADS_GRACE)
         sources = _sources(place, pool, closing)
+        groups = await pool.run(partial(ControlGroups.found, program.name))  # what was left frozen can be ended then
+        closing.callback(groups.close)
         slots = BuildSlots(place.slots, pool, found.machine)
         if not await _cleared(slots, stop):
             return EXIT_OK
@@ -191,8 +193,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         if keepers is not None:
             closing.callback(keepers.close)
         sandbox = await pool.run(partial(_sandbox, program, keepers))
-        bounds = await pool.run(partial(_bounds, program, sandboxed=sandbox.sandboxes is not None))
-        closing.callback(bounds.groups.close)
+        bounds = _bounds(program, None if sandbox.sandboxes is None else groups)
         gentleness = Gentleness()
         processes = Processes(reactor, keepers, gentleness=gentleness)
         there = _reach(program, reactor)
@@ -283,13 +284,12 @@ def _sandbox(program: _Program, keepers: Keepers | None) -> ProvenSandbox:
     return found
 
 
-def _bounds(program: _Program, *, sandboxed: bool) -> BuildBounds:
-    """Return what bounds builds here, and log it. Blocks."""
-    groups = ControlGroups.found(program.name) if sandboxed else ControlGroups()
+def _bounds(program: _Program, groups: ControlGroups | None) -> BuildBounds:
+    """Return what bounds builds here, and log it; without a sandbox ``groups`` is None."""
     limits, machine = limits_here(program.found), memory_here(program.found)
-    if not sandboxed:
+    if groups is None:
         log.info("a build may use whatever there is: without a sandbox it has no limits but those of time")
-        return BuildBounds(limits, program.found.max_builds, groups, machine)
+        return BuildBounds(limits, program.found.max_builds, machine=machine)
     log.info(
         "a build may use {memory} of memory; {groups}",
         memory="any amount" if limits.memory is None else size_words(limits.memory),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from attrs import field, frozen
 from twisted.logger import Logger
 
 from buildtool.adapters.host.processors import ROOT, group_places
+from buildtool.adapters.processes.freezer import VERSION_1, VERSION_2, thaw_by_name
 from buildtool.model.guest.limits import BuildLimits
 
 _NAME = "buildtool"
@@ -36,6 +38,13 @@ class SlotGroup:
     def processes(self) -> tuple[Path, ...]:
         """The files that a process writes itself into."""
         return tuple(dict.fromkeys(place / _PROCESSES for place in self.places.values()))
+
+    @property
+    def freezer(self) -> Path | None:
+        """The file by which all processes in it are stopped, None where there is none."""
+        place = self.places.get("freezer")
+        path = None if place is None else place / (VERSION_2 if self.unified else VERSION_1)
+        return path if path is not None and path.exists() else None
 
     def limit(self, limits: BuildLimits) -> None:
         """Set the limits. Raises OSError."""
@@ -157,6 +166,7 @@ class ControlGroups:
         group.remove()
         for place in dict.fromkeys(group.places.values()):
             place.mkdir(exist_ok=True)
+            _thaw(place)  # it may be one that could not be removed
         group.limit(limits)
         return group
 
@@ -239,9 +249,24 @@ def _sweep(place: Path) -> None:
         descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for inner in place.glob("*/"):
+                _kill(inner)
             _emptied(place)
         finally:
             os.close(descriptor)
+
+
+def _thaw(place: Path) -> None:
+    for name in (VERSION_1, VERSION_2):
+        thaw_by_name(str(place / name))
+
+
+def _kill(place: Path) -> None:
+    """Kill what a build server that was killed left in a group; what is frozen dies once it is thawed."""
+    for word in _read(place / _PROCESSES).split():
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(int(word), signal.SIGKILL)
+    _thaw(place)
 
 
 def _emptied(place: Path) -> None:

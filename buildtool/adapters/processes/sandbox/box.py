@@ -25,6 +25,7 @@ from contextlib import suppress
 
 from buildtool.adapters.processes import procfs
 from buildtool.adapters.processes.finding import found
+from buildtool.adapters.processes.freezer import Freezer
 from buildtool.adapters.processes.procfs import SeenProcess, descendants
 from buildtool.adapters.processes.sandbox.escapes import tell
 
@@ -71,6 +72,7 @@ class Box:
         self._filters = [bytes.fromhex(one) for one in said["filters"]]  # type: ignore[attr-defined]
         self._limits: Mapping[str, int] = said["limits"]  # type: ignore[assignment]
         self._groups = [os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in said["groups"]]  # type: ignore[attr-defined]
+        self._freezer = Freezer(str(said["freezer"])) if said.get("freezer") else None
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._start([word.encode("latin-1") for word in said["argv"]])  # type: ignore[attr-defined]
         try:
@@ -249,12 +251,24 @@ class Box:
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._first_ends, signal.SIGKILL)
 
+    def freeze(self) -> bool:
+        """Stop everything in the sandbox at one stroke; return False where it has no control group that can."""
+        return self._freezer is not None and self._freezer.freeze()
+
+    def thaw(self) -> bool:
+        """Resume what was frozen so; return False if nothing was."""
+        return self._freezer is not None and self._freezer.thaw()
+
     def end(self) -> None:
         """Kill everything in the sandbox, and wait until the last of it, and any other child of this keeper, is gone.
 
         The kernel lets the first process go when all others have, and bubblewrap's outer one follows.
         """
         self.kill()
+        if self._freezer is not None and self._freezer.frozen:
+            for seen in self.left():
+                _kill(seen.pid)  # or it would run once more, until the first process has died
+            self.thaw()
         with suppress(ChildProcessError):
             while True:
                 os.wait()

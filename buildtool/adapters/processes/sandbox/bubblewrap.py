@@ -51,7 +51,7 @@ class Enclosure:
     It writes in ``writable`` and reads ``readable`` beside the system's own. ``temporary`` is its ``/tmp``; ``made`` a
     directory with its account files (``account_files``). ``sealed`` lie below what is writable, and are not. ``limits``
     are resource limits by the name that Python has for them; ``groups`` the files of control groups that its processes
-    are written into.
+    are written into, ``freezer`` that of the one which can stop them.
     """
 
     writable: tuple[Path, ...]
@@ -61,6 +61,7 @@ class Enclosure:
     sealed: tuple[Path, ...] = ()
     limits: dict[str, int] = field(factory=dict)
     groups: tuple[Path, ...] = ()
+    freezer: Path | None = None
 
 
 def arguments(

@@ -46,11 +46,12 @@ class Sandboxes:
         place: SlotPlace,
         limits: Mapping[str, int] | None = None,
         groups: Sequence[Path] = (),
+        freezer: Path | None = None,
     ) -> Sandbox:
         """Make the sandbox of a slot, in which ``tree`` and ``place`` may be written in. Raises OSError.
 
         ``limits`` are resource limits by the name that Python has for them; ``groups`` the files of control groups that
-        all processes are written into.
+        all processes are written into, ``freezer`` that of the one which can stop them.
         """
         user = account(slot) if os.geteuid() == 0 else None
         writable = (tree, place.home, place.temporary)
@@ -59,7 +60,7 @@ class Sandboxes:
                 give(top, user)
         return self.keepers.enclose(self.order(Enclosure(
             writable, place.temporary, self._settings(user), self.readable, tuple(_sealed(tree)),
-            dict(limits or {}), tuple(groups),
+            dict(limits or {}), tuple(groups), freezer,
         ), user))  # fmt: skip
 
     def order(self, enclosure: Enclosure, user: int | None) -> Mapping[str, object]:
@@ -71,6 +72,7 @@ class Sandboxes:
             "filters": [program.hex() for program in _filters()],
             "limits": enclosure.limits,
             "groups": [str(path) for path in enclosure.groups],
+            "freezer": str(enclosure.freezer or ""),
         }
 
     def _settings(self, user: int | None) -> Path:
