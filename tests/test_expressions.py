@@ -45,6 +45,7 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
     r"(?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})\Z": HEX,
     r"[0-9a-fA-F]{4,63}\Z": HEX,
     r"[0-9]{1,9}\Z": DIGITS,
+    r"[A-Za-z0-9._-]+\Z": HEX,
     r"[1-9][0-9]{0,17}\Z": DIGITS,
     # A header in which a proxy says who visits; codes in addresses, which the access log leaves out.
     r"[A-Za-z][A-Za-z0-9-]{0,59}\Z": ("a", "X-", "-"),

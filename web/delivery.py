@@ -26,6 +26,7 @@ PACKED_KEPT = 2 * 1024 * 1024
 """In how many bytes packed answers are kept by their tag: in one second many ask for the same."""
 
 _PACKED = "-gz"
+_TAG = 24
 _PART_MOST = 80
 
 _kept: BoundedCache[str, bytes] = BoundedCache(PACKED_KEPT)
@@ -43,7 +44,7 @@ def delivered(request: Request, body: bytes, tag: str = "", ready: bytes = b"") 
     ``tag`` is what identifies the content, where that is known; ``ready`` is the body, packed, where it is so already.
     The headers of type and caching are set by then.
     """
-    tag = tag or hashlib.blake2b(body, digest_size=12).hexdigest()
+    tag = tag or hashlib.sha256(body).hexdigest()[:_TAG]
     if len(body) >= LEAST:
         request.responseHeaders.addRawHeader(b"Vary", b"Accept-Encoding")
         accepted = request.getHeader(b"accept-encoding")

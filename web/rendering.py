@@ -135,4 +135,6 @@ def templates(
     environment.globals.update(urls=urls, version=__version__, silence=silence, moment_at=moment, deployment=deployment)
 
     environment.globals["rows_of"] = rows_of
+    for name in environment.list_templates():  # others, too: pages load them when they are shown first
+        environment.get_template(name)
     return {name: environment.get_template(f"{name}.html") for name in PAGES}

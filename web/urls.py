@@ -6,6 +6,7 @@ Links inside pages are paths, so that they work under whatever name a visitor ca
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -30,9 +31,11 @@ class Urls:
     transfer: str
     assets: Mapping[str, str] = field(factory=dict)
     prefix: str = field(init=False)
+    artifacts: str = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "prefix", _prefix(self.public))
+        object.__setattr__(self, "artifacts", f"{self.transfer.rstrip('/')}/artifacts/")
 
     def status(self, span: str = "") -> str:
         """Return the front page, with the chart of a span if that is named."""
@@ -98,7 +101,7 @@ class Urls:
 
     def artifact(self, digest: str, name: str) -> str:
         """Return where an artifact's zip is, on the transfer port."""
-        return f"{self.transfer.rstrip('/')}/artifacts/{_quoted(digest)}/{_quoted(name)}"
+        return f"{self.artifacts}{_quoted(digest)}/{_quoted(name)}"
 
     def path(self, path: str) -> str:
         """Return a path of these pages, as it is on this site."""
@@ -133,8 +136,10 @@ def file_of(urls: Urls, build_id: int, name: str) -> str:
 
 def _quoted(text: str) -> str:
     """Return a text as one segment of a path; nearly all are digests and names that are so already."""
-    usual = text.replace(".", "").replace("-", "").replace("_", "")
-    return text if usual.isascii() and usual.isalnum() else _quoted_anew(text)
+    return text if _USUAL.match(text) else _quoted_anew(text)
+
+
+_USUAL = re.compile(r"[A-Za-z0-9._-]+\Z")
 
 
 @remembering(512 * 1024, lambda quoted, text: weight(quoted) + weight(text))

@@ -238,7 +238,7 @@ class Settings:
             return False
         return self.trusted is not Trusted.EVERYBODY or self.own_files is not None
 
-    @property
+    @cached_property
     def hosts(self) -> tuple[str, ...]:
         """The names and addresses under which the metaserver is reached, for its certificate."""
         urls = (urlsplit(url).hostname or "" for url in (self.public_url, self.transfer_url))

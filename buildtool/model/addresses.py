@@ -110,6 +110,7 @@ def is_address(host: str) -> bool:
     return True
 
 
+@lru_cache(1_000)
 def is_loopback(host: str) -> bool:
     """Return whether an address (as valid_host returns it) is this machine's own, which no other can reach."""
     return is_address(host) and ipaddress.ip_address(host).is_loopback

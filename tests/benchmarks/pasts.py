@@ -118,13 +118,13 @@ def make(path: Path, count: int) -> None:
         connection.execute("COMMIT")
     database = run(SqliteDatabase.open(path, Inline()))
     run(database.run(index_all))
-    run(database.run(mend))
 
     def indexed(there: Connection) -> None:
         for _, statement in indexes:
             there.exec_driver_sql(statement)
 
     run(database.run(indexed))
+    run(database.run(mend))  # it looks for the requests of each build: without an index that takes hours
     run(database.close())
 
 

@@ -25,8 +25,13 @@ def moment(when: float, now: float) -> Moment:
 def dated(when: float) -> tuple[str, str]:
     """Return a point in time for machines, and in UTC to the second."""
     day, second = divmod(words.whole_second(when), 86_400)
-    date, clock = _date(day), f"{second // 3_600:02}:{second // 60 % 60:02}:{second % 60:02}"
+    minute, second = divmod(second, 60)
+    date, clock = _date(day), f"{_MINUTES[minute]}{_TWO_DIGITS[second]}"
     return f"{date}T{clock}Z", f"{date} {clock} UTC"
+
+
+_TWO_DIGITS = tuple(f"{number:02}" for number in range(60))
+_MINUTES = tuple(f"{minute // 60:02}:{minute % 60:02}:" for minute in range(24 * 60))
 
 
 @lru_cache(4_000)

@@ -34,6 +34,7 @@ from buildtool.adapters.sql.search.indexing import ANY_TERM, STATE_CODES
 from buildtool.adapters.sql.search.pages import BuildSearch, bounded, id_within
 from buildtool.adapters.sql.search.tables import build_terms
 from buildtool.model.records import Artifact, AttemptState, BuildState
+from buildtool.model.search.build_query import BuildQuery
 from buildtool.model.search.commits import RevisionKey
 from buildtool.ports.pages import (
     ATTEMPTS_SHOWN,
@@ -85,6 +86,10 @@ class SqlPages:
 
     async def build_servers(self, *, skip: int = 0, limit: int = 50, name: str = "") -> Sequence[ServerLine]:
         return await self._database.run(partial(_build_servers, id_within(skip), limit, name))
+
+    async def prepare(self) -> None:
+        """Find builds and count them, so that no visitor waits for statements that are made at their first use."""
+        await self.builds(BuildsAsked(BuildQuery(state=(BuildState.SUCCEEDED,)), counted=True))
 
     async def builds(self, asked: BuildsAsked) -> BuildsFound:
         return await self._database.run(partial(self._search.answer, asked))

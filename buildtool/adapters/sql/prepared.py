@@ -5,21 +5,23 @@ several times as long as SQLite needs to run it. Here that is done once; the dri
 these statements have no columns whose values differ from what the driver takes and gives (flags read back as numbers).
 ``bench-results/kept-2026-11-26-statements.jsonl`` has what that is worth, ``tests/benchmarks/statements.py`` takes it.
 
-Tested by tests/adapters/sql/test_broker_store.py.
+Tested by tests/adapters/sql/test_prepared.py.
 """
 
 from __future__ import annotations
 
+import json
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from sqlalchemy import Connection, CursorResult, Dialect, Table
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql import ClauseElement
 
 if TYPE_CHECKING:
+    from sqlalchemy import Select
     from sqlalchemy.dialects import postgresql
 
 V = TypeVar("V")
@@ -29,10 +31,16 @@ Ask = Callable[["Prepared", Mapping[str, object]], "list[tuple[Any, ...]]"]
 
 
 class Prepared:
-    """One statement; ``columns`` are those that an insert is given."""
+    """One statement; ``columns`` are those that an insert is given.
 
-    def __init__(self, statement: ClauseElement, columns: Iterable[str] | None = None) -> None:
+    ``read`` has the rows of a ``packed`` one in one text: at each row SQLite's driver lets other threads run, so that
+    many rows take many times as long where these have much to do. Their order is lost, and of a number with a fraction
+    what comes after fifteen digits, which of a wall time are ten microseconds.
+    """
+
+    def __init__(self, statement: ClauseElement, columns: Iterable[str] | None = None, *, packed: bool = False) -> None:
         self._statement = statement
+        self._packed = packed
         self._columns = None if columns is None else list(columns)
         self._record: Any = None
         self._texts: dict[str, tuple[str, Sequence[str] | None, Mapping[str, object]]] = {}
@@ -69,15 +77,29 @@ class Prepared:
         text, names, constants = self._texts.get(dialect.name) or self._compiled(dialect)
         known = {**constants, **values} if constants else values
         cursor.execute(text, known if names is None else [known[it] for it in names])
-        found: list[tuple[Any, ...]] = cursor.fetchall()
+        packed = self._packed and dialect.name in _PACKING
+        found: list[tuple[Any, ...]] = json.loads(cursor.fetchone()[0]) if packed else cursor.fetchall()
         return found
 
     def _compiled(self, dialect: Dialect) -> tuple[str, Sequence[str] | None, Mapping[str, object]]:
         compiled = self._statement.compile(dialect=dialect, column_keys=self._columns)
         constants = {name: value for name, value in (compiled.params or {}).items() if value is not None}
         names: Sequence[str] | None = getattr(compiled, "positiontup", None)
-        found = self._texts[dialect.name] = (str(compiled), names, constants)
+        text = str(compiled)
+        if self._packed and dialect.name in _PACKING:
+            text = _packing(text, self._statement)
+        found = self._texts[dialect.name] = (text, names, constants)
         return found
+
+
+_PACKING = frozenset(("sqlite",))
+"""The dialects whose driver needs it."""
+
+
+def _packing(text: str, statement: ClauseElement) -> str:
+    """Return a statement for one text that has all rows of another one, which is compiled already, as JSON."""
+    columns = ", ".join(f"c{number}" for number, _ in enumerate(cast("Select[Any]", statement).selected_columns))
+    return f"WITH found({columns}) AS ({text}) SELECT json_group_array(json_array({columns})) FROM found"  # noqa: S608
 
 
 def asking(connection: Connection) -> Ask:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from attrs import evolve, field, frozen
 
@@ -106,6 +107,7 @@ def _network(text: object) -> Network:
         ) from error
 
 
+@lru_cache(1_000)
 def _address(text: str) -> Address | None:
     """Return an address as proxies write it: also with a port, IPv6 then in brackets."""
     said = text.strip()

@@ -110,6 +110,7 @@ async def serve(
         looking.append(renewal(farm, timers))
     try:
         await reader.pages.health()
+        await reader.pages.prepare()
         upstream = Upstream(questions, questions, live, reader.contents)
         tools = tools_for(timers, lambda: settings, reader.artifacts)
         site = web_site(settings, reader.pages, reader.logs, clock, upstream, access, tools)

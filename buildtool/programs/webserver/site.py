@@ -72,8 +72,11 @@ EVENT_STREAM = b"text/event-stream"
 UNREAD = 128 * 1024
 """Bytes of answers that a visitor may leave unread and still be answered one more request on the same connection."""
 
+READERS = 4
+"""Threads that read for pages: where the disk has to be read first, several of them wait at the same time."""
+
 LOG_READERS = 2
-"""Threads that read logs. The database has one: several get into each other's way, and answer fewer pages together."""
+"""Threads that read logs."""
 
 
 _STRANGER = Principal(PrincipalRole.STRANGER)
@@ -316,9 +319,9 @@ class StateReader:
     """The metaserver's state directory, opened by another process: only read."""
 
     def __init__(self, reactor: ReactorBase, state_dir: Path) -> None:
-        names = {"pages": 1, "logs": LOG_READERS, "searches": 1, "artifacts": LOG_READERS}
+        names = {"pages": READERS, "logs": LOG_READERS, "searches": 1, "artifacts": LOG_READERS}
         self._threads = tuple(Threads(reactor, size, name) for name, size in names.items())
-        self._database = SqliteDatabase.reading(state_dir / DATABASE, self._threads[0])
+        self._database = SqliteDatabase.reading(state_dir / DATABASE, self._threads[0], READERS)
         self.pages = SqlPages(self._database)
         self.news = SqlNews(self._database)
         # Never started: that would write.

@@ -109,7 +109,7 @@ def _walking(newest_first: bool, sizes: tuple[int, ...]) -> Select[Any]:  # noqa
 @cache
 def _walk(newest_first: bool, sizes: tuple[int, ...]) -> Prepared:  # noqa: FBT001
     """Return the statement for builds on a stretch that have one of each of several groups of terms."""
-    return Prepared(_walking(newest_first, sizes))
+    return Prepared(_walking(newest_first, sizes), packed=True)
 
 
 @cache
@@ -130,7 +130,7 @@ _OWN_TERMS = Prepared(select(_BT.term, _BT.state).where(_BT.build == bindparam("
 def _any_build(newest_first: bool) -> Prepared:  # noqa: FBT001
     order = builds.c.id.desc() if newest_first else builds.c.id
     chosen = select(builds.c.id).where(builds.c.id >= bindparam("low"), builds.c.id <= bindparam("high"))
-    return Prepared(chosen.order_by(order).limit(bindparam("most")))
+    return Prepared(chosen.order_by(order).limit(bindparam("most")), packed=True)
 
 
 _FIRST_FROM = Prepared(
@@ -264,7 +264,7 @@ def among_these(ask: Ask, numbers: Iterable[int], wanted: WantedTerms, states: S
 def all_builds(ask: Ask, span: Span, most: int) -> Found:
     """Return builds, whatever they are."""
     rows = ask(_any_build(span.newest_first), {"low": span.low, "high": span.high, "most": most})
-    return Found(tuple(number for (number,) in rows))
+    return Found(tuple(sorted((number for (number,) in rows), reverse=span.newest_first)))
 
 
 def count(ask: Ask, wanted: WantedTerms, state: int, span: Span) -> tuple[int, bool]:

@@ -40,7 +40,7 @@ def _kept(count: int) -> Prepared:
     """Return the statement for lines that are kept ready."""
     keys: list[Any] = [bindparam(f"key_{number}") for number in range(count)]
     own = build_lines.c.build
-    return Prepared(select(_requests_of(own), *build_lines.c).where(own.in_(keys)))
+    return Prepared(select(_requests_of(own), *build_lines.c).where(own.in_(keys)), packed=True)
 
 
 @cache
@@ -48,7 +48,7 @@ def _gathered(count: int) -> Prepared:
     """Return the statement for lines that are put together."""
     keys: list[Any] = [bindparam(f"key_{number}") for number in range(count)]
     own = builds.c.id
-    return Prepared(select(_requests_of(own), *COLUMNS).select_from(JOINED).where(own.in_(keys)))
+    return Prepared(select(_requests_of(own), *COLUMNS).select_from(JOINED).where(own.in_(keys)), packed=True)
 
 
 @cache

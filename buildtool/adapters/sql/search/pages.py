@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from threading import Lock
 
 from attrs import frozen
 from sqlalchemy import Connection, func, select
@@ -71,19 +72,26 @@ class _Counted:
 
 
 class BuildSearch:
-    """The search of one database. What it remembers of terms holds for good; counts are kept for COUNTS_AGE."""
+    """The search of one database, for several threads.
+
+    What it remembers of terms holds for good; counts are kept for COUNTS_AGE.
+    """
 
     def __init__(self) -> None:
         self._lines = LineReader()
         self._places: dict[int, str] = {}
+        self._event = -1
         self._named: tuple[int, tuple[str, ...]] = (-1, ())
         self._counts: OrderedDict[Key, _Counted] = OrderedDict()
+        self._counting = Lock()
 
     def answer(self, asked: BuildsAsked, connection: Connection) -> BuildsFound:
         """Return what was asked for. Raises UsageError."""
         ask = asking(connection)
-        if asked.counted or asked.sees is not None:
-            self._places.update(finding.places(ask, max(self._places, default=-1)))
+        event: int = ask(_LAST_EVENT, {})[0][0] or 0
+        if event != self._event:  # what is built for the first time is told of by events
+            self._places = {**self._places, **dict(finding.places(ask, max(self._places, default=-1)))}
+            self._event = event
         plan = self._plan(ask, asked)
         limit = bounded(asked.limit)
         found = Found(()) if plan.nothing or not limit else _found(ask, asked, plan, limit + 1)
@@ -92,7 +100,7 @@ class BuildSearch:
             tuple(lines),
             len(found.numbers) > limit,
             found.stopped,
-            self._counted(ask, asked, plan) if asked.counted else {},
+            self._counted(ask, asked, plan, event) if asked.counted else {},
             self._platforms(asked.sees) if asked.counted else (),
         )
 
@@ -107,13 +115,12 @@ class BuildSearch:
         low = 0 if since is None else finding.first_since(ask, since)
         return _Plan(WantedTerms((*groups,) or ((ANY_TERM,),), (*also,)), not all(groups), low)
 
-    def _counted(self, ask: Ask, asked: BuildsAsked, plan: _Plan) -> Mapping[BuildState, StateCount]:
+    def _counted(self, ask: Ask, asked: BuildsAsked, plan: _Plan, event: int) -> Mapping[BuildState, StateCount]:
         if plan.nothing:
             return dict.fromkeys(BuildState, StateCount(0, exact=True))
         if asked.query.number:
             return _counted_one_by_one(ask, asked, plan)
         key = (plan.wanted, plan.low)
-        event = ask(_LAST_EVENT, {})[0][0] or 0
         kept = self._counts.get(key)
         if kept is not None and kept.stands(asked.now, event):
             return kept.counts
@@ -121,7 +128,8 @@ class BuildSearch:
         counts = {
             state: StateCount(*finding.count(ask, plan.wanted, code, span)) for state, code in STATE_CODES.items()
         }
-        return keep_newest(self._counts, key, _Counted(asked.now, event, counts), COUNTS_KEPT).counts
+        with self._counting:
+            return keep_newest(self._counts, key, _Counted(asked.now, event, counts), COUNTS_KEPT).counts
 
     def _platforms(self, sees: Sees | None) -> tuple[str, ...]:
         if sees is None and self._named[0] == len(self._places):
