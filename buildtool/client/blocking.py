@@ -29,6 +29,7 @@ from buildtool.client.farm import FarmClient, unseen
 from buildtool.client.groups import ApiGroup, BuildGroup, FarmGroup, MachineGroup, RequestGroup
 from buildtool.client.limits import RateLeft
 from buildtool.errors import UsageError
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.protocol.api.answers import ArtifactSummary
 from buildtool.protocol.messages import FoundArtifact
 
@@ -214,10 +215,15 @@ class BlockingFarm:
         return self._client.limits
 
     def fetch(
-        self, artifact: FoundArtifact | ArtifactSummary, path: str, progress: Callable[[int], None] = unseen
+        self,
+        artifact: FoundArtifact | ArtifactSummary,
+        path: str,
+        progress: Callable[[int], None] = unseen,
+        *,
+        sandbox: SandboxLevel = SandboxLevel.NONE,
     ) -> None:
-        """Fetch an artifact to a path, as ``FarmClient`` does. Raises Unavailable, BadUpload, StorageUnavailable."""
-        self._turns.run(self._client.fetch(artifact, path, progress))
+        """Fetch an artifact to a path, as ``FarmClient`` does. Raises NotFound, Unavailable and as that says."""
+        self._turns.run(self._client.fetch(artifact, path, progress, sandbox=sandbox))
 
     def close(self) -> None:
         """Close all connections."""

@@ -19,6 +19,7 @@ from buildtool.client.farm_urls import read_farm_url
 from buildtool.client.groups import BuildGroup, FarmGroup, MachineGroup, RequestGroup
 from buildtool.client.limits import RateLeft
 from buildtool.client.transfers import ApiDownloads
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.protocol.api.answers import ArtifactSummary
 from buildtool.protocol.messages import FoundArtifact
 
@@ -50,13 +51,19 @@ class FarmClient:
         return self.api.limits
 
     async def fetch(
-        self, artifact: FoundArtifact | ArtifactSummary, path: str, progress: Callable[[int], None] = unseen
+        self,
+        artifact: FoundArtifact | ArtifactSummary,
+        path: str,
+        progress: Callable[[int], None] = unseen,
+        *,
+        sandbox: SandboxLevel = SandboxLevel.NONE,
     ) -> None:
         """Fetch an artifact to a path: what is there is resumed, verified by its digest, and only then given its name.
 
-        ``progress`` is called with how many bytes are here. Raises Unavailable, BadUpload, StorageUnavailable.
+        ``progress`` is called with how many bytes are here. Raises NotFound where it was not made in a ``sandbox`` of
+        that level at least; Unavailable, BadUpload, StorageUnavailable.
         """
-        await self._downloads.fetch(artifact.url, path, artifact.size, artifact.digest, progress)
+        await self._downloads.fetch(artifact.url, path, artifact.size, artifact.digest, progress, sandbox)
 
     async def close(self) -> None:
         """Close all connections, and end the thread that writes files."""

@@ -9,6 +9,7 @@ from attrs import frozen
 from buildtool.errors import UsageError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
 from buildtool.model.text import quoted
+from buildtool.model.trust.evidence import SandboxLevel
 
 API = "/api/v1"
 """What follows the address of the pages."""
@@ -31,9 +32,10 @@ class FarmUrl:
         """The address of the API."""
         return self.where + API
 
-    def artifact(self, digest: str) -> str:
-        """Return the address of an artifact with these bytes."""
-        return f"{self.api}/artifacts/{digest}"
+    def artifact(self, digest: str, sandbox: SandboxLevel = SandboxLevel.NONE) -> str:
+        """Return the address of an artifact with these bytes, made in a sandbox of that level at least."""
+        demanded = "" if sandbox is SandboxLevel.NONE else f"?sandbox={sandbox.value}"
+        return f"{self.api}/artifacts/{digest}{demanded}"
 
     def log(self, build_id: int, attempt: int) -> str:
         """Return the address of the log of an attempt."""

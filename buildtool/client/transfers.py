@@ -13,6 +13,7 @@ from attrs import define
 from buildtool.errors import DecodeError
 from buildtool.model.logs.index import Phase
 from buildtool.model.text import one_line, quoted
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.protocol.logs.answers import LogIndexSummary
 
 if TYPE_CHECKING:
@@ -30,10 +31,21 @@ class ApiDownloads:
     api: ApiConnection
     transfers: TransferClient
 
-    async def fetch(self, url: str, path: str, size: int, digest: str, progress: Callable[[int], None]) -> None:
-        """Fetch an artifact of so many bytes by its digest, as the port says; ``url`` is where others would."""
+    async def fetch(
+        self,
+        url: str,
+        path: str,
+        size: int,
+        digest: str,
+        progress: Callable[[int], None],
+        sandbox: SandboxLevel = SandboxLevel.NONE,
+    ) -> None:
+        """Fetch an artifact of so many bytes by its digest, as the port says; ``url`` is where others would.
+
+        Raises NotFound where nothing of that digest was made in a ``sandbox`` of that level or a higher one.
+        """
         del url
-        there, headers = self.api.url.artifact(digest), self.api.shown()
+        there, headers = self.api.url.artifact(digest, sandbox), self.api.shown()
         await self.transfers.fetch(there, path, size, digest, progress, headers)
 
     async def log(self, url: str, offset: int, wait: float) -> tuple[bytes, bool]:

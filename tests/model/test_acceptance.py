@@ -7,7 +7,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildtool.model.matching.acceptance import acceptable
+from buildtool.model.matching.acceptance import acceptable, refusal
 from buildtool.model.matching.reasons import Cause, nearer
 from buildtool.model.matching.satisfaction import implies, making_satisfies, satisfies
 from buildtool.model.matching.shelves import stocked
@@ -123,3 +123,21 @@ def test_a_newer_artifact_of_which_less_is_known_hides_none_of_which_more_is(
 def test_of_failures_too_each_evidence_is_kept(failure: RememberedFailure) -> None:
     all_of = [evolve(failure, evidence=Evidence(level)) for level in SandboxLevel]
     assert set(stocked((), all_of).failures) == set(all_of)
+
+
+@given(st.lists(evidence, max_size=4), policies)
+def test_bytes_do_for_a_policy_where_one_of_their_makings_does_and_else_the_best_is_named(
+    makings: list[Evidence], policy: EvidencePolicy
+) -> None:
+    known = makings or [NOTHING_KNOWN]
+    said = refusal(makings, policy)
+    assert (said == "") == any(not acceptable(one, policy) for one in known)
+    assert "\n" not in said
+    if said:
+        assert f"needs a {policy.sandbox.value} sandbox" in said or policy.sandbox is WEAK
+
+
+def test_what_is_refused_is_told_in_one_line() -> None:
+    assert refusal([Evidence(NONE), Evidence(WEAK)], EvidencePolicy(STRICT)) == (
+        "what has that digest needs a strict sandbox, has a weak one"
+    )

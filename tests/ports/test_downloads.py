@@ -19,6 +19,7 @@ from buildtool.client.farm_urls import read_farm_url
 from buildtool.client.transfers import ApiDownloads
 from buildtool.errors import BadOffset, DecodeError, NotFound
 from buildtool.model.records import BuildState
+from buildtool.model.trust.evidence import Evidence, SandboxLevel
 from buildtool.ports.requester import Downloads
 from buildtool.programs.webserver.site import PagesSite
 from buildtool.web.app import WebApp, make_urls
@@ -151,7 +152,7 @@ class OverApi(OverHttp):
     async def setUp(self) -> None:  # type: ignore[override]
         await super().setUp()
         made = build(7, BuildState.RUNNING, 60.0, epoch=1)
-        pages = FakePages([made], artifacts=[evolve(artifact(made, 7), digest=digest_of(DATA))])
+        self.pages = pages = FakePages([made], artifacts=[evolve(artifact(made, 7), digest=digest_of(DATA))])
         tools = Tools(later=lambda seconds: deferLater(reactor, seconds / 10), artifacts=self.artifacts)
         app = WebApp(pages, self.logs, make_urls(PUBLIC, TRANSFER), WallClock(NOW), tools=tools)
         port = reactor.listenTCP(0, PagesSite(app.resource()), interface="127.0.0.1")
@@ -171,6 +172,23 @@ class OverApi(OverHttp):
     async def test_why_an_artifact_is_not_sent_is_one_line(self) -> None:
         with pytest.raises(NotFound, match=r"answers 404: there is no artifact of that digest$"):
             await self.downloads.fetch("", str(Path(self.mktemp()).absolute()), 1, "0" * 64, lambda _: None)
+
+    async def test_one_that_was_made_in_less_than_is_demanded_is_refused_in_one_line_and_not_written(self) -> None:
+        path = Path(self.mktemp()).absolute()
+
+        async def fetch(sandbox: SandboxLevel) -> None:
+            await self.downloads.fetch("", str(path), len(DATA), digest_of(DATA), lambda _: None, sandbox)
+
+        self.downloads: ApiDownloads
+        (weak,) = self.pages.artifacts = [
+            evolve(one, evidence=Evidence(SandboxLevel.WEAK)) for one in self.pages.artifacts
+        ]
+        with pytest.raises(NotFound, match=r"404: what has that digest needs a strict sandbox, has a weak one$"):
+            await fetch(SandboxLevel.STRICT)
+        assert not path.exists()
+        self.pages.artifacts.append(evolve(weak, evidence=Evidence(SandboxLevel.STRICT)))
+        await fetch(SandboxLevel.STRICT)
+        assert path.read_bytes() == DATA
 
 
 @pytest.mark.world

@@ -17,8 +17,10 @@ from werkzeug.http import quote_etag
 
 from buildtool.errors import BadOffset, NotFound, Overloaded, StorageUnavailable
 from buildtool.model.access.rights import Act
+from buildtool.model.matching.acceptance import refusal
 from buildtool.model.names import is_artifact_name, is_digest
 from buildtool.model.records import Artifact
+from buildtool.model.trust.evidence import EvidencePolicy, SandboxLevel, read_level
 from buildtool.ports.pages import ArtifactReader, LogExtent, OpenArtifact
 from buildtool.protocol.api.routes import ApiCall
 from buildtool.protocol.http_headers import ByteSpan, asked_span, has_copy, is_unchanged
@@ -148,10 +150,11 @@ class ApiFiles:
     # --- artifacts ------------------------------------------------------------------------------------------
 
     async def artifact(self, call: ApiCall, request: Request, values: Values) -> None:
-        """Send an artifact. Raises NotFound, also where who asks may not fetch it.
+        """Send an artifact. Raises NotFound, also where who asks may not fetch it, or wants more than is known.
 
-        Raises Damaged, NoSuchRange, StorageUnavailable, Overloaded.
+        Raises UsageError, Damaged, NoSuchRange, StorageUnavailable, Overloaded.
         """
+        policy = EvidencePolicy(read_level(values.get("sandbox", SandboxLevel.NONE.value)))
         digest, by = str(values["digest"]), visitor_of(request)
         made = await self.parts.pages.artifacts_of(digest) if is_digest(digest) else ()
         seen = [
@@ -161,6 +164,8 @@ class ApiFiles:
         ]
         if not seen:
             raise NotFound("there is no artifact of that digest")
+        if unmet := refusal((one.evidence for one in seen), policy):
+            raise NotFound(unmet)
         artifacts = self.parts.tools.artifacts
         if artifacts is None:
             raise StorageUnavailable("these pages give out no artifacts")

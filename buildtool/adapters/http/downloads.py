@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from functools import partial
-from urllib.parse import unquote_to_bytes
+from urllib.parse import parse_qs, unquote_to_bytes
 
 from twisted.web import http
 from werkzeug.http import quote_etag
@@ -18,13 +18,16 @@ from buildtool.adapters.http.routes import Admission, Headers, HttpRefusal, Http
 from buildtool.adapters.storage.artifacts import ArtifactStore, StoredArtifact
 from buildtool.adapters.storage.filesystem import RealDisk, on_disk
 from buildtool.concurrency.backpressure import BodyReader
-from buildtool.errors import Damaged, DecodeError, NotFound, TooLong
+from buildtool.errors import Damaged, DecodeError, NotFound, TooLong, UsageError
 from buildtool.model.tickets import TicketKind
+from buildtool.model.trust.evidence import EvidencePolicy, SandboxLevel, read_level
 from buildtool.ports.common import Executor
 from buildtool.ports.metaserver import BeingMade
 from buildtool.protocol.http_headers import ByteSpan, has_copy
 from buildtool.protocol.source_parts import SourcePart, read_part
 
+_MOST_NAMES = 100
+_NO_SANDBOX = SandboxLevel.NONE.value
 _NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9._+-]{0,199}")
 
 
@@ -39,6 +42,8 @@ class DownloadHandler:
     async def send(self, request: IncomingRequest, _body: BodyReader, digest: str, name: str) -> HttpResponse:
         if not await self._reads.artifact(request, digest):
             raise NotFound("there is no artifact of that digest")
+        if unmet := await self._reads.unmet(request, digest, _policy(request.query)):
+            raise NotFound(unmet)
         try:
             stored = await self._artifacts.open(digest)
         except Damaged:
@@ -102,6 +107,15 @@ class SourceHandler:
         stored = StoredArtifact(self._executor, self._disk, file, bundle.size)
         kind = ("Content-Type", "application/x-git-bundle")
         return HttpResponse(code, "", (kind, *headers), StoredPart(stored, span))
+
+
+def _policy(query: str) -> EvidencePolicy:
+    """Return what is demanded of an artifact: nothing, unless ``sandbox`` is said. Raises HttpRefusal."""
+    try:
+        said = parse_qs(query, keep_blank_values=True, max_num_fields=_MOST_NAMES).get("sandbox", [_NO_SANDBOX])
+        return EvidencePolicy(max(map(read_level, said)))
+    except (UsageError, ValueError) as error:
+        raise HttpRefusal(http.BAD_REQUEST, str(error), LIVE) from error
 
 
 class StoredPart:

@@ -12,7 +12,9 @@ from twisted.web import http
 from buildtool.adapters.http.routes import Headers, HttpRefusal, IncomingRequest
 from buildtool.errors import BadTicket, NotFound
 from buildtool.model.incarnations import Keys
+from buildtool.model.matching.acceptance import refusal
 from buildtool.model.tickets import Ticket, TicketKind, read
+from buildtool.model.trust.evidence import EvidencePolicy
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import Bundle
 from buildtool.protocol.http_headers import ByteSpan, asked_span, is_unchanged
@@ -49,6 +51,9 @@ class Reads(Protocol):
     async def artifact(self, request: IncomingRequest, digest: str) -> bool:
         """Return whether who sends a request may fetch an artifact with these bytes."""
 
+    async def unmet(self, request: IncomingRequest, digest: str, policy: EvidencePolicy) -> str:
+        """Return in a line why what they may fetch with these bytes does not do for a policy; empty where it does."""
+
     def public(self) -> bool:
         """Return whether what is fetched may be kept for others on its way."""
 
@@ -63,6 +68,10 @@ class AllRead:
     async def artifact(self, _request: IncomingRequest, _digest: str) -> bool:
         """Return that they may."""
         return True
+
+    async def unmet(self, _request: IncomingRequest, _digest: str, policy: EvidencePolicy) -> str:
+        """Return what nothing is known to meet."""
+        return refusal((), policy)
 
     def public(self) -> bool:
         """Return that it may."""

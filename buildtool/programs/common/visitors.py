@@ -22,9 +22,11 @@ from buildtool.model.access.rights import Act, Subject, platform_names
 from buildtool.model.access.visitors import Headers, header_texts, holder_of, is_of_this_machine, visitor
 from buildtool.model.addresses import network_of
 from buildtool.model.farm.deployment import NO_PLACE, Deployment, ProjectPlace
+from buildtool.model.matching.acceptance import refusal
 from buildtool.model.options import Canonical
 from buildtool.model.principal import Principal
 from buildtool.model.project_options import ProjectOptions
+from buildtool.model.trust.evidence import ANYTHING, EvidencePolicy
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import BrokerStore
 
@@ -144,6 +146,17 @@ class TransferReads:
             return True
         made = await self.store.artifacts_of(digest)
         return any(self.visitors.sees(by, one.shelf.project, Act.SEE_ARTIFACT, one.platform) for one in made)
+
+    async def unmet(self, request: IncomingRequest, digest: str, policy: EvidencePolicy) -> str:
+        """Return in a line why what they may fetch with these bytes does not do; empty where it does.
+
+        Raises StorageUnavailable.
+        """
+        if policy == ANYTHING:
+            return ""
+        by, made = self._by(request), await self.store.artifacts_of(digest)
+        seen = [one for one in made if self.visitors.sees(by, one.shelf.project, Act.SEE_ARTIFACT, one.platform)]
+        return refusal((one.evidence for one in seen if not one.withdrawn), policy)
 
     def public(self) -> bool:
         """Return whether whatever is fetched may be kept for others on its way: a visitor without a key may have it."""

@@ -135,6 +135,7 @@ FROM = QueryName("from this byte on", numeric=True, least=0)
 HELD = QueryName(
     "seconds to wait for more, where there is nothing from that byte on", numeric=True, least=0, most=LOG_WAIT
 )
+LEVEL = QueryName("only what was made in a sandbox of this level at least: none, weak or strict", length=10)
 TEXT = QueryName("the text that a line has", length=SEARCHED, line=True, needed=True)
 CASE = QueryName("1 where capital letters are others than small ones", numeric=True, least=0, most=1)
 WHY = {"reason": ""}
@@ -183,7 +184,7 @@ CALLS: Sequence[ApiCall] = (
           o.ActionResult),
     _post("/builds/abort", "End all open builds of a project, platform or person", o.AbortSeveral, o.SeveralEnded),
     _get("/artifacts/{digest}", "Send an artifact by its SHA-256, or a range of it", shown.Bytes, read="artifact",
-         raw=ARTIFACT_TYPE, act=Act.SEE_ARTIFACT),
+         raw=ARTIFACT_TYPE, act=Act.SEE_ARTIFACT, query={"sandbox": LEVEL}),
     _post("/artifacts/{artifact}/purge", "Give out an artifact (id or SHA-256) no more", o.PurgeArtifact,
           o.ActionResult, absent=WHY),
     _get("/queue", "List what waits, in the order of its places", shown.BuildList, read="queue",

@@ -20,6 +20,7 @@ from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import Artifact, Build
 from buildtool.model.servers import OfferKind
 from buildtool.model.tickets import TicketKind
+from buildtool.model.trust.evidence import Evidence, SandboxLevel
 from buildtool.programs.common.visitors import HttpVisitors, transfer_reads
 from buildtool.protocol.logs.marks import LOG_MARKS, marks_text
 from tests.adapters.http.transfers import KEY, NOW, TransferCase, digest_of, head, parsed, promise, reactor, ticket
@@ -54,6 +55,7 @@ class ActTests(TransferCase):
             1, made.shelf, (), made.platform, OfferKind.NATIVE, 7, 1, "", DIGEST, "", len(DATA), "x.zip", 0.0
         )
         await store.commit([Build(7, made.key(), made, 1, 0.0), artifact], (), NOW)
+        self.store, self.artifact = store, artifact
         await super().setUp()
         await self.upload(DATA)
         await self.artifacts.publish(7, 1, DIGEST, len(DATA))
@@ -76,6 +78,27 @@ class ActTests(TransferCase):
                     may = act is not Act.SERVE and RIGHTS.extent(role, act) > Extent.NONE
                     refused = 401 if act is Act.SERVE else 404
                     assert code == (200 if may else refused), (method, path, role, code)
+
+    async def test_an_artifact_that_was_made_in_less_than_is_demanded_is_not_given_out_and_a_line_says_why(
+        self,
+    ) -> None:
+        self.asks.role = PrincipalRole.REQUESTER
+
+        async def asked(query: str) -> tuple[int, bytes]:
+            code, _, body = await self.ask("GET", f"/artifacts/{DIGEST}/x.zip{query}")
+            return code, body if code != 200 else b""
+
+        assert await asked("?sandbox=strict") == (404, b"what has that digest needs a strict sandbox, has none\n")
+        assert await asked("?sandbox=none&sandbox=strict") == await asked("?sandbox=strict"), "the stricter counts"
+        assert (
+            (await asked("?sandbox="))[0] == (await asked("?sandbox=x"))[0] == (await asked("?" + "a&" * 101))[0] == 400
+        )
+        assert (await asked("?sandbox=none"))[0] == (await asked("?other=1"))[0] == 200
+        again = evolve(self.artifact, id=2, evidence=Evidence(SandboxLevel.STRICT), withdrawn="it was wrong")
+        await self.store.commit([again], (), NOW)
+        assert (await asked("?sandbox=strict"))[0] == 404, "what was withdrawn says nothing"
+        await self.store.commit([evolve(again, id=3, withdrawn="")], (), NOW)
+        assert (await asked("?sandbox=strict"))[0] == 200, "the same bytes were made in a strict one too"
 
     async def test_a_method_that_names_no_act_is_none(self) -> None:
         for method, path in (("DELETE", "/logs/7/1"), ("PUT", f"/artifacts/{DIGEST}/x"), ("POST", "/uploads/7/1")):

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 
 from buildtool.errors import Damaged, NotFound
 from buildtool.model.access.rights import Act
+from buildtool.model.trust.evidence import Evidence, SandboxLevel
 from buildtool.programs.webserver.site import ReportedArtifacts
 from buildtool.protocol.api.routes import CALLS
 from buildtool.web.api import files
@@ -181,6 +182,22 @@ def test_what_a_visitor_may_not_see_is_as_if_it_was_not_there(world: ApiWorld) -
         assert world.get(f"/builds/{build}/log{path}").status == 404
     assert world.get(f"/artifacts/{HIDDEN}", world.token()).status == 200
     assert world.get(f"/builds/{build}/log?attempt=1", world.token(ROOT)).text == "secret"
+
+
+def test_one_that_was_made_in_less_than_is_demanded_is_as_if_it_was_not_there_and_the_line_says_why(
+    world: ApiWorld,
+) -> None:
+    digest = digest_of(world)
+    world.pages.artifacts = [evolve(one, evidence=Evidence(SandboxLevel.WEAK)) for one in world.pages.artifacts]
+    assert [world.get(f"/artifacts/{digest}?sandbox={level}").status for level in ("none", "weak", "strict")] == [
+        200, 200, 404,
+    ]  # fmt: skip
+    refused = said(world.get(f"/artifacts/{digest}?sandbox=strict"))
+    assert refused["detail"] == "what has that digest needs a strict sandbox, has a weak one"
+    hidden, unknown = (world.get(f"/artifacts/{one}?sandbox=strict").text for one in (HIDDEN, "0" * 64))
+    assert hidden == unknown, "what one may not see is not told"
+    wrong = world.get(f"/artifacts/{digest}?sandbox=strickt")
+    assert (wrong.status, "is no level of a sandbox" in said(wrong)["detail"]) == (422, True)
 
 
 def test_one_that_is_damaged_or_withdrawn_is_not_given_out(world: ApiWorld, kept: Artifacts) -> None:
