@@ -39,6 +39,7 @@ from buildtool.scheduling.decision import (
 from buildtool.scheduling.dispatching import capable_elsewhere
 from buildtool.scheduling.events import ArtifactUnkept, AttemptAccepted, AttemptEnded, AttemptEvent, Delivered
 from buildtool.scheduling.servers import quarantine
+from buildtool.scheduling.state.lease_table import frozen_for
 
 DIGITS = 12
 """So many digits of a digest tell two artifacts apart for people."""
@@ -246,7 +247,8 @@ def close_attempt(
     context: DecisionContext, attempt: Attempt, how: AttemptEnd, reason: str, log_tail: str = ""
 ) -> Attempt:
     """End an Attempt, whatever becomes of its Build."""
-    closed = evolve(attempt, state=AttemptState.ENDED, end=how, reason=reason, ended_at=context.now, log_tail=log_tail)
+    thawed = evolve(attempt, frozen_at=None, rested=frozen_for(attempt, context.now))
+    closed = evolve(thawed, state=AttemptState.ENDED, end=how, reason=reason, ended_at=context.now, log_tail=log_tail)
     context.state.put(closed)
     context.freed.add(attempt.server)
     context.happened(f"attempt-{how.name.lower()}", f"build/{attempt.build_id}", f"epoch {attempt.epoch}: {reason}")

@@ -26,6 +26,8 @@ from buildtool.adapters.host.detectors import DETECTORS
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.configuration.settings import load_settings
 from buildtool.demo.local_farm import LocalFarm, free_ports
+from buildtool.errors import NotRunning
+from buildtool.programs.buildserver.guest.local_socket import ask_server
 from buildtool.programs.startcompile.errands import detected
 from tests.chaos import leftovers
 from tests.chaos.farm import DRAINS_WITHIN, STOPS_WITHIN, Misbehaved, Program
@@ -45,6 +47,9 @@ NOT_NOW = (1, 7)
 """Exit codes of an operator's word that will be heard later: no metaserver runs, or it went while it was asked."""
 
 DATABASE = "buildtool.sqlite"
+
+PATIENCE = ("10", "0")
+"""Minutes for which owners let a build stand still before it is handed back, by turns: always, and not at all."""
 
 BUILDS_SOON = 100
 """How often it is looked whether a build server that is to be revoked builds, before it is revoked anyway."""
@@ -154,7 +159,8 @@ class Run:
         self._program(WEB, "webserver").start()
         for number, name in enumerate(shape.names()):
             self.ports[name] = self._proxy(name, ports["BUILDTOOL_PB_PORT"])
-            self._program(name, "buildserver.py", "--maxdelay", "2", "--max-builds", str(1 + number % 2))
+            words = "--maxdelay", "2", "--max-builds", str(1 + number % 2), "--patience", PATIENCE[number % 2]
+            self._program(name, "buildserver.py", *words)
         await self._all(self._joins(self.programs[name]) for name in shape.names())
         local = detected(load_settings(CONFIG).projects[0], DETECTORS)
         downloads = directory / "downloads"
@@ -249,6 +255,8 @@ class Run:
             await self._by_hand("--pause", fault.target)
             await self._rest(fault.seconds)
             await self._by_hand("--resume", fault.target)
+        elif fault.trouble is Trouble.OWNER:
+            await self._owner_is_there(fault, self.programs[fault.target])
         elif fault.trouble is Trouble.POWER:
             await self._power_cut(fault.seconds)
         elif fault.trouble is Trouble.MAIL_AWAY:
@@ -256,6 +264,29 @@ class Run:
         else:
             await self._to_network(fault, self.proxies[fault.target])
         self.done[fault.trouble.value] = self.done.get(fault.trouble.value, 0) + 1
+
+    async def _owner_is_there(self, fault: Fault, program: Program) -> None:
+        """Let the owner of a machine take it back for a while, whatever else happens to it meanwhile."""
+        life = program.lives
+        await self._owner_says(program, "pause")
+        await self._rest(fault.seconds)
+        self._alone(self._owner_leaves(program, life))
+
+    async def _owner_leaves(self, program: Program, life: int) -> None:
+        """Resume what was paused, until that is heard; a pause ends with the life of the program that heard of it."""
+        while program.alive and program.lives == life and not self._ending:
+            if await self._owner_says(program, "resume"):
+                return
+            await self._rest(LOOK)
+
+    async def _owner_says(self, program: Program, act: str) -> bool:
+        """Say something to a build server over its socket; return whether it answered."""
+        place = self._place(program.name) / program.name
+        try:
+            await self.threads.run(partial(ask_server, place, {"act": act}))
+        except NotRunning:
+            return False
+        return True
 
     async def _without_mail(self, seconds: float) -> None:
         if self._mail_is_away:

@@ -34,6 +34,7 @@ class Trouble(enum.Enum):
     DRAIN = "SIGHUP"
     RELOAD = "SIGHUP, which means to read the configuration"
     PAUSE = "paused by hand"
+    OWNER = "its owner is there"
     POWER = "kill -9, all at once"
     DEAD = "kill -9, for long"
     NUMB = "SIGSTOP, for long"
@@ -61,6 +62,7 @@ _WEIGHTS: dict[tuple[Trouble, str], int] = {
     (Trouble.DRAIN, ""): 4,
     (Trouble.RELOAD, METASERVER): 3,
     (Trouble.PAUSE, ""): 3,
+    (Trouble.OWNER, ""): 12,
     (Trouble.POWER, EVERYTHING): 3,
     (Trouble.CUT, ""): 10,
     (Trouble.CUT, REQUESTERS): 4,
@@ -227,6 +229,7 @@ def _faults(draw: random.Random, shape: Shape) -> tuple[Fault, ...]:
         (Trouble.REVOKED, revoked, 0.0),
         (Trouble.ANEW, anew, shape.longest * draw.random() / 2),
         (Trouble.ROTATED, METASERVER, 0.0),
+        (Trouble.OWNER, draw.choice(shape.names()), shape.longest),
     )
     for trouble, target, seconds in once:
         found.append(Fault(shape.seconds * (0.2 + 0.6 * draw.random()), trouble, target, seconds))

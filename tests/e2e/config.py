@@ -21,6 +21,7 @@ _SERVER = os.environ.get("E2E_SERVER", "")
 
 state_dir = "var/metaserver"
 build_dir = "var/buildserver"
+lease = int(os.environ.get("E2E_LEASE", "60"))
 
 
 def _plan(wanted: Wanted) -> Plan:

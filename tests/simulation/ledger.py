@@ -360,6 +360,7 @@ class Ledger:
     def _check_end(self, row: Attempt) -> None:
         if row.end is AttemptEnd.REFUSED:
             self._refused[row.build_id, row.server] = self.trace.now
+        self._check(row.frozen_at is None, f"attempt {row.key} has ended, and stands still")
         build = self.builds[row.build_id]
         if row.end in (AttemptEnd.RETURNED, AttemptEnd.LIMITED):
             known = self._before.get(row.server, self.servers[row.server])

@@ -128,6 +128,14 @@ def test_a_build_that_is_handed_back_goes_elsewhere_at_once_and_costs_no_strike(
     assert (farm.server("anna").strikes, farm.build_of(asked).broken_on) == (0, ())
 
 
+def test_what_ended_while_it_was_frozen_stands_still_no_more() -> None:
+    farm, _, attempt = begun()
+    farm.take_back("anna")
+    farm.pass_time(30)
+    farm.end("anna", AttemptEnd.RETURNED, "its owner is at the machine")
+    assert (farm.attempt(*attempt.key).frozen_at, farm.attempt(*attempt.key).rested) == (None, 30)
+
+
 def test_when_a_machine_takes_builds_again_is_known_where_its_owner_said_so() -> None:
     farm = Farm()
     farm.login("anna")
