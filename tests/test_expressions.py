@@ -61,6 +61,14 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
     # The hours of a machine's owner.
     r"(?:([A-Za-z]{3}[A-Za-z,-]{0,60}) )?([0-9]{1,2}):([0-9]{2})-([0-9]{1,2}):([0-9]{2})"
     r"(?: ([A-Za-z][\w+/-]{0,60}))?": ("Mon-", "Mon 0", "00:00-00:00 ", "00:00-00:00 a", "a"),
+    # The keys by which a configuration is signed, the files of its commit, and how its diff is shown.
+    r'([A-Za-z-]{1,40})(?:="([^"]{0,1000})")?(?:,|\Z)': ("a", 'a="', 'a="b",', "a,"),
+    r'(?:"[^"]*"|[^\s"])+': ("a", '"', '"a" ', 'a"'),
+    r"(\d{4})(\d{2})(\d{2})(?:(\d{2})(\d{2})(\d{2})?)?(Z?)\Z": ("0", "20270101", "Z"),
+    rb"(\d{6}) ([a-z]+) ([0-9a-f]{40}|[0-9a-f]{64}) +(\d+|-)\t(.+)": (
+        "a", "100644 blob ", f"100644 blob {'a' * 40} ", "0",
+    ),
+    r"[^\t\x20-\x7e]": ("a", "\x1b", "é"),
     # What is on the transfer port and in the state directory.
     r"([1-9][0-9]{0,17})-([0-9]{1,9})\.log(\.zst)?": ("1", "1-1", ".log"),
     r"([1-9][0-9]{0,17})-([0-9]{1,9})": ("1", "1-1"),

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 import attrs
 from attrs import frozen
 
+from buildtool.model.guest.following import FollowedTip
 from buildtool.model.guest.history import DoneWork
 from buildtool.model.guest.limits import ExceededLimit
 from buildtool.model.guest.stance import Observed, OwnerWishes
@@ -320,3 +321,27 @@ class SlotFiles(Protocol):
 
     async def machine(self) -> Mapping[str, Value]:
         """Return the machine's properties as they are now: free disk and memory among them, in MiB."""
+
+
+# --- a configuration that is followed -------------------------------------------------------------------
+
+
+@frozen
+class FollowLook:
+    """The finds of one look at a followed repository: its newest commit, and in words what it says and changes."""
+
+    tip: FollowedTip
+    about: str = ""
+
+
+class FollowedConfiguration(Protocol):
+    """The repository that a build server's configuration follows."""
+
+    async def look(self, holds: str) -> FollowLook:
+        """Fetch, and return what is newest, seen from the commit that ``holds``.
+
+        Raises RepositoryUnreachable, ConfigurationError for the keys, MachineFault.
+        """
+
+    async def attempt(self, commit: str) -> str:
+        """Load a commit, whose signature was found right, in a process of its own; return why it will not do, or ""."""

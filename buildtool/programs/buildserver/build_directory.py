@@ -63,6 +63,10 @@ class BuildDirectory:
         return self.top / work_book.FILE
 
     @property
+    def follow(self) -> Path:
+        return self.top / "follow"
+
+    @property
     def stamp(self) -> Path:
         return self.top / drain_signals.STAMP
 
@@ -70,7 +74,16 @@ class BuildDirectory:
         """Make the directories private to this account, and log what was open to others. Raises ConfigurationError."""
         try:
             opened = make_private(
-                [self.top, self.mirrors, self.subversion, self.sources, self.slots, self.spool, self.sandbox]
+                [
+                    self.top,
+                    self.mirrors,
+                    self.subversion,
+                    self.sources,
+                    self.slots,
+                    self.spool,
+                    self.sandbox,
+                    self.follow,
+                ]
             )
         except OSError as error:
             raise ConfigurationError(f"build_dir: cannot write in {self.top}: {error.strerror}") from error

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, race
 from twisted.logger import Logger
@@ -46,7 +47,7 @@ from buildtool.buildserver.delivery import DeliveryQueue
 from buildtool.buildserver.order_check import ServerOffer
 from buildtool.buildserver.server import BuildServer
 from buildtool.concurrency.token_bucket import TokenBucket
-from buildtool.configuration.settings import Settings, load_settings, need_projects
+from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import BuildToolError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
 from buildtool.model.principal import PrincipalRole
@@ -58,21 +59,23 @@ from buildtool.programs.buildserver import drain_signals
 from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.capability import AnnouncedCapability
 from buildtool.programs.buildserver.confinement import confinement, limits_here, memory_here
+from buildtool.programs.buildserver.following.commands import FOLLOW_COMMANDS
+from buildtool.programs.buildserver.following.hosting import FollowNeeds, ended, host_following
+from buildtool.programs.buildserver.following.starting import Following, following_of, shown_with, started_with
 from buildtool.programs.buildserver.guest.commands import OWNER_COMMANDS
 from buildtool.programs.buildserver.guest.desk import OwnedParts
 from buildtool.programs.buildserver.guest.history import HISTORY_COMMAND, HISTORY_OPTIONS
 from buildtool.programs.buildserver.guest.hosting import host_guest
 from buildtool.programs.buildserver.guest.wishes import GUEST_OPTIONS
 from buildtool.programs.buildserver.options import OPTIONS
-from buildtool.programs.buildserver.owner_file import load_owner_file, write_samples
 from buildtool.programs.buildserver.sandbox_choice import declared, sandbox_of, with_sandbox
 from buildtool.programs.buildserver.show_info import as_json, as_text
-from buildtool.programs.buildserver.starting import Start
+from buildtool.programs.buildserver.starting import Start, complete
 from buildtool.programs.common.ending import EXIT_CODES, EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE, refuse, with_command
 from buildtool.programs.common.joining import FarmEndpoint, join, renewal, said_join_line
 from buildtool.programs.common.output import say
 from buildtool.programs.common.program import StopRequest, run
-from buildtool.programs.common.reaching import Reach, joined_addresses, reach
+from buildtool.programs.common.reaching import Reach, reach
 from buildtool.programs.common.subcommands import Subcommand, Subcommands
 from buildtool.programs.doctors.buildserver import doctor, install_words
 from buildtool.programs.trying.new_project import new_project
@@ -93,57 +96,60 @@ def _show_info(said: argparse.Namespace) -> int:
     settings = load_settings(said.config, secrets=False)
     start = Start.of(settings, said, CredentialStore(settings.build_dir / "identity"), None)
     name, place = start.name(), start.place()
+    settings, follows = shown_with(following_of(start.said, place.follow), settings)
+    start = evolve(start, settings=settings)
     found = start.offered(place)
     within = confinement(start, place, found)
     tools = found.detected.get("tools")
     install = install_words(settings.projects, tools if isinstance(tools, tuple) else ())
-    say(as_json(name, found, within, install) if said.json else as_text(name, found, within, install))
+    say((as_json if said.json else as_text)(name, found, within, install, follows))
     return EXIT_OK
 
 
 def _serve(said: argparse.Namespace) -> int:
     settings = load_settings(said.config, secrets=False)
-    need_projects(settings)
     store = CredentialStore(settings.build_dir / "identity")
     line = said_join_line(said.join)
+    anew = StopRequest()
+    start = partial(Start.of, settings, said, store)
     if line is None:
-        program = _program(said, settings, store, store.load())
-        with program.place.lock():
-            return run(PROGRAM, partial(_served, program), verbose=said.verbose)
+        first = start(store.load())
+        with first.place().lock():
+            program = _started(first, anew)
+            code = run(PROGRAM, partial(_served, program), verbose=said.verbose)
+        return ended(PROGRAM, code, anew)
 
     async def joined(reactor: ReactorBase, stop: StopRequest) -> int:
         own = await join(reactor, line, store, [PrincipalRole.BUILD_SERVER])
         log.info(
             "joined {where} as {name}; its key is in {place}", where=line.where, name=own.name, place=store.directory
         )
-        _complete(settings.build_dir, own)
-        program = _program(said, settings, store, own)
-        with program.place.lock():
-            return await _served(program, reactor, stop)
+        complete(settings.build_dir, own)
+        first = start(own)
+        with first.place().lock():
+            return await _served(_started(first, anew), reactor, stop)
 
-    return run(PROGRAM, joined, verbose=said.verbose)
-
-
-def _complete(build_dir: Path, own: OwnIdentity) -> None:
-    """Write the owner's files that are missing, and log it. Raises ConfigurationError."""
-    written = write_samples(build_dir, own.name, own.addresses)
-    for path in written:
-        log.info("wrote {path}, which is yours to edit", path=path)
-    there = load_owner_file(build_dir)
-    if there.path not in written and there.addresses and set(there.addresses).isdisjoint(joined_addresses(own)):
-        log.warn(
-            "{path} was there and is left as it is, but none of its addresses is one of the invitation: edit it",
-            path=there.path,
-        )
+    return ended(PROGRAM, run(PROGRAM, joined, verbose=said.verbose), anew)
 
 
-def _program(said: argparse.Namespace, settings: Settings, store: CredentialStore, own: OwnIdentity | None) -> _Program:
-    """Return the program as it was said, and as the owner's file completes that. Raises BuildToolError."""
-    start = Start.of(settings, said, store, own)
+def _started(first: Start, anew: StopRequest) -> _Program:
+    """Return the program as it was said, as the owner's file completes that, with the projects that are followed.
+
+    Raises BuildToolError.
+    """
+    following = following_of(first.said, first.place().follow)
+    return started_with(following, first.settings, partial(_program, first, following, anew))
+
+
+def _program(first: Start, following: Following | None, anew: StopRequest, settings: Settings) -> _Program:
+    start = evolve(first, settings=settings)
     name, place = start.name(), start.place()
     found, addresses = start.offered(place), start.addresses()
     chosen = start.sandbox_choice(), start.search_path(), start.networked(), start.hidden(place)
-    return _Program(settings, name, place, found, start.said, addresses, store, own, *chosen, start.secrets())
+    whole = _Program(
+        settings, name, place, found, start.said, addresses, start.store, start.own, *chosen, start.secrets()
+    )
+    return evolve(whole, following=following, anew=anew)
 
 
 # --- serving --------------------------------------------------------------------------------------------
@@ -164,6 +170,8 @@ class _Program:
     networked: frozenset[str]
     hidden: Sequence[Path]
     secrets: tuple[bytes, ...] = field(repr=False)
+    following: Following | None = None
+    anew: StopRequest = field(factory=StopRequest)
 
 
 def _sources(place: BuildDirectory, pool: Executor, closing: ExitStack) -> Checkouts:
@@ -247,17 +255,21 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         drain_signals.clear(place.stamp)
         drain = StopRequest()
         guest = await host_guest(reactor, pool, server, place, said, drain, parts)
+        needs = FollowNeeds(reactor, pool, server, settings.path, said, program.anew)
+        following = host_following(program.following, needs, guest.desk)
         closing.callback(drain_signals.watch(reactor, place.stamp, drain, lambda: guest.desk.settings.shutdown))
         renewing = [renewal(there.farm, reactor)] if there.farm is not None else []
         link.orders = server
         link.startService()
+        following.start()
         try:
-            if await _told_to_leave(server, stop, drain):
+            if await _told_to_leave(server, stop, drain, following.taken_over()):
                 log.info("stopping: {reason}", reason=stop.reason)
                 await server.hand_back(stop.reason)
         finally:
             for task in renewing:
                 await task.stop()
+            await following.stop()
             await guest.stop()
             deliveries.stop()
             await processes.stop_all("the build server stops")
@@ -267,6 +279,8 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
             await fetcher.close()
     if errors:
         return refuse(PROGRAM, with_command(errors[0]))
+    if stop.reason or drain.reason:
+        program.anew.reason = ""  # its owner's word goes before
     return EXIT_OK
 
 
@@ -320,8 +334,10 @@ async def _cleared(slots: BuildSlots, stop: StopRequest) -> bool:
     return True
 
 
-async def _told_to_leave(server: BuildServer, stop: StopRequest, drain: StopRequest) -> bool:
-    """Return True when the program is told to stop, False when it was told to drain and has done so."""
+async def _told_to_leave(
+    server: BuildServer, stop: StopRequest, drain: StopRequest, taking_over: Coroutine[Any, Any, str]
+) -> bool:
+    """Return True when the program is told to stop, False when it has drained, to end or to start anew."""
 
     async def drained() -> str:
         reason = await drain.asked()
@@ -330,7 +346,7 @@ async def _told_to_leave(server: BuildServer, stop: StopRequest, drain: StopRequ
         log.info("drained: everything is delivered")
         return reason
 
-    first, _ = await race([Deferred.fromCoroutine(stop.asked()), Deferred.fromCoroutine(drained())])
+    first, _ = await race([Deferred.fromCoroutine(one) for one in (stop.asked(), drained(), taking_over)])
     return first == 0
 
 
@@ -348,6 +364,7 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
         ),
         *OWNER_COMMANDS,
         HISTORY_COMMAND,
+        *FOLLOW_COMMANDS,
         Subcommand(
             "show-info", "say what this machine offers when it is started so, and end", "show-info --platforms ppc",
             _show_info, options=(*OPTIONS, *GUEST_OPTIONS, "--json"),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from buildtool.adapters.control.build_server_link import KEEPALIVE
+from buildtool.programs.buildserver.following.choice import FOLLOW_DEFAULTS, FOLLOW_OPTIONS
 from buildtool.programs.buildserver.sandbox_choice import directories, project_names, sandbox_choice
 from buildtool.programs.buildserver.secret_files import secret_files
 from buildtool.programs.common.subcommands import REACHING, How, number, switch, valued
@@ -42,6 +43,7 @@ OPTIONS: Mapping[str, How] = {
     "--allow-network": valued(
         "projects whose recipes may speak to the hosts that they name, while they fetch", "PROJECTS", project_names
     ),
+    **FOLLOW_OPTIONS,
     "--admin": valued(
         "whom to ask, shown to everybody; an e-mail address is mailed when this machine is missing", "TEXT"
     ),
@@ -64,6 +66,7 @@ DEFAULTS: Mapping[str, object] = {
     "sandbox": None,
     "readable": (),
     "allow_network": (),
+    **FOLLOW_DEFAULTS,
     "admin": "",
     "maxdelay": 300,
     "maxretries": None,

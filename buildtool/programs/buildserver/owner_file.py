@@ -37,6 +37,8 @@ _SAMPLES = {
     "sandbox": '"strict"',
     "readable": '["/opt"]',
     "allow_network": '["testproject"]',
+    "follow_config": '"https://git.example.org/farm.git#main"',
+    "signed_by": '["keys/anna.pub"]',
     "maxretries": "100",
 }
 """What is shown of settings that have no default; nothing is set by it."""
@@ -111,7 +113,7 @@ def _value(name: str, value: object, path: Path) -> object:
         if isinstance(value, bool):
             return value
         raise ConfigurationError(f"{path}: {name} = {quoted(value)} is not true or false")
-    if name in ("platforms", "secret_files", "readable", "allow_network") and isinstance(value, list):
+    if name in ("platforms", "secret_files", "readable", "allow_network", "signed_by") and isinstance(value, list):
         value = ",".join(map(str, value))
     number = isinstance(DEFAULTS[name], int) or name in ("time_limit", "maxretries")
     if isinstance(value, bool) or not isinstance(value, int if number else str):

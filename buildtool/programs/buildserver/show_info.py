@@ -12,12 +12,16 @@ from buildtool.programs.buildserver.capability import AnnouncedCapability
 from buildtool.programs.buildserver.confinement import Confinement
 
 
-def as_json(name: str, found: AnnouncedCapability, within: Confinement, install: str = "") -> str:
-    """Return what is announced as JSON; ``install`` is the line that installs what projects lack here."""
+def as_json(name: str, found: AnnouncedCapability, within: Confinement, install: str = "", follows: str = "") -> str:
+    """Return what is announced as JSON; ``install`` is the line that installs what projects lack here.
+
+    ``follows`` says what the configuration follows.
+    """
     data = {
         "name": name,
         "software": found.software,
         "install": install,
+        "follows": follows,
         "admin": found.admin,
         "host_info": found.host_info(),
         "max_builds": found.max_builds,
@@ -43,8 +47,11 @@ def _offer_as_json(offer: Offer) -> dict[str, object]:
     }
 
 
-def as_text(name: str, found: AnnouncedCapability, within: Confinement, install: str = "") -> str:
-    """Return what is announced, for people; ``install`` is the line that installs what projects lack here."""
+def as_text(name: str, found: AnnouncedCapability, within: Confinement, install: str = "", follows: str = "") -> str:
+    """Return what is announced, for people; ``install`` is the line that installs what projects lack here.
+
+    ``follows`` says what the configuration follows.
+    """
     rows = [("name", name), ("software", found.software), ("builds at once", str(found.max_builds))]
     rows += [("admin", found.admin)] if found.admin else []
     rows += [("about it", found.about)] if found.about else []
@@ -54,6 +61,7 @@ def as_text(name: str, found: AnnouncedCapability, within: Confinement, install:
     for offer in found.offers:
         rows += _offer_as_rows(offer)
     rows += [("not usable", f"{one.triple}: {one.why}") for one in found.rejected]
+    rows += [("follows", follows)] if follows else []
     rows += [("project", f"{skill.project}, recipe {skill.recipe_version}") for skill in found.skills]
     rows += [("missing", install)] if install else []
     width = max(len(label) for label, _ in rows)

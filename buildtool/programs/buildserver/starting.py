@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from attrs import evolve, frozen
+from twisted.logger import Logger
 
 from buildtool.adapters.host.detectors import detect_machine
 from buildtool.adapters.processes.sandbox.bubblewrap import is_shown
@@ -27,13 +28,15 @@ from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.capability import AnnouncedCapability, announced, restricted
 from buildtool.programs.buildserver.guest.wishes import GuestSettings, read_settings, settings_file
 from buildtool.programs.buildserver.options import completed
-from buildtool.programs.buildserver.owner_file import FILE, OwnerFile, load_info, load_owner_file
+from buildtool.programs.buildserver.owner_file import FILE, OwnerFile, load_info, load_owner_file, write_samples
 from buildtool.programs.buildserver.platforms import survey_platforms
 from buildtool.programs.buildserver.sandbox_choice import BEST, left_out, search_path, wanted
 from buildtool.programs.buildserver.secret_files import secret_values
 from buildtool.programs.common.ending import software
 from buildtool.programs.common.reaching import joined_addresses
 from buildtool.project.definition import tools_named
+
+log = Logger()
 
 
 @frozen
@@ -115,7 +118,9 @@ class Start:
 
     def hidden(self, place: BuildDirectory) -> list[Path]:
         """Return what of the build server no build may see."""
-        return [self.store.directory, place.mirrors, place.subversion, place.spool, self.settings.path]
+        return [
+            self.store.directory, place.mirrors, place.subversion, place.spool, place.follow, self.settings.path,
+        ]  # fmt: skip
 
     @cached_property
     def _sandboxed(self) -> bool:
@@ -136,3 +141,16 @@ class Start:
     def secrets(self) -> tuple[bytes, ...]:
         """Return the values that are masked in logs. Raises ConfigurationError."""
         return secret_values(self.said.secret_files, self.store.key_file)
+
+
+def complete(build_dir: Path, own: OwnIdentity) -> None:
+    """Write the owner's files that are missing on a machine that has joined, and log it. Raises ConfigurationError."""
+    written = write_samples(build_dir, own.name, own.addresses)
+    for path in written:
+        log.info("wrote {path}, which is yours to edit", path=path)
+    there = load_owner_file(build_dir)
+    if there.path not in written and there.addresses and set(there.addresses).isdisjoint(joined_addresses(own)):
+        log.warn(
+            "{path} was there and is left as it is, but none of its addresses is one of the invitation: edit it",
+            path=there.path,
+        )

@@ -10,8 +10,9 @@ import os
 import signal
 import stat
 import sys
+from collections.abc import Sequence
 from types import FrameType
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 from buildtool.adapters.processes.environment import forbid_inspection, needed
 from buildtool.programs.common.output import ready
@@ -57,17 +58,43 @@ def _start_anew(*, hidden: bool) -> None:
     if not _speaks_utf8():
         words[1:1] = ["-X", "utf8"]
         os.environ.setdefault("PYTHONIOENCODING", sys.stdout.encoding)
-    whole = dict(os.environb)
-    kept = {os.fsencode(name): os.fsencode(value) for name, value in needed().items()} if hidden else dict(whole)
     try:
-        with _unseen_file() as file:
-            file.write(b"\0".join(name + b"=" + value for name, value in whole.items()))
-            file.seek(0)
-            os.set_inheritable(file.fileno(), True)
-            kept |= {HANDED.encode(): b"%d" % file.fileno()}
-            os.execve(sys.executable, [_in_utf8(word) for word in words], kept)  # noqa: S606 - this very program
+        _execute([_in_utf8(word) for word in words], hidden=hidden)
     except OSError:
         return  # no interpreter, memory or descriptors: what the program then does says so better
+
+
+def start_again(without: Sequence[str]) -> str:
+    """Start this program again as it was started, but for some options and their values; its process stays.
+
+    For a program that has ended what it did. Returns only where that cannot be: the reason.
+    """
+    words: list[str] = [sys.executable]
+    coming = iter(sys.orig_argv[1:])
+    for word in coming:
+        if word in without:
+            next(coming, None)
+        elif word.partition("=")[0] not in without:
+            words.append(word)
+    for number in signal.valid_signals():
+        if signal.getsignal(number) is _unheeded:
+            signal.signal(number, signal.SIG_IGN)  # as the parent wished: a handler is not passed on
+    try:
+        _execute([os.fsencode(word) for word in words], hidden=True)
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def _execute(words: list[bytes], *, hidden: bool) -> NoReturn:
+    """Execute the interpreter with the whole environment handed over. Raises OSError."""
+    whole = dict(os.environb)
+    kept = {os.fsencode(name): os.fsencode(value) for name, value in needed().items()} if hidden else dict(whole)
+    with _unseen_file() as file:
+        file.write(b"\0".join(name + b"=" + value for name, value in whole.items()))
+        file.seek(0)
+        os.set_inheritable(file.fileno(), True)
+        kept |= {HANDED.encode(): b"%d" % file.fileno()}
+        os.execve(sys.executable, words, kept)  # noqa: S606 - this very program
 
 
 def _in_utf8(word: str) -> bytes:

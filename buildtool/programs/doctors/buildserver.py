@@ -30,6 +30,7 @@ from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.capability import AnnouncedCapability
 from buildtool.programs.buildserver.confinement import confinement, memory_here
+from buildtool.programs.buildserver.following.starting import following_of, shown_with
 from buildtool.programs.buildserver.sandbox_choice import BEST
 from buildtool.programs.buildserver.starting import Start
 from buildtool.programs.common.joining import said_join_line
@@ -64,6 +65,9 @@ async def _examined(said: argparse.Namespace, settings: Settings, reactor: React
         said_join_line(said.join)
         start = Start.of(settings, said, store, None if farm is None else farm.own)
         search, hidden = start.search_path(), start.left_out()
+        start, told = follow_results(start)
+        results += told
+        settings = start.settings
         told, found = start_results(start)
         results += told
         results += [] if found is None else confinement_results(start, found)
@@ -102,6 +106,16 @@ def start_results(start: Start) -> tuple[list[CheckResult], AnnouncedCapability 
         except BuildToolError as error:
             results.append(_wrong(what, error))
     return results, offered[0] if offered and all(map(_is_fine, results)) else None
+
+
+def follow_results(start: Start) -> tuple[Start, list[CheckResult]]:
+    """Return the start by the configuration that is followed, and the verdict on that; none where none is. Blocks."""
+    try:
+        following = following_of(start.said, start.place().follow)
+        settings, words = shown_with(following, start.settings)
+    except BuildToolError as error:
+        return start, [_wrong("follow-config", error)]
+    return evolve(start, settings=settings), [fine("follow-config", words)] if words else []
 
 
 def confinement_results(start: Start, found: AnnouncedCapability) -> list[CheckResult]:

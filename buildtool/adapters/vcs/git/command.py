@@ -187,8 +187,8 @@ def _elsewhere() -> Path | None:
     return None
 
 
-def check_git() -> None:
-    """Raise GitMissing unless this machine has a git that will do. Blocks for some milliseconds."""
+def check_git(oldest: tuple[int, int] = OLDEST) -> None:
+    """Raise GitMissing unless this machine has a git that is not older. Blocks for some milliseconds."""
     # GitPython runs git when it is imported, and refuses to be imported where there is none. A machine without git is
     # told so when it first needs it, in one line.
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
@@ -200,8 +200,8 @@ def check_git() -> None:
         raise _missing() from error
     if not version:
         raise _missing()
-    if version[:2] < OLDEST:
-        said, needed = ".".join(map(str, version)), ".".join(map(str, OLDEST))
+    if version[:2] < oldest:
+        said, needed = ".".join(map(str, version)), ".".join(map(str, oldest))
         raise GitMissing(f"git {said} is too old: {needed} or newer is needed")
 
 

@@ -14,12 +14,14 @@ from twisted.logger import Logger
 from buildtool.adapters.host.presence.probe import ToldBy
 from buildtool.adapters.host.recipe_commands import BuildBounds
 from buildtool.adapters.processes.gentleness import Gentleness
+from buildtool.buildserver.following import ConfigurationFollower
 from buildtool.buildserver.guest import Guest
 from buildtool.concurrency.token_bucket import TokenBucket
 from buildtool.errors import BuildToolError, UsageError
 from buildtool.model.guest.history import WorkHistory, plain
 from buildtool.model.guest.stance import PauseAsked
 from buildtool.model.text import duration_of, duration_words, size_words
+from buildtool.programs.buildserver.following.telling import following_status
 from buildtool.programs.buildserver.guest.wishes import GuestSettings, check_told
 
 log = Logger()
@@ -62,6 +64,7 @@ class GuestDesk:
     parts: OwnedParts
     wrong: str = field(default="", init=False)
     draining: str = field(default="", init=False)
+    following: ConfigurationFollower | None = field(default=None, init=False)
 
     def answer(self, asked: Mapping[str, object]) -> Answer:
         """Return the answer to one act. Raises BuildToolError."""
@@ -70,21 +73,24 @@ class GuestDesk:
             raise UsageError("an act is a text, and so is how long it holds")
         match act:
             case "status":
-                return self.status()
+                pass
             case "pause":
-                return self.pause(what)
+                self.pause(what)
             case "resume":
-                return self.resume()
+                self.resume()
             case "reload":
                 self.reload()
-                return self.status()
+                self.look_for_new()
+            case "accept-config":
+                self.accept(what)
             case "history":
                 return history_answer(self.name, self.parts.history)
             case "drain":
                 self.draining = "its owner drains it"
                 self.guest.timers.callLater(ANSWERED, self.drain, self.draining)
-                return self.status()
-        raise UsageError(f"{act[:40]!r} is nothing that a build server does")
+            case _:
+                raise UsageError(f"{act[:40]!r} is nothing that a build server does")
+        return self.status()
 
     def status(self) -> Answer:
         """Return how things stand, as plain values."""
@@ -109,6 +115,7 @@ class GuestDesk:
             "download_rate": self.settings.download_rate,
             "settings": str(self.path),
             "wrong": self.wrong,
+            "following": None if self.following is None else following_status(self.following),
         }
 
     def pause(self, words: str) -> Answer:
@@ -142,6 +149,17 @@ class GuestDesk:
         self.be_gentle()
         self.guest.judge_again()
 
+    def look_for_new(self) -> None:
+        """Start a look for what is new, where a configuration is followed."""
+        if self.following is not None:
+            self.following.look_again()
+
+    def accept(self, commit: str) -> None:
+        """Accept a commit of the configuration that is followed. Raises UsageError."""
+        if self.following is None:
+            raise UsageError("this build server follows no repository: say --follow-config and --signed-by")
+        self.following.accept(commit)
+
     def be_gentle(self) -> None:
         """Set how gentle commands are that start from now on, what builds may use, and how fast is sent and fetched."""
         it, settings = self.parts, self.settings
@@ -170,6 +188,9 @@ def status_lines(status: Mapping[str, object]) -> tuple[str, ...]:
         seen = f", last seen {duration_words(age)} ago" if isinstance(age, int | float) else ""
         lines.append(f"owner       told by {status['idle_told_by']}{seen}")
     lines += _bounds(status)
+    following = status.get("following")
+    if isinstance(following, Mapping):
+        lines += [f"follows     {following.get('of')}: {following.get('words')}"]
     if status.get("wrong"):
         lines.append(f"settings    as they were before: {status['wrong']}")
     return tuple(lines)

@@ -1,0 +1,61 @@
+"""The ``ports.FollowedConfiguration`` of a build server: git, keys and trials, in threads.
+
+Covered by tests/programs/buildserver/following/test_starting.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+from attrs import frozen
+
+from buildtool.adapters.vcs.followed.signatures import verify_commit
+from buildtool.errors import ConfigurationError
+from buildtool.model.guest.following import SHORT, FollowedTip
+from buildtool.ports.buildserver import FollowLook
+from buildtool.ports.common import Clock, Executor
+from buildtool.programs.buildserver.following.choice import FollowChoice
+from buildtool.programs.buildserver.following.loading import FollowedTrees
+from buildtool.programs.buildserver.following.trial import TrialRunner
+
+
+@frozen
+class FollowedSource:
+    """The repository that an owner has chosen, its copy below ``place``; ``own`` is this machine's configuration."""
+
+    choice: FollowChoice
+    place: Path
+    own: Path
+    said: argparse.Namespace
+    pool: Executor
+    clock: Clock
+    trials: TrialRunner
+
+    async def look(self, holds: str) -> FollowLook:
+        """Return what is newest. Raises RepositoryUnreachable, ConfigurationError, MachineFault."""
+        return await self.pool.run(partial(self._look, holds, self.clock.wall()))
+
+    async def attempt(self, commit: str) -> str:
+        """Return why a commit will not do, "" where it will."""
+        return await self.pool.run(partial(self._attempt, commit))
+
+    def _look(self, holds: str, now: float) -> FollowLook:
+        keys = [one for one in self.choice.read_keys() if one.holds(now)]
+        repository = self.choice.repository(self.place)
+        commit = repository.fetch()
+        kinship = repository.kinship(holds, commit)
+        found = verify_commit(repository.git, repository.path, commit, keys)
+        words = repository.about(commit)
+        changed = repository.changed(holds if holds and repository.has(holds) else "", commit)
+        signed = f"signed by {found.signer}" if found.signer else found.verdict.value
+        about = f"{commit[:SHORT]} of {words.author}, {signed}: {words.subject} ({changed.words})"
+        return FollowLook(FollowedTip(commit, found.verdict, kinship, found.signer), about)
+
+    def _attempt(self, commit: str) -> str:
+        try:
+            config = FollowedTrees(self.choice, self.place).written(commit)
+        except ConfigurationError as error:
+            return str(error)
+        return self.trials.attempt(self.own, config, self.said.allow_network)
