@@ -287,6 +287,7 @@ attempts = st.builds(
     evidence=evidence,
     frozen_at=st.none() | times,
     rested=durations,
+    processor=st.none() | durations,
 )
 artifacts = st.builds(
     Artifact,

@@ -255,6 +255,7 @@ class Attempt:
     evidence: Evidence = NOTHING_KNOWN
     frozen_at: float | None = None
     rested: float = 0.0  # seconds that it stood still before, which no limit counts
+    processor: float | None = None  # seconds of processors that it used, as far as its server measured them
 
     @property
     def key(self) -> tuple[int, int]:

@@ -15,12 +15,11 @@ from buildtool.model.search.build_query import EVERYTHING, BuildQuery
 from buildtool.model.search.commits import CommitNote
 from buildtool.model.servers import OfferKind, Server
 from buildtool.model.trust.evidence import SandboxLevel
+from buildtool.ports.work import WorkFound
 from buildtool.protocol.messages import Explanation
 from buildtool.protocol.news import EventNotes
 
 A = TypeVar("A", bound=AttrsInstance)
-
-# --- what the pages read --------------------------------------------------------------------------------
 
 REQUESTS_SHOWN = 100
 """How many of a Build's Requests its page has: the first."""
@@ -244,8 +243,8 @@ class News(Protocol):
 class Pages(Protocol):
     """The database, as the pages read it. Every method raises StorageUnavailable while it cannot be read.
 
-    Lists are paged by key, newest first: the next page is asked for with ``before`` the last id of this one. E-mail
-    addresses are whole here; the presenters mask them.
+    Lists are paged by key, newest first: the next page is asked for with ``before`` the last id of this one. The
+    presenters mask e-mail addresses.
     """
 
     async def overview(self, now: float) -> Overview:
@@ -271,6 +270,12 @@ class Pages(Protocol):
 
     async def hours(self, first: int) -> Sequence[HourCount]:
         """Return what happened in each hour from the one numbered ``first`` on, oldest first."""
+
+    async def work(self, servers: Sequence[str], *, each: bool = False) -> WorkFound:
+        """Return what build servers did by month and project, or by build server and month if ``each``."""
+
+    async def owned(self, owners: Collection[str], *, limit: int = 200) -> Sequence[ServerLine]:
+        """Return the build servers of owners (in small letters), by name."""
 
     async def health(self) -> Health:
         """Return the schema revision of the database, if it answers."""

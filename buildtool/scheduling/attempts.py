@@ -134,6 +134,7 @@ def delivered(context: DecisionContext, event: Delivered) -> Acknowledged:
     attempt = current(context, event)
     if attempt is None:
         return Acknowledged(stale=True)
+    attempt = evolve(attempt, processor=event.processor)
     if attempt.state is AttemptState.ABORTING:
         close_attempt(context, attempt, AttemptEnd.ABORTED, "finished while it was being aborted", event.log_tail)
         return Acknowledged(stale=True)
@@ -163,6 +164,7 @@ def ended(context: DecisionContext, event: AttemptEnded) -> Acknowledged:
     attempt = current(context, event)
     if attempt is None:
         return Acknowledged(stale=True)
+    attempt = evolve(attempt, processor=event.processor)
     return Acknowledged(stale=not _end_in_time(context, attempt, event.end, event.reason, event.log_tail))
 
 

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.page_queries import SqlPages
-from buildtool.model.records import Artifact, Attempt, AttemptState, Build, BuildState, Request, RequestState, Row
+from buildtool.model.records import (
+    Artifact,
+    Attempt,
+    AttemptEnd,
+    AttemptState,
+    Build,
+    BuildState,
+    Request,
+    RequestState,
+    Row,
+)
 from buildtool.model.servers import Server
 from buildtool.ports.pages import Pages
 from tests.adapters.sql.test_broker_store import ARTIFACT, ATTEMPT, BUILD, REQUEST, SERVER
@@ -23,6 +33,9 @@ from tests.web.fake_pages import NOW, FakePages
 IDS = range(1, 6)
 PROJECTS = ("lua", "zlib")
 NAMES = ("anna", "bob", "cyd")
+ENDS = (2.0, 8.0, 5e6)
+"""Times of two months, one of them before it was accepted: clocks are set back."""
+
 FAR = (-1, 3, 2**70)
 """Numbers as anybody may type them into a URL."""
 
@@ -58,6 +71,9 @@ def histories(draw: st.DrawFn) -> History:
         evolve(
             ATTEMPT, build_id=build.id, epoch=epoch, server=draw(st.sampled_from(NAMES)), log_tail="long",
             state=draw(st.sampled_from(AttemptState)), offered_at=draw(st.sampled_from((1.0, 2.0, 3.0))),
+            accepted_at=draw(st.sampled_from((None, 4.0))), ended_at=draw(st.sampled_from(ENDS)),
+            end=draw(st.sampled_from(AttemptEnd)), rested=draw(st.sampled_from((0.0, 1.0))),
+            processor=draw(st.sampled_from((None, 0.5))),
         )
         for build in builds
         for epoch in draw(st.lists(epochs, unique=True).map(sorted))
@@ -72,12 +88,14 @@ def histories(draw: st.DrawFn) -> History:
     requests = [
         evolve(
             REQUEST, id=number, client_id=f"c{number}", build_id=draw(st.sampled_from([None, *(b.id for b in builds)])),
-            state=draw(st.sampled_from(RequestState)),
+            state=draw(st.sampled_from(RequestState)), email=draw(st.sampled_from(("a@b", "A@b", "c@d"))),
         )
         for number in draw(ids)
     ]  # fmt: skip
     servers = [
-        evolve(SERVER, name=name, connected=draw(st.booleans()))
+        evolve(
+            SERVER, name=name, connected=draw(st.booleans()), owner=draw(st.sampled_from(("", "Ann@A.example", "bob")))
+        )
         for name in draw(st.lists(st.sampled_from(NAMES), unique=True))
     ]
     return History(builds, attempts, artifacts, requests, servers)
@@ -100,6 +118,11 @@ def everything(pages: Pages, digests: Iterable[str]) -> Iterator[tuple[str, Any]
     for skip, limit, name in ((0, 50, ""), (1, 1, ""), (-1, 2, ""), (2**70, 9, ""), (0, 9, "bob"), (0, 9, "nobody")):
         answer = run(pages.build_servers(skip=skip, limit=limit, name=name))
         yield f"build servers from {skip}, {limit}, {name}", list(answer)
+    for names in ((), ("anna",), NAMES, ("nobody", "anna", "bob")):
+        for each in (False, True):
+            yield f"work of {names}, {each}", run(pages.work(names, each=each))
+    for owners in ((), ("ann@a.example",), ("ann@a.example", "bob"), ("",)):
+        yield f"owned by {owners}", list(run(pages.owned(owners)))
     for number in (*FAR, *IDS):
         yield f"build {number}", run(pages.build(number))
         yield f"request {number}", run(pages.request(number))

@@ -1,16 +1,26 @@
 """What the pages read, in memory: the fakes that stand in for the database and the log store."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from attrs import AttrsInstance, define, evolve, field, frozen
 from twisted.internet.defer import Deferred
 
 from buildtool.errors import NotFound, StorageUnavailable, Unavailable
 from buildtool.model.access.rights import platform_names
+from buildtool.model.guest.history import month_of
 from buildtool.model.logs.index import FOUND_LIMIT, FoundInLog, LogIndex
 from buildtool.model.logs.marks import LogMark
-from buildtool.model.records import Artifact, Attempt, AttemptState, Build, BuildState, Request, RequestState
+from buildtool.model.records import (
+    Artifact,
+    Attempt,
+    AttemptEnd,
+    AttemptState,
+    Build,
+    BuildState,
+    Request,
+    RequestState,
+)
 from buildtool.model.search.commits import CommitNote, RevisionKey
 from buildtool.model.search.terms import Term, asked_terms, found, query_groups, server_term, spec_terms
 from buildtool.model.servers import Server
@@ -34,6 +44,7 @@ from buildtool.ports.pages import (
     ShownVisitor,
     StateCount,
 )
+from buildtool.ports.work import WorkFound, WorkLine
 from buildtool.protocol.messages import Explanation, HealthStatus
 
 NOW = 1_790_000_000.0
@@ -195,6 +206,40 @@ class FakePages:
     async def artifacts_of(self, digest: str) -> Sequence[Artifact]:
         self._check()
         return [it for it in self.artifacts if it.digest == digest and not it.withdrawn]
+
+    async def work(self, servers: Sequence[str], *, each: bool = False) -> WorkFound:
+        self._check()
+        projects = {build.id: build.spec.project for build in self.builds_made}
+        found: dict[tuple[str, str], WorkLine] = {}
+        people: dict[tuple[str, str], set[str]] = {}
+        for it in self.attempts:
+            begun = it.state is AttemptState.ENDED and it.accepted_at is not None and it.end is not AttemptEnd.REFUSED
+            if not begun or it.server not in servers or it.accepted_at is None or it.ended_at is None:
+                continue
+            month, project = month_of(it.ended_at), projects[it.build_id]
+            key = (it.server, month) if each else (month, project)
+            line = found.get(key) or WorkLine(month, *((it.server, "") if each else ("", project)))
+            good = it.end is AttemptEnd.SUCCEEDED
+            failed = it.end in {AttemptEnd.FAILED, AttemptEnd.MISTAKEN}
+            made = [one.size for one in self.artifacts if (one.build_id, one.epoch) == (it.build_id, it.epoch)]
+            found[key] = evolve(
+                line, good=line.good + good, failed=line.failed + failed, other=line.other + (not (good or failed)),
+                unmeasured=line.unmeasured + (it.processor is None), processor=line.processor + (it.processor or 0.0),
+                wall=line.wall + max(0.0, it.ended_at - it.accepted_at - it.rested),
+                size=line.size + max(made, default=0),
+            )  # fmt: skip
+            asked = {one.email.lower() for one in self.requests if one.build_id == it.build_id}
+            people[key] = people.get(key, set()) | asked
+        lines = [evolve(line, requesters=len(people[key])) for key, line in found.items()]
+        lines.sort(key=lambda it: (it.server, it.project))
+        lines.sort(key=lambda it: it.month, reverse=True)
+        return WorkFound(tuple(lines), len(set[str]().union(*people.values())))
+
+    async def owned(self, owners: Collection[str], *, limit: int = 200) -> Sequence[ServerLine]:
+        self._check()
+        theirs = sorted((it for it in self.servers if it.owner and it.owner.lower() in owners), key=lambda it: it.name)
+        running = self._running()
+        return [ServerLine(it, tuple(one for one in running if one.attempt.server == it.name)) for it in theirs[:limit]]
 
     async def health(self) -> Health:
         if self.broken is not None:

@@ -33,6 +33,7 @@ from buildtool.adapters.sql.request_history import requests_of
 from buildtool.adapters.sql.search import line_table
 from buildtool.adapters.sql.search.indexing import BuildIndex
 from buildtool.adapters.sql.shelf_queries import NEWEST_ID, chunks, shelves_of, similar
+from buildtool.adapters.sql.work import sums
 from buildtool.concurrency.rates import RateBudget, RateLimiter
 from buildtool.model.access.confirmation import MailAddress
 from buildtool.model.access.identities import Account, Identity, Invitation
@@ -57,7 +58,6 @@ from buildtool.model.servers import RATED_KINDS, Server
 from buildtool.ports.metaserver import Snapshot
 
 V = TypeVar("V")
-
 DAY = 86_400.0
 
 RECENT = 1_000
@@ -325,6 +325,7 @@ def _commit(
             _write(connection, table, [cells_of(value) for value in by_kind[kind]])
     index.write(connection, *(by_kind.get(kind, ()) for kind in (Build, Attempt, Request)))
     line_table.write(connection, *(by_kind.get(kind, ()) for kind in (Build, Attempt, Artifact, Request)))
+    sums.write(connection, by_kind.get(Attempt, ()), now)
     if by_kind.get(MailAddress):
         known = schema.addresses.c
         gone = and_(known.confirmed_at == 0, known.expires <= now, known.mailed_at <= now - DAY)
@@ -349,6 +350,7 @@ def _known(servers: Sequence[Server], connection: Connection) -> list[Server]:
     """Delete the rows of servers that are forgotten, and return the others."""
     for chunk in chunks(server.name for server in servers if server.forgotten):
         connection.execute(delete(schema.servers).where(schema.servers.c.name.in_(chunk)))
+        sums.forget(connection, chunk)
     return [server for server in servers if not server.forgotten]
 
 
@@ -360,8 +362,6 @@ def _holding(tokens: Sequence[Token], connection: Connection) -> list[Token]:
 
 
 _HAPPENED = Prepared(insert(schema.events), ("at", "kind", "subject", "detail"))
-
-
 _LAST_EVENT = Prepared(select(func.max(schema.events.c.seq)))
 _POSTED = select(schema.outbox).where(schema.outbox.c.key.in_(bindparam("keys", expanding=True)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -33,6 +33,7 @@ from buildtool.adapters.sql.search.commit_store import note_in
 from buildtool.adapters.sql.search.indexing import ANY_TERM, STATE_CODES
 from buildtool.adapters.sql.search.pages import BuildSearch, bounded, id_within
 from buildtool.adapters.sql.search.tables import build_terms
+from buildtool.adapters.sql.work import sums
 from buildtool.model.records import Artifact, AttemptState, BuildState
 from buildtool.model.search.build_query import BuildQuery
 from buildtool.model.search.commits import RevisionKey
@@ -50,6 +51,7 @@ from buildtool.ports.pages import (
     RunningBuild,
     ServerLine,
 )
+from buildtool.ports.work import WorkFound
 
 TOTALS_AGE = 15.0
 """Seconds that the figures over all history are kept before they are counted again."""
@@ -121,6 +123,12 @@ class SqlPages:
         return await self._database.run(
             lambda connection: [HourCount(*row) for row in connection.execute(_HOURS, {"first": id_within(first)})]
         )
+
+    async def work(self, servers: Sequence[str], *, each: bool = False) -> WorkFound:
+        return await self._database.run(partial(sums.read, servers, each=each))
+
+    async def owned(self, owners: Collection[str], *, limit: int = 200) -> Sequence[ServerLine]:
+        return await self._database.run(partial(_owned, list(owners), limit))
 
     async def health(self) -> Health:
         return await self._database.run(
@@ -222,7 +230,15 @@ _BUILDS = select(builds).where(builds.c.id.in_(bindparam("keys", expanding=True)
 
 def _build_servers(skip: int, limit: int, name: str, connection: Connection) -> list[ServerLine]:
     chosen = select(servers).where(servers.c.name == name) if name else select(servers)
-    in_order = chosen.order_by(servers.c.connected.desc(), servers.c.name).offset(skip).limit(limit)
+    return _lines(chosen.order_by(servers.c.connected.desc(), servers.c.name).offset(skip).limit(limit), connection)
+
+
+def _owned(owners: list[str], limit: int, connection: Connection) -> list[ServerLine]:
+    theirs = and_(servers.c.owner != "", func.lower(servers.c.owner).in_(owners))
+    return _lines(select(servers).where(theirs).order_by(servers.c.name).limit(limit), connection)
+
+
+def _lines(in_order: Select[Any], connection: Connection) -> list[ServerLine]:
     shown = [rows.server_of(row) for row in connection.execute(in_order)]
     going_on = _RUNNING.where(attempts.c.server.in_([server.name for server in shown])).limit(RUNNING_SHOWN)
     found = [rows.attempt_of(row) for row in connection.execute(going_on)]

@@ -1,8 +1,7 @@
 """The tables, as this version of the program has them; ``migrations`` leads every older database here.
 
 Canonical values and lists are canonical JSON text, enums their values, times seconds of wall time as floats. Lists
-are read newest first by id, so the indexes that serve them end in the id; what is open is found by partial indexes
-whose size does not depend on history.
+are read newest first by id, so their indexes end in it; what is open is found by partial indexes of its own size.
 
 Tested by tests/adapters/sql/test_migrations.py.
 """
@@ -24,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0016"
+REVISION = "0017"
 """The Alembic revision that these tables are; a database that has it is opened without running Alembic."""
 
 metadata = MetaData(
@@ -207,6 +206,7 @@ attempts = Table(
     _text("sandbox"),
     _time("frozen_at", nullable=True),
     _time("rested"),
+    _time("processor", nullable=True),
     # Last, so that reading the others does not walk through its pages.
     _text("log_tail"),
     PrimaryKeyConstraint("build_id", "epoch"),

@@ -1,0 +1,1 @@
+"""What machines did, summed up by month: written as attempts end, so that no page has to count history."""
