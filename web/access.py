@@ -5,7 +5,7 @@ Each route names the act of the table of rights that it is. Tested by tests/web/
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from attrs import evolve
@@ -124,6 +124,12 @@ def sees_for(access: Access, by: Principal) -> Sees | None:
     if access.projects(by) is None:
         return None
     return lambda project, platform: access.sees(by, project, Act.SEE_BUILD, platform)
+
+
+def projects_seen(access: Access, by: Principal) -> Callable[[str], bool]:
+    """Return what says whether a visitor may see builds of a project."""
+    everything = access.projects(by) is None
+    return lambda project: everything or access.sees(by, project, Act.SEE_BUILD)
 
 
 def seen_line(line: ServerLine, access: Access, by: Principal) -> ServerLine:

@@ -24,6 +24,7 @@ PAGES = (
     "builds",
     "servers",
     "machine",
+    "own_machines",
     "build",
     "files",
     "log",

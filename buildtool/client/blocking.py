@@ -174,6 +174,8 @@ class BlockingMachines(BlockingGroup[MachineGroup]):
 
     list = blocking(MachineGroup.list)
     show = blocking(MachineGroup.show)
+    work = blocking(MachineGroup.work)
+    own = blocking(MachineGroup.own)
     pause = blocking(MachineGroup.pause)
     drain = blocking(MachineGroup.drain)
     resume = blocking(MachineGroup.resume)

@@ -22,6 +22,7 @@ from buildtool.model.platforms import Value
 from buildtool.model.records import RequestState
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.protocol.api import answers
+from buildtool.protocol.api.work import OwnMachines, WorkReport
 from buildtool.protocol.hello import AskProjects, AskRefs, AskRequests, ProjectsDescribed, RefsFound
 from buildtool.protocol.limits import TOGETHER
 from buildtool.protocol.logs.answers import LogIndexSummary, LogSearchSummary
@@ -244,6 +245,14 @@ class MachineGroup(ApiGroup):
     async def show(self, server: str) -> answers.MachineSummary:
         """Return a build server."""
         return await self._read("/machines/{server}", answers.MachineSummary, server=server)
+
+    async def work(self, server: str) -> WorkReport:
+        """Return what a build server did, by month and project."""
+        return await self._read("/machines/{server}/work", WorkReport, server=server)
+
+    async def own(self) -> OwnMachines:
+        """Return what the caller's own build servers did."""
+        return await self._read("/me/machines", OwnMachines)
 
     async def pause(self, server: str, reason: str = "") -> ActionResult:
         """Pause a build server: it is given nothing more until it is resumed."""

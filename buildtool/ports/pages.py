@@ -271,8 +271,8 @@ class Pages(Protocol):
     async def hours(self, first: int) -> Sequence[HourCount]:
         """Return what happened in each hour from the one numbered ``first`` on, oldest first."""
 
-    async def work(self, servers: Sequence[str], *, each: bool = False) -> WorkFound:
-        """Return what build servers did by month and project, or by build server and month if ``each``."""
+    async def work(self, servers: Sequence[str], since: str = "", *, each: bool = False) -> WorkFound:
+        """Return what build servers did by month and project, or server and month; people are counted ``since`` one."""
 
     async def owned(self, owners: Collection[str], *, limit: int = 200) -> Sequence[ServerLine]:
         """Return the build servers of owners (in small letters), by name."""

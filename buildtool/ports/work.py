@@ -29,7 +29,7 @@ class WorkLine:
 
 @frozen
 class WorkFound:
-    """All such sums, the newest month first, and how many different requesters there were in all."""
+    """All such sums, the newest month first, and how many different requesters there were in the months asked for."""
 
     lines: tuple[WorkLine, ...] = ()
     requesters: int = 0

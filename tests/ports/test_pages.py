@@ -119,8 +119,8 @@ def everything(pages: Pages, digests: Iterable[str]) -> Iterator[tuple[str, Any]
         answer = run(pages.build_servers(skip=skip, limit=limit, name=name))
         yield f"build servers from {skip}, {limit}, {name}", list(answer)
     for names in ((), ("anna",), NAMES, ("nobody", "anna", "bob")):
-        for each in (False, True):
-            yield f"work of {names}, {each}", run(pages.work(names, each=each))
+        for each, since in ((False, ""), (True, ""), (False, "1970-02"), (True, "1970-02")):
+            yield f"work of {names} since {since!r}, {each}", run(pages.work(names, since, each=each))
     for owners in ((), ("ann@a.example",), ("ann@a.example", "bob"), ("",)):
         yield f"owned by {owners}", list(run(pages.owned(owners)))
     for number in (*FAR, *IDS):

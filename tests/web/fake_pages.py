@@ -207,7 +207,7 @@ class FakePages:
         self._check()
         return [it for it in self.artifacts if it.digest == digest and not it.withdrawn]
 
-    async def work(self, servers: Sequence[str], *, each: bool = False) -> WorkFound:
+    async def work(self, servers: Sequence[str], since: str = "", *, each: bool = False) -> WorkFound:
         self._check()
         projects = {build.id: build.spec.project for build in self.builds_made}
         found: dict[tuple[str, str], WorkLine] = {}
@@ -229,7 +229,7 @@ class FakePages:
                 size=line.size + max(made, default=0),
             )  # fmt: skip
             asked = {one.email.lower() for one in self.requests if one.build_id == it.build_id}
-            people[key] = people.get(key, set()) | asked
+            people[key] = people.get(key, set()) | (asked if month >= since else set())
         lines = [evolve(line, requesters=len(people[key])) for key, line in found.items()]
         lines.sort(key=lambda it: (it.server, it.project))
         lines.sort(key=lambda it: it.month, reverse=True)

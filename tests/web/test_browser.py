@@ -26,6 +26,7 @@ PATHS = (
     "/buildservers",
     "/buildservers/elm",
     "/buildservers/yew",
+    "/your-machines",
     "/queue",
     "/?span=quarter",
     "/matrix/testproject",

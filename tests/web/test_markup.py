@@ -17,6 +17,7 @@ JAR = ROOT / ".cache/vnu.jar"
 
 PATHS = (
     "/", "/builds", "/builds?state=failed", "/builds?project=none", "/buildservers", "/queue",
+    "/buildservers/elm", "/your-machines",
     "/?span=week", "/matrix/testproject", "/request", "/request?_several=yes", "/nothing-here",
     *(f"/build/{build.id}" for build in farm().builds_made),
 )  # fmt: skip

@@ -16,6 +16,7 @@ from buildtool.model.search.build_query import BuildQuery
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.ports.pages import BuildsAsked, BuildsFound
 from buildtool.protocol.api import answers
+from buildtool.protocol.api.work import OwnMachines, WorkReport
 from buildtool.protocol.logs.answers import LogIndexSummary, LogSearchSummary, found_answer, index_answer
 from buildtool.protocol.pages.visiting import VisitorStatus
 
@@ -24,6 +25,7 @@ from ..section import Parts, artifact_for
 from ..sections.logs import epoch_of
 from . import shown
 from .limits import left_for
+from .work import own_work, work_of
 
 IN_MATRIX = 500
 """Of how many of a project's newest builds its matrix is made."""
@@ -143,6 +145,14 @@ class ApiReader:
             raise NotFound("there is no build server of that name")
         seen = seen_line(lines[0], self.parts.access, visitor_of(request))
         return shown.machine_of(seen, self.parts.urls, self.parts.clock.wall())
+
+    async def work(self, request: Request, values: Values) -> WorkReport:
+        """Return what a build server did. Raises NotFound."""
+        return await work_of(self.parts, request, values["server"])
+
+    async def own_machines(self, request: Request, _values: Values) -> OwnMachines:
+        """Return what the machines of who asks did."""
+        return await own_work(self.parts, request)
 
     async def me(self, request: Request, _values: Values) -> VisitorStatus:
         """Return who asks."""

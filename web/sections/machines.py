@@ -11,10 +11,12 @@ from buildtool.model.principal import PrincipalRole
 from buildtool.model.search.build_query import EVERYTHING
 from buildtool.ports.pages import BuildsAsked
 
-from ..access import seen_line, sees_for, visitor_of
+from ..access import projects_seen, seen_line, sees_for, visitor_of
 from ..answers import number, query_value
 from ..pages.builds import Viewer
 from ..pages.details.machine import machine_page
+from ..pages.details.own_machines import SIGNED_OUT, own_machines_page
+from ..pages.details.work import counted_since, work_card
 from ..pages.machines import SERVERS_PER_PAGE, servers_page
 from ..section import Section, overview_for, page
 from .builds import mine_of
@@ -52,8 +54,23 @@ class MachinesSection(Section):
         found = await self.parts.pages.builds(
             BuildsAsked(query, limit=ROWS, sees=sees, mine=mine, now=now, counted=True)
         )
+        did = work_card(await self.parts.pages.work([name], counted_since(now)), projects_seen(access, by), now)
         shown = machine_page(
             seen_line(lines[0], access, by), found, self.parts.urls, now, Viewer(mine, access.defaults()),
-            everything=by.role is PrincipalRole.OPERATOR,
+            everything=by.role is PrincipalRole.OPERATOR, work=did,
         )  # fmt: skip
         return self.shown(request, "machine", shown, "servers")
+
+    @page(Act.SEE_FARM, "/your-machines")
+    async def own(self, request: Request) -> bytes:
+        """Show what the machines of who is signed in did, each and together."""
+        by, now, pages, access = visitor_of(request), self.parts.clock.wall(), self.parts.pages, self.parts.access
+        owners = mine_of(by)
+        if not owners:
+            return self.shown(request, "own_machines", SIGNED_OUT, "servers")
+        lines = [seen_line(line, access, by) for line in await pages.owned(owners)]
+        names = [line.server.name for line in lines]
+        since = counted_since(now)
+        found = await pages.work(names, since), await pages.work(names, since, each=True)
+        shown = own_machines_page(by.owner or by.name, lines, found, projects_seen(access, by), self.parts.urls, now)
+        return self.shown(request, "own_machines", shown, "servers")

@@ -24,6 +24,7 @@ from buildtool.adapters.sql import schema
 from buildtool.adapters.sql.search import line_table
 from buildtool.adapters.sql.search.tables import build_lines, build_terms, terms
 from buildtool.adapters.sql.sqlite import SqliteDatabase
+from buildtool.adapters.sql.work.tables import work, work_requesters
 from buildtool.adapters.storage.directory_lock import DATABASE
 from buildtool.errors import ConflictingRow, StorageUnavailable
 from buildtool.model.text import one_line
@@ -148,7 +149,7 @@ def _row_findings(now: float, connection: Connection) -> tuple[list[Finding], in
 
 
 def _rows(connection: Connection) -> int:
-    indexes = {terms, build_terms, build_lines}  # which only say again what other rows say
+    indexes = {terms, build_terms, build_lines, work, work_requesters}  # which only say again what other rows say
     tables = [table for table in schema.metadata.sorted_tables if table not in indexes]
     counted = (select(func.count()).select_from(table) for table in tables)
     return sum(connection.execute(count).scalar_one() for count in counted)

@@ -124,8 +124,8 @@ class SqlPages:
             lambda connection: [HourCount(*row) for row in connection.execute(_HOURS, {"first": id_within(first)})]
         )
 
-    async def work(self, servers: Sequence[str], *, each: bool = False) -> WorkFound:
-        return await self._database.run(partial(sums.read, servers, each=each))
+    async def work(self, servers: Sequence[str], since: str = "", *, each: bool = False) -> WorkFound:
+        return await self._database.run(partial(sums.read, servers, since, each=each))
 
     async def owned(self, owners: Collection[str], *, limit: int = 200) -> Sequence[ServerLine]:
         return await self._database.run(partial(_owned, list(owners), limit))

@@ -19,6 +19,7 @@ from buildtool.protocol import messages as m
 from buildtool.protocol import operator as o
 from buildtool.protocol.acts import ACT_OF
 from buildtool.protocol.api import answers as shown
+from buildtool.protocol.api import work
 from buildtool.protocol.limits import TOGETHER
 from buildtool.protocol.logs import answers as logs
 from buildtool.protocol.pages import visiting as v
@@ -204,6 +205,8 @@ CALLS: Sequence[ApiCall] = (
     _get("/machines", "List the build servers", shown.MachineList, read="machines", act=Act.SEE_FARM,
          query={"page": QueryName("the number of the page", numeric=True, most=1_000_000)}),
     _get("/machines/{server}", "Show a build server", shown.MachineSummary, read="machine", act=Act.SEE_FARM),
+    _get("/machines/{server}/work", "Show what a build server did, by month and project", work.WorkReport, read="work",
+         act=Act.SEE_FARM),
     _post("/machines/{server}/pause", "Give a build server nothing more until it is resumed", o.PauseServer,
           o.ActionResult, absent=WHY),
     _post("/machines/{server}/drain", "Do so, and say what runs there", o.DrainServer, o.ActionResult),
@@ -213,6 +216,8 @@ CALLS: Sequence[ApiCall] = (
     _post("/machines/{server}/purge", "Give out no more what a build server made", o.PurgeBuiltBy, o.ActionResult,
           absent=WHY),
     _get("/me", "Say who you are here", v.VisitorStatus, read="me", act=Act.SIGN_IN, secret=True),
+    _get("/me/machines", "Show what your own build servers did", work.OwnMachines, read="own_machines",
+         act=Act.SEE_FARM, secret=True),
     _get("/tokens", "List your tokens and sessions", v.TokenList, message=v.AskTokens, secret=True,
          query={"name": QueryName("whose, for operators")}),
     _post("/tokens", "Make a token", v.MakeToken, v.TokenMade, secret=True),

@@ -21,6 +21,7 @@ from ..builds import COUNTED, Viewer, build_row, count_words
 from ..common import sentence
 from ..machines import ServerCard, server_card
 from ..views import Badge, BuildRow
+from .work import WorkCard
 
 USUAL = Policy(1, "")
 """The rules where a project says nothing else."""
@@ -53,14 +54,22 @@ class MachinePage:
     rules: str
     rows: tuple[BuildRow, ...]
     more: str
+    work: WorkCard | None = None
 
 
 def machine_page(
-    line: ServerLine, found: BuildsFound, urls: Urls, now: float, viewer: Viewer, *, everything: bool = False
+    line: ServerLine,
+    found: BuildsFound,
+    urls: Urls,
+    now: float,
+    viewer: Viewer,
+    *,
+    everything: bool = False,
+    work: WorkCard | None = None,
 ) -> MachinePage:
     """Return all about one build server; ``found`` are the newest builds that it had a hand in, and their counts.
 
-    ``everything`` says that the visitor may act on all build servers.
+    ``work`` is what it did. ``everything`` says that the visitor may act on all build servers.
     """
     server, search = line.server, f"server:{line.server.name}"
     counts = {state: count for state, count in found.counts.items() if count.number}
@@ -77,6 +86,7 @@ def machine_page(
         _RULES,
         tuple(build_row(one, urls, now, viewer) for one in found.lines),
         urls.builds(search) if found.more or found.stopped is not None else "",
+        work,
     )
 
 

@@ -102,12 +102,15 @@ def forget(connection: Connection, servers: Iterable[str]) -> None:
 # --- reading --------------------------------------------------------------------------------------------------
 
 
-def read(servers: Sequence[str], connection: Connection, *, each: bool = False) -> WorkFound:
-    """Return the sums of these build servers by month and project, or by build server and month if ``each``."""
+def read(servers: Sequence[str], since: str, connection: Connection, *, each: bool = False) -> WorkFound:
+    """Return the sums of these build servers by month and project, or by build server and month if ``each``.
+
+    Requesters are counted from the month ``since`` on: there is a row for each in each month.
+    """
     own, of_people = work.c, work_requesters.c
     first, second = ("server", "month") if each else ("month", "project")
     people = func.count(distinct(of_people.email))
-    theirs = of_people.server.in_(servers)
+    theirs = and_(of_people.server.in_(servers), of_people.month >= since)
     counted = select(of_people[first], of_people[second], people).where(theirs).group_by(first, second)
     asked = {(one, other): count for one, other, count in connection.execute(counted)}
     found = connection.execute(
