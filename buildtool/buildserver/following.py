@@ -69,7 +69,7 @@ class ConfigurationFollower:
     anew: Callable[[str], None]
     draw: Callable[[], float]
     trouble: str = field(default="", init=False)
-    look: FollowLook | None = field(default=None, init=False)
+    _chosen: FollowLook | None = field(default=None, init=False)
     _passed: str = field(default="", init=False)
     _failed: tuple[str, str] = field(default=("", ""), init=False)
     _said: str = field(default="", init=False)
@@ -100,12 +100,14 @@ class ConfigurationFollower:
 
     async def take_over(self) -> None:
         """Record what is to hold from the next start on. Nothing builds any more, and nothing more is taken."""
-        if self.look is not None:
-            await self._one.run(self._follow, self.look, closed=True)
+        if self._chosen is not None:
+            await self._one.run(self._follow, self._chosen, closed=True)
 
     # --- inside -----------------------------------------------------------------------------------------
 
     async def _round(self, _task: PeriodicTask) -> float:
+        if self._chosen is not None:
+            return LONGEST_SLEEP  # whatever is newer comes after the next start: a server that wavers changes nothing
         now, hours = self.clock.wall(), self.network()
         if not holds(hours, now):
             opens = next_change(hours, now)
@@ -123,7 +125,6 @@ class ConfigurationFollower:
         self._tries.reset()
         if look.tip.commit != self.record.tip and look.tip.kinship is not Kinship.SAME:
             log.info("{name} has a new commit: {about}", name=self.name, about=look.about)
-        self.look = look
         await self._one.run(self._follow, look)
         return self.every * (1.0 - SPREAD * self.draw())
 
@@ -138,6 +139,7 @@ class ConfigurationFollower:
                 case FollowStep.APPLY:
                     self.record = evolve(self.record, begins=look.tip.commit, starts=0)
             if await self._noted(look, decided) and decided.step is FollowStep.DRAIN:
+                self._chosen = look
                 self.anew(decided.words)
             return
 

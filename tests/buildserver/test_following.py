@@ -84,6 +84,7 @@ class Following(SynchronousTestCase):
         assert it.tried == [NEW]
         assert anew == [f"{NEW[:12]} is taken over when nothing builds any more"]
         assert (follower.record.holds, follower.record.begins) == (OLD, "")
+        it.tip = evolve(it.tip, signature=SignatureVerdict.UNSIGNED, commit=NEXT)
         at.clock.advance(EVERY)
         assert it.tried == [NEW]
 
@@ -125,7 +126,7 @@ class Following(SynchronousTestCase):
         at.clock.advance(0)
         assert it.tried == [NEW]
         self.taken(follower)
-        assert follower.record.begins == ""
+        assert follower.record.begins == NEW, "what they have read, whatever came after it"
 
     def test_what_cannot_be_remembered_is_not_taken_over(self) -> None:
         at, it, _, anew = self.follow(OLD)

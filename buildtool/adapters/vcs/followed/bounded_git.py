@@ -5,6 +5,7 @@ Covered by tests/adapters/vcs/followed/test_repository.py and test_signatures.py
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -17,11 +18,12 @@ from buildtool.adapters.vcs.git.command import GitCommand
 FETCHED = 64 * 1024 * 1024
 """The most bytes of one file that git may write: what one fetch brings is one."""
 
-MEMORY = 4 * 1024 * 1024 * 1024
+MEMORY = 2 * 1024 * 1024 * 1024
 """The most bytes of address space that git may have."""
 
 _BOUNDS = 'ulimit -f "$1" 2>/dev/null; ulimit -v "$2" 2>/dev/null; shift 2; exec "$@"'
 _SETTINGS = {
+    "core.bigFileThreshold": "16m",
     "credential.helper": "",
     "fetch.fsckObjects": "true",
     "fetch.recurseSubmodules": "false",
@@ -35,6 +37,7 @@ _SETTINGS = {
     "protocol.ext.allow": "never",
     "transfer.bundleURI": "false",
 }
+_PROGRAMS = ("gpg.program", "gpg.openpgp.program", "gpg.x509.program", "gpg.ssh.program")
 _NO_PROGRAM = "/nonexistent/no-such-program"
 """What git is told to check signatures with of a kind for which no key is given: it fails, so they are not right."""
 
@@ -51,22 +54,20 @@ class BoundedGit(GitCommand):
         self.fetched = fetched
 
     @property
-    def signers(self) -> Path:
-        """Where the keys are that signatures are checked with."""
-        return self.place / "allowed_signers"
-
-    @property
     def settings(self) -> Mapping[str, str]:
         """All that git goes by."""
-        return {
-            **_SETTINGS,
-            "gpg.format": "ssh",
-            "gpg.program": _NO_PROGRAM,
-            "gpg.openpgp.program": _NO_PROGRAM,
-            "gpg.x509.program": _NO_PROGRAM,
-            "gpg.ssh.program": shutil.which("ssh-keygen") or _NO_PROGRAM,
-            "gpg.ssh.allowedSignersFile": os.fspath(self.signers),
-        }
+        return {**_SETTINGS, **dict.fromkeys(_PROGRAMS, _NO_PROGRAM), "gpg.format": "ssh"}
+
+    def believing(self, signers: str) -> Mapping[str, str]:
+        """Return all that git goes by when it checks signatures by the text of a file of ``allowed_signers``.
+
+        The file has the name of its text, so that two programs that believe others do not take it from each other.
+        Raises MachineFault.
+        """
+        path = self.place / f"allowed_signers-{hashlib.sha256(signers.encode()).hexdigest()[:16]}"
+        self.write_own(path, signers.encode())
+        program = shutil.which("ssh-keygen") or _NO_PROGRAM
+        return {**self.settings, "gpg.ssh.program": program, "gpg.ssh.allowedSignersFile": os.fspath(path)}
 
     def start(
         self,

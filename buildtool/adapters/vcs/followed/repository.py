@@ -71,13 +71,14 @@ class ChangedFiles:
 class FollowedRepository:
     """The copy below ``git.place`` of one branch of ``url``; ``branch`` is "" for the one that its HEAD is.
 
-    ``limit`` are the seconds that a fetch may take.
+    ``limit`` are the seconds that a fetch may take, ``whole`` the bytes that the copy may have before it is made anew.
     """
 
     git: BoundedGit
     url: str
     branch: str = ""
     limit: float = FETCH_LIMIT
+    whole: int = WHOLE
 
     @property
     def path(self) -> Path:
@@ -163,7 +164,7 @@ class FollowedRepository:
 
         def line(text: bytes) -> None:
             one, _, name = text[:_SEEN].decode("utf-8", "replace").partition("\t")
-            if name == wanted and is_full_id(one):
+            if name == wanted and is_full_id(one) and not found:
                 found.append(one.lower())
 
         words = ("ls-remote", "--quiet", "--end-of-options", "origin", wanted)
@@ -181,17 +182,24 @@ class FollowedRepository:
         try:
             if self.path.exists():
                 size = sum(one.stat().st_size for one in self.path.rglob("*") if one.is_file())
-                if size <= WHOLE and self._answer("rev-parse", "--show-object-format") == form:
+                if size <= self.whole and self._answer("rev-parse", "--show-object-format") == form:
                     return
-                remove_tree(self.path)
             new = self.path.with_name("repository.new")
             remove_tree(new)
             new.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             words = ("init", "--quiet", "--bare", "--template=", f"--object-format={form}", str(new))
             need(self.git.run(words, settings=self.git.settings), MachineFault, f"cannot make {self.path}: ")
+            self._keep_held(new)
+            remove_tree(self.path)
             new.rename(self.path)
         except OSError as error:
             raise MachineFault(f"cannot keep {self.path}: {error.strerror or error}") from error
+
+    def _keep_held(self, new: Path) -> None:
+        """Fetch what holds into a copy that is made anew, as far as the old one still has it."""
+        if self._answer("rev-parse", "--verify", "--quiet", _HELD):
+            words = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", str(self.path), f"{_HELD}:{_HELD}")
+            self.git.run(words, git_dir=new, limit=READ_LIMIT, settings=self.git.settings)
 
     def _network(
         self, words: Sequence[str], limit: float, git_dir: Path, on_line: Callable[[bytes], None] | None = None

@@ -49,9 +49,9 @@ def check_can_verify() -> None:
 def verify_commit(git: BoundedGit, repository: Path, commit: str, keys: Sequence[SigningKey]) -> CommitSignature:
     """Return whether one of the keys has signed a commit. Raises ConfigurationError, TimedOut, MachineFault."""
     check_can_verify()
-    git.write_own(git.signers, allowed_signers(keys).encode("ascii"))
+    settings = git.believing(allowed_signers(keys))
     words = ("log", "-1", "--no-show-signature", "--format=%G?%x00%GF%x00%GS", commit)
-    told = git.run(words, git_dir=repository, limit=LIMIT, settings=git.settings)
+    told = git.run(words, git_dir=repository, limit=LIMIT, settings=settings)
     state, fingerprint, principal = (*told.text.split("\0"), "", "", "")[:3]
     if told.code:
         return CommitSignature(SignatureVerdict.BROKEN)
@@ -62,7 +62,7 @@ def verify_commit(git: BoundedGit, repository: Path, commit: str, keys: Sequence
         return CommitSignature(SignatureVerdict.UNKNOWN, "what is no key of SSH")
     known = {f"key-{number}": key for number, key in enumerate(keys)}
     key = known.get(principal)
-    answer = git.run(("verify-commit", commit), git_dir=repository, limit=LIMIT, settings=git.settings)
+    answer = git.run(("verify-commit", commit), git_dir=repository, limit=LIMIT, settings=settings)
     if answer.code == 0 and state == "G" and key is not None and key.fingerprint == fingerprint:
         return CommitSignature(SignatureVerdict.TRUSTED, f"{key.name} ({fingerprint})")
     if state in ("G", "U") or (state == "B" and "No principal matched" in answer.err):

@@ -95,7 +95,7 @@ class FollowChoice:
         return hashlib.sha256(f"{self.url}#{self.branch}".encode()).hexdigest()
 
     def repository(self, place: Path) -> FollowedRepository:
-        """Return its copy below ``place``."""
+        """Return its copy below ``place``, which runs processes of its own."""
         return FollowedRepository(BoundedGit(place), self.url, self.branch)
 
     def read_keys(self) -> tuple[SigningKey, ...]:

@@ -20,7 +20,6 @@ from buildtool.model.guest.follow_record import FollowRecord
 from buildtool.ports.common import Executor
 from buildtool.programs.buildserver.following.source import FollowedSource
 from buildtool.programs.buildserver.following.starting import Following
-from buildtool.programs.buildserver.following.trial import TrialRunner
 from buildtool.programs.buildserver.guest.desk import GuestDesk
 from buildtool.programs.common.beginning import start_again
 from buildtool.programs.common.ending import EXIT_FAILED, EXIT_OK
@@ -47,7 +46,7 @@ class FollowHosting:
     server: BuildServer
     anew: StopRequest
     follower: ConfigurationFollower | None = None
-    trials: TrialRunner | None = None
+    source: FollowedSource | None = None
 
     def start(self) -> None:
         """Start to look for what is new."""
@@ -55,9 +54,9 @@ class FollowHosting:
             self.follower.start()
 
     async def stop(self) -> None:
-        """Stop looking; what is tried is broken off."""
-        if self.trials is not None:
-            self.trials.close()
+        """Stop looking; what is fetched or tried is broken off."""
+        if self.source is not None:
+            self.source.close()
         if self.follower is not None:
             await self.follower.stop()
 
@@ -74,13 +73,14 @@ def host_following(following: Following | None, needs: FollowNeeds, desk: GuestD
     """Return what follows, not started yet, and let the owner ask for it. Raises ConfigurationError."""
     if following is None:
         return FollowHosting(needs.server, needs.anew)
-    clock, choice, trials, memory = WallClock(), following.choice, TrialRunner(), following.memory
+    clock, choice, memory = WallClock(), following.choice, following.memory
+    source = FollowedSource(choice, following.place, needs.own, needs.said, needs.pool, clock)
 
     async def keep(record: FollowRecord) -> None:
         await needs.pool.run(partial(memory.save, record))
 
     desk.following = ConfigurationFollower(
-        FollowedSource(choice, following.place, needs.own, needs.said, needs.pool, clock, trials),
+        source,
         following.words,
         following.record(),
         keep,
@@ -93,7 +93,7 @@ def host_following(following: Following | None, needs: FollowNeeds, desk: GuestD
         needs.anew.ask,
         random.random,
     )
-    return FollowHosting(needs.server, needs.anew, desk.following, trials)
+    return FollowHosting(needs.server, needs.anew, desk.following, source)
 
 
 def ended(program: str, code: int, anew: StopRequest) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from attrs import evolve, frozen
 
 from buildtool.adapters.storage.trees import remove_tree
+from buildtool.adapters.vcs.followed.repository import FollowedRepository
 from buildtool.adapters.vcs.followed.signatures import check_can_verify, verify_commit
 from buildtool.adapters.vcs.followed.written_tree import CONFIG, write_tree
 from buildtool.configuration.settings import Settings, load_settings
@@ -30,7 +31,7 @@ class FollowedTrees:
         """Where the directories are."""
         return self.place / "trees"
 
-    def written(self, commit: str, *, anew: bool = True) -> Path:
+    def written(self, commit: str, repository: FollowedRepository | None = None, *, anew: bool = True) -> Path:
         """Return the ``config.py`` of a commit that a key of the owner's has signed.
 
         Its files are written; without ``anew``, only where they are not there. Whether a key's time is over does not
@@ -38,7 +39,7 @@ class FollowedTrees:
         files that are not taken, MachineFault.
         """
         check_can_verify()
-        repository = self.choice.repository(self.place)
+        repository = self.choice.repository(self.place) if repository is None else repository
         found = verify_commit(repository.git, repository.path, commit, self.choice.read_keys())
         if found.verdict is not SignatureVerdict.TRUSTED:
             raise ConfigurationError(f"{commit[:SHORT]} is not signed by any key of {self._files()}")

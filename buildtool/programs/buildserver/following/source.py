@@ -9,8 +9,9 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from attrs import frozen
+from attrs import field, frozen
 
+from buildtool.adapters.vcs.followed.repository import FollowedRepository
 from buildtool.adapters.vcs.followed.signatures import verify_commit
 from buildtool.errors import ConfigurationError
 from buildtool.model.guest.following import SHORT, FollowedTip
@@ -31,7 +32,17 @@ class FollowedSource:
     said: argparse.Namespace
     pool: Executor
     clock: Clock
-    trials: TrialRunner
+    trials: TrialRunner = field(factory=TrialRunner)
+    _repository: FollowedRepository = field(init=False)
+
+    @_repository.default
+    def _copy(self) -> FollowedRepository:
+        return self.choice.repository(self.place)
+
+    def close(self) -> None:
+        """End what git and trials still do, and start no more: for the program's own end."""
+        self._repository.git.close()
+        self.trials.close()
 
     async def look(self, holds: str) -> FollowLook:
         """Return what is newest. Raises RepositoryUnreachable, ConfigurationError, MachineFault."""
@@ -43,7 +54,7 @@ class FollowedSource:
 
     def _look(self, holds: str, now: float) -> FollowLook:
         keys = [one for one in self.choice.read_keys() if one.holds(now)]
-        repository = self.choice.repository(self.place)
+        repository = self._repository
         commit = repository.fetch()
         kinship = repository.kinship(holds, commit)
         found = verify_commit(repository.git, repository.path, commit, keys)
@@ -55,7 +66,7 @@ class FollowedSource:
 
     def _attempt(self, commit: str) -> str:
         try:
-            config = FollowedTrees(self.choice, self.place).written(commit)
+            config = FollowedTrees(self.choice, self.place).written(commit, self._repository)
         except ConfigurationError as error:
             return str(error)
         return self.trials.attempt(self.own, config, self.said.allow_network)

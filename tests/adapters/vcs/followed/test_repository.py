@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from buildtool.adapters.vcs.followed.bounded_git import BoundedGit
 from buildtool.adapters.vcs.followed.repository import FollowedRepository
@@ -95,6 +96,22 @@ def test_no_more_comes_than_the_bound(followed: Followed, tmp_path: Path) -> Non
     assert left < 2_000_000
     followed.origin.push(None, much=None)
     assert followed.repository.fetch()
+
+
+def test_a_copy_that_grew_too_large_is_made_anew_and_keeps_what_holds(followed: Followed) -> None:
+    """Else a server could take away what holds, by sending much that is refused."""
+    held = followed.origin.push(None, config__py="")
+    followed.repository.fetch()
+    followed.repository.keep(held)
+    followed.origin.git("checkout", "-q", "--orphan", "other")
+    (followed.origin.path / "much").write_bytes(secrets.token_bytes(300_000))
+    other = followed.origin.push(None)
+    followed.origin.git("branch", "-f", "main", other)
+    small = evolve(followed.repository, whole=200_000)
+    assert small.fetch() == other
+    assert small.fetch() == other
+    assert small.has(held)
+    assert small.kinship(held, other) is Kinship.FORKED
 
 
 def test_a_repository_that_does_not_answer_is_given_up(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from buildtool.ports.buildserver import FollowLook
 from buildtool.programs.buildserver.following.source import FollowedSource
 from buildtool.programs.buildserver.following.starting import started_with
 from buildtool.programs.buildserver.following.telling import record_words
-from buildtool.programs.buildserver.following.trial import TrialRunner
 from tests.programs.buildserver.following.conftest import Donor, config
 from tests.support.inline import run
 
@@ -124,7 +123,7 @@ def look(donor: Donor, holds: str = "", at: float = 0.0) -> tuple[FollowedSource
             return at
 
     said = argparse.Namespace(allow_network=())
-    source = FollowedSource(donor.following().choice, donor.place, donor.own, said, Inline(), Wall(), TrialRunner())
+    source = FollowedSource(donor.following().choice, donor.place, donor.own, said, Inline(), Wall())
     return source, run(source.look(holds))
 
 
