@@ -110,12 +110,14 @@ def start_results(start: Start) -> tuple[list[CheckResult], AnnouncedCapability 
 
 def follow_results(start: Start) -> tuple[Start, list[CheckResult]]:
     """Return the start by the configuration that is followed, and the verdict on that; none where none is. Blocks."""
+    if not (start.said.follow_config or start.said.signed_by):
+        return start, []
     try:
         following = following_of(start.said, start.place().follow)
         settings, words = shown_with(following, start.settings)
     except BuildToolError as error:
         return start, [_wrong("follow-config", error)]
-    return evolve(start, settings=settings), [fine("follow-config", words)] if words else []
+    return evolve(start, settings=settings), [fine("follow-config", words)]
 
 
 def confinement_results(start: Start, found: AnnouncedCapability) -> list[CheckResult]:

@@ -142,3 +142,37 @@ def test_no_umask_keeps_the_account_itself_from_what_it_makes(given: int, kept: 
         [sys.executable, "-c", program], cwd=ROOT, umask=given, check=True, capture_output=True, text=True
     )
     assert int(done.stdout) == kept
+
+
+AGAIN = """
+import json, os, sys
+sys.path.insert(0, sys.argv[1])
+from buildtool.programs.common.beginning import begin, is_ignored, start_again
+begin(hidden=True)
+import signal
+if "AGAIN" not in os.environ:
+    os.environ["AGAIN"] = str(os.getpid())
+    os.environ["LATER"] = "known"
+    print(start_again(["--join"]))
+    sys.exit(1)
+print(json.dumps({
+    "words": sys.argv[2:], "same": os.environ["AGAIN"] == str(os.getpid()), "later": os.environ["LATER"],
+    "seen": "known" in open("/proc/self/environ").read(), "hangup": is_ignored(signal.SIGHUP),
+}))
+"""
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+def test_a_program_starts_again_as_it_was_started_but_for_some_options(ignored: bool) -> None:
+    """Its process stays, what it learnt to be in its environment is hidden, and what was ignored is ignored again."""
+    trap = 'trap "" HUP; exec' if ignored else "exec"
+    words = ["--name", "x", "--join", "SECRET", "--join=SECRET", "-v", "--joined", "ü"]
+    done = subprocess.run(
+        ["bash", "-c", f'{trap} "$@"', "bash", sys.executable, "-c", AGAIN, str(ROOT), *words],
+        env=bare(LC_ALL="C.UTF-8"), capture_output=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    assert json.loads(done.stdout) == {
+        "words": ["--name", "x", "-v", "--joined", "ü"], "same": True, "later": "known", "seen": False,
+        "hangup": ignored,
+    }  # fmt: skip

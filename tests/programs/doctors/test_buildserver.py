@@ -14,8 +14,10 @@ from buildtool.configuration.settings import ENVIRONMENT, load_settings
 from buildtool.model.checkup.verdicts import CheckVerdict
 from buildtool.programs.buildserver.main import COMMAND_LINE, main
 from buildtool.programs.buildserver.starting import Start
-from buildtool.programs.doctors.buildserver import start_results
+from buildtool.programs.doctors.buildserver import follow_results, start_results
 from buildtool.protocol.enrolment import Credentials
+from tests.support.packages import require
+from tests.support.signed_origin import make_key
 
 
 @pytest.fixture
@@ -44,6 +46,25 @@ def troubles(builds: Path) -> Callable[[str], dict[str, str]]:
         return {one.what: one.words for one in found if one.verdict is CheckVerdict.PROBLEM}
 
     return examine
+
+
+def test_the_doctor_looks_at_the_configuration_that_is_followed(builds: Path, tmp_path: Path) -> None:
+    def told(text: str) -> list[tuple[str, CheckVerdict, str]]:
+        (builds / "buildserver.toml").write_text(text)
+        store = CredentialStore(builds / "identity")
+        _, said = COMMAND_LINE.parse(["doctor"])
+        _, found = follow_results(Start.of(load_settings(secrets=False), said, store, store.load()))
+        return [(one.what, one.verdict, one.words) for one in found]
+
+    require("ssh-keygen", "openssh-client")
+    assert told("") == []
+    (_, verdict, words) = told('follow_config = "/srv/x.git"\n')[0]
+    assert verdict is CheckVerdict.PROBLEM
+    assert "--follow-config needs --signed-by" in words
+    text = 'follow_config = "/srv/x.git#main"\nsigned_by = ["keys"]\n'
+    assert told(text)[0][2] == f"--signed-by: {builds / 'keys'} cannot be read: No such file or directory"
+    make_key(tmp_path / "key").rename(builds / "keys")
+    assert told(text) == [("follow-config", CheckVerdict.OK, "/srv/x.git#main: nothing holds yet")]
 
 
 def refusal(capsys: pytest.CaptureFixture[str]) -> str:

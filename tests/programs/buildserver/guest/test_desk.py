@@ -11,13 +11,18 @@ from hypothesis import strategies as st
 from buildtool.adapters.host.presence.probe import ToldBy
 from buildtool.adapters.host.recipe_commands import BuildBounds
 from buildtool.adapters.processes.gentleness import Gentleness
+from buildtool.buildserver.following import ConfigurationFollower
 from buildtool.buildserver.guest import Guest
 from buildtool.concurrency.token_bucket import TokenBucket
 from buildtool.errors import BuildToolError, ConfigurationError, UsageError
+from buildtool.model.guest.follow_record import FollowRecord
+from buildtool.model.guest.following import FollowedTip, Kinship, SignatureVerdict
 from buildtool.model.guest.limits import BuildLimits
 from buildtool.model.guest.stance import OwnerWishes
 from buildtool.programs.buildserver.guest.desk import GuestDesk, OwnedParts, status_lines
 from buildtool.programs.buildserver.guest.wishes import GuestSettings
+from buildtool.programs.common.program import StopRequest
+from tests.buildserver.test_following import Repository
 from tests.buildserver.test_guest import Seat
 from tests.fakes_build import place
 
@@ -87,6 +92,37 @@ def test_what_builds_and_transfers_are_kept_to_is_part_of_how_things_stand() -> 
     assert "memory      8.0 GiB for builds, 2.0 GiB while its owner is there, 3.0 MiB in use" in lines
     assert "rates       upload 500.0 KiB/s, download 2.0 MiB/s" in lines
     assert not any(line.startswith(("memory", "rates")) for line in status_lines(desk().status()))
+
+
+def test_a_commit_is_accepted_where_a_repository_is_followed_and_how_it_stands_is_told() -> None:
+    it = desk()
+    with pytest.raises(UsageError, match="this build server follows no repository"):
+        it.answer({"act": "accept-config", "for": "b" * 40})
+    assert it.status()["following"] is None
+
+    following = follower(it)
+    it.following = following
+    following.record = FollowRecord(tip="b" * 40, words="bbbbbbbbbbbb waits for you")
+    with pytest.raises(UsageError, match="is not what waits, which is bbbbbbbbbbbb"):
+        it.answer({"act": "accept-config", "for": "c" * 40})
+    it.answer({"act": "accept-config", "for": "b" * 7})
+    assert following.record.accepted == "b" * 40
+    assert "follows     URL: nothing holds yet; bbbbbbbbbbbb waits for you" in status_lines(it.status())
+    assert it.answer({"act": "reload"})["wrong"] == ""
+
+
+def follower(it: GuestDesk) -> ConfigurationFollower:
+    """What follows a repository that nothing is asked of here."""
+    at = place()
+    seat, anew = Seat(at), StopRequest()
+
+    async def keep(_: FollowRecord) -> None:
+        """Keep nothing."""
+
+    return ConfigurationFollower(
+        Repository(FollowedTip("b" * 40, SignatureVerdict.UNSIGNED, Kinship.FIRST)), "URL", FollowRecord(), keep,
+        it.guest.server, True, 60.0, tuple, seat, at.clock, anew.ask, lambda: 0.0,
+    )  # fmt: skip
 
 
 def test_what_drains_takes_nothing_more() -> None:
