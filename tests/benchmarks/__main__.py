@@ -20,6 +20,7 @@ from tests.benchmarks import (
     checkouts,
     decisions,
     footprint,
+    freezing,
     herd,
     hits,
     limits,
@@ -34,8 +35,8 @@ from tests.benchmarks.figures import BY_NAME, Board, Figure, chosen
 from tests.benchmarks.world import ROOT, progress, world
 
 GROUPS = (
-    limits, decisions, scrapes, builds, checkouts, cancelling, transfers, footprint, herd, hits, lists, live, starts,
-    attacks, siege,
+    limits, decisions, scrapes, builds, checkouts, cancelling, freezing, transfers, footprint, herd, hits, lists, live,
+    starts, attacks, siege,
 )  # fmt: skip
 """What takes the figures, in this order: the limits first, since the others are said beside them."""
 

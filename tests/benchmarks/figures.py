@@ -77,6 +77,7 @@ FIGURES = (
     _most("scrape_away_ms_10000_queued", "ms", 50),
     _most("switched_tree_ms_p50", "ms", 120, "limit_git_switched_tree_ms_p50"),
     _most("cancel_to_term_ms_p99", "ms", 1_000),
+    _most("owner_back_to_frozen_ms_p99", "ms", 1_000),
     Spec("upload_mib_per_s", "MiB/s", "limit_http_stream_mib_per_s", 300),
     Spec("download_mib_per_s", "MiB/s", "limit_http_stream_mib_per_s"),
     Spec("upload_at_60ms_mib_per_s", "MiB/s", "limit_http_stream_at_60ms_mib_per_s"),
