@@ -137,7 +137,10 @@ def test_an_owner_who_wishes_to_be_asked_reads_the_diff_and_accepts_what_they_re
     assert refused.returncode == 2
     assert f"is not what waits, which is {first[:12]}" in refused.stderr
 
+    ask_server(donor.place, {"act": "pause"})
     donor.typed("accept-config", first[:12], *donor.options)
     server.wait_for(holds(first))
     assert marker.exists()
+    server.wait_for(r"registered")
+    assert ask_server(donor.place, {"act": "status"})["paused"] is True, "an owner's word goes on"
     assert Path(donor.place / "follow" / "trees" / first / "config.py").is_file()

@@ -17,6 +17,7 @@ from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import ConfigurationError, MachineFault
 from buildtool.model.guest.following import SHORT, SignatureVerdict
 from buildtool.programs.buildserver.following.choice import FollowChoice
+from buildtool.programs.metaserver.checking import FILE_PATIENCE, within
 
 
 @frozen
@@ -48,6 +49,13 @@ class FollowedTrees:
             return write_tree(repository.git, repository.path, commit, place)
         return place / CONFIG
 
+    def remove(self, commit: str) -> None:
+        """Remove the files of a commit that will not do. Raises MachineFault."""
+        try:
+            remove_tree(self.path / commit)
+        except OSError as error:
+            raise MachineFault(f"cannot clear {self.path}: {error.strerror or error}") from error
+
     def keep_only(self, *commits: str) -> None:
         """Remove the files of all other commits. Raises MachineFault."""
         try:
@@ -64,9 +72,11 @@ class FollowedTrees:
 def with_projects_of(settings: Settings, config: Path) -> Settings:
     """Return the settings of this machine with the projects of another configuration, and nothing else of that.
 
-    Where the metaserver is and where things are kept, who follows has said themselves. Raises ConfigurationError.
+    Where the metaserver is and where things are kept, who follows has said themselves. For the main thread. Raises
+    ConfigurationError, also for one that takes too long.
     """
-    projects = load_settings(config, secrets=False).projects
+    with within(FILE_PATIENCE):
+        projects = load_settings(config, secrets=False).projects
     if not projects:
         raise ConfigurationError(f"{config}: projects is empty, so there is nothing to build")
     return evolve(settings, projects=projects)

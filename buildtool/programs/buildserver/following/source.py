@@ -65,8 +65,12 @@ class FollowedSource:
         return FollowLook(FollowedTip(commit, found.verdict, kinship, found.signer), about)
 
     def _attempt(self, commit: str) -> str:
+        trees = FollowedTrees(self.choice, self.place)
         try:
-            config = FollowedTrees(self.choice, self.place).written(commit, self._repository)
+            config = trees.written(commit, self._repository)
         except ConfigurationError as error:
             return str(error)
-        return self.trials.attempt(self.own, config, self.said.allow_network)
+        why = self.trials.attempt(self.own, config, self.said.allow_network)
+        if why:
+            trees.remove(commit)
+        return why

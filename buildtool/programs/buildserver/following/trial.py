@@ -19,7 +19,7 @@ from buildtool.errors import BuildToolError, MachineFault
 from buildtool.model.text import one_line
 from buildtool.programs.buildserver.following.loading import with_projects_of
 from buildtool.programs.common.output import say
-from buildtool.programs.metaserver.checking import FILE_PATIENCE, apart, within
+from buildtool.programs.metaserver.checking import apart
 from buildtool.project.recipe_check import Within
 
 LIMIT = 300.0
@@ -79,8 +79,7 @@ def main() -> int:
     own, followed = Path(job["own"]), Path(job["followed"])
 
     def check(limit: Within) -> str:
-        with within(FILE_PATIENCE):
-            settings = with_projects_of(load_settings(own, secrets=False), followed)
+        settings = with_projects_of(load_settings(own, secrets=False), followed)
         check_projects(settings, thorough=True, within=limit)
         lost = sorted(set(job["networked"]) - {one.name for one in settings.projects})
         return f"it has no project {lost[0]}, which --allow-network names" if lost else ""

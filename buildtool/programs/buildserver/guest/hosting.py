@@ -26,6 +26,7 @@ from buildtool.model.guest.stance import Observed, OwnerWishes
 from buildtool.ports.common import Executor
 from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.guest.desk import GuestDesk, OwnedParts
+from buildtool.programs.buildserver.guest.handed_pause import hand_over, handed_over
 from buildtool.programs.buildserver.guest.local_socket import listen_to_owner
 from buildtool.programs.buildserver.guest.wishes import GuestSettings, check_told, read_settings, settings_file
 from buildtool.programs.common.program import StopRequest
@@ -68,6 +69,7 @@ class GuestHosting:
         self.looking.stop()
         await maybeDeferred(self.port.stopListening)
         await self.desk.guest.stop()
+        hand_over(self.desk.guest.pause)
         self.close()
 
 
@@ -89,7 +91,8 @@ async def host_guest(
     told = await pool.run(probe.told_by)
     check_told(settings.wishes, told)
     _announce(settings, told)
-    guest = Guest(server, PooledProbe(probe, pool, groups), settings.wishes, WallClock(), reactor)
+    looks = PooledProbe(probe, pool, groups)
+    guest = Guest(server, looks, settings.wishes, WallClock(), reactor, handed_over())
     desk = GuestDesk(place.top.name, guest, told, settings, read, path, drain.ask, parts)
     desk.be_gentle()
     port = listen_to_owner(reactor, place.top, desk.answer)

@@ -12,6 +12,7 @@ from buildtool.errors import ConfigurationError
 from buildtool.model.guest.follow_record import MOST_STARTS, FollowRecord
 from buildtool.model.guest.following import Kinship, SignatureVerdict
 from buildtool.ports.buildserver import FollowLook
+from buildtool.programs.buildserver.following import loading
 from buildtool.programs.buildserver.following.source import FollowedSource
 from buildtool.programs.buildserver.following.starting import started_with
 from buildtool.programs.buildserver.following.telling import record_words
@@ -53,6 +54,13 @@ def test_a_commit_that_does_not_load_is_given_up_and_the_old_one_goes_on(donor: 
     record = donor.following().record()
     assert (record.holds, record.begins, record.failed) == (first, "", second)
     assert "config.py:3: ValueError: no" in record_words(record)
+
+
+def test_a_commit_that_hangs_is_given_up(donor: Donor, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = donor.origin.push(donor.owner, config__py=config(5, "while True: pass"))
+    monkeypatch.setattr(loading, "FILE_PATIENCE", 0.2)
+    assert starts(donor, first) == "mine 1"
+    assert "took longer than 0.2 s" in donor.following().record().failed_words
 
 
 def test_a_commit_that_ends_the_program_is_given_up_after_some_starts(donor: Donor) -> None:
