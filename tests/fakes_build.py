@@ -123,8 +123,9 @@ class FakeNetwork:
     environment: Mapping[str, str] = field(factory=lambda: {"https_proxy": "http://127.0.0.1:1"})
     closed_after: int | None = None
 
-    async def close(self) -> None:
+    async def close(self) -> tuple[int, int]:
         self.closed_after = self._started()
+        return 3000, 40
 
 
 @define

@@ -302,7 +302,7 @@ class AttemptRun:
         try:
             environment = self._environment(place) | dict(plan.environment)
             if plan.fetch:
-                async with network_of(plan, enclosed, self.log.note) as more:
+                async with network_of(plan, enclosed, self.log.note, self._usage.moved) as more:
                     for command in plan.fetch:
                         await self._run(enclosed, command, plan, tree, {**environment, **more})
             for command in plan.commands:

@@ -44,11 +44,14 @@ async def put_downloads(
 
 @asynccontextmanager
 async def network_of(
-    plan: Plan, enclosed: EnclosedCommands, note: Callable[[str], None]
+    plan: Plan, enclosed: EnclosedCommands, note: Callable[[str], None], moved: Callable[[int, int], None]
 ) -> AsyncIterator[Mapping[str, str]]:
-    """Open the network for the commands that fetch, yield their environment, and close it."""
+    """Open the network for the commands that fetch, yield their environment, and close it.
+
+    ``moved`` is told at the end how many bytes came and went.
+    """
     way = await enclosed.open_network(plan.network, note)
     try:
         yield way.environment
     finally:
-        await way.close()
+        moved(*await way.close())

@@ -20,6 +20,7 @@ class AttemptUsage:
     clock: IReactorTime
     processor: float | None = field(default=0.0, init=False)
     down: int = field(default=0, init=False)
+    up: int = field(default=0, init=False)
     _began: float = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -32,7 +33,11 @@ class AttemptUsage:
         else:
             self.processor = None
 
+    def moved(self, down: int, up: int) -> None:
+        """Add bytes that its commands fetched and sent."""
+        self.down, self.up = self.down + down, self.up + up
+
     def work(self, end: AttemptEnd, rested: float) -> DoneWork:
         """Return what was done by now, in an Attempt that ends so and stood still for ``rested`` seconds."""
         wall = self.clock.seconds() - self._began - rested
-        return ended(end, processor=self.processor, wall=wall, frozen=rested, down=self.down)
+        return ended(end, processor=self.processor, wall=wall, frozen=rested, down=self.down, up=self.up)

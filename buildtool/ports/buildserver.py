@@ -206,8 +206,8 @@ class OpenNetwork(Protocol):
     def environment(self) -> Mapping[str, str]:
         """The variables by which programs find the way."""
 
-    async def close(self) -> None:
-        """End the way and all that goes over it. Raises MachineFault."""
+    async def close(self) -> tuple[int, int]:
+        """End the way and all that goes over it; return how many bytes came and went. Raises MachineFault."""
 
 
 class DeclaredDownloads(Protocol):

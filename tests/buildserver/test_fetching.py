@@ -33,8 +33,9 @@ class Recorder:
         self.calls.append("open")
         return self
 
-    async def close(self) -> None:
+    async def close(self) -> tuple[int, int]:
         self.calls.append("close")
+        return 7, 3
 
 
 def test_a_project_whose_network_the_owner_does_not_allow_is_refused_with_the_option() -> None:
@@ -46,17 +47,18 @@ def test_a_project_whose_network_the_owner_does_not_allow_is_refused_with_the_op
         check_allowed("lua", DECLARING, None, frozenset())
 
 
-def test_the_network_is_closed_however_the_fetching_ends() -> None:
-    recorder = Recorder()
+def test_the_network_is_closed_and_its_bytes_are_told_however_the_fetching_ends() -> None:
+    recorder, moved = Recorder(), list[int]()
 
     async def fetching() -> None:
-        async with network_of(FETCHING, cast(Any, recorder), print):
+        async with network_of(FETCHING, cast(Any, recorder), print, lambda *some: moved.extend(some)):
             recorder.calls.append("fetch")
             raise LookupError("broken")
 
     with pytest.raises(LookupError):
         run(fetching())
     assert recorder.calls == ["open", "fetch", "close"]
+    assert moved == [7, 3]
 
 
 def test_a_build_that_is_stopped_fetches_no_further_file() -> None:

@@ -4,9 +4,10 @@ from attrs import evolve
 
 from buildtool.model.guest.history import NOTHING, DoneWork
 from buildtool.model.records import AttemptEnd
+from buildtool.project.recipe import Command, Plan, Recipe, Wanted
 from buildtool.protocol.messages import Done
 from tests.buildserver.test_server import Case
-from tests.fakes_build import ending, place
+from tests.fakes_build import ending, place, project
 
 
 class Using(Case):
@@ -43,6 +44,17 @@ class Using(Case):
         total = sum((work for _, work in at.records.added), NOTHING)
         self.assertEqual(total.ends, {AttemptEnd.RETURNED: 1})
         self.assertEqual((total.frozen, total.wall), (30_000, 4_000))
+
+    def test_what_its_commands_fetched_and_sent_is_counted_too(self) -> None:
+        def fetching(_: Wanted) -> Plan:
+            return Plan([Command(["make"])], ["program"], fetch=[Command(["pip", "download"])], network=["pypi.org"])
+
+        of = project(recipe=Recipe(3, fetching))
+        at = place(of=of, script=[ending(), ending(code=2)], networked=frozenset({of.name}))
+        self.take(at)
+        at.pass_time()
+        total = sum((work for _, work in at.records.added), NOTHING)
+        self.assertEqual((total.down, total.up), (3000, 40 + len(at.uploads.log)))
 
     def test_what_an_earlier_start_left_is_sent_for_a_project_that_is_not_known_any_more(self) -> None:
         at = place()

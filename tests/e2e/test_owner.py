@@ -1,5 +1,7 @@
 """An owner takes their machine back while it builds for somebody: the build stands still, is shown so, and goes on."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from buildtool.adapters.processes.procfs import SeenProcess, descendants
@@ -47,4 +49,8 @@ def test_a_build_stands_still_while_its_machines_owner_needs_it_and_goes_on(runn
     assert done.ends == {AttemptEnd.SUCCEEDED: 1}
     assert done.unmeasured == 0
     assert min(done.processor, done.wall, done.frozen, done.up) > 0, done
+    with closing(sqlite3.connect(running.farm.directory / "metaserver" / "buildtool.sqlite")) as database:
+        ((server, project, good, processor),) = database.execute("SELECT server, project, good, processor FROM work")
+    assert (server, project, good) == ("anna", "greeter", 1)
+    assert round(processor * 1000) == done.processor, "the farm knows what was measured here"
     assert read_history(place / FILE).history.rows == dict(map(of_plain, rows))

@@ -28,7 +28,7 @@ from buildtool.metaserver.problems import FLAPS, TOLD_FOR
 from buildtool.metaserver.ticket_office import TicketOffice
 from buildtool.model.incarnations import Keys
 from buildtool.model.principal import Principal, PrincipalRole, Scope
-from buildtool.model.records import Artifact, Attempt, AttemptEnd
+from buildtool.model.records import Artifact, Attempt, AttemptEnd, AttemptState
 from buildtool.model.servers import Capability, Held, Offer, OfferKind, ProjectSkill, Server, Verdict
 from buildtool.model.tickets import TicketKind, read
 from buildtool.protocol.messages import (
@@ -334,6 +334,18 @@ class DeliveringTests(SynchronousTestCase):
         told = Deferred.fromCoroutine(self.world.service.done(anna(self.session), done))
         assert "seconds" in str(self.failureResultOf(told, UsageError).value)
         assert self.world.store.all(Artifact) == []
+
+    def test_processor_seconds_that_no_build_uses_are_refused_with_either_end(self) -> None:
+        """They are added up for good."""
+        key = (self.attempt.build_id, self.attempt.epoch)
+        for wrong in (-0.5, 1e300):
+            done = Done(*key, DIGEST, DIGEST, 10, "x.zip", 1.0, "", processor=wrong)
+            ended = Ended(*key, AttemptEnd.FAILED, "it broke", "", processor=wrong)
+            service, by = self.world.service, anna(self.session)
+            for telling in (service.done(by, done), service.ended(by, ended)):
+                refused = self.failureResultOf(Deferred.fromCoroutine(telling), UsageError)
+                assert "seconds of processors" in str(refused.value)
+        assert self.world.broker.state.attempts[key].state is AttemptState.BUILDING
 
     def test_who_delivers_what_could_do_harm_ends_the_attempt_as_a_broken_machine(self) -> None:
         """It need not say so itself: a hostile one would not."""

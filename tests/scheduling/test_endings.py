@@ -339,3 +339,19 @@ def test_a_build_made_again_with_other_bytes_succeeds_and_says_so() -> None:
 def test_a_build_made_again_with_the_same_bytes_says_nothing() -> None:
     farm, asked = rebuilt()
     assert (farm.build_of(asked).reason, farm.request(asked).reason) == ("", "")
+
+
+# --- what it used ---------------------------------------------------------------------------------------
+
+
+def test_what_an_attempt_used_of_processors_is_kept_with_its_end_however_that_was() -> None:
+    farm = Farm()
+    for name in ("anna", "bert"):
+        farm.login(name)
+    farm.ask(spec(0))
+    first = farm.attempt_on("anna")
+    farm.accept("anna")
+    farm.note(AttemptEnded("anna", first.session, *first.key, AttemptEnd.RETURNED, "the owner is there", "", 12.5))
+    second = farm.attempt_on("bert")
+    farm.note(evolve(farm.delivery(second), processor=3.25))
+    assert [farm.attempt(*one.key).processor for one in (first, second)] == [12.5, 3.25]

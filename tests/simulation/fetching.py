@@ -69,5 +69,6 @@ class SimulatedWay:
     closed: bool = False
     environment: Mapping[str, str] = field(factory=lambda: {PROXY: "http://127.0.0.1:9"})
 
-    async def close(self) -> None:
+    async def close(self) -> tuple[int, int]:
         self.closed = True
+        return 0, 0

@@ -46,8 +46,8 @@ def report(found: WorkFound, sees: Callable[[str], bool]) -> WorkReport:
 def _summaries(lines: Iterable[WorkLine] | Sequence[WorkLine]) -> tuple[WorkSummary, ...]:
     return tuple(
         WorkSummary(
-            one.month, one.project, one.good, one.failed, one.other, one.processor, one.unmeasured, one.wall, one.size,
-            one.requesters or None,
+            one.month, one.project, one.good, one.failed, one.other, round(one.processor, 3), one.unmeasured,
+            round(one.wall, 3), one.size, one.requesters or None,
         )
         for one in lines
     )  # fmt: skip

@@ -111,6 +111,7 @@ class BuildProxy:
         self._hosts = tuple(hosts)
         self._note = note
         self._noted: set[str] = set()
+        self.came = self.went = 0
         factory = cast(ServerFactory, Factory.forProtocol(lambda: _FromBuild(self)))
         factory.noisy = False
         with listening:
@@ -132,13 +133,14 @@ class BuildProxy:
             self._noted.add(said)
             self._note(f"[network: {one_line(said, _SHOWN)}]")
 
-    async def close(self) -> None:
-        """End the proxy, and all connections through it."""
+    async def close(self) -> tuple[int, int]:
+        """End the proxy, and all connections through it; return how many bytes came from hosts and went there."""
         stopped = self._port.stopListening()
         for one in tuple(self.open):
             cast(ITCPTransport, one.transport).abortConnection()
         if isinstance(stopped, Deferred):
             await stopped
+        return self.came, self.went
 
 
 class _FromBuild(Protocol):
@@ -267,6 +269,7 @@ class _ToHost(Protocol):
         return self._flow
 
     def dataReceived(self, data: bytes) -> None:
+        self._proxy.came += len(data)
         self._build.write(data)
         if self._flow is not None:
             self._flow.passed(len(data))
@@ -274,6 +277,7 @@ class _ToHost(Protocol):
     def write(self, data: bytes) -> None:
         """Send bytes to the host."""
         if self.transport is not None:
+            self._proxy.went += len(data)
             self.transport.write(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

@@ -24,6 +24,7 @@ MOST_ROWS = 2_000
 
 _MONTH = len("2026-11")
 _HOUR_MS = 3_600_000
+_LEAST = 0.005
 _MONTHS = 12
 
 K = TypeVar("K")
@@ -71,7 +72,7 @@ FIGURES = ("processor", "wall", "frozen", "down", "up", "unmeasured")
 NOTHING = DoneWork()
 
 
-def ended(end: AttemptEnd, *, processor: float | None, wall: float, frozen: float, down: int) -> DoneWork:
+def ended(end: AttemptEnd, *, processor: float | None, wall: float, frozen: float, down: int, up: int = 0) -> DoneWork:
     """Return what one build did; times are in seconds, ``processor`` None where it was not measured."""
     return DoneWork(
         {end: 1},
@@ -79,6 +80,7 @@ def ended(end: AttemptEnd, *, processor: float | None, wall: float, frozen: floa
         wall=_milliseconds(wall),
         frozen=_milliseconds(frozen),
         down=down,
+        up=up,
         unmeasured=int(processor is None),
     )
 
@@ -260,6 +262,8 @@ def _cells(month: str, project: str, work: DoneWork) -> tuple[str, ...]:
 
 
 def hours(milliseconds: int) -> str:
-    """Return hours for people: with two digits below 100, without any above."""
+    """Return hours for people: with two digits below 100, without any above; what is less is not shown as nothing."""
     amount = milliseconds / _HOUR_MS
+    if 0 < amount < _LEAST:
+        return "<0.01"
     return f"{amount:.2f}" if amount < 100 else f"{amount:,.0f}"  # noqa: PLR2004 - as the docstring says

@@ -114,7 +114,9 @@ class Proxied(TestCase):
             assert code, "another name of the same host is not named"
             code, _ = await self.curl(runner, {}, url)
             assert code == 7, "without the proxy there is no way"
-            await way.close()
+            came, went = await way.close()
+            assert came > 2 * len(f"/a/b?c=d of localhost:{port} None\n"), "with the heads of both answers"
+            assert went > 2 * len("GET /a/b?c=d HTTP/1.1")
             code, _ = await self.curl(runner, way.environment, url)
             assert code == 7, "the network has ended"
         assert noted == [
@@ -132,7 +134,8 @@ class Proxied(TestCase):
             assert await self.curl(runner, way.environment, *words) == (0, "")
             assert time.monotonic() - began >= (LARGE - 300_000) / 300_000
             assert (self.tree / "it").stat().st_size == LARGE
-            await way.close()
+            came, _ = await way.close()
+            assert LARGE < came < LARGE + 10_000
 
     async def test_a_name_without_a_port_leads_to_the_public_internet_only(self) -> None:
         runner, noted = await self.made(), list[str]()

@@ -15,6 +15,7 @@ from buildtool.model.guest.history import (
     WorkHistory,
     ended,
     first_month,
+    hours,
     lines,
     month_of,
     month_said,
@@ -127,6 +128,12 @@ def test_programs_are_told_units_and_zeros() -> None:
     assert ended(AttemptEnd.LOST, processor=None, wall=-1, frozen=0, down=0) == DoneWork(
         {AttemptEnd.LOST: 1}, unmeasured=1
     )
+
+
+def test_what_is_less_than_a_hundredth_of_an_hour_is_not_shown_as_nothing() -> None:
+    assert [hours(one) for one in (0, 1, 17_999, 18_001, 3_600_000, 360_000_000)] == [
+        "0.00", "<0.01", "<0.01", "0.01", "1.00", "100",
+    ]  # fmt: skip
 
 
 def test_months_are_said_and_counted_in_utc() -> None:
