@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from attrs import define, evolve, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from buildtool.adapters.host.limits.control_groups import ControlGroups
 from buildtool.adapters.host.limits.watching import LimitWatch, resource_limits, within_disk
@@ -22,7 +24,7 @@ from buildtool.adapters.processes.runner import CommandLine, Processes, RunningP
 from buildtool.adapters.processes.sandbox.bubblewrap import SYSTEM
 from buildtool.adapters.processes.sandbox.sandboxes import Sandbox, Sandboxes
 from buildtool.concurrency.token_bucket import TokenBucket
-from buildtool.errors import MachineFault
+from buildtool.errors import MachineFault, Unavailable
 from buildtool.model.guest.limits import BuildLimits, ExceededLimit, limits_for
 from buildtool.ports.buildserver import CommandEnd, OpenNetwork, SlotPlace
 from buildtool.ports.common import Executor
@@ -53,7 +55,8 @@ class BuildBounds:
 class RecipeCommands:
     """The ``ports.Commands`` of a build server; without ``sandboxes`` nothing but the account bounds a build.
 
-    ``downloading`` bounds how many bytes a second come to commands that may use the network.
+    ``downloading`` bounds how many bytes a second come to commands that may use the network. With ``ahead``, the next
+    sandbox of a slot is made as soon as one has ended.
     """
 
     processes: Processes
@@ -62,6 +65,7 @@ class RecipeCommands:
     sandboxes: Sandboxes | None = None
     bounds: BuildBounds | None = None
     downloading: TokenBucket | None = None
+    ahead: bool = False
 
     async def enclose(self, slot: int, tree: Path, place: SlotPlace) -> CommandRunner:
         """Return a runner in a sandbox made for this Attempt alone. Raises MachineFault."""
@@ -73,7 +77,10 @@ class RecipeCommands:
         except OSError as error:
             raise MachineFault(f"cannot make the sandbox: {_words(error)}") from error
         sees = (tree, place.home, place.temporary, *sandboxes.readable, *map(Path, SYSTEM))
-        return CommandRunner(self.processes, self.pool, self.clock, sandbox, watch, sees, self.downloading)
+        runner = CommandRunner(self.processes, self.pool, self.clock, sandbox, watch, sees, self.downloading)
+        if self.ahead:
+            runner.after = partial(sandboxes.make_ahead, slot)
+        return runner
 
     def _made(self, sandboxes: Sandboxes, slot: int, tree: Path, place: SlotPlace) -> tuple[Sandbox, LimitWatch | None]:
         """Make a sandbox, and the watch over what is used in it. Blocks. Raises OSError."""
@@ -99,9 +106,10 @@ def _words(error: OSError) -> str:
 
 
 class CommandRunner:
-    """The ``ports.EnclosedCommands`` of one Attempt."""
+    """The ``ports.EnclosedCommands`` of one Attempt; ``after`` is called in a thread once its sandbox has ended."""
 
     _log = Logger()
+    after: Callable[[], None] | None = None
 
     def __init__(
         self,
@@ -184,6 +192,13 @@ class CommandRunner:
             await self._pool.run(lambda: self._ended(sandbox))
         except OSError as error:
             raise MachineFault(f"cannot end the sandbox: {error.strerror or error}") from error
+        if self.after is not None:
+            Deferred.fromCoroutine(self._pool.run(self.after)).addErrback(self._not_ahead)
+
+    def _not_ahead(self, failure: Failure) -> None:
+        """Log why no sandbox was made ahead: the next Attempt makes its own, or says why it cannot."""
+        failure.trap(OSError, Unavailable)
+        self._log.info("no sandbox was made ahead: {why}", why=failure.getErrorMessage())
 
     def _ended(self, sandbox: Sandbox) -> None:
         sandbox.end()

@@ -17,9 +17,9 @@ VERSION_2 = "cgroup.freeze"
 class Freezer:
     """A control group's freezer, by the path of its file; usable where that can no longer be seen."""
 
-    def __init__(self, path: str) -> None:
-        """Open the file. Raises OSError."""
-        self._file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    def __init__(self, path: str, below: int | None = None) -> None:
+        """Open the file, by its path below a directory's descriptor if there is one. Raises OSError."""
+        self._file = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=below)
         self._stop, self._go = (b"FROZEN", b"THAWED") if path.endswith(VERSION_1) else (b"1", b"0")
         self.frozen = False
 

@@ -14,10 +14,12 @@ Runs in an interpreter of its own with the standard library alone; ``keeper_clie
 To the nursery goes one message per keeper, with the keeper's end of a connection: ``!``, then the path of the file by
 which what it keeps can be frozen, if there is one. To the keeper go headers (HEADER): ORDER with the length of the JSON
 that follows and the descriptor for the output, SIGNAL with the number of the command that is meant, times 256, plus the
-signal's (STOP freezes the control group, or is repeated until nothing runs; CONT ends that); ENCLOSE, before any other,
-with the length of the JSON of a sandbox in which all its commands run (``sandbox/box``), answered by ``enclosed PID``
-or ``failed ERRNO TEXT``. From the keeper come lines: ``started PID KEEPER`` or ``failed ERRNO TEXT``, then ``exited
-STATUS LEFT``, and if LEFT was not 0 at last ``gone``; ``lost`` before them when the sandbox was ended from within.
+signal's (STOP freezes the control group, or is repeated until nothing runs; CONT ends that). PREPARE and later ENCLOSE,
+before any other, have the length of the JSON of a sandbox in which all its commands run (``sandbox/box``): the one is
+answered by ``prepared PID`` when that is there, the other by ``enclosed PID`` when it has what its commands work in; or
+else by ``failed ERRNO TEXT``. From the keeper come lines: ``started PID KEEPER`` or ``failed ERRNO TEXT``, then
+``exited STATUS LEFT``, and if LEFT was not 0 at last ``gone``; ``lost`` before them when the sandbox was ended from
+within.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ MARKED_LIMIT = 10
 """RLIMIT_LOCKS: inherited by everything, and without any effect since Linux 2.4.25."""
 
 HEADER = struct.Struct("!cQ")
-ORDER, SIGNAL, ENCLOSE, LISTEN = b"O", b"S", b"E", b"L"
+ORDER, SIGNAL, PREPARE, ENCLOSE, LISTEN = b"O", b"S", b"P", b"E", b"L"
 
 _PR_SET_CHILD_SUBREAPER = 36
 _LONGEST_MESSAGE = 4096
@@ -208,7 +210,9 @@ def _mark(mark: int) -> None:
 def _failure(error: Exception) -> bytes:
     said = error.errno if isinstance(error, OSError) else None
     number = 0 if isinstance(error, ValueError) else said or errno.EIO  # 0: the words cannot be passed on
-    return b"failed %d %s\n" % (number, str(error).replace("\n", " ").encode("utf-8", "replace"))
+    alone = isinstance(error, OSError) and error.filename is None
+    words = (error.strerror if alone and isinstance(error, OSError) else None) or str(error)
+    return b"failed %d %s\n" % (number, words.replace("\n", " ").encode("utf-8", "replace"))
 
 
 class _Keeper:
@@ -312,9 +316,9 @@ class _Keeper:
                 self._begin(order, descriptors[0])
             elif kind == LISTEN:
                 self._listen()
-            elif kind == ENCLOSE:
+            elif kind in {PREPARE, ENCLOSE}:
                 order, _ = self._receive(number)
-                self._enclose(order)
+                self._enclose(kind, order)
         except (ConnectionError, IndexError):  # the connection was closed, or no descriptor was free for the output
             self._spoken_to = False
             self._killing = Killing()
@@ -353,15 +357,18 @@ class _Keeper:
         except OSError as error:
             self._tell(_failure(error))
 
-    def _enclose(self, order: bytes) -> None:
+    def _enclose(self, kind: bytes, order: bytes) -> None:
         try:
             said = json.loads(order)
-            _mark(said["mark"])
-            self._box = Box(said)
+            if self._box is None:
+                _mark(said["mark"])
+                self._box = Box(said)
+            else:
+                self._box.equip(said)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             self._tell(_failure(error))
         else:
-            self._tell(b"enclosed %d\n" % os.getpid())
+            self._tell(b"%s %d\n" % (b"prepared" if kind == PREPARE else b"enclosed", os.getpid()))
 
     def _receive(self, size: int) -> tuple[bytes, list[int]]:
         data, descriptors = bytearray(), []

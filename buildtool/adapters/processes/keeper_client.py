@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from buildtool.adapters.processes import procfs
 from buildtool.adapters.processes.command import CommandLine
 from buildtool.adapters.processes.environment import needed
-from buildtool.adapters.processes.keeper import ENCLOSE, HEADER, LISTEN, ORDER, READY, SIGNAL
+from buildtool.adapters.processes.keeper import HEADER, LISTEN, ORDER, READY, SIGNAL
 
 PATIENCE = 30.0
 """Seconds that a keeper has to say that its command was started: a machine that takes longer builds nothing."""
@@ -41,7 +41,7 @@ class Keepers:
         """Raises OSError where there can be no keepers. ``mark`` is what all commands bear (``mark_for``)."""
         if not sys.platform.startswith("linux") or not procfs.WORKS:
             raise OSError("this system has no subreapers")
-        self._mark = mark
+        self.mark = mark
         self._lock = threading.Lock()
         self._nursery: subprocess.Popen[bytes] | None = None
         self._door: socket.socket | None = None
@@ -60,21 +60,11 @@ class Keepers:
 
     def start(self, command: CommandLine, outlet: int, _ring: Callable[[], None] | None = None) -> KeptCommand:
         """Start a command in a keeper's care, writing to ``outlet``. Raises OSError, ValueError or SubprocessError."""
-        order = self._order(command)
+        order = self.order(command)
         try:
             return self._start(order, outlet, self._idle_keeper())
         except ConnectionError:  # it was killed; a command of which no keeper told was not started
-            return self._start(order, outlet, self._new_keeper())
-
-    def enclose(self, said: Mapping[str, object]) -> EnclosedKeeper:
-        """Start a sandbox with a keeper of its own, as ``said`` (``sandbox/bubblewrap``). Blocks; raises OSError."""
-        order = json.dumps({"mark": self._mark, **said}).encode("ascii")
-        freezer = str(said.get("freezer") or "")
-        try:
-            keeper = self._new_keeper(freezer)
-            return EnclosedKeeper(keeper, order, self._order, self._mark)
-        except ConnectionError:  # it was killed before anything ran
-            return EnclosedKeeper(self._new_keeper(freezer), order, self._order, self._mark)
+            return self._start(order, outlet, self.new_keeper())
 
     def _start(self, order: bytes, outlet: int, keeper: Keeper) -> KeptCommand:
         try:
@@ -93,9 +83,10 @@ class Keepers:
         with self._lock:
             if self._idle:
                 return self._idle.pop()
-        return self._new_keeper()
+        return self.new_keeper()
 
-    def _new_keeper(self, freezer: str = "") -> Keeper:
+    def new_keeper(self, freezer: str = "") -> Keeper:
+        """Start a keeper; ``freezer`` is the file by which what it keeps can be frozen. Raises OSError."""
         ours, theirs = socket.socketpair()
         try:
             with theirs:
@@ -112,12 +103,14 @@ class Keepers:
                 return
         keeper.close()
 
-    def _order(self, command: CommandLine) -> bytes:
+    def order(self, command: CommandLine) -> bytes:
+        """Return the order to start a command, as keepers take it."""
+
         def text(value: str | Path) -> str:
             return os.fsencode(value).decode("latin-1")
 
         order = {
-            "mark": self._mark,
+            "mark": self.mark,
             "argv": [text(word) for word in command.argv],
             "cwd": text(command.cwd),
             "environment": {text(name): text(value) for name, value in command.environment.items()},
@@ -198,10 +191,14 @@ class Keeper:
         socket.send_fds(self._control, [HEADER.pack(ORDER, len(order))], [outlet])
         self._control.sendall(order)
 
-    def enclose(self, order: bytes) -> None:
-        """Order a sandbox for all commands to come. Raises OSError."""
+    def enclose(self, what: bytes, order: bytes) -> int:
+        """Order a sandbox for all commands to come, or what its commands work in; return the keeper's process id.
+
+        ``what`` is PREPARE or ENCLOSE. Blocks. Raises OSError.
+        """
         self._control.settimeout(PATIENCE)
-        self._control.sendall(HEADER.pack(ENCLOSE, len(order)) + order)
+        self._control.sendall(HEADER.pack(what, len(order)) + order)
+        return _keepers_pid(self.line())
 
     def listen(self) -> socket.socket:
         """Order a listening socket in the keeper's sandbox, and return it. Raises OSError."""
@@ -261,56 +258,6 @@ class Keeper:
         self._control.close()
 
 
-class EnclosedKeeper:
-    """A sandbox with its keeper, for the commands of one Attempt, one after the other."""
-
-    def __init__(self, keeper: Keeper, said: bytes, order: Callable[[CommandLine], bytes], mark: int) -> None:
-        """Start the sandbox; blocks. Raises OSError with the reason why there is none."""
-        self._keeper = keeper
-        self._order = order
-        self._mark = mark
-        try:
-            keeper.enclose(said)
-            self.pid = _keepers_pid(keeper.line())
-        except BaseException:
-            keeper.close()
-            raise
-
-    def start(self, command: CommandLine, outlet: int, _ring: Callable[[], None] | None = None) -> KeptCommand:
-        """Start a command in the sandbox, writing to ``outlet``. Raises OSError or ValueError."""
-        self._keeper.give(self._order(command), outlet)
-        return KeptCommand(self._keeper, self._keeper.line(), _keep)
-
-    def prove(self, private: Sequence[str], own: Sequence[str], shared: int) -> dict[str, str]:
-        """Try to escape; return what could be done that should not (``sandbox/escapes``). Blocks. Raises OSError."""
-        asked = {"mark": self._mark, "private": list(private), "own": list(own), "shared": shared}
-        order = json.dumps(asked).encode("ascii")
-        answer, outlet = os.pipe()
-        with os.fdopen(answer, "rb") as stream:
-            try:
-                self._keeper.give(order, outlet)
-            finally:
-                os.close(outlet)
-            child = KeptCommand(self._keeper, self._keeper.line(), _keep)
-            said = stream.read()
-        while child.news is not None:
-            child.hear()
-        try:
-            found: dict[str, str] = json.loads(said)
-        except ValueError as error:
-            words = said.decode("utf-8", "replace").strip().splitlines()
-            raise OSError(f"the attempts to get out of it broke off: {words[-1] if words else ''}") from error
-        return found
-
-    def listen(self) -> socket.socket:
-        """Return a socket that listens on 127.0.0.1 in the sandbox's own network. Blocks. Raises OSError."""
-        return self._keeper.listen()
-
-    def end(self) -> None:
-        """End the sandbox; return once all of it is gone. Blocks. Raises OSError if it does not go."""
-        self._keeper.end()
-
-
 def _keepers_pid(line: bytes) -> int:
     """Return the keeper's process id from the line that tells of its sandbox. Raises OSError: why there is none."""
     what, _, words = line.decode("utf-8", "replace").partition(" ")
@@ -318,10 +265,6 @@ def _keepers_pid(line: bytes) -> int:
         number, _, reason = words.partition(" ")
         raise OSError(int(number), reason)
     return int(words)
-
-
-def _keep(_keeper: Keeper) -> None:
-    """Leave a keeper as it is: its sandbox is for this Attempt alone."""
 
 
 class KeptCommand:

@@ -201,6 +201,8 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         if keepers is not None:
             closing.callback(keepers.close)
         sandbox = await pool.run(partial(_sandbox, program, keepers))
+        if sandbox.sandboxes is not None:
+            closing.callback(sandbox.sandboxes.close)
         bounds = _bounds(program, None if sandbox.sandboxes is None else groups)
         gentleness = Gentleness()
         processes = Processes(reactor, keepers, gentleness=gentleness)
@@ -234,7 +236,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         )
         tools = AttemptTools(
             sources=sources,
-            commands=RecipeCommands(processes, pool, reactor, sandbox.sandboxes, bounds, downloading),
+            commands=RecipeCommands(processes, pool, reactor, sandbox.sandboxes, bounds, downloading, ahead=True),
             workshop=slots,
             uploads=transfers,
             clock=reactor,

@@ -1,8 +1,9 @@
 """One sandbox as its keeper has it: bubblewrap makes it, every command joins it, and all ends with its first process.
 
-Bubblewrap starts with the Attempt and runs nothing but a *holder*, ``cat`` on a pipe of the keeper's. Its own first
+Bubblewrap starts ahead of an Attempt and runs nothing but a *holder*, ``cat`` on a pipe of the keeper's. Its own first
 process reaps what is left without a parent. The keeper joins all of it but its processes, so that nothing inside sees
-or reaches it, and forks each command into them. The first process is told by nobody inside to end; the holder is, by
+or reaches it. When the Attempt comes it mounts what that works in, gives up all rights to change anything, and forks
+each command into the sandbox. The first process is told by nobody inside to end; the holder is, by
 a build that runs under the same account: then the sandbox is *lost*.
 
 Runs in the keeper, with the standard library alone.
@@ -44,6 +45,14 @@ _NEW_MOUNTS, _NEW_HOST_NAME, _NEW_IPC, _NEW_USER, _NEW_PIDS, _NEW_NETWORK = (
 _JOINED = (
     ("ipc", _NEW_IPC), ("uts", _NEW_HOST_NAME), ("net", _NEW_NETWORK), ("pid", _NEW_PIDS), ("mnt", _NEW_MOUNTS),
 )  # fmt: skip
+_READ_ONLY, _NO_SETUID, _NO_DEVICES, _REMOUNT, _BIND, _RECURSIVE = 1, 2, 4, 32, 4096, 16384
+_DETACH = 2
+_SHUT_FLAGS = _REMOUNT | _BIND | _READ_ONLY | _NO_SETUID | _NO_DEVICES
+_EMPTY_OPTIONS = b"size=1m,mode=755"
+
+SHOWN, EMPTY, SHUT = "shown", "empty", "shut"
+"""The steps of mounting: to show a directory somewhere, to make an empty one, to forbid to write in one."""
+
 _GET_PARENT = 0xB702
 """``NS_GET_PARENT``, of ``linux/nsfs.h``."""
 
@@ -64,15 +73,16 @@ class Box:
     """A sandbox that was started. Its methods are called by its keeper, which has one thread."""
 
     def __init__(self, said: Mapping[str, object]) -> None:
-        """Start a sandbox and wait until it is ready. Raises OSError with bubblewrap's own words.
+        """Start a sandbox and wait until it is there. Raises OSError with bubblewrap's own words.
 
-        ``said`` is ``bubblewrap.order``'s, in JSON. The keeper is in the sandbox's user namespace from here on.
+        ``said`` is what ``Sandboxes.order`` returns, in JSON: of that only what is the same for all Attempts of a slot.
         """
         self._user: int | None = said["user"]  # type: ignore[assignment]
         self._filters = [bytes.fromhex(one) for one in said["filters"]]  # type: ignore[attr-defined]
-        self._limits: Mapping[str, int] = said["limits"]  # type: ignore[assignment]
-        self._groups = [os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in said["groups"]]  # type: ignore[attr-defined]
-        self._freezer = Freezer(str(said["freezer"])) if said.get("freezer") else None
+        self._limits: Mapping[str, int] = {}
+        self._groups: list[int] = []
+        self._freezer: Freezer | None = None
+        self._equipped = False
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._start([word.encode("latin-1") for word in said["argv"]])  # type: ignore[attr-defined]
         try:
@@ -94,7 +104,6 @@ class Box:
                 stderr=complained,
                 env={},  # it is the environment of the first process, which whoever runs under its account may read
                 pass_fds=[info],
-                preexec_fn=self._enter_groups if self._groups else None,  # noqa: PLW1509 - there are none
             )
         finally:
             for descriptor in (given, answered, info, complained):
@@ -120,11 +129,12 @@ class Box:
         self._first_ends, self._holder_ends = os.pidfd_open(self.first), os.pidfd_open(holder)
 
     def _join(self) -> None:
-        """Join the sandbox, but for its processes, of which only the children to come are, and limit the system calls.
+        """Join the sandbox, but for its processes, of which only the children to come are.
 
-        What is the same for all commands is done once: they inherit it. The machine's own ``/proc`` stays at hand, as
-        the working directory, since it tells of what runs inside.
+        The machine's own ``/proc`` stays at hand, as the working directory, since it tells of what runs inside; and
+        its files, until the sandbox is equipped.
         """
+        self._machine = os.open("/", os.O_PATH | os.O_DIRECTORY)
         outside = os.open(procfs.PROC, os.O_RDONLY | os.O_DIRECTORY)
         spaces = [(self._space(name), kind) for name, kind in _JOINED]
         # What is set for the sandbox must not be the machine's, whatever bubblewrap was told.
@@ -132,21 +142,55 @@ class Box:
         if self._user is None:
             # Bubblewrap shuts its user namespace up within another one, in which no further one can be made. All the
             # other namespaces belong to the outer one, so this is the one that gives the right to join them.
-            inner = self._space("user")
-            spaces = [(fcntl.ioctl(inner, _GET_PARENT), _NEW_USER), *spaces, (inner, _NEW_USER)]
+            self._inner = self._space("user")
+            spaces = [(fcntl.ioctl(self._inner, _GET_PARENT), _NEW_USER), *spaces]
         for descriptor, kind in spaces:
-            if self._libc.setns(descriptor, kind) != 0:
-                number = ctypes.get_errno()
-                raise OSError(number, f"cannot join the sandbox: {os.strerror(number)}")
-            os.close(descriptor)
+            self._enter_space(descriptor, kind)
         os.fchdir(outside)
         os.close(outside)
         procfs.PROC = "."
         if memory_apart:
             _bound_memory()
+
+    def _enter_space(self, descriptor: int, kind: int) -> None:
+        _need("join the sandbox", self._libc.setns(descriptor, kind))
+        os.close(descriptor)
+
+    def equip(self, said: Mapping[str, object]) -> None:
+        """Set up what an Attempt works in, and give up the rights to change anything. Once; raises OSError.
+
+        Of ``said``, ``mounts`` are steps, in their order (``bubblewrap.mounts``), and ``hidden`` are directories of
+        which nothing is there when this ends. What is the same for all commands is done once: they inherit it.
+        """
+        self._limits = said["limits"]  # type: ignore[assignment]
+        self._groups = [
+            os.open(path.lstrip("/"), os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._machine)
+            for path in said["groups"]  # type: ignore[attr-defined]
+        ]
+        freezer = str(said["freezer"]).lstrip("/")
+        self._freezer = Freezer(freezer, self._machine) if freezer else None
+        os.close(self._machine)
+        os.umask(0o022)
+        for step, place, source in said["mounts"]:  # type: ignore[attr-defined]
+            self._mount(step, place.encode("latin-1"), source.encode("latin-1"))
+        for hidden in said["hidden"]:  # type: ignore[attr-defined]
+            _need(f"hide {hidden}", self._libc.umount2(hidden.encode("latin-1"), _DETACH))
         if self._user is None:
+            self._enter_space(self._inner, _NEW_USER)
             _share_watches()
         self._limit_calls()
+        self._equipped = True
+
+    def _mount(self, step: str, place: bytes, source: bytes) -> None:
+        """Show a directory at a place, make an empty one there, or forbid to write there. Raises OSError."""
+        if step != SHUT:
+            os.makedirs(place, 0o755, exist_ok=True)  # noqa: PTH103 - it is bytes
+        answer = {
+            SHOWN: lambda: self._libc.mount(source, place, None, _BIND | _RECURSIVE, None),
+            EMPTY: lambda: self._libc.mount(b"tmpfs", place, b"tmpfs", _NO_SETUID | _NO_DEVICES, _EMPTY_OPTIONS),
+            SHUT: lambda: self._libc.mount(None, place, None, _SHUT_FLAGS, None),
+        }[step]()
+        _need(f"make {os.fsdecode(place)} {step}", answer)
 
     def _space(self, name: str) -> int:
         return os.open(f"{procfs.PROC}/{self.first}/ns/{name}", os.O_RDONLY)
@@ -172,6 +216,8 @@ class Box:
 
     def _fork(self, outlet: int, begin: Callable[[], None]) -> int:
         """Start a process that begins in the sandbox, without any rights. Raises OSError as the system said it."""
+        if not self._equipped:
+            raise OSError(errno.EPERM, "the sandbox is not equipped yet, so nothing would be forbidden in it")
         known, told = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -218,8 +264,6 @@ class Box:
 
     def _become_user(self) -> None:
         """Be the build's account, without a right to change anything: no capability can be had again."""
-        for capability in range(_LAST_CAPABILITY + 1):
-            self._libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)  # EINVAL past the kernel's last one
         user = INSIDE if self._user is None else self._user
         if self._user is not None:
             os.setgroups([])
@@ -230,6 +274,8 @@ class Box:
 
     def _limit_calls(self) -> None:
         """Forbid gaining rights, and all system calls but those that builds may make."""
+        for capability in range(_LAST_CAPABILITY + 1):
+            self._libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)  # EINVAL past the kernel's last one
         if self._libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "cannot give up gaining rights")
         for one in self._filters:
@@ -287,6 +333,13 @@ def _hold_only(nothing: int, outlet: int, told: int, *, keep: Sequence[int]) -> 
         last = kept + 1
     os.closerange(last, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     return told
+
+
+def _need(what: str, answer: int) -> None:
+    """Raise OSError unless a call of the C library has answered that it has done ``what``."""
+    if answer != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"cannot {what}: {os.strerror(number)}")
 
 
 def _limit(what: int, most: int) -> None:

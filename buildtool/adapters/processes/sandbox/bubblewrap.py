@@ -17,7 +17,7 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from buildtool.adapters.processes.sandbox.box import INSIDE, SHARED_MEMORY
+from buildtool.adapters.processes.sandbox.box import EMPTY, INSIDE, SHARED_MEMORY, SHOWN, SHUT
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 """Where a system's programs and libraries are. Those that are links into ``/usr`` are links inside, too."""
@@ -35,7 +35,12 @@ HOST_NAME = "build"
 ACCOUNT = "build"
 
 _OPEN = ("--perms", "0755", "--dir")
-_SHARED = ("/tmp", "/var/tmp")  # noqa: S108 - inside
+SHARED = ("/tmp", "/var/tmp")  # noqa: S108 - inside
+"""Where a build's own temporary directory is seen."""
+
+HIDDEN = Path("/.all")
+"""Where what is shown later is until a sandbox is equipped, while nothing runs in it."""
+
 _COVERED = ("/proc/keys", "/proc/key-users", "/proc/timer_list")
 """What the kernel tells of the donor's account and machine even in a namespace."""
 
@@ -63,11 +68,19 @@ class Enclosure:
     groups: tuple[Path, ...] = ()
     freezer: Path | None = None
 
+    @property
+    def top(self) -> Path:
+        """The directory below which all lies that it may write in."""
+        found = Path(os.path.commonpath(self.writable))
+        return found.parent if found in self.writable else found
+
 
 def arguments(
     program: str, enclosure: Enclosure, *, root: bool, there: Callable[[str], bool] = os.path.exists
 ) -> list[str]:
-    """Return bubblewrap's words; ``root`` says that it runs as root, whose capabilities it would keep.
+    """Return bubblewrap's words, for any Attempt that works below ``top``: what it writes in is not there yet.
+
+    ``root`` says that it runs as root, whose capabilities it would keep.
 
     As another user it makes a user namespace, in which none can be made; root makes none, and its builds run under an
     account of their own, to which system calls forbid the same.
@@ -96,15 +109,14 @@ def arguments(
     for covered in filter(there, _COVERED):
         words += ["--ro-bind", os.devnull, covered]
     words += [*_OPEN, "/var"]
-    for shared in _SHARED:
-        words += ["--bind", str(enclosure.temporary), shared]
-    words += _parents([*enclosure.readable, *enclosure.writable])
-    for path in _outermost(enclosure.readable):
+    for shared in SHARED:
+        words += [*_OPEN, shared]
+    early = [path for path in _outermost(enclosure.readable) if not _is_late(path, enclosure)]
+    words += _parents([*early, *([] if _is_temporary(enclosure.top) else [enclosure.top / "within"])])
+    for path in early:
         words += ["--ro-bind-try", str(path), str(path)]
-    for path in enclosure.writable:
-        words += ["--bind", str(path), str(path)]
-    for path in enclosure.sealed:
-        words += ["--ro-bind", str(path), str(path)]
+    for place, path in _hidden(enclosure).items():
+        words += ["--bind" if path == enclosure.top else "--ro-bind-try", str(path), str(place)]
     return [*words, "--remount-ro", "/", "--chdir", "/", "cat" if root else HOLDER]
 
 
@@ -117,9 +129,46 @@ def _system(there: Callable[[str], bool]) -> list[str]:
     return words
 
 
+def _is_temporary(path: Path) -> bool:
+    return any(path.is_relative_to(shared) for shared in SHARED)
+
+
+def _is_late(path: Path, enclosure: Enclosure) -> bool:
+    """Return whether a directory can be shown only after what a build writes in."""
+    return _is_temporary(path) or path.is_relative_to(enclosure.top)
+
+
+def _hidden(enclosure: Enclosure) -> dict[Path, Path]:
+    """Return what is hidden, by where: all below ``top``, and what is shown late beside that."""
+    late = [path for path in _outermost(enclosure.readable) if _is_late(path, enclosure)]
+    beside = [path for path in late if not path.is_relative_to(enclosure.top)]
+    return {HIDDEN / str(number): path for number, path in enumerate((enclosure.top, *beside))}
+
+
+def mounts(enclosure: Enclosure) -> tuple[list[tuple[str, str, str]], list[str]]:
+    """Return the steps of mounting for an Attempt, and what is hidden until then.
+
+    A step has its kind (``box.SHOWN`` ...), its place, and what is shown there.
+    """
+    hidden, top = _hidden(enclosure), enclosure.top
+
+    def shown(path: Path, place: Path | str) -> tuple[str, str, str]:
+        return SHOWN, str(place), str(HIDDEN / "0" / path.relative_to(top))
+
+    def shut(path: Path) -> tuple[str, str, str]:
+        return SHUT, str(path), ""
+
+    steps = [shown(enclosure.temporary, shared) for shared in SHARED]
+    steps += [(SHOWN, str(path), str(place)) for place, path in hidden.items() if path != top]
+    steps += [(EMPTY, str(top), ""), *(shown(path, path) for path in enclosure.writable)]
+    for path in (*enclosure.sealed, *(one for one in _outermost(enclosure.readable) if one.is_relative_to(top))):
+        steps += [shown(path, path), shut(path)]
+    return [*steps, shut(top)], [str(place) for place in hidden]
+
+
 def _parents(paths: Iterable[Path]) -> list[str]:
     """Return the words for the directories above those that are shown: empty, and open to the build's account."""
-    above = {parent for path in paths for parent in path.parents} - set(map(Path, ("/", "/var", *_SHARED)))
+    above = {parent for path in paths for parent in path.parents} - set(map(Path, ("/", "/var", *SHARED)))
     return [word for path in sorted(above) for word in (*_OPEN, str(path))]
 
 

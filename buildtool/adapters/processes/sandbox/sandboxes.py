@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from threading import Lock
 
-from attrs import frozen
+from attrs import define, field
 
-from buildtool.adapters.processes.keeper_client import EnclosedKeeper, Keepers
+from buildtool.adapters.processes.keeper_client import Keepers
 from buildtool.adapters.processes.sandbox.box import INSIDE
-from buildtool.adapters.processes.sandbox.bubblewrap import Enclosure, arguments, make_settings, settings_age
+from buildtool.adapters.processes.sandbox.bubblewrap import (
+    Enclosure,
+    arguments,
+    make_settings,
+    mounts,
+    settings_age,
+)
+from buildtool.adapters.processes.sandbox.enclosed import EnclosedKeeper
 from buildtool.adapters.processes.sandbox.system_calls import filters
 from buildtool.errors import ToolMissing
 from buildtool.ports.buildserver import SlotPlace
@@ -27,17 +38,22 @@ LOW_ACCOUNT = 60_600
 Sandbox = EnclosedKeeper
 
 
-@frozen
+@define(eq=False)
 class Sandboxes:
     """The way to make a sandbox: ``program`` is bubblewrap, ``place`` a directory for what is made of ``/etc``.
 
-    ``readable`` are directories that builds may read beside the system's own.
+    ``readable`` are directories that builds may read beside the system's own. Sandboxes that were made ahead are used
+    once, by the slot for which they are.
     """
 
     keepers: Keepers
     program: str
     place: Path
     readable: tuple[Path, ...] = ()
+    _last: dict[int, Mapping[str, object]] = field(factory=dict)
+    _ahead: dict[int, tuple[Mapping[str, object], Sandbox]] = field(factory=dict)
+    _making: defaultdict[int, Lock] = field(factory=partial(defaultdict, Lock))
+    _closed: bool = False
 
     def make(
         self,
@@ -58,16 +74,44 @@ class Sandboxes:
         if user is not None:
             for top in writable:
                 give(top, user)
-        return self.keepers.enclose(self.order(Enclosure(
+        said = self.order(Enclosure(
             writable, place.temporary, self._settings(user), self.readable, tuple(_sealed(tree)),
             dict(limits or {}), tuple(groups), freezer,
-        ), user))  # fmt: skip
+        ), user)  # fmt: skip
+        with self._making[slot]:
+            self._last[slot] = said
+            ready = self._ahead.pop(slot, None)
+        if ready is not None:
+            with suppress(OSError):  # it has died meanwhile, say
+                if _same(ready[0], said):
+                    return _equipped(ready[1], said)
+                ready[1].end()
+        return _equipped(EnclosedKeeper(self.keepers, said), said)
+
+    def make_ahead(self, slot: int) -> None:
+        """Make a sandbox for the next Attempt of a slot, as its last one was. Raises OSError."""
+        with self._making[slot]:  # who wants one meanwhile waits for it
+            said = self._last.get(slot)
+            if said is not None and slot not in self._ahead and not self._closed:
+                self._ahead[slot] = said, EnclosedKeeper(self.keepers, said)
+
+    def close(self) -> None:
+        """End the sandboxes that were made ahead. Raises OSError."""
+        self._closed = True
+        for slot in list(self._making):
+            with self._making[slot]:
+                ready = self._ahead.pop(slot, None)
+            if ready is not None:
+                ready[1].end()
 
     def order(self, enclosure: Enclosure, user: int | None) -> Mapping[str, object]:
         """Return what a keeper is told to make."""
         words = arguments(self.program, enclosure, root=user is not None)
+        steps, hidden = mounts(enclosure)
         return {
-            "argv": [os.fsencode(word).decode("latin-1") for word in words],
+            "argv": [_text(word) for word in words],
+            "mounts": [[_text(word) for word in step] for step in steps],
+            "hidden": hidden,
             "user": user,
             "filters": [program.hex() for program in _filters()],
             "limits": enclosure.limits,
@@ -82,6 +126,28 @@ class Sandboxes:
             self.place.mkdir(parents=True, exist_ok=True)
             make_settings(made, number)
         return made
+
+
+def _text(word: str) -> str:
+    return os.fsencode(word).decode("latin-1")
+
+
+_OF_ALL = ("argv", "user", "filters", "freezer")
+
+
+def _same(one: Mapping[str, object], other: Mapping[str, object]) -> bool:
+    """Return whether one sandbox, before it is equipped, does for both orders."""
+    return all(one[name] == other[name] for name in _OF_ALL)
+
+
+def _equipped(made: Sandbox, said: Mapping[str, object]) -> Sandbox:
+    try:
+        made.equip(said)
+    except BaseException:
+        with suppress(OSError):
+            made.end()
+        raise
+    return made
 
 
 def _filters() -> tuple[bytes, ...]:

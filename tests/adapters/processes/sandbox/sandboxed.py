@@ -10,7 +10,8 @@ from pathlib import Path
 from attrs import frozen
 
 from buildtool.adapters.processes.command import CommandLine
-from buildtool.adapters.processes.keeper_client import EnclosedKeeper, Keepers
+from buildtool.adapters.processes.keeper_client import Keepers
+from buildtool.adapters.processes.sandbox.enclosed import EnclosedKeeper
 from buildtool.adapters.processes.sandbox.sandboxes import Sandboxes
 from buildtool.ports.buildserver import SlotPlace
 from tests.support.packages import require
