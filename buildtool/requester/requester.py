@@ -15,9 +15,11 @@ from twisted.internet.task import deferLater
 
 from buildtool.concurrency.backoff import Backoff
 from buildtool.errors import BadUpload, BuildToolError, NotFound, Unauthorised, Unavailable, UsageError
+from buildtool.model.matching.acceptance import refusal
 from buildtool.model.names import ARTIFACT_NAME_WORDS, is_artifact_name, is_digest
 from buildtool.model.project_options import Followed
 from buildtool.model.records import RequestState
+from buildtool.model.trust.evidence import ANYTHING, Evidence, EvidencePolicy
 from buildtool.ports.requester import Console, Destination, Downloads, MetaserverClient, Tone
 from buildtool.protocol.hello import AskRequests
 from buildtool.protocol.messages import (
@@ -139,10 +141,13 @@ class Requester:
         finally:
             self._disconnect()
 
-    async def follow(self, message: AskStatus, *, wait: bool, download: bool) -> RequestResult:
+    async def follow(
+        self, message: AskStatus, *, wait: bool, download: bool, policy: EvidencePolicy = ANYTHING
+    ) -> RequestResult:
         """Take up a Request that was made before: say how it stands, wait for its end, and fetch what came of it.
 
-        Without ``wait`` one that has not ended is left alone. Raises BuildToolError.
+        What is not known to meet ``policy`` is not fetched. Without ``wait`` one that has not ended is left alone.
+        Raises BuildToolError.
         """
         try:
             began = self.timers.seconds()
@@ -157,7 +162,7 @@ class Requester:
                 told = await self._follow(self._followed)
                 changes.sum_up()
             self._tell_end(told)
-            return await self._fetched(told, milliseconds, download=download)
+            return await self._fetched(told, milliseconds, download=download, policy=policy)
         finally:
             self._disconnect()
 
@@ -307,13 +312,17 @@ class Requester:
 
     # --- fetching ---------------------------------------------------------------------------------------
 
-    async def _fetched(self, told: RequestStatus, milliseconds: float, *, download: bool) -> RequestResult:
+    async def _fetched(
+        self, told: RequestStatus, milliseconds: float, *, download: bool, policy: EvidencePolicy = ANYTHING
+    ) -> RequestResult:
         found, code = told.artifact, exit_of_state(told)
         if told.state != RequestState.SATISFIED.value:
             return RequestResult(code, told, milliseconds)
         if found is None:
             gone = NotFound("the artifact is no longer kept: ask again")
             return RequestResult(ExitCode.DOWNLOAD, told, milliseconds, error=gone)
+        if unmet := refusal([Evidence(found.sandbox)], policy):
+            return RequestResult(ExitCode.DOWNLOAD, told, milliseconds, error=NotFound(unmet))
         if not download:
             self.console.say(f"it is at {clean(found.url)}")
             return RequestResult(code, told, milliseconds)

@@ -4,7 +4,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
-from attrs import define, field
+from attrs import define, evolve, field
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
@@ -23,6 +23,7 @@ from buildtool.errors import (
 )
 from buildtool.model.logs.index import Phase
 from buildtool.model.text import LINE_LIMIT
+from buildtool.model.trust.evidence import ANYTHING, EvidencePolicy, SandboxLevel
 from buildtool.ports.requester import Tone
 from buildtool.protocol.hello import AskRequests
 from buildtool.protocol.messages import AskStatus, Cancel, RequestStatus
@@ -158,11 +159,11 @@ def test_a_metaserver_that_tells_changes_without_end_does_not_fill_the_screen() 
 # --- taking a request up again ----------------------------------------------------------------------------
 
 
-def taken_up(it: Errand, *, wait: bool) -> list[Any]:
+def taken_up(it: Errand, *, wait: bool, policy: EvidencePolicy = ANYTHING) -> list[Any]:
     """Follow request 12; return a list that gets the Result or the Failure."""
     found: list[Any] = []
     question = AskStatus(messages.told().request_id, messages.told().token)
-    it.asking = Deferred.fromCoroutine(it.requester.follow(question, wait=wait, download=True))
+    it.asking = Deferred.fromCoroutine(it.requester.follow(question, wait=wait, download=True, policy=policy))
     it.asking.addBoth(found.append)
     return found
 
@@ -191,6 +192,18 @@ def test_one_that_has_ended_is_fetched_and_one_that_waits_is_left_alone_unless_i
     failed = messages.told(answer="dispatched", state="failed", reason="make: exited with code 2", artifact=None)
     it.metaserver.requests[messages.told().request_id] = failed
     assert taken_up(it, wait=True)[0].exit is ExitCode.FAILED
+
+
+def test_what_was_made_in_less_than_is_taken_is_not_fetched_and_a_line_says_so() -> None:
+    it = errand()
+    made = messages.told(answer="dispatched", build_id=17)
+    assert made.artifact is not None
+    it.metaserver.requests[made.request_id] = evolve(made, artifact=evolve(made.artifact, sandbox=SandboxLevel.WEAK))
+    found = taken_up(it, wait=False, policy=EvidencePolicy(SandboxLevel.STRICT))
+    assert (found[0].exit, found[0].path) == (ExitCode.DOWNLOAD, "")
+    assert str(found[0].error) == "what has that digest needs a strict sandbox, has a weak one"
+    assert it.downloads.fetched == []
+    assert taken_up(it, wait=False, policy=EvidencePolicy(SandboxLevel.WEAK))[0].path == f"/here/{NAME}"
 
 
 def test_a_page_is_said_and_shown_and_a_request_without_one_says_so() -> None:

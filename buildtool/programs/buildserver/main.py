@@ -51,7 +51,6 @@ from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import BuildToolError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
 from buildtool.model.principal import PrincipalRole
-from buildtool.model.text import size_words
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.ports.buildserver import Halt, Halted
 from buildtool.ports.common import Executor
@@ -304,13 +303,9 @@ def _bounds(program: _Program, groups: ControlGroups | None) -> BuildBounds:
     """Return what bounds builds here, and log it; without a sandbox ``groups`` is None."""
     limits, machine = limits_here(program.found), memory_here(program.found)
     if groups is None:
-        log.info("a build may use whatever there is: without a sandbox it has no limits but those of time")
+        log.info("builds may use whatever there is: without a sandbox they have no limits but those of time")
         return BuildBounds(limits, program.found.max_builds, machine=machine)
-    log.info(
-        "a build may use {memory} of memory; {groups}",
-        memory="any amount" if limits.memory is None else size_words(limits.memory),
-        groups=groups.words(),
-    )
+    log.info("builds are kept to their share by {groups}", groups=groups.words())
     return BuildBounds(limits, program.found.max_builds, groups, machine)
 
 

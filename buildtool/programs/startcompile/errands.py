@@ -22,7 +22,7 @@ from buildtool.adapters.runtime.threads import Threads
 from buildtool.errors import BuildToolError, OutputLost, Unavailable, UsageError
 from buildtool.model.platforms import Value
 from buildtool.model.properties import Role
-from buildtool.model.trust.evidence import SandboxLevel
+from buildtool.model.trust.evidence import EvidencePolicy, SandboxLevel
 from buildtool.programs.common.ending import with_command
 from buildtool.programs.common.output import complain
 from buildtool.programs.common.program import StopRequest, monotonic_reactor, run
@@ -282,14 +282,21 @@ def follow(said: Arguments) -> Work:
     if said.download:
         OutputPlace(said.output).check()
     question = AskStatus(*said.target)
-    return lambda requester: requester.follow(question, wait=True, download=said.download)
+    policy = _demanded(said)
+    return lambda requester: requester.follow(question, wait=True, download=said.download, policy=policy)
 
 
 def download(said: Arguments) -> Work:
     """Return what fetches the artifact of a request that was made before. Raises UsageError."""
     OutputPlace(said.output).check()
     question = AskStatus(*said.target)
-    return lambda requester: requester.follow(question, wait=False, download=True)
+    policy = _demanded(said)
+    return lambda requester: requester.follow(question, wait=False, download=True, policy=policy)
+
+
+def _demanded(said: Arguments) -> EvidencePolicy:
+    """Return the least evidence that is taken of what was asked for before."""
+    return EvidencePolicy(getattr(said.flags, "sandbox", None) or SandboxLevel.NONE)
 
 
 def browse(said: Arguments) -> Work:

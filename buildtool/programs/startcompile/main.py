@@ -152,7 +152,7 @@ def _late(name: str, module: str = "errands") -> Callable[[Arguments], Any]:
 
 _LOOKING = "asking.looking"
 _ASKING = tuple(ASKING)
-_FOLLOWING = (*FETCHING, *DEADLINE)
+_FOLLOWING = (*FETCHING, *DEADLINE, "--sandbox")
 
 COMMAND_LINE: Subcommands[Any] = Subcommands(
     PROGRAM,
@@ -197,7 +197,7 @@ COMMAND_LINE: Subcommands[Any] = Subcommands(
         ),
         Subcommand(
             "download", "fetch what came of a request that was made before", "download 12-abcdef --output lua.zip",
-            _late("download"), "ID", read_request_id, ("--output",),
+            _late("download"), "ID", read_request_id, ("--output", "--sandbox"),
         ),
         Subcommand(
             "list", "list your newest requests, with their ids, and how they stand", "list --most 50",

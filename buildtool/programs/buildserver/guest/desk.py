@@ -64,6 +64,7 @@ class GuestDesk:
     parts: OwnedParts
     wrong: str = field(default="", init=False)
     draining: str = field(default="", init=False)
+    _told_memory: int | None = field(default=None, init=False)
     following: ConfigurationFollower | None = field(default=None, init=False)
 
     def answer(self, asked: Mapping[str, object]) -> Answer:
@@ -163,11 +164,13 @@ class GuestDesk:
     def be_gentle(self) -> None:
         """Set how gentle commands are that start from now on, what builds may use, and how fast is sent and fetched."""
         it, settings = self.parts, self.settings
-        gentle, before = it.gentleness, it.bounds.limits.memory
+        gentle = it.gentleness
         gentle.nice, gentle.io_idle, gentle.cpus = settings.nice, settings.io_idle, settings.cpus
         it.bounds.allow(settings.memory)
-        if it.bounds.limits.memory != before and it.bounds.limits.memory is not None:
-            log.info("a build that begins now may use {size} of memory", size=size_words(it.bounds.limits.memory))
+        memory = it.bounds.limits.memory
+        if memory is not None and memory != self._told_memory:
+            self._told_memory = memory
+            log.info("a build that begins from now on may use {size} of memory", size=size_words(memory))
         it.uploading.rate, it.downloading.rate = settings.upload_rate, settings.download_rate
 
 
