@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from buildtool.programs.buildserver.main import main
 from tests.programs.buildserver.following.conftest import Donor, config
 from tests.programs.buildserver.test_main import started, unused_port
 
@@ -24,10 +25,10 @@ def test_a_stop_does_not_wait_for_a_repository_that_does_not_answer(donor: Donor
                 assert process.wait(timeout=60) == 0
 
 
-def test_a_start_that_could_not_check_signatures_is_refused_in_a_line(donor: Donor, tmp_path: Path) -> None:
+def test_a_start_that_could_not_check_signatures_is_refused_in_a_line(
+    donor: Donor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     donor.public.write_text(config(1))
     words = ["--name", "attic", "--config", str(donor.own), "--sandbox", "none", "--no-cross", *donor.options]
-    with started(*words) as process:
-        _, said = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert said.splitlines()[-1].startswith(f"buildserver.py: --signed-by: {tmp_path / 'owner.pub'}: line 2: ")
+    assert main(words) == 2
+    assert capsys.readouterr().err.startswith(f"buildserver.py: --signed-by: {tmp_path / 'owner.pub'}: line 2: ")

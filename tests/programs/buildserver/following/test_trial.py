@@ -18,7 +18,7 @@ def tried(donor: Donor, text: str, *networked: str, limit: float = 60.0) -> str:
 def test_what_loads_and_answers_will_do(donor: Donor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OF_THE_DONOR", "yes")
     said = "import os\nprint('noise')\nassert os.environ['OF_THE_DONOR'] == 'yes'"
-    assert tried(donor, config(2, said)) == ""
+    assert tried(donor, config(2, said), "one") == ""
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,5 @@ def test_what_hangs_is_broken_off(donor: Donor) -> None:
 
 
 def test_a_project_that_may_use_the_network_must_still_be_there(donor: Donor) -> None:
-    assert tried(donor, config(2), "one") == ""
     assert tried(donor, config(2, name="two"), "one") == "it has no project one, which --allow-network names"
     assert "projects is empty" in tried(donor, "projects = []")
