@@ -94,7 +94,8 @@ class ConfigurationFollower:
 
     def accept(self, said: str) -> None:
         """Accept a commit that the owner names by hand, whatever is older or newer. Raises UsageError."""
-        self.record = accepting(self.record, said)
+        record = accepting(self.record, said)
+        self.record = evolve(record, words=f"{record.accepted[:SHORT]} is accepted, and looked at now")
         log.info("its owner accepts {commit}", commit=self.record.accepted[:SHORT])
         self.look_again()
 

@@ -11,6 +11,7 @@ from buildtool.adapters.storage.trees import remove_tree
 from buildtool.adapters.vcs.followed.bounded_git import BoundedGit
 from buildtool.adapters.vcs.git.command import NOWHERE, explain, need, unreachable
 from buildtool.adapters.vcs.git.ids import SHA256_DIGITS
+from buildtool.adapters.vcs.git_mirrors.mirror import unlock
 from buildtool.adapters.vcs.process import ProcessOutput, TimedOut
 from buildtool.adapters.vcs.refs import is_full_id, mask
 from buildtool.errors import MachineFault, RepositoryUnreachable
@@ -100,7 +101,9 @@ class FollowedRepository:
                      "origin", f"+{wanted}:{_TIP}")  # fmt: skip
             answer = self._network(words, self.limit, self.path)
             if answer.code:
-                raise self._unreached(answer)
+                # The origin answers, so it may be the copy.
+                damaged = MachineFault(f"the copy of {self.words} was damaged, and is made anew")
+                raise damaged if self.mend() else self._unreached(answer)
         found = self._answer("rev-parse", "--verify", "--quiet", f"{_TIP}^{{commit}}")
         if not is_full_id(found):
             raise RepositoryUnreachable(f"cannot read {self.words}: no commit came")
@@ -122,8 +125,22 @@ class FollowedRepository:
         """Return whether a commit is in the copy."""
         return self._answer("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}") == commit
 
+    def mend(self) -> bool:
+        """Remove the copy where it is damaged, so that the next fetch makes it anew; return whether it was.
+
+        Raises MachineFault.
+        """
+        if not self.path.exists() or self._run(("fsck", "--no-dangling", "--no-progress")).code == 0:
+            return False
+        try:
+            remove_tree(self.path)
+        except OSError as error:
+            raise MachineFault(f"cannot remove {self.path}, which is damaged: {error.strerror or error}") from error
+        return True
+
     def keep(self, commit: str) -> None:
         """Keep a commit that holds, whatever becomes of the branch. Raises MachineFault."""
+        unlock(self.path)
         self._need("update-ref", _HELD, commit)
 
     def about(self, commit: str) -> CommitWords:
@@ -134,7 +151,7 @@ class FollowedRepository:
 
     def changed(self, old: str, new: str) -> ChangedFiles:
         """Return which files differ between two commits; without an ``old`` one, all there are. Raises MachineFault."""
-        found = self._run(["diff-tree", "-r", "-z", "--name-only", "--no-renames", self._from(old, new), new])
+        found = self._run(["diff-tree", "-r", "-z", "--name-only", "--no-renames", _from(old, new), new])
         said = need(found, MachineFault, self._trouble).out.decode("utf-8", "replace").split("\0")[:-1]
         names = [one_line(name, _LONGEST) for name in said]
         return ChangedFiles(tuple(names[:MOST_NAMES]), len(names))
@@ -142,7 +159,7 @@ class FollowedRepository:
     def diff(self, old: str, new: str, on_line: Callable[[bytes], None]) -> None:
         """Read what differs between two commits, all of it as text, line by line. Raises MachineFault."""
         words = ("diff", "--no-color", "--no-ext-diff", "--no-textconv", "--text", "--no-renames", "--stat", "--patch",
-                 self._from(old, new), new)  # fmt: skip
+                 _from(old, new), new)  # fmt: skip
         last = bytearray()
 
         def take(piece: bytes) -> None:
@@ -181,6 +198,7 @@ class FollowedRepository:
         form = "sha256" if digits == SHA256_DIGITS else "sha1"
         try:
             if self.path.exists():
+                unlock(self.path)  # what a git that was killed has left
                 size = sum(one.stat().st_size for one in self.path.rglob("*") if one.is_file())
                 if size <= self.whole and self._answer("rev-parse", "--show-object-format") == form:
                     return
@@ -224,9 +242,6 @@ class FollowedRepository:
             need(answer, MachineFault, self._trouble)
         return answer.code == 0
 
-    def _from(self, old: str, new: str) -> str:
-        return old or _EMPTY[len(new)]
-
     @property
     def _trouble(self) -> str:
         return f"cannot read {self.path}: "
@@ -246,3 +261,8 @@ class FollowedRepository:
             return self.git.run(words, git_dir=self.path, limit=READ_LIMIT, sink=sink, settings=self.git.settings)
         except TimedOut as error:
             raise MachineFault(f"{self._trouble}{error}") from error
+
+
+def _from(old: str, new: str) -> str:
+    """Return what the files of a new commit are compared with: those of an old one, or none."""
+    return old or _EMPTY[len(new)]

@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from buildtool.adapters.vcs.followed.repository import FollowedRepository
 from buildtool.adapters.vcs.followed.signatures import verify_commit
-from buildtool.errors import ConfigurationError
+from buildtool.errors import ConfigurationError, MachineFault
 from buildtool.model.guest.following import SHORT, FollowedTip
 from buildtool.ports.buildserver import FollowLook
 from buildtool.ports.common import Clock, Executor
@@ -53,6 +53,14 @@ class FollowedSource:
         return await self.pool.run(partial(self._attempt, commit))
 
     def _look(self, holds: str, now: float) -> FollowLook:
+        try:
+            return self._seen(holds, now)
+        except MachineFault as error:
+            if not self._repository.mend():
+                raise
+            raise MachineFault(f"the copy of {self._repository.words} was damaged, and is made anew") from error
+
+    def _seen(self, holds: str, now: float) -> FollowLook:
         keys = [one for one in self.choice.read_keys() if one.holds(now)]
         repository = self._repository
         commit = repository.fetch()

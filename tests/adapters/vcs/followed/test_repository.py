@@ -9,7 +9,7 @@ from attrs import evolve
 
 from buildtool.adapters.vcs.followed.bounded_git import BoundedGit
 from buildtool.adapters.vcs.followed.repository import FollowedRepository
-from buildtool.errors import RepositoryUnreachable
+from buildtool.errors import MachineFault, RepositoryUnreachable
 from buildtool.model.guest.following import Kinship
 from tests.adapters.vcs.followed.conftest import Followed
 from tests.support.signed_origin import SignedOrigin
@@ -137,8 +137,40 @@ def test_a_repository_that_runs_a_command_is_none(tmp_path: Path) -> None:
     assert not (tmp_path / "harm").exists()
 
 
+def damage(repository: FollowedRepository) -> None:
+    for pack in (repository.path / "objects" / "pack").glob("*.pack"):
+        pack.chmod(0o600)
+        pack.write_bytes(bytes(len(pack.read_bytes())))
+
+
 def test_a_copy_that_was_damaged_is_made_anew(followed: Followed) -> None:
-    commit = followed.origin.push(None, config__py="")
-    followed.repository.fetch()
-    (followed.repository.path / "HEAD").write_text("nothing")
+    first = followed.origin.push(None, config__py="")
+    repository = followed.repository
+    repository.fetch()
+    assert not repository.mend()
+    (repository.path / "HEAD").write_text("nothing")
+    assert repository.fetch() == first
+
+    damage(repository)
+    second = followed.origin.push(None, config__py="1")
+    assert repository.fetch() == second
+    assert repository.kinship(first, second) is Kinship.NEWER
+
+    damage(repository)
+    with pytest.raises(MachineFault):
+        repository.about(second)
+    assert repository.mend()
+    assert not repository.path.exists()
+    assert repository.fetch() == second
+    assert repository.kinship(first, second) is Kinship.NEWER
+
+
+def test_what_a_git_that_was_killed_left_locked_holds_up_nothing(followed: Followed) -> None:
+    followed.origin.push(None, config__py="")
+    commit = followed.repository.fetch()
+    for name in ("tip", "held"):
+        (followed.repository.path / "refs" / "followed" / f"{name}.lock").touch()
+    followed.repository.keep(commit)
+    (followed.repository.path / "refs" / "followed" / "tip.lock").touch()
     assert followed.repository.fetch() == commit
+    assert followed.origin.push(None, config__py="1") == followed.repository.fetch()
