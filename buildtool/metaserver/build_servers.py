@@ -11,6 +11,7 @@ from attrs import define, evolve, field
 from twisted.logger import Logger
 
 from buildtool import errors
+from buildtool.concurrency.rates import FairShares, RateBudget
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.problems import LoginHistory
@@ -20,7 +21,7 @@ from buildtool.model.matching.fitting import by_mark, by_rank
 from buildtool.model.names import ARTIFACT_NAME_WORDS, SERVER_NAME_WORDS, is_artifact_name, is_digest, is_server_name
 from buildtool.model.principal import Principal, Scope
 from buildtool.model.records import Attempt, AttemptEnd, AttemptState
-from buildtool.model.servers import Capability, Held, OwnerNotice, Verdict
+from buildtool.model.servers import Capability, Held, OwnerNotice, Server, Verdict
 from buildtool.model.text import duration_words, one_line
 from buildtool.ports.metaserver import ArtifactFiles, BuildServers, ConnectionEnded, Handlers
 from buildtool.protocol import messages
@@ -55,6 +56,10 @@ INSTANCE_LIMIT = 200
 CLOSED_LIMIT = 200
 """Most characters of why a build server takes nothing now."""
 
+OWNER_CHANGES = RateBudget(20, 1 / 5)
+"""How often the owner of one build server may change what they wish, or have builds stand still or go on: at once, and
+each second after that. A shorter presence than that is told late."""
+
 AWAY_MOST = 16
 LAST_MOMENT = 253_402_300_799.0
 """The end of the year 9999, in seconds of wall time."""
@@ -78,6 +83,7 @@ class BuildServerService:
     servers: BuildServers
     unkept: Callable[[int, int, str], Awaitable[object]] = _unheard
     _logins: LoginHistory = field(factory=LoginHistory, init=False)
+    _changes: FairShares = field(factory=lambda: FairShares(OWNER_CHANGES), init=False)
 
     @property
     def handlers(self) -> Handlers:
@@ -239,15 +245,39 @@ class BuildServerService:
     async def heartbeat(self, by: Principal, message: messages.Heartbeat) -> messages.HeartbeatAnswer:
         """Renew the Leases of what a build server has. Raises Fenced for a Session that is over."""
         check_held(message.held)
-        notice = checked_notice(message.notice)
         known = self.broker.state.servers.get(by.name)
+        held, notice = message.held, checked_notice(message.notice)
+        if known is not None:
+            held, notice = self._in_measure(known, held, notice)
         if known is not None and known.closed != notice.closed:
             words = f"takes nothing now: {notice.closed}" if notice.closed else "takes builds again"
             log.info("build server {name} {words}", name=by.name, words=words)
-        answer = await self.broker.send(events.HeldReported(by.name, by.session, message.held, notice))
+        answer = await self.broker.send(events.HeldReported(by.name, by.session, held, notice))
         if not isinstance(answer, HeldVerdicts) or answer.stale:
             raise errors.Fenced(f"session {by.session} of build server {by.name} is over: log in again")
         return messages.HeartbeatAnswer(answer.verdicts)
+
+    def _in_measure(
+        self, known: Server, held: tuple[Held, ...], notice: OwnerNotice
+    ) -> tuple[tuple[Held, ...], OwnerNotice]:
+        """Return what a heartbeat says of the owner, or what was known where that changes too often.
+
+        Each change is committed, and told to everybody who follows what is built there. What is left out now is
+        said again by the next heartbeat.
+        """
+
+        def frozen(one: Held) -> bool:
+            attempt = self.broker.state.attempts.get(one.key)
+            return attempt is not None and attempt.frozen_at is not None
+
+        so_far = OwnerNotice(known.closed, known.closed_until, known.away)
+        if notice == so_far and not any(one.frozen != frozen(one) for one in held):
+            return held, notice
+        now = self.broker.timers.seconds()
+        if self._changes.has_room(known.name, now):
+            self._changes.take(known.name, now)
+            return held, notice
+        return tuple(evolve(one, frozen=frozen(one)) for one in held), so_far
 
     async def draining(self, by: Principal, message: messages.Draining) -> messages.Ok:
         """Record that a build server takes nothing more in this Session. Raises StorageUnavailable."""

@@ -39,7 +39,7 @@ from buildtool.scheduling.decision import (
 from buildtool.scheduling.dispatching import capable_elsewhere
 from buildtool.scheduling.events import ArtifactUnkept, AttemptAccepted, AttemptEnded, AttemptEvent, Delivered
 from buildtool.scheduling.servers import quarantine
-from buildtool.scheduling.state.lease_table import frozen_for
+from buildtool.scheduling.state.lease_table import thawed
 
 DIGITS = 12
 """So many digits of a digest tell two artifacts apart for people."""
@@ -204,7 +204,7 @@ def miss(context: DecisionContext, attempt: Attempt, reason: str) -> None:
     build, rule = context.state.builds[attempt.build_id], RULES[AttemptEnd.LOST]
     began = attempt.state is AttemptState.BUILDING
     missing = evolve(
-        attempt,
+        thawed(attempt, context.now),
         state=AttemptState.MISSING,
         end=AttemptEnd.LOST,
         reason=reason,
@@ -249,8 +249,8 @@ def close_attempt(
     context: DecisionContext, attempt: Attempt, how: AttemptEnd, reason: str, log_tail: str = ""
 ) -> Attempt:
     """End an Attempt, whatever becomes of its Build."""
-    thawed = evolve(attempt, frozen_at=None, rested=frozen_for(attempt, context.now))
-    closed = evolve(thawed, state=AttemptState.ENDED, end=how, reason=reason, ended_at=context.now, log_tail=log_tail)
+    ended = thawed(attempt, context.now)
+    closed = evolve(ended, state=AttemptState.ENDED, end=how, reason=reason, ended_at=context.now, log_tail=log_tail)
     context.state.put(closed)
     context.freed.add(attempt.server)
     context.happened(f"attempt-{how.name.lower()}", f"build/{attempt.build_id}", f"epoch {attempt.epoch}: {reason}")

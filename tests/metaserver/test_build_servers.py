@@ -21,6 +21,7 @@ from buildtool.metaserver.build_servers import (
     ANNOUNCED_MOST,
     CAPABILITY_LIMIT,
     OFFERS_A_MARK,
+    OWNER_CHANGES,
     WORD_LIMIT,
     BuildServerService,
 )
@@ -29,7 +30,7 @@ from buildtool.metaserver.ticket_office import TicketOffice
 from buildtool.model.incarnations import Keys
 from buildtool.model.principal import Principal, PrincipalRole, Scope
 from buildtool.model.records import Artifact, Attempt, AttemptEnd, AttemptState
-from buildtool.model.servers import Capability, Held, Offer, OfferKind, ProjectSkill, Server, Verdict
+from buildtool.model.servers import Capability, Held, Offer, OfferKind, OwnerNotice, ProjectSkill, Server, Verdict
 from buildtool.model.tickets import TicketKind, read
 from buildtool.protocol.messages import (
     AbortOrder,
@@ -43,6 +44,7 @@ from buildtool.protocol.messages import (
     RenewTickets,
     Welcome,
 )
+from buildtool.scheduling.effects import RequestMoved
 from buildtool.scheduling.events import AttemptAccepted, Disconnected
 from buildtool.scheduling.servers.names import KNOWN
 from buildtool.scheduling.state.lease_table import LEASE
@@ -109,12 +111,13 @@ class World:
     store: MemoryStore = field(factory=MemoryStore)
     links: Links = field(factory=Links)
     files: MemoryFiles = field(factory=MemoryFiles)
+    performed: Performed = field(factory=Performed)
     broker: Broker = field(init=False)
     service: BuildServerService = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         clock = WallClock()
-        self.broker = Broker(State(POLICIES), self.store, clock, Clock(), self.files, Performed())
+        self.broker = Broker(State(POLICIES), self.store, clock, Clock(), self.files, self.performed)
         assert Deferred.fromCoroutine(self.broker.start()).called
         configuration = CurrentConfiguration(settings())
         tickets = TicketOffice(configuration, clock, Keys(b"k" * 32))
@@ -213,6 +216,36 @@ class RegisteringTests(SynchronousTestCase):
         assert self.successResultOf(Deferred.fromCoroutine(beat)) == HeartbeatAnswer()
         late = self.world.service.heartbeat(anna(1), Heartbeat(held[:1]))
         self.failureResultOf(Deferred.fromCoroutine(late), Fenced)
+
+    def test_an_owner_who_comes_and_goes_without_end_is_heard_of_now_and_then_and_at_last(self) -> None:
+        """Each change is committed, and told to everybody who follows the build: a peer causes so many, and no more."""
+        self.successResultOf(self.register("anna", machine()))
+        self.successResultOf(Deferred.fromCoroutine(self.world.broker.send(submitted("a"))))
+        timers, state = self.world.broker.timers, self.world.broker.state
+        assert isinstance(timers, Clock)
+
+        def beat(*, frozen: bool) -> None:
+            notice = OwnerNotice("its owner is there") if frozen else OwnerNotice()
+            message = Heartbeat((Held(1, 1, frozen=frozen),), notice)
+            heard = self.world.service.heartbeat(anna(1), message)
+            assert self.successResultOf(Deferred.fromCoroutine(heard)) == HeartbeatAnswer()
+
+        performed = self.world.performed
+        before = len(performed.effects)
+        with listening() as said:
+            for number in range(1_000):
+                beat(frozen=number % 2 == 0)
+        moved = [one for one in performed.effects[before:] if isinstance(one, RequestMoved)]
+        assert 0 < len(moved) <= OWNER_CHANGES.at_once + 1
+        assert len(said) <= OWNER_CHANGES.at_once
+        timers.advance(60.0)
+        beat(frozen=True)
+        assert state.servers["anna"].closed == "its owner is there"
+        assert state.attempts[1, 1].frozen_at is not None
+        timers.advance(60.0)
+        beat(frozen=False)
+        assert not state.servers["anna"].closed
+        assert not any(attempt.frozen_at for attempt in state.attempts.values())
 
     def test_a_ticket_for_a_commit_is_given_to_whose_attempt_it_is_and_only_if_it_is_asked_for(self) -> None:
         self.successResultOf(self.register("anna", machine()))

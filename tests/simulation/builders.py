@@ -141,7 +141,7 @@ class Workbench:
             raise MachineFault(f"cannot pack: {error.strerror}") from error
         digest = hashlib.sha256(data).hexdigest()
         self.world.watch.packed(self.builder.name, digest, revision, colour)
-        self.world.owners.packed(self.builder.name, digest, self.begun.get(root, 0.0))
+        self.world.owners.packed(self.builder.name, digest, self.begun.get(root, 0.0), self.life)
         self.world.sandboxes.packed(self.builder.name, digest, self.builder.really)
         return Packed(len(data), digest, hashlib.sha256(data[:40]).hexdigest(), ())
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import attrs
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 
 from buildtool.adapters.control.calls import RemoteEndpoint
 from buildtool.adapters.control.client import Session, greet
 from buildtool.errors import BuildToolError, Declined, Unauthorised
 from buildtool.model.records import AttemptEnd, AttemptState
-from buildtool.model.servers import Held, HeldState
+from buildtool.model.servers import Held, HeldState, OwnerNotice
 from buildtool.protocol.messages import (
     AbortOrder,
     Accepted,
@@ -67,8 +68,10 @@ class Liar:
     orders: dict[Key, Order] = field(factory=dict)
     forgotten: set[Key] = field(factory=set)
     files: dict[str, bytes] = field(factory=dict)
+    _owner: random.Random = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._owner = random.Random(f"{self.world.seed} {self.name} owner")
         self.life = Life(self.world.time, self.name)
 
     def start(self) -> None:
@@ -102,7 +105,8 @@ class Liar:
                     held = tuple(Held(*key) for key in self.orders)
                 level = world.sandboxes.claimed()
                 capability = projects.capability(projects.ARCHES, memory=9_000, max_builds=2, of=project, sandbox=level)
-                register = Register(self.name, capability, held, instance=f"the directory of {self.name}")
+                instance = f"the directory of {self.name}"
+                register = Register(self.name, capability, self._frozen(held), instance, self._notice())
                 welcome = await session.call("register", register, Welcome, _Ear(self))
             except BuildToolError as error:
                 if party is not None and isinstance(error, Unauthorised):
@@ -116,7 +120,7 @@ class Liar:
                 await self.life.pause(welcome.lease / 4)
                 mine = tuple(Held(*key) for key in self.orders if key not in self.forgotten)
                 held = mine if rng.random() < 0.8 else tuple(self._invented(key) for key in self._keys(3))
-                await self._say(session, "heartbeat", Heartbeat(held), HeartbeatAnswer)
+                await self._say(session, "heartbeat", Heartbeat(self._frozen(held), self._notice()), HeartbeatAnswer)
             self.session = None
             haunts = rng.random() < 0.5
             if haunts:
@@ -150,6 +154,20 @@ class Liar:
             return [rng.choice(live)]
         builds = max((key[0] for key in self.orders), default=3) + 2
         return list({(rng.randint(1, builds), rng.randint(1, 3)): None for _ in range(rng.randint(1, most))})
+
+    def _frozen(self, held: tuple[Held, ...]) -> tuple[Held, ...]:
+        """Return the same, some of it said to stand still."""
+        return tuple(evolve(one, frozen=self._owner.random() < 0.3) for one in held)
+
+    def _notice(self) -> OwnerNotice:
+        """Return what its owner is said to wish, if there were one."""
+        rng, now = self._owner, self.world.wall.wall()
+        closed = rng.choice(("", "", "", "its owner is at the machine", "x" * 300))
+        away = tuple(
+            (now + rng.uniform(-9_000.0, 9_000.0), now + rng.uniform(-9_000.0, 9_000.0))
+            for _ in range(rng.choice((0, 0, 1, 16)))
+        )
+        return OwnerNotice(closed, rng.choice((0.0, now + 300.0, 253_402_300_799.0)), away)
 
     def _invented(self, key: Key) -> Held:
         return Held(*key, self.world.rng.choice(tuple(HeldState)))

@@ -15,6 +15,7 @@ from attrs import define, field
 
 from buildtool.model.guest.stance import Observed, OwnerWishes
 from buildtool.model.servers import Held
+from tests.simulation.clock import Life
 
 if TYPE_CHECKING:
     from buildtool.buildserver.guest import Guest
@@ -103,10 +104,13 @@ class Owners:
         for owner in self.of.values():
             self._leaves(owner)
 
-    def packed(self, name: str, digest: str, began: float) -> None:
-        """A machine packed what it began to build then: it cannot have built while its owner was there."""
+    def packed(self, name: str, digest: str, began: float, life: Life) -> None:
+        """A machine packed what it began to build then: it cannot have built while its owner was there.
+
+        A build server that stood still itself has seen nobody.
+        """
         owner, now = self.of.get(name), self.world.time.now
-        if owner is not None:
+        if owner is not None and life.frozen_until < began:
             self._took[digest] = now - began - owner.presence(began, now)
 
     def holds(self, name: str, life: object, held: Sequence[Held]) -> None:

@@ -14,7 +14,7 @@ from attrs import evolve
 from buildtool.model.records import Attempt
 from buildtool.model.servers import Held, HeldState, OwnerNotice, Server
 from buildtool.scheduling.decision import DecisionContext, announce
-from buildtool.scheduling.state.lease_table import frozen_for
+from buildtool.scheduling.state.lease_table import thawed
 
 
 def note_wishes(context: DecisionContext, server: Server, notice: OwnerNotice) -> Server:
@@ -38,8 +38,7 @@ def note_frozen(context: DecisionContext, held: Held) -> None:
     frozen = held.frozen and held.state is HeldState.BUILDING
     if frozen == (attempt.frozen_at is not None):
         return
-    since, rested = (context.now, attempt.rested) if frozen else (None, frozen_for(attempt, context.now))
-    changed = evolve(attempt, frozen_at=since, rested=rested)
+    changed = evolve(attempt, frozen_at=context.now) if frozen else thawed(attempt, context.now)
     context.state.put(changed)
     subject = f"build/{attempt.build_id}"
     if frozen:

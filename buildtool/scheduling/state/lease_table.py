@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from buildtool.model.records import Attempt, AttemptState
 from buildtool.model.servers import Server
@@ -109,6 +109,11 @@ class LeaseTable:
 def frozen_for(attempt: Attempt, now: float) -> float:
     """Return for how many seconds an Attempt was frozen in all, at wall time ``now``."""
     return attempt.rested + (0.0 if attempt.frozen_at is None else max(0.0, now - attempt.frozen_at))
+
+
+def thawed(attempt: Attempt, now: float) -> Attempt:
+    """Return an Attempt as one that stands still no more, from wall time ``now`` on."""
+    return evolve(attempt, frozen_at=None, rested=frozen_for(attempt, now))
 
 
 def _excused(attempt: Attempt, now: float) -> float:

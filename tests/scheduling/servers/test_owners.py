@@ -89,6 +89,7 @@ def test_a_frozen_build_whose_machine_is_lost_is_missed_like_any_other_and_goes_
     farm.take_back("anna")
     farm.lose("anna")
     assert farm.attempt(*attempt.key).state is AttemptState.MISSING
+    assert farm.attempt(*attempt.key).frozen_at is None, "for all that anybody knows"
 
     assert farm.login("anna", held=[Held(*attempt.key, frozen=True)]) == {attempt.key: Verdict.GO_ON}
     farm.pass_time(10 * LEASE)
