@@ -162,7 +162,10 @@ class ControlGroups:
         """Make the group of a slot's build, with its limits; None where there are no control groups. Raises OSError."""
         if not self.places:
             return None
-        group = SlotGroup({one: place / f"slot-{slot:d}" for one, place in self.places.items()}, self.unified)
+        # To move a process into a group of the scheduler waits for others that run, a millisecond and more.
+        wanted = {one for one in self.places if one != "cpu" or limits.cpus is not None or self.unified}
+        places = {one: place / f"slot-{slot:d}" for one, place in self.places.items() if one in wanted}
+        group = SlotGroup(places, self.unified)
         group.remove()
         for place in dict.fromkeys(group.places.values()):
             place.mkdir(exist_ok=True)

@@ -128,3 +128,17 @@ def test_a_build_that_has_more_than_is_held_back_goes_on(groups: ControlGroups) 
         build.communicate()
         group.remove()
         groups.close()
+
+
+def test_a_build_whose_processors_are_not_limited_is_in_no_group_of_the_scheduler(groups: ControlGroups) -> None:
+    require_that(
+        present=not groups.unified, what="no control groups of version 1", remedy="run as root on such a system"
+    )
+    group = groups.make(3, BuildLimits(memory=64 * MIB))
+    assert group is not None
+    try:
+        assert "cpu" not in group.places
+        assert {"memory", "pids"} <= group.places.keys()
+    finally:
+        group.remove()
+        groups.close()

@@ -162,6 +162,8 @@ def test_a_sandbox_that_is_ended_while_something_runs_is_gone_and_what_was_froze
         child = sandbox.start(command, inside)
         os.close(inside)
         assert os.read(outside, 10) == b"begun\n"
+        while not (slot.tree / "count").exists():
+            os.sched_yield()
         if frozen:
             child.freeze()
         while frozen and group.freezer.read_text() not in ("FROZEN\n", "1\n"):
