@@ -16,6 +16,7 @@ from buildtool.buildserver.attempt import AttemptTools
 from buildtool.buildserver.delivery import DeliveryQueue, SpoolLimits
 from buildtool.buildserver.order_check import ServerOffer
 from buildtool.buildserver.server import BuildServer
+from buildtool.concurrency.asker import asker
 from buildtool.errors import BadOffset, BuildFailed, BuildToolError, Fenced, TooLong, Unavailable
 from buildtool.model.guest.history import DoneWork
 from buildtool.model.guest.limits import ExceededLimit
@@ -186,16 +187,23 @@ async def _nothing() -> None:
 
 @define
 class FakeSources:
-    """Checks out by saying a path; ``error`` is what goes wrong, ``hold`` makes it wait for the test."""
+    """Checks out by saying a path; ``error`` is what goes wrong, ``hold`` makes it wait for the test.
+
+    ``received`` is how many bytes are fetched for that.
+    """
 
     error: BaseException | None = None
     hold: Deferred[None] | None = None
     asked: list[tuple[str, str, int]] = field(factory=list)
     copy: SourceCopy | None = None
+    received: int = 0
 
     async def checkout(self, url: str, commit: str, slot: int, copy: SourceCopy | None = None) -> Path:
         self.asked.append((url, commit, slot))
         self.copy = copy
+        counted = asker().received
+        if counted is not None:
+            counted.add(self.received)
         if self.hold is not None:
             await self.hold
         if self.error is not None:

@@ -135,13 +135,13 @@ class AttemptRun:
         self.log = LogPipe(tools.clock, self._append, work.log_limit, self._masker)
         self._stopped: Stopped | None = None
         self._halt = ports.Halt()
-        self._asker = Asker(connection=work.order.build_id)
+        self._usage = AttemptUsage(tools.clock)
+        self._asker = Asker("", work.order.build_id, self._usage.sources)
         self._clearing = ports.Halt()
         self._command: ports.RunningCommand | None = None
         self._asking: Deferred[object] | None = None
         self._spent = 0.0
         self._rest = Standstill(tools.clock)
-        self._usage = AttemptUsage(tools.clock)
 
     def stop(self, end: AttemptEnd, reason: str) -> None:
         """Stop the build: its running command's whole process group is told to go. May be repeated; the first counts.

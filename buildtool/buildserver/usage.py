@@ -8,6 +8,7 @@ from __future__ import annotations
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
+from buildtool.concurrency.asker import Received
 from buildtool.model.guest.history import DoneWork, ended
 from buildtool.model.records import AttemptEnd
 from buildtool.ports.buildserver import CommandEnd
@@ -15,12 +16,16 @@ from buildtool.ports.buildserver import CommandEnd
 
 @define(eq=False)
 class AttemptUsage:
-    """A tally from the Attempt's start: seconds of processors, None once a command was not measured, and bytes."""
+    """A tally from the Attempt's start: seconds of processors, None once a command was not measured, and bytes.
+
+    ``sources`` counts what was fetched from repositories.
+    """
 
     clock: IReactorTime
     processor: float | None = field(default=0.0, init=False)
     down: int = field(default=0, init=False)
     up: int = field(default=0, init=False)
+    sources: Received = field(factory=Received, init=False)
     _began: float = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -39,5 +44,6 @@ class AttemptUsage:
 
     def work(self, end: AttemptEnd, rested: float) -> DoneWork:
         """Return what was done by now, in an Attempt that ends so and stood still for ``rested`` seconds."""
+        down = self.down + self.sources.total
         wall = self.clock.seconds() - self._began - rested
-        return ended(end, processor=self.processor, wall=wall, frozen=rested, down=self.down, up=self.up)
+        return ended(end, processor=self.processor, wall=wall, frozen=rested, down=down, up=self.up)

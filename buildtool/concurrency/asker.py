@@ -12,20 +12,40 @@ from contextvars import ContextVar
 from buildtool.errors import Unavailable
 
 
+class Received:
+    """A count of the bytes that the work for an asker fetched; ``add`` may be called in any thread."""
+
+    def __init__(self) -> None:
+        self._counts: list[int] = []  # appending is one step whatever other threads do
+
+    @property
+    def total(self) -> int:
+        """How many bytes it was."""
+        return sum(self._counts)
+
+    def add(self, count: int) -> None:
+        """Add bytes."""
+        self._counts.append(count)
+
+
 class Asker:
     """A caller that waits for work. Made, and told to leave, in the reactor's thread."""
 
-    def __init__(self, address: str = "", connection: int = 0) -> None:
-        """``address`` and ``connection`` say whose share the work counts against."""
+    def __init__(self, address: str = "", connection: int = 0, received: Received | None = None) -> None:
+        """``address`` and ``connection`` say whose share the work counts against; ``received`` counts what it fetches.
+
+        Nothing is counted where that is None.
+        """
         self.address = address
         self.connection = connection
+        self.received = received
         self.gone = False
         self._told: dict[int, Callable[[], None]] = {}
         self._next = 0
 
     def stand_in(self) -> Asker:
         """Return another asker of the same share, who is not gone: for work that several may come to wait for."""
-        return Asker(self.address, self.connection)
+        return Asker(self.address, self.connection, self.received)
 
     def leave(self) -> None:
         """End the work that is done for this asker alone."""

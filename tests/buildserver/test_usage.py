@@ -51,10 +51,11 @@ class Using(Case):
 
         of = project(recipe=Recipe(3, fetching))
         at = place(of=of, script=[ending(), ending(code=2)], networked=frozenset({of.name}))
+        at.sources.received = 500
         self.take(at)
         at.pass_time()
         total = sum((work for _, work in at.records.added), NOTHING)
-        self.assertEqual((total.down, total.up), (3000, 40 + len(at.uploads.log)))
+        self.assertEqual((total.down, total.up), (3500, 40 + len(at.uploads.log)))
 
     def test_what_an_earlier_start_left_is_sent_for_a_project_that_is_not_known_any_more(self) -> None:
         at = place()

@@ -48,7 +48,7 @@ def test_a_build_stands_still_while_its_machines_owner_needs_it_and_goes_on(runn
     done = sum((work for _, work in map(of_plain, rows)), NOTHING)
     assert done.ends == {AttemptEnd.SUCCEEDED: 1}
     assert done.unmeasured == 0
-    assert min(done.processor, done.wall, done.frozen, done.up) > 0, done
+    assert min(done.processor, done.wall, done.frozen, done.down, done.up) > 0, done
     with closing(sqlite3.connect(running.farm.directory / "metaserver" / "buildtool.sqlite")) as database:
         ((server, project, good, processor),) = database.execute("SELECT server, project, good, processor FROM work")
     assert (server, project, good) == ("anna", "greeter", 1)

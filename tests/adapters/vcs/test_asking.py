@@ -19,7 +19,7 @@ from buildtool.adapters.vcs.git.command import NOWHERE, GitCommand
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
 from buildtool.adapters.vcs.process import ProcessOutput, TimedOut
 from buildtool.adapters.vcs.svn.command import SvnCommand
-from buildtool.concurrency.asker import Asker, working_for
+from buildtool.concurrency.asker import Asker, Received, working_for
 from buildtool.errors import GitMissing, MachineFault, RepositoryUnreachable, Unavailable, UnknownRef, UsageError
 from tests.adapters.vcs.git_mirrors.mirrors import Mirrored
 from tests.support.packages import require
@@ -81,6 +81,16 @@ class AskingTests(Mirrored):
         for number in range(8):
             self.assertIsInstance(await self.refusal(self.mirror.resolve(self.url, invented(number))), UnknownRef)
         self.assertNotIn("fetch", self.runs)
+
+    async def test_what_was_fetched_is_counted_once_for_who_began_to_fetch_it(self) -> None:
+        some = self.origin.commit(text=os.urandom(100_000).hex())
+        first, other = (Asker("", number, Received()) for number in range(2))
+        await DeferredList([asked(one, partial(self.mirror.fetch_commit, self.url, some)) for one in (first, other)])
+        await asked(other, partial(self.mirror.fetch_commit, self.url, some))
+        assert first.received is not None
+        assert other.received is not None
+        assert 100_000 < first.received.total < 300_000, "it is sent packed"
+        assert other.received.total == 0
 
     async def test_many_who_ask_for_the_same_range_share_one_walk(self) -> None:
         line = [self.origin.commit() for _ in range(4)]

@@ -6,6 +6,7 @@ asked for by its id. Whoever writes in a mirror holds its lock, and sees to it f
 
 from __future__ import annotations
 
+import os
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,6 +16,7 @@ from typing import TypeVar
 
 from attrs import frozen
 
+from buildtool.adapters.runtime.fair_pool import worked_for
 from buildtool.adapters.vcs.git.command import NOWHERE, GitCommand, explain, unreachable
 from buildtool.adapters.vcs.git.ids import Unreadable
 from buildtool.adapters.vcs.git_mirrors.lines import FirstParentLines
@@ -160,6 +162,7 @@ class Origins:
         does not have is no reason to read a whole mirror.
         """
         self.keeper.make(mirror, digits)
+        before = _packed(mirror)
         usual = ("fetch", "--quiet", "--force", "--no-tags", "--no-recurse-submodules", "--update-shallow")
         while True:
             # What an origin that is shallow itself has, the mirror has; once there is more, it has more.
@@ -172,6 +175,8 @@ class Origins:
             suspect = answer.code != 0 and all_of_it and self._answers(mirror)
             if not suspect or not self.keeper.see_to(mirror, thorough=True):
                 self._repay(mirror)
+                if not url:
+                    _count_received(_packed(mirror) - before)
                 return answer
 
     def _answers(self, mirror: Mirror) -> bool:
@@ -272,3 +277,19 @@ def _fetched(path: Path) -> Fetched:
             if rest.partition("\t")[2].startswith("branch '"):
                 branches.add(one)
     return Fetched(frozenset(ids), frozenset(branches))
+
+
+def _packed(mirror: Mirror) -> int:
+    """Return (blocking) how many bytes the packs of a mirror have: whatever is fetched stays one (``unpackLimit``)."""
+    try:
+        with os.scandir(mirror.path / "objects" / "pack") as entries:
+            return sum(entry.stat().st_size for entry in entries if entry.name.endswith(".pack"))
+    except FileNotFoundError:
+        return 0
+
+
+def _count_received(size: int) -> None:
+    """Add what was fetched to what this thread's asker has received, where that is counted."""
+    one = worked_for()
+    if one is not None and one.received is not None and size > 0:
+        one.received.add(size)
