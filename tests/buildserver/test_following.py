@@ -86,7 +86,7 @@ class Following(SynchronousTestCase):
         assert (follower.record.holds, follower.record.begins) == (OLD, "")
         it.tip = evolve(it.tip, signature=SignatureVerdict.UNSIGNED, commit=NEXT)
         at.clock.advance(EVERY)
-        assert it.tried == [NEW]
+        assert (it.tried, it.looks) == ([NEW], 1), "a server that wavers changes nothing of what was chosen"
 
         self.taken(follower)
         assert it.kept[-1].begins == NEW

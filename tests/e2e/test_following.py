@@ -111,6 +111,11 @@ def test_a_new_recipe_arrives_and_the_next_build_is_by_it_and_an_unsigned_push_c
         found = donor.status()
         assert found["holds"] == second
         assert "so nothing of it is used" in found["words"]
+    for back, more, words in ((first, False, "is older than"), (first, True, "does not descend from")):
+        donor.origin.git("reset", "-q", "--hard", back)
+        tip = donor.origin.push(donor.key, more="") if more else back
+        donor.status("reload")
+        server.wait_for(rf"{tip[:12]} {words} {second[:12]}, which holds")
     assert "by recipe 2" in donor.built("goodbye")
     assert not any("harm" in line for line in server.lines)
     assert server.process.pid == pid
