@@ -28,7 +28,7 @@ from tests.support.packages import require_that
 
 reactor: Any = global_reactor
 
-STORM = "for n in 1 2 3 4; do (while :; do (echo >> count) & wait; done) & done; echo begun; wait"
+STORM = "echo > count; for n in 1 2 3 4; do (while :; do (echo >> count) & wait; done) & done; echo begun; wait"
 """A build of which something forks at any time."""
 
 
@@ -80,7 +80,7 @@ class Frozen(TestCase):
             silence_limit=50.0,
         )
         await said
-        await self.until(self.counted.exists)
+        await self.until(lambda: self.counted.stat().st_size > 1)
         return runner, running
 
     async def until(self, holds: Any) -> None:
