@@ -11,7 +11,8 @@ from buildtool.protocol.hello import AskProjects, AskRefs, AskRequests, Hello, P
 from buildtool.protocol.pages.farm_view import WhyLine
 from tests import strategies
 
-_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
+# At most 100 bytes, which is the least that any text of a message may have: what is longer is cut when it is sent.
+_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=25)
 _used = st.none() | strategies.durations
 _numbers = st.integers(-(2**63) + 1, 2**63 - 1)
 _names = strategies.server_names.map(lambda name: name[:40])
