@@ -170,7 +170,7 @@ class GuestDesk:
         memory = it.bounds.limits.memory
         if memory is not None and memory != self._told_memory:
             self._told_memory = memory
-            log.info("a build that begins from now on may use {size} of memory", size=size_words(memory))
+            log.info("from now on a build may use {size} of memory", size=size_words(memory))
         it.uploading.rate, it.downloading.rate = settings.upload_rate, settings.download_rate
 
 
