@@ -90,7 +90,7 @@ web_port = 8080
 # tickets. Back this directory up; one metaserver at a time may use it.                 [BUILDTOOL_STATE_DIR]
 state_dir = "var/metaserver"
 
-# Where a build server keeps mirrors and work trees. It may be deleted while no build server runs.
+# Where a build server keeps mirrors and work trees. A name's directory in it may be deleted while that does not run.
 #                                                                                       [BUILDTOOL_BUILD_DIR]
 build_dir = "var/buildserver"
 

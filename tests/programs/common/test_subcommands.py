@@ -50,7 +50,7 @@ def test_every_old_flag_does_what_its_command_does(data: st.DataObject) -> None:
         how = line.options[name]
         value = data.draw(
             taken(
-                ["x", "pause", "it is broken", "status", "cancel", "5", "anna@example.org", "24h", "none", "/usr"],
+                ["x", "pause", "it is broken", "status", "5", "anna@example.org", "24h", "none", "/usr", "2026-11"],
                 how.get("type", str),
             )
         )

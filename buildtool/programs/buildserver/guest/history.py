@@ -83,7 +83,7 @@ def _decoded(answer: Mapping[str, Any]) -> WorkHistory:
 
 
 HISTORY_COMMAND: Subcommand[int] = Subcommand(
-    "history", "say what this machine did for whom: builds, processor hours and bytes, by month and project",
+    "history", "say what this machine did, by farm, month and project: builds, processor hours and bytes",
     "history --name attic --months 12", _history, options=("--name", "--json", *HISTORY_OPTIONS),
 )  # fmt: skip
 """It needs no build server that runs, and no farm."""

@@ -93,7 +93,7 @@ GUEST_OPTIONS: Mapping[str, How] = {
                        "AMOUNT", read_memory),
     "--memory-present": valued("the same while its owner is at the machine: builds that use more stand still until "
                                "they have left it (default: no less)", "AMOUNT", read_memory),
-    "--disk": valued("GiB of the disk that stay free: with less, no build begins (default 0)", "GIB", number(0, 10**6)),
+    "--disk": valued("GiB of the disk that must be free for a build to begin (default 0)", "GIB", number(0, 10**6)),
     "--upload-rate": valued("KiB of logs and artifacts that are sent each second at most (default: any)", "KIB",
                             number(1, 10**7)),
     "--download-rate": valued("KiB that are fetched each second at most, without what git and svn fetch (default: any)",
