@@ -104,7 +104,7 @@ def allowed_signers(keys: Sequence[SigningKey]) -> str:
 def _key(line: str, zone: tzinfo) -> SigningKey:
     if "PRIVATE KEY" in line:
         raise ConfigurationError("that is a private key: name the file of the public one, which ends with .pub")
-    words = _WORDS.findall(line)
+    words = _WORDS.findall(line) or [""]  # of a quotation mark alone
     if _is_kind(words[0]) and not any(map(_is_kind, words[1:3])):
         name, options, rest = " ".join(words[2:]), "", words
     else:

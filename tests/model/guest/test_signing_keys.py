@@ -5,7 +5,7 @@ import hashlib
 from datetime import UTC
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from buildtool.errors import ConfigurationError
@@ -81,6 +81,7 @@ def test_a_file_without_keys_or_with_too_many_is_none() -> None:
 
 
 @given(st.text(max_size=200), st.integers(0, 200))
+@example('"', 0)
 def test_whatever_stands_in_a_file_is_keys_or_one_line_that_says_why_not(text: str, cut: int) -> None:
     """What goes to ssh-keygen is only ever what was understood, one line for each key."""
     line = f'anna namespaces="git" ssh-ed25519 {ED}'
