@@ -32,6 +32,17 @@ EARLIER = {
     "startcompile.py": {"--cancel", "--why", "--explain", "--matrix"},
 }  # fmt: skip
 """The flags of version 0.1 that were verbs."""
+VALUES = [
+    "x", "pause", "it is broken", "status", "5", "anna@example.org", "24h", "none", "/usr", "2026-11", "2026-12-24",
+    "ask", "Mon 20:00-21:00",
+]  # fmt: skip
+"""Values of which each option that has one takes some."""
+
+
+@pytest.mark.parametrize("program", LINES)
+def test_each_option_takes_one_of_the_values_that_are_drawn_below(program: str) -> None:
+    for name, how in LINES[program].options.items():
+        assert any(takes(how.get("type", str), value) for value in VALUES), name
 
 
 @pytest.mark.parametrize("program", LINES)
@@ -50,7 +61,7 @@ def test_every_old_flag_does_what_its_command_does(data: st.DataObject) -> None:
         how = line.options[name]
         value = data.draw(
             taken(
-                ["x", "pause", "it is broken", "status", "5", "anna@example.org", "24h", "none", "/usr", "2026-11"],
+                VALUES,
                 how.get("type", str),
             )
         )
@@ -71,14 +82,15 @@ def test_every_old_flag_does_what_its_command_does(data: st.DataObject) -> None:
 def taken(values: list[str], read: Callable[[str], object]) -> st.SearchStrategy[str]:
     """Those of some texts that an option or a command takes for its value."""
 
-    def takes(value: str) -> bool:
-        try:
-            read(value)
-        except (UsageError, argparse.ArgumentTypeError, ValueError):
-            return False
-        return True
+    return st.sampled_from([value for value in values if takes(read, value)])
 
-    return st.sampled_from([value for value in values if takes(value)])
+
+def takes(read: Callable[[str], object], value: str) -> bool:
+    try:
+        read(value)
+    except (UsageError, argparse.ArgumentTypeError, ValueError):
+        return False
+    return True
 
 
 def test_without_a_command_the_first_is_meant() -> None:
