@@ -3,6 +3,8 @@
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 from buildtool.adapters.processes.command import CommandLine
 from buildtool.adapters.processes.keeper_client import Keepers
+from buildtool.adapters.processes.procfs import descendants, look_at
 from buildtool.adapters.processes.sandbox.proving import _PROOF_SLOT
 from buildtool.adapters.processes.sandbox.sandboxes import FIRST_ACCOUNT, Sandboxes, account
 from tests.adapters.processes.sandbox.sandboxed import Boxed, Slot, bubblewrap
@@ -165,3 +168,36 @@ def test_nothing_starts_in_a_sandbox_that_is_not_equipped(machine: Machine) -> N
         machine.sandboxes._ahead[0][1].start(CommandLine(("true",), slot.tree, {}), writing)
     os.close(reading)
     os.close(writing)
+
+
+ROOT = Path(__file__).parents[4]
+PROGRAM = """
+import sys, time
+from pathlib import Path
+from tests.adapters.processes.sandbox.test_sandboxes import Machine
+machine = Machine(Path(sys.argv[1]))
+boxed, _ = machine.attempt(0)
+boxed.sandbox.end()
+machine.sandboxes.make_ahead(0)
+keeper = machine.sandboxes._ahead[0][1].pid
+print(keeper, machine.keepers._nursery.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.world
+@pytest.mark.parametrize("nursery_too", [False, True])
+def test_a_build_server_that_is_killed_leaves_no_sandbox_that_was_made_ahead(tmp_path: Path, nursery_too: bool) -> None:
+    bubblewrap()
+    words = [sys.executable, "-c", PROGRAM, str(tmp_path)]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        keeper, nursery = map(int, program.stdout.readline().split())
+        made = [keeper, *(seen.pid for seen in descendants(keeper))]
+        assert len(made) > 2
+        if nursery_too:
+            os.kill(nursery, signal.SIGKILL)
+        program.kill()
+    for pid in made:
+        while (seen := look_at(pid)) is not None and seen.alive:
+            os.sched_yield()
