@@ -428,6 +428,7 @@ class Builder:
         owner = self.world.owners.of.get(self.name)
         if owner is not None:
             owner.guest = Guest(self.server, owner, owner.wishes, self.world.machines_wall, life)
+            owner.life = life
             await owner.guest.start()
         self.link.startService()
         if party is not None:

@@ -48,7 +48,8 @@ class Owner:
     there: bool = False
     visits: list[list[float]] = field(factory=list)
     guest: Guest | None = None
-    """What looks after its machine in the life that this has now."""
+    """What looks after its machine in ``life``."""
+    life: Life | None = None
 
     async def look(self, _wishes: OwnerWishes) -> Observed:
         return Observed(input_age=0.0 if self.there else LONG_AGO)
@@ -57,9 +58,9 @@ class Owner:
         """Hold nothing back: builds have no memory here."""
 
     def wish(self, wishes: OwnerWishes) -> None:
-        """Wish something else from now on."""
+        """Wish something else from now on; a build server that has ended is not told."""
         self.wishes = wishes
-        if self.guest is not None:
+        if self.guest is not None and self.life is not None and not self.life.ended:
             self.guest.wishes = wishes
             self.guest.judge_again()
 
