@@ -167,6 +167,7 @@ offers = st.builds(
     tools=st.dictionaries(st.sampled_from(["AR", "CC", "STRIP"]), words).map(
         lambda found: tuple(sorted(found.items()))
     ),
+    up_to=_pairs({"libc_version": versions, "os": st.just("linux")}),
 )
 skills = st.builds(ProjectSkill, project=project_names, recipe_version=st.integers(1, 99), options_digest=hex_digests)
 capabilities = st.builds(

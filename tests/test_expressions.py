@@ -47,6 +47,8 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
     r"[0-9]{1,9}\Z": DIGITS,
     r"[A-Za-z0-9._-]+\Z": HEX,
     r"[1-9][0-9]{0,17}\Z": DIGITS,
+    # The version of a C library that was asked for.
+    r"([0-9]{1,4}(?:\.[0-9]{1,4})?)(?![0-9])": ("1", "1.", "."),
     # A header in which a proxy says who visits; codes in addresses, which the access log leaves out.
     r"[A-Za-z][A-Za-z0-9-]{0,59}\Z": ("a", "X-", "-"),
     r"/(confirm|sign-in)/(?!mail\b)[^/?]+": ("/confirm/", "/sign-in/mail", "/confirm/a", "a"),

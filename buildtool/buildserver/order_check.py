@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from buildtool.buildserver.attempt import AttemptTools
 from buildtool.buildserver.blame import brief
 from buildtool.errors import BuildFailed, Declined, MachineFault, ProjectMistake, RecipeMistake, UsageError
+from buildtool.model.matching.ranges import made_by
 from buildtool.model.names import is_revision
 from buildtool.model.platforms import Value
 from buildtool.model.servers import Offer
@@ -53,8 +54,8 @@ class ServerOffer:
         if project.recipe.version != order.recipe_version:
             has = f"has recipe {project.recipe.version} of {order.project}"
             raise Declined(f"{has}, needs {order.recipe_version}: update config.py")
-        wanted = (order.platform, order.kind)
-        offer = next((one for one in self.offers if (one.platform, one.kind) == wanted), None)
+        ways = (one for one in self.offers if one.kind is order.kind)
+        offer = next(filter(None, (made_by(one, order.platform) for one in ways)), None)
         if offer is None:
             raise Declined("does not offer this platform any more")
         if self.sandbox < order.sandbox:

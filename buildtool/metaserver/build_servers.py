@@ -325,7 +325,7 @@ def check_bounded(capability: Capability) -> None:
     counts = [("properties of its machine", len(capability.machine)), ("projects", len(skills))]
     counts += [("properties of a platform", max((len(offer.platform) for offer in offers), default=0))]
     counts += [("tools of an offer", max((len(offer.tools) for offer in offers), default=0))]
-    values = [value for offer in offers for _, value in (*offer.platform, *offer.tools)]
+    values = [value for offer in offers for _, value in (*offer.platform, *offer.tools, *offer.up_to)]
     for value in (*values, *(value for _, value in capability.machine)):
         words = value if isinstance(value, tuple) else (value,)
         counts.append(("members of one property", len(words) if isinstance(value, tuple) else 1))

@@ -92,11 +92,16 @@ class HeldVerdict:
 
 @frozen
 class Offer:
-    """One platform that a build server can make binaries of, and how; ``tools`` are for the recipe (CC, STRIP …)."""
+    """One platform that a build server can make binaries of, and how; ``tools`` are for the recipe (CC, STRIP …).
+
+    Of the properties in ``up_to`` it makes what is asked for, from the value in ``platform``, the oldest, to the one
+    there. In a tool's command line ``{libc_version}`` stands for the one that is made.
+    """
 
     platform: Canonical = field(metadata={"members": 100})
     kind: OfferKind = OfferKind.NATIVE
     tools: tuple[tuple[str, str], ...] = field(default=(), metadata={"members": 200})
+    up_to: Canonical = field(default=(), metadata={"members": 16})
 
 
 @frozen
@@ -143,7 +148,7 @@ class Capability:
 
     def size(self) -> int:
         """Return about how many bytes of memory this takes."""
-        pairs = [pair for offer in self.offers for pair in (*offer.platform, *offer.tools)]
+        pairs = [pair for offer in self.offers for pair in (*offer.platform, *offer.tools, *offer.up_to)]
         texts = sum(_PAIR_BYTES + len(str(value)) for _, value in (*pairs, *self.machine))
         return texts + len(self.host_info) + len(self.admin) + sum(map(len, self.sandbox_notes))
 

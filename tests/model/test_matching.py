@@ -10,6 +10,7 @@ from attrs import evolve
 from hypothesis import assume, given
 
 from buildtool.errors import UsageError
+from buildtool.model.matching.ranges import bound_offer
 from buildtool.model.matching.reasons import Cause, Reason, unmet
 from buildtool.model.matching.requiring import machine_required, platform_required
 from buildtool.model.matching.satisfaction import implies, making_satisfies, satisfies
@@ -306,7 +307,7 @@ def test_a_machine_can_build_or_the_reasons_why_not_really_stand_in_the_way(
 ) -> None:
     found = can_build(spec, capability, skill_of(spec), {})
     if isinstance(found, Offer):
-        assert found in capability.offers
+        assert found in [bound_offer(offer, spec.platform) for offer in capability.offers]
         assert not unmet(spec.platform, dict(found.platform), {})
         assert not unmet(spec.machine, dict(capability.machine), {})
         assert found.kind is OfferKind.NATIVE or not spec.native

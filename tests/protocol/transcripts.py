@@ -50,7 +50,10 @@ CLASSES: dict[str, type[attrs.AttrsInstance]] = {
 }
 
 _CAPABILITY = Capability(
-    (Offer((("arch", "ppc"), ("bits", 32), ("tools", ("gcc", "make"))), OfferKind.CROSS, (("CC", "ppc-gcc"),)),),
+    (
+        Offer((("arch", "ppc"), ("bits", 32), ("tools", ("gcc", "make"))), OfferKind.CROSS, (("CC", "ppc-gcc"),)),
+        Offer((("libc_version", "2.17"),), up_to=(("libc_version", "2.44"),)),
+    ),
     (("cpus", 2), ("memory", 4_096)),
     (ProjectSkill("testproject", 1, messages.DIGEST),),
     4,

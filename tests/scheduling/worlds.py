@@ -72,9 +72,16 @@ def machine(
     max_builds: int = 1,
     skill: ProjectSkill = SKILL,
     sandbox: SandboxLevel = SandboxLevel.NONE,
+    ranged: tuple[str, str, str] | None = None,
 ) -> Capability:
-    """What a machine offers: its own platform, and those of its cross compilers."""
+    """What a machine offers: its own platform, those of its cross compilers, and those of a ``ranged`` one.
+
+    ``ranged`` has the architecture, the oldest and the newest C library.
+    """
     offers = [Offer(_platform(arch, libc_version))]
+    if ranged is not None:
+        other, oldest, newest = ranged
+        offers.append(Offer(_platform(other, oldest), OfferKind.CROSS, up_to=(("libc_version", newest),)))
     offers += [Offer(_platform(other, libc_version), OfferKind.CROSS) for other in cross]
     return Capability(
         tuple(offers), canonical({"memory": memory, "cpus": 2}), (skill,), max_builds, host_info="test", sandbox=sandbox

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from attrs import frozen
 
+from buildtool.model.matching.ranges import spanned
 from buildtool.model.servers import Capability, Offer, Server
 from buildtool.model.text import moment_words
 from buildtool.model.trust.evidence import SandboxLevel
@@ -200,7 +201,7 @@ def _troubles(server: Server, now: float) -> Iterator[str]:
 def _offer(it: Offer) -> OfferLine:
     compiler = dict(it.tools).get("CC_VERSION", "")[:40]
     how = f"{badges.KIND[it.kind]}, {compiler}" if compiler else badges.KIND[it.kind]
-    return OfferLine(cut(words.platform(it.platform, words.HAS)), how)
+    return OfferLine(cut(words.platform(spanned(it), words.HAS)), how)
 
 
 def _running(it: RunningBuild, urls: Urls, now: float) -> RunningLink:

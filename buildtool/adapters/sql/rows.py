@@ -84,7 +84,9 @@ def _capability_text(value: Capability) -> str:
     return _dump(
         {
             "offers": [
-                {"platform": offer.platform, "kind": offer.kind.value, "tools": offer.tools} for offer in value.offers
+                {"platform": offer.platform, "kind": offer.kind.value, "tools": offer.tools}
+                | ({"up_to": offer.up_to} if offer.up_to else {})
+                for offer in value.offers
             ],
             "machine": value.machine,
             "skills": [[skill.project, skill.recipe_version, skill.options_digest] for skill in value.skills],
@@ -105,6 +107,7 @@ def _capability_of(text: str) -> Capability:
             _canonical(offer["platform"]),
             OfferKind(offer["kind"]),
             tuple((name, value) for name, value in offer["tools"]),
+            _canonical(offer.get("up_to", [])),  # as in rows that were written before there were ranges
         )
         for offer in plain["offers"]
     )

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from attrs import evolve, frozen
 
 from buildtool.model.matching.acceptance import acceptable
+from buildtool.model.matching.ranges import bound_offer
 from buildtool.model.matching.reasons import Cause, Reason, unmet
 from buildtool.model.platforms import Value
 from buildtool.model.properties import Comparison, comparison_of, meets
@@ -72,7 +73,7 @@ class Requirements:
             if lacks < least:
                 nearest, least = offer, lacks
             if not lacks:
-                return OfferFit(unskilled, offer)
+                return OfferFit(unskilled, bound_offer(offer, self._spec.platform))
         if nearest is None:
             return OfferFit(unskilled, None, (Reason(Cause.PROPERTY, "platform", "any", None),))
         return OfferFit(unskilled, None, tuple(self._lacking(nearest)))
@@ -88,7 +89,8 @@ class Requirements:
         if _unskilled(capability, self._skill, forbidden):
             return None
         offers = capability.offers if self._mark is None else by_mark.get(self._mark, ())
-        return next((offer for offer in by_rank(offers) if not self._lacks(offer, 1)), None)
+        found = next((offer for offer in by_rank(offers) if not self._lacks(offer, 1)), None)
+        return None if found is None else bound_offer(found, self._spec.platform)
 
     def machine(self, capability: Capability) -> list[Reason]:
         """Return what the machine itself lacks: properties, and a sandbox of the level that is demanded."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 
+from buildtool.model.matching.ranges import spanned
 from buildtool.model.servers import Offer, OfferKind
 from buildtool.programs.buildserver.capability import AnnouncedCapability
 from buildtool.programs.buildserver.confinement import Confinement
@@ -41,6 +42,7 @@ def _offer_as_json(offer: Offer) -> dict[str, object]:
     return {
         "kind": offer.kind.value,
         "platform": dict(offer.platform),
+        "up_to": dict(offer.up_to),
         "compiler": tools.get("CC_VERSION"),
         "emulator": tools.get("RUN"),
         "tools": tools,
@@ -72,7 +74,7 @@ def _offer_as_rows(offer: Offer) -> list[tuple[str, str]]:
     tools = dict(offer.tools)
     compiler, emulator = tools.pop("CC_VERSION", "unknown"), tools.pop("RUN", "")
     rows = [
-        (f"builds {offer.kind.value}", " ".join(f"{name}={_words(value)}" for name, value in offer.platform)),
+        (f"builds {offer.kind.value}", " ".join(f"{name}={_words(value)}" for name, value in spanned(offer))),
         ("  with", " ".join(f"{role}={tool}" for role, tool in tools.items()) or "no tools"),
         ("  compiler", compiler),
     ]

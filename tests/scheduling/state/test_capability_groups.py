@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from buildtool.model.matching.reasons import unmet
 from buildtool.model.records import Build, BuildSpec
 from buildtool.model.servers import Offer, ProjectSkill, Server
 from buildtool.scheduling.state.state import State
@@ -17,6 +18,7 @@ _capabilities = st.builds(
     cross=st.sampled_from([(), ("ppc",), ("ppc", "aarch64")]),
     memory=st.sampled_from([512, 4096, 8192]),
     skill=st.sampled_from([SKILL, ProjectSkill("lua", 2, SKILL.options_digest)]),
+    ranged=st.sampled_from([None, ("x86_64", "2.17", "2.44"), ("ppc", "2.30", "2.33")]),
 )
 _specs = st.builds(
     lambda revision, arch, libc, memory: spec(
@@ -24,7 +26,7 @@ _specs = st.builds(
     ),
     st.integers(0, 4),
     ARCHES,
-    st.sampled_from([{}, {"libc": "glibc", "libc_version": "2.31"}]),
+    st.sampled_from([{}, *({"libc": "glibc", "libc_version": one} for one in ("2.17", "2.28", "2.31", "2.35"))]),
     st.sampled_from([0, 1024, 8192]),
 )
 _servers = st.builds(
@@ -56,6 +58,9 @@ def test_who_can_build_what_is_what_each_server_answers_alone(steps: list[Server
             for name, found in alone.items():
                 verdict = state.groups.verdict(build, state.servers[name])
                 assert verdict == (found if isinstance(found, Offer) else tuple(found))
+                if isinstance(verdict, Offer):
+                    assert not verdict.up_to
+                    assert not unmet(build.spec.platform, dict(verdict.platform), {})
     state.journal.rollback()
     assert not state.servers
     assert not state.builds
