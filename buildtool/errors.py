@@ -259,6 +259,12 @@ class NotRunning(Unavailable):
     code = "not-running"
 
 
+class NoBuildServer(NotRunning):
+    """No build server of that name runs on this machine, or it does not answer its owner. The message says which."""
+
+    code = "no-build-server"
+
+
 class OutputLost(BuildToolError):
     """The output of the program could not be written. The message says why."""
 

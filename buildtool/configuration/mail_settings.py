@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from buildtool.configuration.secret_file import read_secret
 from buildtool.errors import ConfigurationError, EmptySecret, UsageError
 from buildtool.model.addresses import valid_address
 from buildtool.model.farm.return_paths import LONGEST, PLACE
-from buildtool.model.text import quoted
+from buildtool.model.text import near_word, quoted
 
 STARTTLS = ("never", "opportunistic", "required")
 
@@ -170,8 +169,8 @@ def _named(value: Mapping[str, object]) -> dict[str, object]:
         )
     for name in said:
         if name not in _MAIL:
-            near = difflib.get_close_matches(name, sorted(_MAIL), n=1) if isinstance(name, str) else []
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(_MAIL))}"
+            near = near_word(name, sorted(_MAIL)) if isinstance(name, str) else ""
+            hint = f"did you mean {near!r}?" if near else f"there are {', '.join(sorted(_MAIL))}"
             raise ConfigurationError(f"mail: unknown setting {quoted(name)}: {hint}")
     return said
 

@@ -8,7 +8,6 @@ environment only.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -82,7 +81,7 @@ from buildtool.model.addresses import PORTS, in_url
 from buildtool.model.farm.deployment import UNNAMED, Deployment
 from buildtool.model.principal import Principal
 from buildtool.model.properties import nearest
-from buildtool.model.text import quoted
+from buildtool.model.text import near_word, quoted
 from buildtool.project.definition import Project
 from buildtool.project.recipe_check import Within, check_recipes, unbounded
 
@@ -355,8 +354,8 @@ def _named(values: Mapping[str, object], known: frozenset[str], what: str) -> di
         if name in known:
             found[name] = value
         elif not name.startswith("_") and not isinstance(value, ModuleType) and not callable(value):
-            near = difflib.get_close_matches(name, sorted(known), n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
+            near = near_word(name, sorted(known))
+            hint = f"did you mean {near!r}?" if near else f"there are {', '.join(sorted(known))}"
             raise ConfigurationError(f"unknown {what} {name!r}: {hint} (a helper's name starts with _)")
     return found
 

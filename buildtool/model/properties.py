@@ -6,7 +6,6 @@ Comparison has a direction (docs/integrator.rst): a requirement *libc at most 2.
 
 from __future__ import annotations
 
-import difflib
 import enum
 from collections.abc import Collection, Iterable, Mapping
 
@@ -16,6 +15,7 @@ from buildtool.errors import ConfigurationError
 from buildtool.model.names import is_short_word
 from buildtool.model.options import Kind, Option, written
 from buildtool.model.platforms import ARCHES, CPU_LEVELS, LIBCS, Value, compare_versions
+from buildtool.model.text import near_word
 
 
 class Role(enum.Enum):
@@ -166,8 +166,7 @@ def may_be_named(value: Value) -> bool:
 def nearest(name: str, known: Iterable[object]) -> str:
     """Return the end of a sentence that names what ``name`` comes nearest to, or else what there is."""
     words = [written(one) if isinstance(one, str | int | tuple) else str(one) for one in known]
-    near = difflib.get_close_matches(name, words, n=1, cutoff=0.5)
-    if near:
-        return f": did you mean {near[0]}?"
+    if near := near_word(name, words):
+        return f": did you mean {near}?"
     more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
     return f"; there {'are' if len(words) > 1 else 'is'} {', '.join(words[:SHOWN])}{more}" if words else ""

@@ -8,7 +8,6 @@ with the text's length alone.
 
 from __future__ import annotations
 
-import difflib
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -26,6 +25,7 @@ __all__ = [
     "duration_words",
     "log_line",
     "meant",
+    "near_word",
     "one_line",
     "printable",
     "quoted",
@@ -43,6 +43,12 @@ CUT = "…"
 
 VALUE_LIMIT = 80
 """Most characters of a value that is shown because it is wrong."""
+
+WORD_LIMIT = 40
+"""So many characters of two words are compared."""
+
+LETTERS_A_SLIP = 3
+"""In so many letters of a word one may be wrong for another still to be meant by it."""
 
 UNSHOWN = "\N{REPLACEMENT CHARACTER}"
 """Stands for a character that is taken out and whose place should be seen."""
@@ -97,8 +103,52 @@ def log_line(line: str, limit: int = LINE_LIMIT) -> str:
 
 def meant(said: str, known: Iterable[str]) -> str:
     """Return the end of a sentence that asks whether the word that comes nearest is meant, "" where none does."""
-    near = difflib.get_close_matches(said.lower(), list(known), 1)
-    return f": did you mean {near[0]}?" if near else ""
+    near = near_word(said, known)
+    return f": did you mean {near}?" if near else ""
+
+
+def near_word(said: str, known: Iterable[str]) -> str:
+    """Return which of the words that are ``known`` was most likely meant, "" where none is near.
+
+    A word is near that begins with what was said, or is another by a slip in three letters: one wrong, missing, too
+    much, or in its neighbour's place; or that has the same letters in another order. Capitals, and how the parts of a
+    word are joined, count for nothing. A guess that is far sends people further away than none does.
+    """
+    plain = _plain(said)
+    most = max(1, len(plain) // LETTERS_A_SLIP)
+    best, found = most + 1.0, ""
+    for word in known:
+        other = _plain(word)
+        away: float = _slips(plain, other, most)
+        begun = len(plain) >= LETTERS_A_SLIP and other.startswith(plain)
+        if away > most and (begun or (plain[:1] == other[:1] and sorted(plain) == sorted(other))):
+            away = most + 0.5  # after what is only mistyped
+        if plain and other and away < best:
+            best, found = away, word
+    return found
+
+
+def _plain(word: str) -> str:
+    return word[:WORD_LIMIT].lower().replace("_", "-").strip("-")
+
+
+def _slips(said: str, word: str, most: int) -> int:
+    """Return by how many slips two words differ, or ``most`` and one where that is more."""
+    if abs(len(said) - len(word)) > most:
+        return most + 1
+    before: list[int] = []
+    last = list(range(len(word) + 1))
+    for at, letter in enumerate(said):
+        row = [at + 1]
+        for to, other in enumerate(word):
+            away = min(last[to] + (letter != other), last[to + 1] + 1, row[to] + 1)
+            if at and to and (letter, said[at - 1]) == (word[to - 1], other):
+                away = min(away, before[to - 1] + 1)
+            row.append(away)
+        if min(row) > most:
+            return most + 1
+        before, last = last, row
+    return last[-1]
 
 
 def quoted(value: object, limit: int = VALUE_LIMIT) -> str:

@@ -31,6 +31,7 @@ INHERITS = {
     "Superseded": "BadUpload",
     "NoContact": "Unavailable",
     "NotRunning": "Unavailable",
+    "NoBuildServer": "Unavailable",
 }
 """What has no entry of its own, and whose it has: on purpose."""
 

@@ -13,6 +13,7 @@ from buildtool.model.text import (
     about,
     block,
     log_line,
+    near_word,
     one_line,
     printable,
     quoted,
@@ -143,3 +144,29 @@ def test_a_size_never_shows_as_many_as_the_next_unit_holds(count: int) -> None:
 def test_an_estimate_says_about_unless_it_says_less_than() -> None:
     assert about(0.4) == "less than 1 s"
     assert about(40) == "about 40 s"
+
+
+@pytest.mark.parametrize(
+    ("said", "known", "near"),
+    [
+        ("pause", ("cpus", "nice", "patience"), ""),
+        ("statsu", ("start", "status"), "status"),
+        ("--max_builds", ("--max-builds", "--maxdelay"), "--max-builds"),
+        ("hour", ("hours", "host"), "hours"),
+        ("lunix", ("linux", "darwin"), "linux"),
+        ("mem", ("memory", "name"), "memory"),
+        ("soon", ("on", "none"), ""),
+        ("", ("a",), ""),
+    ],
+)
+def test_only_a_near_word_is_guessed(said: str, known: tuple[str, ...], near: str) -> None:
+    assert near_word(said, known) == near
+
+
+@given(st.text("abcdefgh", min_size=4, max_size=20), st.data())
+def test_a_word_with_one_slip_in_it_is_guessed_and_one_of_other_letters_never(word: str, data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(word) - 1))
+    before, after = word[:at], word[at + 1 :]
+    wrong = before + data.draw(st.sampled_from([after, f"x{word[at]}{after}", f"x{after}"]))
+    assert near_word(wrong, ["uvwxyz" * 3, word]) == word
+    assert not near_word(wrong, ["opqrst" * 3])

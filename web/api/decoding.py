@@ -6,7 +6,6 @@ refused by name, and the shape of the message checks the rest.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, get_args, get_type_hints
 
@@ -15,6 +14,7 @@ from attrs import AttrsInstance
 
 from buildtool.errors import DecodeError, NotFound, UsageError
 from buildtool.model.names import is_client_id
+from buildtool.model.text import near_word
 from buildtool.protocol import codec
 from buildtool.protocol.api.routes import KEY_HEADER, ApiCall, QueryName
 from buildtool.protocol.json_text import TextBounds, parsed
@@ -163,9 +163,8 @@ def _check_names(plain: Mapping[str, Any], known: Collection[str], where: str) -
 
 
 def _known(name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name[:40], known, n=1)
-    if near:
-        return f": did you mean {near[0]}?"
+    if near := near_word(name, known):
+        return f": did you mean {near}?"
     return f": there are {', '.join(one for one in known if one != 'type')}" if known else ": it takes none"
 
 

@@ -6,7 +6,6 @@ names replaces the farm's own, which it may extend or include by its name behind
 
 from __future__ import annotations
 
-import difflib
 import traceback
 from collections.abc import Mapping
 from functools import cache
@@ -18,7 +17,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from twisted.logger import Logger
 
 from buildtool.errors import ConfigurationError
-from buildtool.model.text import printable
+from buildtool.model.text import near_word, printable
 
 _OWN = "buildtool"
 _KINDS = (".txt", ".html")
@@ -66,8 +65,8 @@ class MailTemplates:
         known = [name for name in _environment(None).list_templates() if "/" not in name]
         for name in there:
             if name not in known and not name.startswith("_"):
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+                near = near_word(name, known)
+                hint = f"did you mean {near}?" if near else f"there are {', '.join(known)}"
                 raise ConfigurationError(f"mail: templates: no mail is made of {self.directory / name}: {hint}")
         return there
 

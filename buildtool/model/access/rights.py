@@ -7,7 +7,6 @@ table does not say is refused. A configuration may tighten or loosen it, also fo
 
 from __future__ import annotations
 
-import difflib
 import enum
 from collections.abc import Collection, Iterator, Mapping
 from typing import TypeVar
@@ -19,6 +18,7 @@ from buildtool.model.options import Canonical
 from buildtool.model.platforms import ALIASES, ARCHES, canonical_arch
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.servers import QuickEnum
+from buildtool.model.text import near_word
 
 E = TypeVar("E")
 
@@ -286,8 +286,8 @@ def known_platform(text: str, there: Collection[str] = ()) -> str:
     known = (*there, *ARCHES, *ALIASES, *_SYSTEMS, *(f"{one}-{arch}" for one in _SYSTEMS for arch in ARCHES))
     if name in known:
         return name
-    near = difflib.get_close_matches(text.strip().lower(), known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "it is an architecture, a system or both, as in 'linux-ppc'"
+    near = near_word(text.strip(), known)
+    hint = f"did you mean {near!r}?" if near else "it is an architecture, a system or both, as in 'linux-ppc'"
     raise UsageError(f"there is no platform {text!r:.60}: {hint}")
 
 
@@ -330,6 +330,6 @@ def _changes(changes: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[Princip
 def _found(known: Mapping[str, E], name: object, what: str) -> E:
     if isinstance(name, str) and name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, n=1) if isinstance(name, str) else []
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, known))}"
+    near = near_word(name, known) if isinstance(name, str) else ""
+    hint = f"did you mean {near!r}?" if near else f"there are {', '.join(map(repr, known))}"
     raise UsageError(f"there is no {what} {name!r:.60}: {hint}")

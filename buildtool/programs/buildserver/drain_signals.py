@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from twisted.internet.base import ReactorBase
+from twisted.internet.defer import Deferred, race
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from buildtool.buildserver.server import BuildServer
 from buildtool.errors import ConfigurationError
 from buildtool.programs.common.beginning import is_ignored
 from buildtool.programs.common.program import StopRequest
@@ -65,3 +68,19 @@ def watch(
         signal.signal(signal.SIGHUP, before)
 
     return end
+
+
+async def told_to_leave(
+    server: BuildServer, stop: StopRequest, drain: StopRequest, taking_over: Coroutine[Any, Any, str]
+) -> bool:
+    """Return True when the program is told to stop, False when it has drained, to end or to start anew."""
+
+    async def drained() -> str:
+        reason = await drain.asked()
+        log.info("draining: {reason}", reason=reason)
+        await server.drain(reason)
+        log.info("drained: everything is delivered")
+        return reason
+
+    first, _ = await race([Deferred.fromCoroutine(one) for one in (stop.asked(), drained(), taking_over)])
+    return first == 0

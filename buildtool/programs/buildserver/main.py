@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from attrs import evolve, field, frozen
 from twisted.internet.base import ReactorBase
-from twisted.internet.defer import Deferred, race
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from buildtool.adapters.control.build_server_link import BuildServerLink, LoginPace
@@ -70,7 +69,15 @@ from buildtool.programs.buildserver.options import OPTIONS
 from buildtool.programs.buildserver.sandbox_choice import declared, sandbox_of, with_sandbox
 from buildtool.programs.buildserver.show_info import as_json, as_text
 from buildtool.programs.buildserver.starting import Start, complete
-from buildtool.programs.common.ending import EXIT_CODES, EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE, refuse, with_command
+from buildtool.programs.common.ending import (
+    EXIT_CODES,
+    EXIT_NOT_RUNNING,
+    EXIT_OK,
+    EXIT_REFUSED,
+    EXIT_UNAVAILABLE,
+    refuse,
+    with_command,
+)
 from buildtool.programs.common.joining import FarmEndpoint, join, renewal, said_join_line
 from buildtool.programs.common.output import say
 from buildtool.programs.common.program import StopRequest, run
@@ -264,7 +271,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         link.startService()
         following.start()
         try:
-            if await _told_to_leave(server, stop, drain, following.taken_over()):
+            if await drain_signals.told_to_leave(server, stop, drain, following.taken_over()):
                 log.info("stopping: {reason}", reason=stop.reason)
                 await server.hand_back(stop.reason)
         finally:
@@ -331,22 +338,6 @@ async def _cleared(slots: BuildSlots, stop: StopRequest) -> bool:
     return True
 
 
-async def _told_to_leave(
-    server: BuildServer, stop: StopRequest, drain: StopRequest, taking_over: Coroutine[Any, Any, str]
-) -> bool:
-    """Return True when the program is told to stop, False when it has drained, to end or to start anew."""
-
-    async def drained() -> str:
-        reason = await drain.asked()
-        log.info("draining: {reason}", reason=reason)
-        await server.drain(reason)
-        log.info("drained: everything is delivered")
-        return reason
-
-    first, _ = await race([Deferred.fromCoroutine(one) for one in (stop.asked(), drained(), taking_over)])
-    return first == 0
-
-
 # --- the command line ------------------------------------------------------------------------------------
 
 
@@ -388,6 +379,7 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
         EXIT_UNAVAILABLE: "the metaserver cannot be reached: as many logins failed as --maxretries says",
         EXIT_REFUSED: "refused by the metaserver, which speaks another version of the protocol",
         EXIT_DIFFERS: "what was tried became something else when it was built again",
+        EXIT_NOT_RUNNING: "no build server of that name runs here, or it does not answer",
     },
 )  # fmt: skip
 """Everything that can be said to the program."""

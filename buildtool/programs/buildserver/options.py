@@ -17,6 +17,9 @@ from buildtool.programs.common.subcommands import REACHING, How, number, switch,
 
 MOST_BUILDS = 64
 
+ADDRESSES = "addresses"
+"""The setting of the owner's file that says where the metaserver is."""
+
 OPTIONS: Mapping[str, How] = {
     "--name": valued("what the farm knows this machine as (default: its host name)"),
     "--max-builds": valued("builds at once (default 1)", "N", number(1, MOST_BUILDS)),
@@ -30,7 +33,7 @@ OPTIONS: Mapping[str, How] = {
         "join a farm with the line of an invitation, then serve: the line, a file with it, or - for standard input "
         "(default: $BUILDTOOL_JOIN)", "LINE",
     ),
-    "--time-limit": valued("seconds that one build may take here (default: any)", "S", number(1, 10**7)),
+    "--time-limit": valued("seconds that one build may take here (default: no limit)", "S", number(1, 10**7)),
     "--secret-files": valued("mask the values in these files in the logs of builds", "FILES", secret_files),
     "--sandbox": valued(
         "the least sandbox that builds run in: strict, weak, none (without any), or best, which is whatever this "

@@ -17,17 +17,16 @@ from attrs import frozen
 from buildtool.adapters.storage.whole_text import new_text
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, read_placed
-from buildtool.model.properties import nearest
 from buildtool.model.text import one_line, quoted
-from buildtool.programs.buildserver.options import DEFAULTS, OPTIONS
+from buildtool.programs.buildserver.guest.placing import GUEST_FILE, OWNER_FILE, unknown_setting
+from buildtool.programs.buildserver.guest.wishes import GUEST_NAMES
+from buildtool.programs.buildserver.options import ADDRESSES, DEFAULTS, OPTIONS
 
-FILE = "buildserver.toml"
+FILE = OWNER_FILE
 INFO = "info"
 
 SIZE_LIMIT = 64 * 1024
 """The largest file that is read, in bytes."""
-
-ADDRESSES = "addresses"
 
 _SAMPLES = {
     "platforms": '["native", "ppc"]',
@@ -97,7 +96,7 @@ def parse_owner_file(found: Mapping[str, object], path: Path) -> OwnerFile:
     known = [ADDRESSES, *DEFAULTS]
     for name in found:
         if name not in known:
-            raise ConfigurationError(f"{path}: unknown setting {quoted(name)}{nearest(name, known)}")
+            raise unknown_setting(path, name, known, {GUEST_FILE: GUEST_NAMES})
     options = {name: _value(name, value, path) for name, value in found.items() if name != ADDRESSES}
     said = found.get(ADDRESSES, [])
     try:

@@ -13,6 +13,7 @@ from buildtool import __version__
 from buildtool.errors import (
     BuildToolError,
     ConfigurationError,
+    NoBuildServer,
     NoContact,
     NotRunning,
     OutputUnread,
@@ -27,6 +28,7 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_UNAVAILABLE = 7
 EXIT_REFUSED = 8
+EXIT_NOT_RUNNING = 12
 EXIT_UNREAD = 141
 
 EXIT_CODES = {
@@ -57,6 +59,8 @@ def exit_code(error: BuildToolError) -> int:
         return EXIT_UNREAD
     if isinstance(error, UsageError | ConfigurationError):
         return EXIT_USAGE
+    if isinstance(error, NoBuildServer):
+        return EXIT_NOT_RUNNING
     if isinstance(error, NoContact | NotRunning):
         return EXIT_UNAVAILABLE
     return EXIT_REFUSED if isinstance(error, ProtocolMismatch) else EXIT_FAILED

@@ -7,7 +7,6 @@ Whatever is wrong is a UsageError of one line.
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +18,7 @@ from attrs import frozen
 from buildtool.errors import UsageError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, read_addresses
 from buildtool.model.properties import nearest
-from buildtool.model.text import one_line
+from buildtool.model.text import near_word, one_line
 from buildtool.programs.common.ending import software, whole
 from buildtool.programs.common.output import complain, say
 
@@ -142,8 +141,8 @@ class CommandParser(argparse.ArgumentParser):
             return f"{word[:80]!r} is too much (--help shows what is taken)"
         flag = word.partition("=")[0]
         known = [name for action in self._actions for name in action.option_strings]
-        near = difflib.get_close_matches(flag, known, 1)
-        hint = f"did you mean {near[0]}?" if near else "--help lists all options"
+        near = near_word(flag, known)
+        hint = f"did you mean {near}?" if near else "--help lists all options"
         return f"unknown option {flag[:80]} ({hint})"
 
 
@@ -253,7 +252,9 @@ class Subcommands(Generic[T]):
             else:
                 rest.append(word)
                 if may_follow and not found and not self.commands[0].words:
-                    raise UsageError(f"there is no command {word[:40]!r}{nearest(word, sorted(names))}")
+                    option = f"--{word}" if f"--{word}" in known else ""
+                    hint = f": {option} is an option" if option else nearest(word, sorted(names))
+                    raise UsageError(f"there is no command {word[:40]!r}{hint}")
                 may_follow = False
         if len({said for said, _ in found}) > 1:
             raise UsageError(f"{found[0][0]} and {found[1][0]} are two different things: say one of them")
@@ -318,13 +319,18 @@ class Subcommands(Generic[T]):
 
     def _listed(self, *, short: bool) -> str:
         """Return the commands for the help of the whole program."""
-        lines = [
-            folded(one.help, f"  {f'{one.name} {one.usage}'.rstrip():<{_WIDTH}}", " " * (_WIDTH + 2))
-            for one in self.commands
-            if one.usual or not short
-        ]
+        lines = [line for one in self.commands if one.usual or not short for line in _listed_lines(one)]
         head = f"commands ({self.commands[0].name} without one; NAME --help explains one; --NAME is its older form):"
         return "\n".join([head, *lines])
+
+
+def _listed_lines(command: Subcommand[T]) -> list[str]:
+    """Return a command and what it does, that on a line of its own where the command is too long for its column."""
+    said = f"  {command.name} {command.usage}".rstrip()
+    column = " " * (_WIDTH + 2)
+    if len(said) < len(column) - 1:
+        return [folded(command.help, f"{said:<{len(column)}}", column)]
+    return [said, folded(command.help, column, column)]
 
 
 def _target(flag: str, command: Subcommand[T], value: str | None, coming: deque[str]) -> list[str]:

@@ -7,7 +7,6 @@ UsageError of one line.
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from attrs import evolve, field, frozen
 from buildtool.errors import ConfigurationError, UnknownProject, UsageError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
 from buildtool.model.addresses import valid_address
+from buildtool.model.text import near_word
 from buildtool.programs.common.ending import software
 from buildtool.programs.common.subcommands import (
     HELP,
@@ -288,8 +288,8 @@ def _address(words: list[str], line: Subcommands[T]) -> str:
     """Return the address in its one form, "" if there is none. Raises UsageError; a mistyped command is named."""
     if not words:
         return ""
-    if "@" not in words[0] and (near := difflib.get_close_matches(words[0], [one.name for one in line.commands], 1)):
-        raise UsageError(f"{words[0][:80]!r} is neither an e-mail address nor a command: did you mean {near[0]}?")
+    if "@" not in words[0] and (near := near_word(words[0], [one.name for one in line.commands])):
+        raise UsageError(f"{words[0][:80]!r} is neither an e-mail address nor a command: did you mean {near}?")
     if len(words) > 1:
         raise UsageError(f"one e-mail address is enough: {words[1][:80]!r} is too much (options begin with --)")
     return valid_address(words[0])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from buildtool.errors import ConfigurationError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, Speech
+from buildtool.programs.buildserver.guest.placing import COMMANDS
 from buildtool.programs.buildserver.main import COMMAND_LINE
 from buildtool.programs.buildserver.options import DEFAULTS, completed
 from buildtool.programs.buildserver.owner_file import (
@@ -86,6 +87,12 @@ def test_the_command_line_goes_before_the_file_and_the_file_before_the_default(t
     ("text", "words"),
     [
         ("max_build = 3", "unknown setting 'max_build': did you mean max_builds?"),
+        ("pause = '2h'", "unknown setting 'pause': it is a command: type bin/buildserver.py pause"),
+        ("network-hours = '1'", "unknown setting 'network-hours': it belongs into guest.toml"),
+        ("idle_onyl = true", "unknown setting 'idle_onyl': did you mean idle_only, which belongs into guest.toml?"),
+        ("host = 'farm'", "unknown setting 'host': say addresses in buildserver.toml, or --host"),
+        ("no_cross = true", "unknown setting 'no_cross': say cross = false in buildserver.toml"),
+        ("join = 'x'", "unknown setting 'join': it is said on the command line alone, as --join"),
         ("max_builds = '3'", "max_builds = '3' is not a whole number"),
         ("max_builds = true", "max_builds = True is not a whole number"),
         ("max_builds = 65", "max_builds = '65' is not a whole number from 1 to 64"),
@@ -101,6 +108,18 @@ def test_the_command_line_goes_before_the_file_and_the_file_before_the_default(t
 )
 def test_a_mistake_is_told_in_one_line(tmp_path: Path, text: str, words: str) -> None:
     assert words in wrong(tmp_path, text)
+
+
+def test_each_command_is_known_where_it_stands_for_a_setting() -> None:
+    assert tuple(one.name for one in COMMAND_LINE.commands) == COMMANDS
+
+
+def test_each_option_of_a_start_is_a_setting_or_said_to_be_none(tmp_path: Path) -> None:
+    for flag in next(one for one in COMMAND_LINE.commands if one.name == "serve").options:
+        name = flag[2:].replace("-", "_")
+        if name not in DEFAULTS:
+            assert "did you mean" not in wrong(tmp_path, f"{name} = 1")
+            assert "; there are" not in wrong(tmp_path, f"{name} = 1")
 
 
 def test_endpoint_strings_are_taken_beside_hosts_with_ports(tmp_path: Path) -> None:

@@ -27,13 +27,16 @@ from buildtool.errors import (
     BuildToolError,
     ConfigurationError,
     EmptySecret,
+    NoBuildServer,
+    NoContact,
+    NotRunning,
     PortTaken,
     ProtocolMismatch,
     UnknownProject,
     UsageError,
     by_code,
 )
-from buildtool.programs.common.ending import EXIT_FAILED, exit_code, refuse
+from buildtool.programs.common.ending import EXIT_FAILED, EXIT_NOT_RUNNING, exit_code, refuse
 from buildtool.programs.common.program import (
     LOG_FORMAT,
     StopRequest,
@@ -44,7 +47,7 @@ from buildtool.programs.common.program import (
     start_logging,
 )
 from buildtool.programs.webserver.site import _Channel
-from buildtool.requester.outcome import exit_of_error
+from buildtool.requester.outcome import ExitCode, exit_of_error
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -119,7 +122,7 @@ def test_a_signal_that_comes_twice_at_once_is_one() -> None:
 @pytest.mark.parametrize(
     ("error", "code"),
     [(UsageError, 2), (UnknownProject, 2), (ConfigurationError, 2), (EmptySecret, 2), (PortTaken, 1),
-     (ProtocolMismatch, 8), (BuildToolError, 1)],
+     (ProtocolMismatch, 8), (NoContact, 7), (NotRunning, 7), (NoBuildServer, 12), (BuildToolError, 1)],
 )  # fmt: skip
 def test_each_kind_of_error_has_its_exit_code(error: type[BuildToolError], code: int) -> None:
     assert exit_code(error("x")) == code
@@ -127,8 +130,9 @@ def test_each_kind_of_error_has_its_exit_code(error: type[BuildToolError], code:
 
 @pytest.mark.parametrize("error", by_code().values(), ids=lambda error: error.__name__)
 def test_an_exit_code_of_a_server_means_what_it_means_in_startcompile(error: type[BuildToolError]) -> None:
-    """Or it is 1, and the last line says more."""
-    assert exit_code(error("x")) in (EXIT_FAILED, exit_of_error(error("x")))
+    """Or it is 1, and the last line says more; or one that startcompile has not, since it asks no build server."""
+    known = {int(one) for one in ExitCode}
+    assert exit_code(error("x")) in (EXIT_FAILED, exit_of_error(error("x")), *({EXIT_NOT_RUNNING} - known))
 
 
 def test_a_refusal_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from buildtool.errors import UsageError
 from buildtool.programs.buildserver import main as buildserver
+from buildtool.programs.buildserver.guest.placing import COMMANDS
 from buildtool.programs.common.subcommands import Subcommands
 from buildtool.programs.metaserver import main as metaserver
 from buildtool.programs.startcompile import main as startcompile
@@ -54,7 +55,7 @@ def test_every_flag_that_was_a_verb_is_one_still(program: str) -> None:
 def test_every_old_flag_does_what_its_command_does(data: st.DataObject) -> None:
     line = data.draw(st.sampled_from(list(LINES.values())))
     one = data.draw(st.sampled_from([each for each in line.commands[1:] if each.older]))
-    target = [data.draw(taken(["7", "12-abcdef", "attic"], one.read))] if one.argument else []
+    target = [data.draw(taken(["7", "12-abcdef", "attic", "24h"], one.read))] if one.argument else []
     chosen = data.draw(st.lists(st.sampled_from([*one.options, *line.everywhere]), unique=True))
     others = []
     for name in chosen:
@@ -124,6 +125,27 @@ def test_the_help_lists_every_command(program: str, capsys: pytest.CaptureFixtur
     ]
 
 
+@pytest.mark.parametrize("program", LINES)
+def test_the_help_leaves_a_space_or_a_line_between_a_command_and_what_it_does(
+    program: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        LINES[program].parse(["--help-all" if LINES[program].seldom else "--help"])
+    listed = capsys.readouterr().out.partition("commands (")[2].partition("example:")[0].splitlines()
+    for one in LINES[program].commands:
+        head = f"  {one.name} {one.usage}".rstrip()
+        at = next(number for number, line in enumerate(listed) if line.startswith(head))
+        assert re.match(r"$|  +\S", listed[at][len(head) :]), listed[at]
+        words = " ".join([listed[at][len(head) :], *listed[at + 1 :]])
+        assert " ".join(words.split()).startswith(" ".join(one.help.split()))
+
+
+@pytest.mark.parametrize("program", LINES)
+def test_what_may_be_left_out_has_a_default_that_cannot_be_taken_for_a_value(program: str) -> None:
+    for name, how in LINES[program].options.items():
+        assert "default: any" not in how["help"], name
+
+
 @pytest.mark.parametrize(("program", "name"), EACH)
 def test_every_command_but_those_that_serve_answers_programs_too(program: str, name: str) -> None:
     line = LINES[program]
@@ -136,6 +158,8 @@ def test_every_command_but_those_that_serve_answers_programs_too(program: str, n
     [
         ("metaserver", "--statsu", "unknown option --statsu (did you mean --status?)"),
         ("metaserver", "statsu", "there is no command 'statsu': did you mean status?"),
+        ("buildserver.py", "sue", "there is no command 'sue'; there are " + ", ".join(sorted(COMMANDS))),
+        ("buildserver.py", "hours", "there is no command 'hours': --hours is an option"),
         ("metaserver", "--qqq pause attic", "unknown option --qqq (--help lists all options)"),
         ("webserver", "--json", "--json goes with check-config or join"),
         ("webserver", "--verbose=no", "--verbose: takes no value: leave out 'no' (--help shows an example)"),

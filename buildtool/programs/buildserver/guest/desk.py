@@ -121,9 +121,7 @@ class GuestDesk:
 
     def pause(self, words: str) -> Answer:
         """Pause for a duration such as ``2h``, or for an empty one until ``resume``. Raises UsageError."""
-        seconds = duration_of(words) if words else None
-        if seconds is not None and not 0 < seconds <= LONGEST_PAUSE:
-            raise UsageError(f"a pause lasts from 1s to {duration_words(LONGEST_PAUSE)}")
+        seconds = pause_seconds(words)
         self.guest.pause = PauseAsked(None if seconds is None else self.guest.clock.wall() + seconds)
         self.guest.judge_again()
         return self.status()
@@ -172,6 +170,14 @@ class GuestDesk:
             self._told_memory = memory
             log.info("from now on a build may use {size} of memory", size=size_words(memory))
         it.uploading.rate, it.downloading.rate = settings.upload_rate, settings.download_rate
+
+
+def pause_seconds(words: str) -> float | None:
+    """Return how long a pause such as ``2h`` is, None for an empty one: until ``resume``. Raises UsageError."""
+    seconds = duration_of(words) if words else None
+    if seconds is not None and not 0 < seconds <= LONGEST_PAUSE:
+        raise UsageError(f"a pause lasts from 1s to {duration_words(LONGEST_PAUSE)}")
+    return seconds
 
 
 def history_answer(name: str, history: WorkHistory, damaged: str = "") -> Answer:

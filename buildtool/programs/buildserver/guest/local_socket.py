@@ -26,7 +26,7 @@ from buildtool.adapters.control.operator_endpoint import (
     operator_at,
     short_address,
 )
-from buildtool.errors import BuildToolError, NotRunning, Unauthorised, UsageError
+from buildtool.errors import BuildToolError, NoBuildServer, Unauthorised, UsageError
 
 LONGEST_LINE = 8 * 1024
 MOST_CONNECTIONS = 8
@@ -108,8 +108,9 @@ def listen_to_owner(reactor: ReactorBase, directory: Path, answer: Answering) ->
 
 
 def ask_server(directory: Path, asked: Mapping[str, object]) -> dict[str, object]:
-    """Return the answer of the build server that uses ``directory``. Blocks. Raises NotRunning, UsageError."""
+    """Return the answer of the build server that uses ``directory``. Blocks. Raises NoBuildServer, UsageError."""
     path = directory / NAME
+    silent = f"the build server named {directory.name} in {directory.parent} gave no answer within {PATIENCE:g} seconds"
     try:
         with short_address(path) as address, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(PATIENCE)
@@ -119,13 +120,25 @@ def ask_server(directory: Path, asked: Mapping[str, object]) -> dict[str, object
             while more := connection.recv(LONGEST_LINE):
                 said += more
     except OSError as error:
-        raise NotRunning(f"no build server runs with {directory}: {error.strerror or error}") from error
+        raise _not_running(directory, error) from error
     try:
         answer = json.loads(said.decode())
     except ValueError as error:
-        raise NotRunning(f"the build server that runs with {directory} gave no answer") from error
+        raise NoBuildServer(silent) from error
     if not isinstance(answer, dict):
-        raise NotRunning(f"the build server that runs with {directory} gave no answer")
+        raise NoBuildServer(silent)
     if "error" in answer:
         raise UsageError(str(answer["error"]))
     return answer
+
+
+def _not_running(directory: Path, error: OSError) -> NoBuildServer:
+    name, place = directory.name, directory.parent
+    if isinstance(error, PermissionError):
+        return NoBuildServer(f"the build server named {name} in {place} answers its own account and root alone")
+    if isinstance(error, TimeoutError):
+        return NoBuildServer(f"the build server named {name} in {place} does not answer")
+    return NoBuildServer(
+        f"no build server named {name} runs in {place}: start it with bin/buildserver.py --name {name}, or say with "
+        "--name and --config which one is meant"
+    )

@@ -20,11 +20,12 @@ from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.guest.hours import DaySpan, WeekHours, read_away, read_hours
 from buildtool.model.guest.memory import MemoryAmount, read_memory
 from buildtool.model.guest.stance import IDLE_AFTER, MAX_LOAD, PATIENCE, OwnerWishes
-from buildtool.model.properties import nearest
 from buildtool.model.text import quoted
+from buildtool.programs.buildserver.guest.placing import GUEST_FILE, OWNER_FILE, unknown_setting
+from buildtool.programs.buildserver.options import ADDRESSES, DEFAULTS
 from buildtool.programs.common.subcommands import How, Several, number, switch, valued
 
-FILE = "guest.toml"
+FILE = GUEST_FILE
 """The name in ``build_dir`` of the file that is read where ``--settings`` names no other."""
 
 SIZE_LIMIT = 64 * 1024
@@ -78,8 +79,8 @@ GUEST_OPTIONS: Mapping[str, How] = {
     "--idle-only": {**switch("build only while its owner is away from the machine"), "default": None},
     "--idle-after": valued(f"minutes without keyboard and mouse after which they are (default {IDLE_AFTER / 60:g})",
                            "MIN", number(1, 1440)),
-    "--max-load": valued("processors that others may use while it builds with --idle-only (default: any, or "
-                         f"{MAX_LOAD:g} where nothing else tells of the owner)", "N", load_number),
+    "--max-load": valued("processors that others may use while it builds with --idle-only (default: no limit, "
+                         f"or {MAX_LOAD:g} where nothing else tells of the owner)", "N", load_number),
     "--mains-only": {**switch("build only while the machine does not run from its battery"), "default": None},
     "--patience": valued(f"minutes for which a build is frozen before it is handed back (default {PATIENCE / 60:g})",
                          "MIN", number(0, 1440)),
@@ -94,9 +95,10 @@ GUEST_OPTIONS: Mapping[str, How] = {
     "--memory-present": valued("the same while its owner is at the machine: builds that use more stand still until "
                                "they have left it (default: no less)", "AMOUNT", read_memory),
     "--disk": valued("GiB of the disk that must be free for a build to begin (default 0)", "GIB", number(0, 10**6)),
-    "--upload-rate": valued("KiB of logs and artifacts that are sent each second at most (default: any)", "KIB",
+    "--upload-rate": valued("KiB of logs and artifacts that are sent each second at most (default: no limit)", "KIB",
                             number(1, 10**7)),
-    "--download-rate": valued("KiB that are fetched each second at most, without what git and svn fetch (default: any)",
+    "--download-rate": valued("KiB that are fetched each second at most, without what git and svn fetch "
+                              "(default: no limit)",
                               "KIB", number(1, 10**7)),
     "--allow-shutdown": valued("what lets it drain: signal (SIGHUP), file (shutdown.stamp), both, none (default both)",
                                "WHAT", shutdown_choice),
@@ -106,7 +108,8 @@ GUEST_OPTIONS: Mapping[str, How] = {
 _LISTS = frozenset({"hours", "network_hours", "away"})
 _FLAGS = frozenset({"idle_only", "mains_only", "io_idle"})
 _AMOUNTS = frozenset({"memory", "memory_present"})
-_NAMES = tuple(flag[2:].replace("-", "_") for flag in GUEST_OPTIONS if flag != "--settings")
+GUEST_NAMES = tuple(flag[2:].replace("-", "_") for flag in GUEST_OPTIONS if flag != "--settings")
+"""The settings of the file."""
 
 
 @frozen
@@ -194,7 +197,7 @@ def _size(name: str, said: MemoryAmount | None, machine: int | None) -> int | No
 
 
 def _spoken(said: argparse.Namespace) -> dict[str, Any]:
-    return {name: value for name in _NAMES if (value := getattr(said, name, None)) is not None}
+    return {name: value for name in GUEST_NAMES if (value := getattr(said, name, None)) is not None}
 
 
 def _parsed(path: Path, *, required: bool) -> dict[str, Any]:
@@ -214,8 +217,8 @@ def _parsed(path: Path, *, required: bool) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path}: is not TOML: {' '.join(str(error).split())}") from error
     for name in found:
-        if name not in _NAMES:
-            raise ConfigurationError(f"{path}: unknown setting {quoted(name)}{nearest(name, _NAMES)}")
+        if name not in GUEST_NAMES:
+            raise unknown_setting(path, name, GUEST_NAMES, {OWNER_FILE: (ADDRESSES, *DEFAULTS)})
     return {name: _value(name, value, path) for name, value in found.items()}
 
 

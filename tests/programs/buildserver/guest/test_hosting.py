@@ -1,6 +1,7 @@
 """A running build server and its owner: what they type, the file that they edit, and SIGHUP where it is not heeded."""
 
 import json
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from buildtool.model.guest.history import DoneWork
 from buildtool.model.records import AttemptEnd
 from buildtool.programs.buildserver.guest.wishes import FILE
 from buildtool.programs.buildserver.main import main
+from buildtool.programs.common.ending import EXIT_NOT_RUNNING
 from tests.adapters.storage.history.test_work_book import Calendar
 from tests.fakes_build import Immediate
 from tests.programs.buildserver.test_main import said_of, started, unused_port
@@ -76,8 +78,14 @@ def test_an_owner_pauses_resumes_edits_and_drains_their_running_build_server(
         assert typed(capsys, "drain")["takes"] is False
         said_of(process, "drained: everything is delivered")
         assert process.wait(timeout=30) == 0
-    assert main(["status", "--name", "one"]) == 7
-    assert "no build server runs with" in capsys.readouterr().err
+    for command in ("status", "pause", "resume", "reload", "drain"):
+        assert main([command, "--name", "one"]) == EXIT_NOT_RUNNING
+        assert re.search(
+            r"no build server named one runs in /\S+: start it with bin/buildserver.py --name one,",
+            capsys.readouterr().err,
+        )
+    assert main(["pause", "soon", "--name", "one"]) == 2  # what is wrong in any case is said first
+    assert "'soon' is no time: say 30m, 24h or 7d" in capsys.readouterr().err
 
 
 def test_a_wrong_file_ends_the_start_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

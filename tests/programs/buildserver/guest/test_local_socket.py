@@ -14,7 +14,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from buildtool.adapters.control.operator_endpoint import NAME, short_address
-from buildtool.errors import NotRunning, UsageError
+from buildtool.errors import NoBuildServer, UsageError
 from buildtool.programs.buildserver.guest.local_socket import LONGEST_LINE, ask_server, listen_to_owner
 
 
@@ -65,5 +65,5 @@ class Sockets(TestCase):
         self.assertEqual(await self.asked("status"), {"heard": "status"})
 
     async def test_where_none_listens_that_is_said(self) -> None:
-        with self.assertRaisesRegex(NotRunning, "no build server runs with"):
+        with self.assertRaisesRegex(NoBuildServer, "no build server named nowhere runs in"):
             ask_server(self.directory / "nowhere", {"act": "status"})

@@ -80,7 +80,10 @@ def test_without_a_file_nothing_is_asked_for_unless_one_was_named(tmp_path: Path
     ("text", "words"),
     [
         ("hours = [", "is not TOML"),
-        ("hour = '20:00-07:00'", "unknown setting 'hour'"),
+        ("hour = '20:00-07:00'", "unknown setting 'hour': did you mean hours?"),
+        ("pause = '2h'", "unknown setting 'pause': it is a command: type bin/buildserver.py pause"),
+        ("max_builds = 2", "unknown setting 'max_builds': it belongs into buildserver.toml"),
+        ("max_buidls = 2", "did you mean max_builds, which belongs into buildserver.toml?"),
         ("hours = 'always'", "hours = 'always' are no hours: say 20:00-07:00"),
         ("hours = ['20:00-07:00 Europe/Nowhere']", "'Europe/Nowhere' is no time zone that this machine knows"),
         ("hours = [7]", "hours = 7 is not a text"),
