@@ -38,13 +38,15 @@ KILL_AFTER = 5.0
 class BuildBounds:
     """The bounds of builds that begin from now on: ``limits`` of each, ``builds`` at once, ``groups`` that keep them.
 
-    ``machine`` is how many bytes of memory there are, None where nothing tells.
+    ``machine`` is how many bytes of memory there are, None where nothing tells. ``kept`` are the bytes of the disk that
+    its owner keeps from all of them.
     """
 
     limits: BuildLimits
     builds: int = 1
     groups: ControlGroups = field(factory=ControlGroups)
     machine: int | None = None
+    kept: int = 0
 
     def allow(self, memory: int | None) -> None:
         """Set how many bytes all builds together may use, None for the usual share of the machine's."""
@@ -87,7 +89,7 @@ class RecipeCommands:
         bounds = self.bounds
         if bounds is None:
             return sandboxes.make(slot, tree, place), None
-        limits = within_disk(bounds.limits, tree, bounds.builds)
+        limits = within_disk(bounds.limits, tree, bounds.builds, bounds.kept)
         group = bounds.groups.make(slot, limits)
         files, freezer = ((), None) if group is None else (group.processes, group.freezer)
         try:

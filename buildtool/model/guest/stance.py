@@ -3,7 +3,8 @@
 ``judge_stance`` looks at the owner's wishes, the time and what was observed, and says why in words that the owner, the
 pages and those who wait all read. What is in the way is a *hindrance*; the first that counts is told. A build that
 runs is frozen by one, and handed back once it was frozen for longer than the owner's patience, or at once where it is
-known that the hindrance lasts longer. Wall time is in seconds since 1970.
+known that the hindrance lasts longer, or where standing still would not help the owner: a frozen build keeps its disk.
+Wall time is in seconds since 1970.
 """
 
 from __future__ import annotations
@@ -123,6 +124,8 @@ class _Hindrance:
     until: str
     until_at: float | None
     freezes: bool = True
+    ends: bool = False
+    """Whether what runs is in the way itself, so that it is handed back and not kept."""
 
 
 OPEN = Stance(begins=True, running=Motion.GO_ON, transfers=True)
@@ -156,6 +159,8 @@ def judge_stance(
 def _motion(freezing: list[_Hindrance], now: float, gives_way: float) -> Motion:
     if not freezing:
         return Motion.GO_ON
+    if any(one.ends for one in freezing):
+        return Motion.HAND_BACK
     known = max((one.until_at for one in freezing if one.until_at is not None), default=-math.inf)
     return Motion.HAND_BACK if now >= gives_way or known > gives_way else Motion.FREEZE
 
@@ -180,7 +185,7 @@ def _hindrances(wishes: OwnerWishes, now: float, seen: Observed, pause: PauseAsk
         yield _Hindrance("it runs from its battery", "until it is plugged in", None)
     if seen.free_disk is not None and seen.free_disk < wishes.disk:
         left = f"until {wishes.disk:g} GiB of it are free"
-        yield _Hindrance("its owner keeps what is left of its disk", left, None, freezes=False)
+        yield _Hindrance("its owner keeps what is left of its disk", left, None, ends=True)
     away = away_at(wishes.away, now)
     if away is not None:  # what runs may go on for as long as the machine does
         yield _Hindrance(

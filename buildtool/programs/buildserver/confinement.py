@@ -104,7 +104,7 @@ def confinement(start: Start, place: BuildDirectory, found: AnnouncedCapability)
     groups = ControlGroups.found(f"{place.top.name}-looks")
     groups.close()
     said = start.guest_settings(memory_here(found))
-    limits = within_disk(limits_here(found, said.memory), _there(place.slots), found.max_builds)
+    limits = within_disk(limits_here(found, said.memory), _there(place.slots), found.max_builds, said.disk_kept)
     present = said.wishes.memory_present
     return Confinement(proven(start, place, found), limits, groups, start.left_out(), networked, present)
 

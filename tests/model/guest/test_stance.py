@@ -116,11 +116,12 @@ def test_on_battery_it_builds_only_where_the_owner_did_not_forbid_it() -> None:
     )
 
 
-def test_what_is_left_of_the_disk_keeps_builds_from_beginning_and_lets_those_that_run_go_on() -> None:
+def test_what_is_left_of_the_disk_keeps_builds_from_beginning_and_what_runs_gives_its_own_back() -> None:
+    """Frozen, it would keep what it has on the disk until the patience is over, and its owner would lack it."""
     wishes = evolve(PLAIN, disk=20.0)
     full = judge_stance(wishes, NOON, Observed(free_disk=19.9))
 
-    assert (full.begins, full.running) == (False, Motion.GO_ON)
+    assert (full.begins, full.running) == (False, Motion.HAND_BACK)
     assert full.words == "its owner keeps what is left of its disk until 20 GiB of it are free"
     assert judge_stance(wishes, NOON, Observed(free_disk=20.0)) == OPEN
 

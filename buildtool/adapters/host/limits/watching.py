@@ -15,7 +15,7 @@ from attrs import define, evolve, field
 from buildtool.adapters.host.limits.control_groups import ControlGroups, SlotGroup
 from buildtool.adapters.host.limits.disk_use import DiskFree, DiskUse, disk_free, disk_use
 from buildtool.adapters.processes.procfs import descendants, resident_bytes
-from buildtool.model.guest.limits import BuildLimits, ExceededLimit, Limited
+from buildtool.model.guest.limits import MIB, BuildLimits, ExceededLimit, Limited
 from buildtool.ports.buildserver import CommandEnd
 
 FIRST = 0.05
@@ -34,10 +34,13 @@ _KEPT = 0.9
 """The part of what is free on the disk at its start that a machine's builds may fill."""
 
 
-def within_disk(limits: BuildLimits, place: Path, builds: int) -> BuildLimits:
-    """Return limits that one of ``builds`` at once cannot exceed before the disk of ``place`` is full."""
+def within_disk(limits: BuildLimits, place: Path, builds: int, kept: int = 0) -> BuildLimits:
+    """Return limits that one of ``builds`` at once cannot exceed before the disk of ``place`` is full.
+
+    ``kept`` are the bytes that its owner wants to stay free: they are not what builds may write.
+    """
     free = disk_free(place)
-    size = int(free.size * _KEPT) // max(1, builds)
+    size = max(MIB, int(max(0, free.size - kept) * _KEPT) // max(1, builds))
     files = int(free.files * _KEPT) // max(1, builds) if free.files else limits.files
     return evolve(
         limits,
@@ -105,7 +108,10 @@ class LimitWatch:
         """Return the limit by which a command ended that did not succeed, if there is one."""
         if self.exceeded is None and not ended.succeeded:
             if signal.SIGXFSZ in (getattr(ended, "signal", None), (ended.code or 0) - 128):
-                self.exceeded = ExceededLimit(Limited.FILE_SIZE, self.limits.file_size, self.limits.file_size)
+                # Where this machine has room for no larger one, it is its disk that was too small.
+                size, disk = self.limits.file_size, self.limits.disk
+                what = Limited.DISK if disk is not None and size >= disk else Limited.FILE_SIZE
+                self.exceeded = ExceededLimit(what, size, size)
             self._see_groups()
         return self.exceeded
 

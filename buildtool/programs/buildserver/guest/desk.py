@@ -165,6 +165,7 @@ class GuestDesk:
         gentle = it.gentleness
         gentle.nice, gentle.io_idle, gentle.cpus = settings.nice, settings.io_idle, settings.cpus
         it.bounds.allow(settings.memory)
+        it.bounds.kept = settings.disk_kept
         memory = it.bounds.limits.memory
         if memory is not None and memory != self._told_memory:
             self._told_memory = memory

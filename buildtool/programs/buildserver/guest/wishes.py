@@ -36,6 +36,7 @@ SHUTDOWNS = ("signal", "file", "both", "none")
 """What may have a build server drain: SIGHUP, its stamp, both or none."""
 
 _MINUTE = 60.0
+GIB = 1 << 30
 _MOST_LOAD = 1_000.0
 
 
@@ -94,7 +95,8 @@ GUEST_OPTIONS: Mapping[str, How] = {
                        "AMOUNT", read_memory),
     "--memory-present": valued("the same while its owner is at the machine: builds that use more stand still until "
                                "they have left it (default: no less)", "AMOUNT", read_memory),
-    "--disk": valued("GiB of the disk that must be free for a build to begin (default 0)", "GIB", number(0, 10**6)),
+    "--disk": valued("GiB of the disk that builds leave free: below it none begins, and what builds is handed back "
+                     "(default 0)", "GIB", number(0, 10**6)),
     "--upload-rate": valued("KiB of logs and artifacts that are sent each second at most (default: no limit)", "KIB",
                             number(1, 10**7)),
     "--download-rate": valued("KiB that are fetched each second at most, without what git and svn fetch "
@@ -128,6 +130,11 @@ class GuestSettings:
     upload_rate: float | None = None
     download_rate: float | None = None
     memory: int | None = None
+
+    @property
+    def disk_kept(self) -> int:
+        """How many bytes of the disk the owner keeps from builds."""
+        return int(self.wishes.disk * GIB)
 
 
 def settings_file(said: argparse.Namespace, build_dir: Path) -> Path:

@@ -1,11 +1,16 @@
 """What a build has on the disk is counted once, and whatever it does to hide it."""
 
 import os
+import signal
 from pathlib import Path
 
-from buildtool.adapters.host.limits.disk_use import disk_free, disk_use
+import pytest
 
-MIB = 1 << 20
+from buildtool.adapters.host.limits.disk_use import disk_free, disk_use
+from buildtool.adapters.host.limits.watching import LimitWatch, within_disk
+from buildtool.adapters.processes.command import CommandResult
+from buildtool.model.guest.limits import FILE_SIZE, MIB, BuildLimits, Limited
+from buildtool.model.records import AttemptEnd
 
 
 def write(path: Path, size: int = MIB) -> None:
@@ -67,3 +72,36 @@ def test_what_is_free_is_told(tmp_path: Path) -> None:
     free = disk_free(tmp_path)
     assert free.size > 0
     assert free.files >= 0
+
+
+def test_builds_may_write_a_part_of_what_is_free_beyond_what_the_owner_keeps(tmp_path: Path) -> None:
+    free = disk_free(tmp_path).size
+
+    def may(kept: int, builds: int = 1) -> int:
+        found = within_disk(BuildLimits(), tmp_path, builds, kept)
+        assert found.disk is not None
+        assert found.file_size <= found.disk
+        return found.disk
+
+    half = free // 2
+    assert may(half) <= free - half
+    assert 0.7 * may(0) < 2 * may(half) < 1.3 * may(0)
+    assert may(0, builds=4) < may(0) / 3
+    assert may(2 * free) == MIB
+
+
+@pytest.mark.parametrize(
+    ("disk", "size", "what", "end"),
+    [
+        (4 * MIB, 4 * MIB, Limited.DISK, AttemptEnd.LIMITED),
+        (2 * FILE_SIZE, FILE_SIZE, Limited.FILE_SIZE, AttemptEnd.FAILED),
+        (None, FILE_SIZE, Limited.FILE_SIZE, AttemptEnd.FAILED),
+    ],
+)
+def test_a_file_that_only_this_machine_has_no_room_for_is_not_held_against_the_project(
+    disk: int | None, size: int, what: Limited, end: AttemptEnd
+) -> None:
+    watch = LimitWatch(BuildLimits(disk=disk, file_size=size), None, 1, ())
+    found = watch.judge(CommandResult(128 + signal.SIGXFSZ, None, "exited", 1.0, ""))
+    assert found is not None
+    assert (found.what, found.end, found.limit) == (what, end, size)

@@ -69,6 +69,12 @@ def test_settings_that_are_wrong_leave_the_old_ones_and_say_so() -> None:
     assert nothing_tells.guest.wishes is PLAIN.wishes
 
 
+def test_what_the_owner_keeps_of_the_disk_is_no_part_of_what_builds_may_write() -> None:
+    it = desk(GuestSettings(evolve(PLAIN.wishes, disk=20.0)))
+    it.reload()
+    assert it.parts.bounds.kept == 20 << 30
+
+
 def test_builds_are_as_gentle_as_was_said_last() -> None:
     it = desk(
         GuestSettings(PLAIN.wishes, nice=7, io_idle=True, cpus=1, upload_rate=5.0, download_rate=9.0, memory=8 << 30)
