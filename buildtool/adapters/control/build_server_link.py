@@ -90,6 +90,20 @@ class LoginPace:
         return Backoff(1.25 * self.first, min(self.most, most), spread=0.4).delay(tries, 1.0 - self.chance())
 
 
+@frozen
+class LinkStanding:
+    """The standing of a build server with its metaserver at ``where``: ``connected`` or not, for so many seconds.
+
+    ``why`` is why it is not, and ``again`` in how many seconds the next login is tried; None while one is under way.
+    """
+
+    where: str
+    connected: bool
+    seconds: float
+    why: str = ""
+    again: float | None = None
+
+
 @define(eq=False)
 class _OrderBook(RemoteEndpoint):
     """What the metaserver may call at a build server."""
@@ -142,6 +156,18 @@ class BuildServerLink(Service):
         self._taken: NameTaken | None = None
         self._hurry = Signal()
         self._hastened = False
+        self._since = clock.seconds()
+        self._why = "it has not logged in yet"
+        self._again: float | None = None
+
+    @property
+    def standing(self) -> LinkStanding:
+        """How things stand with the metaserver now."""
+        now, session = self._clock.seconds(), self._session
+        if session is not None:
+            return LinkStanding(session.where, True, now - self._since)
+        again = None if self._again is None else max(0.0, self._again - now)
+        return LinkStanding(self._where, False, now - self._since, self._why, again)
 
     # --- the service ------------------------------------------------------------------------------------
 
@@ -220,7 +246,9 @@ class BuildServerLink(Service):
         elif self._taken is None:
             self._log.error("{why}; trying again now and then, without a further word", why=reason)
         self._taken = taken
+        self._why, self._again = reason, self._clock.seconds() + delay
         await deferLater(self._clock, delay)
+        self._again = None
 
     async def _one_session(self, orders: Orders) -> str:
         """Log in, stay while the connection holds, and return why it ended. Raises BuildToolError when not let in."""
@@ -231,7 +259,7 @@ class BuildServerLink(Service):
         except BaseException:
             session.close()
             raise
-        self._session, self._lease = session, welcome.lease
+        self._session, self._lease, self._since = session, welcome.lease, self._clock.seconds()
         self._log.info("registered at {where}, session {session}", where=session.where, session=welcome.session)
         beating: Deferred[None] | None = None
         try:
@@ -239,7 +267,7 @@ class BuildServerLink(Service):
             beating = Deferred.fromCoroutine(self._beat(session, orders)).addErrback(self._unbeaten, session)
             reason = await session.closed()
         finally:
-            self._session = None
+            self._session, self._since, self._why = None, self._clock.seconds(), "the connection was lost"
             session.close()  # it is gone already, unless a defect ends this
             if beating is not None:
                 beating.cancel()

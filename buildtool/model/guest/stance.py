@@ -97,9 +97,9 @@ class Stance:
     """The answer: whether new builds may begin, what becomes of those that run, and whether bytes may be sent.
 
     ``reason`` says in words what is in the way, empty where nothing is; ``until`` in words when that ends, where that
-    is known, and ``until_at`` the same in seconds of wall time. ``look_again`` is when the answer may become another
-    though nothing happens, in seconds of wall time. ``memory`` is how many bytes all builds together are to get along
-    with now, None where only the limit of each counts.
+    is known, and ``until_at`` the same in seconds of wall time. ``more`` has such words of all else that is in the way.
+    ``look_again`` is when the answer may become another though nothing happens, in seconds of wall time. ``memory`` is
+    how many bytes all builds together are to get along with now, None where only the limit of each counts.
     """
 
     begins: bool
@@ -110,12 +110,17 @@ class Stance:
     until_at: float | None = None
     look_again: float | None = None
     memory: int | None = None
+    more: tuple[str, ...] = ()
 
     @property
     def words(self) -> str:
         """What is in the way and until when, in one line; empty where nothing is."""
-        joint = " " if self.until.startswith("until ") else "; "
-        return f"{self.reason}{joint}{self.until}" if self.until else self.reason
+        return _in_words(self.reason, self.until)
+
+    @property
+    def all_words(self) -> tuple[str, ...]:
+        """The same of everything that is in the way, what counts first before the rest."""
+        return (self.words, *self.more) if self.reason else ()
 
 
 @frozen
@@ -126,6 +131,11 @@ class _Hindrance:
     freezes: bool = True
     ends: bool = False
     """Whether what runs is in the way itself, so that it is handed back and not kept."""
+
+
+def _in_words(reason: str, until: str) -> str:
+    joint = " " if until.startswith("until ") else "; "
+    return f"{reason}{joint}{until}" if until else reason
 
 
 OPEN = Stance(begins=True, running=Motion.GO_ON, transfers=True)
@@ -152,8 +162,9 @@ def judge_stance(
     look_again = min((one for one in moments if one > now), default=None)
     if not found:
         return Stance(begins=True, running=running, transfers=transfers, look_again=look_again, memory=memory)
-    first = found[0]
-    return Stance(False, running, transfers, first.reason, first.until, first.until_at, look_again, memory)
+    first, *others = found
+    more = tuple(_in_words(one.reason, one.until) for one in others)
+    return Stance(False, running, transfers, first.reason, first.until, first.until_at, look_again, memory, more)
 
 
 def _motion(freezing: list[_Hindrance], now: float, gives_way: float) -> Motion:

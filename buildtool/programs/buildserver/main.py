@@ -263,6 +263,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         drain_signals.clear(place.stamp)
         drain = StopRequest()
         guest = await host_guest(reactor, pool, server, place, said, drain, parts)
+        guest.desk.farm, guest.desk.full = lambda: link.standing, lambda: deliveries.full
         needs = FollowNeeds(reactor, pool, server, settings.path, said, program.anew)
         following = host_following(program.following, needs, guest.desk)
         closing.callback(drain_signals.watch(reactor, place.stamp, drain, lambda: guest.desk.settings.shutdown))

@@ -927,6 +927,25 @@ def test_who_holds_something_tries_at_least_four_times_in_a_lease(chance: float)
     farm.stop(link)
 
 
+def test_a_link_tells_how_it_stands_with_its_farm() -> None:
+    farm, orders = Farm(), FakeOrders()
+    link = farm.link(orders)
+    farm.ends.advance(5)
+    assert (link.standing.connected, link.standing.seconds, link.standing.why) == (True, 5.0, "")
+    farm.ends.server = None
+    farm.ends.cut()
+    farm.ends.run()
+    lost = link.standing
+    assert (lost.connected, lost.seconds) == (False, 0.0)
+    assert lost.why
+    assert lost.again is not None
+    farm.ends.advance(lost.again + 0.1)
+    after = link.standing
+    assert after.seconds == pytest.approx(lost.again + 0.1)
+    assert after.why.startswith("no metaserver answers at")
+    farm.stop(link)
+
+
 def test_as_many_failed_logins_in_a_row_as_are_allowed_are_final() -> None:
     """A login that succeeds begins the count anew; a Session that ends is no failed login."""
     farm, orders = Farm(), FakeOrders()

@@ -126,6 +126,19 @@ def test_what_is_left_of_the_disk_keeps_builds_from_beginning_and_what_runs_give
     assert judge_stance(wishes, NOON, Observed(free_disk=20.0)) == OPEN
 
 
+def test_all_that_is_in_the_way_is_told_what_counts_first_before_the_rest() -> None:
+    found = judge_stance(
+        evolve(PLAIN, disk=20.0, mains_only=True), NOON, Observed(free_disk=1.0, on_battery=True), pause=PauseAsked()
+    )
+    assert found.all_words == (
+        "its owner paused it until they resume it",
+        "it runs from its battery until it is plugged in",
+        "its owner keeps what is left of its disk until 20 GiB of it are free",
+    )
+    assert found.words == found.all_words[0]
+    assert OPEN.all_words == ()
+
+
 @pytest.mark.parametrize(("until", "motion"), [(NOON + 300, Motion.FREEZE), (NOON + 7_200, Motion.HAND_BACK)])
 def test_a_pause_for_longer_than_the_patience_hands_back_at_once(until: float, motion: Motion) -> None:
     paused = judge_stance(PLAIN, NOON, LEFT, pause=PauseAsked(until))

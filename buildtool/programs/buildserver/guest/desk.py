@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from attrs import define, field, frozen
 from twisted.logger import Logger
 
+from buildtool.adapters.control.build_server_link import LinkStanding
 from buildtool.adapters.host.presence.probe import ToldBy
 from buildtool.adapters.host.recipe_commands import BuildBounds
 from buildtool.adapters.processes.gentleness import Gentleness
@@ -51,7 +53,8 @@ class GuestDesk:
     """The owner's desk: settings that are read again, pauses, and how things stand. Call it in the reactor's thread.
 
     ``read`` returns the settings as they are said now, and raises BuildToolError; ``drain`` has the build server finish
-    what it has and end. ``settings`` is replaced only by what is right.
+    what it has and end. ``farm`` tells how it stands with its metaserver, ``full`` why too much waits for that.
+    ``settings`` is replaced only by what is right.
     """
 
     name: str
@@ -66,6 +69,8 @@ class GuestDesk:
     draining: str = field(default="", init=False)
     _told_memory: int | None = field(default=None, init=False)
     following: ConfigurationFollower | None = field(default=None, init=False)
+    farm: Callable[[], LinkStanding] | None = field(default=None, init=False)
+    full: Callable[[], str] = field(default=lambda: "", init=False)
 
     def answer(self, asked: Mapping[str, object]) -> Answer:
         """Return the answer to one act. Raises BuildToolError."""
@@ -100,8 +105,10 @@ class GuestDesk:
             "name": self.name,
             "running": server.running,
             "frozen": self.guest.frozen,
-            "takes": stance.begins and not self.draining,
-            "why": self.draining or stance.words,
+            "farm": None if self.farm is None else _farm(self.farm(), self.guest.clock.wall()),
+            "takes": stance.begins and not self.draining and not self.full(),
+            "why": self.draining or stance.words or self.full(),
+            "reasons": [one for one in (self.draining, *stance.all_words, self.full()) if one],
             "until": stance.until_at,
             "paused": self.guest.pause is not None,
             "draining": self.draining,
@@ -181,6 +188,27 @@ def pause_seconds(words: str) -> float | None:
     return seconds
 
 
+def _farm(found: LinkStanding, now: float) -> dict[str, object]:
+    """Return how a build server stands with its metaserver, as plain values; times are wall time in seconds."""
+    return {
+        "where": found.where,
+        "connected": found.connected,
+        "since": round(now - found.seconds, 3),
+        "why": found.why,
+        "again_at": None if found.again is None else round(now + found.again, 3),
+    }
+
+
+def farm_words(farm: Mapping[str, object], now: float) -> str:
+    """Return in a line which metaserver it is and whether there is a connection, at wall time ``now``."""
+    since, again = farm.get("since"), farm.get("again_at")
+    lasts = f" for {duration_words(max(0.0, now - since))}" if isinstance(since, int | float) else ""
+    if farm.get("connected"):
+        return f"{farm.get('where')}, connected{lasts}"
+    tries = f"tries again in {duration_words(max(0.0, again - now))}" if isinstance(again, int | float) else ""
+    return f"{farm.get('where')}, not connected{lasts}: {farm.get('why')}; {tries or 'logs in now'}"
+
+
 def history_answer(name: str, history: WorkHistory, damaged: str = "") -> Answer:
     """Return what a machine did, as plain values; ``damaged`` says what of it could not be read."""
     rows = [plain(key, work) for key, work in sorted(history.rows.items())]
@@ -191,8 +219,13 @@ def status_lines(status: Mapping[str, object]) -> tuple[str, ...]:
     """Return how things stand, for people, a line each."""
     running, frozen = status.get("running"), status.get("frozen")
     what = f"{running} build{'' if running == 1 else 's'}{', frozen' if frozen else ''}" if running else "nothing"
-    takes = "yes" if status.get("takes") else f"no: {status.get('why')}"
-    lines = [f"name        {status.get('name')}", f"builds      {what}", f"takes more  {takes}"]
+    found = status.get("reasons")
+    first, *others = found if isinstance(found, list) and found else [status.get("why")]
+    takes = ["takes more  yes"] if status.get("takes") else [f"takes more  no: {first}"]
+    takes += [f"            and {one}" for one in others]
+    farm = status.get("farm")
+    told = [f"farm        {farm_words(farm, time.time())}"] if isinstance(farm, Mapping) else []
+    lines = [f"name        {status.get('name')}", *told, f"builds      {what}", *takes]
     if status.get("idle_told_by"):
         age = status.get("input_age")
         seen = f", last seen {duration_words(age)} ago" if isinstance(age, int | float) else ""

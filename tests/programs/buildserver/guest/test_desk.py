@@ -8,6 +8,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from buildtool.adapters.control.build_server_link import LinkStanding
 from buildtool.adapters.host.presence.probe import ToldBy
 from buildtool.adapters.host.recipe_commands import BuildBounds
 from buildtool.adapters.processes.gentleness import Gentleness
@@ -19,7 +20,7 @@ from buildtool.model.guest.follow_record import FollowRecord
 from buildtool.model.guest.following import FollowedTip, Kinship, SignatureVerdict
 from buildtool.model.guest.limits import BuildLimits
 from buildtool.model.guest.stance import OwnerWishes
-from buildtool.programs.buildserver.guest.desk import GuestDesk, OwnedParts, status_lines
+from buildtool.programs.buildserver.guest.desk import GuestDesk, OwnedParts, farm_words, status_lines
 from buildtool.programs.buildserver.guest.wishes import GuestSettings
 from buildtool.programs.common.program import StopRequest
 from tests.buildserver.test_following import Repository
@@ -67,6 +68,37 @@ def test_settings_that_are_wrong_leave_the_old_ones_and_say_so() -> None:
     with pytest.raises(UsageError, match="nothing on this machine tells"):
         nothing_tells.answer({"act": "reload"})
     assert nothing_tells.guest.wishes is PLAIN.wishes
+
+
+def test_the_farm_and_the_connection_are_told_with_when_or_why_not() -> None:
+    it = desk()
+    now = it.guest.clock.wall()
+    it.farm = lambda: LinkStanding("farm:1", True, 120.0)
+    assert it.status()["farm"] == {
+        "where": "farm:1", "connected": True, "since": now - 120.0, "why": "", "again_at": None,
+    }  # fmt: skip
+    it.farm = lambda: LinkStanding("farm:1", False, 60.0, "nobody answers", 5.0)
+    lost = it.status()["farm"]
+    assert isinstance(lost, dict)
+    assert lost["again_at"] == now + 5.0
+    assert farm_words(lost, now) == "farm:1, not connected for 60 s: nobody answers; tries again in 5 s"
+    assert farm_words({**lost, "again_at": None}, now).endswith("nobody answers; logs in now")
+    assert farm_words({**lost, "connected": True}, now + 1.0) == "farm:1, connected for 61 s"
+
+
+def test_each_reason_has_a_line_of_its_own() -> None:
+    it = desk()
+    it.answer({"act": "drain"})
+    it.pause("")
+    it.full = lambda: "too much waits here"
+    assert it.status()["reasons"] == [
+        "its owner drains it",
+        "its owner paused it until they resume it",
+        "too much waits here",
+    ]
+    lines = status_lines(it.status())
+    at = lines.index("takes more  no: its owner drains it")
+    assert lines[at + 1] == "            and its owner paused it until they resume it"
 
 
 def test_what_the_owner_keeps_of_the_disk_is_no_part_of_what_builds_may_write() -> None:
