@@ -35,7 +35,7 @@ from buildtool.project.definition import Checked, Project
 from buildtool.project.recipe import Plan, Wanted
 from buildtool.protocol.messages import FoundArtifact, RequestStatus
 from buildtool.requester.outcome import MEANINGS, ExitCode, RequestResult, as_json
-from buildtool.scheduling.attempts import RULES
+from buildtool.scheduling.servers.declining import RULES
 from tests.support import man_pages
 from tests.support.checkout import read_checkout
 

@@ -25,9 +25,11 @@ class Policy:
     """A project's settings for versions and failing, from its ``config.py``; times in seconds.
 
     A refusal is remembered for ``refusal_first``, doubling up to ``refusal_ttl``; a breakage for ``refusal_ttl``; lost
-    contact for ``lost_ttl``. Contact lost before a start delays the next by ``retry_first``, doubling up to
-    ``retry_most``. ``breakages`` on distinct servers make a Build unbuildable; ``strikes`` in a row put a server into
-    quarantine. ``time_limit`` is the project's own for all commands of one build together.
+    contact for ``lost_ttl``; what was handed back for ``lost_ttl``, doubling up to ``quarantine_most``; a limit of the
+    machine for ``refusal_ttl``, doubling up to ``limited_most``. Contact lost before a start delays the next by
+    ``retry_first``, doubling up to ``retry_most``. ``breakages`` on distinct servers make a Build unbuildable;
+    ``strikes`` in a row put a server into quarantine. ``time_limit`` is the project's own for all commands of one build
+    together.
     ``may_build`` says which build servers are given its Builds.
     """
 
@@ -39,6 +41,7 @@ class Policy:
     request_ttl: float = REQUEST_TTL
     refusal_first: float = 10.0
     refusal_ttl: float = 600.0
+    limited_most: float = 86_400.0
     lost_ttl: float = 30.0
     retry_first: float = 1.0
     retry_most: float = 300.0

@@ -5,7 +5,7 @@ The test is tests/scheduling/test_endings.py.
 
 from __future__ import annotations
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from buildtool.model.matching.acceptance import acceptable
 from buildtool.model.matching.reasons import group_words
@@ -38,39 +38,13 @@ from buildtool.scheduling.decision import (
 )
 from buildtool.scheduling.dispatching import capable_elsewhere
 from buildtool.scheduling.events import ArtifactUnkept, AttemptAccepted, AttemptEnded, AttemptEvent, Delivered
-from buildtool.scheduling.servers import quarantine
+from buildtool.scheduling.servers import declining, quarantine
+from buildtool.scheduling.servers.declining import EndRule, remembered_for
 from buildtool.scheduling.state.lease_table import thawed
 
 DIGITS = 12
 """So many digits of a digest tell two artifacts apart for people."""
 
-
-@frozen
-class EndRule:
-    """The consequences when an Attempt ends in one way before an artifact is there.
-
-    ``said`` is what the server did, for those who ask why the Build is not there again: the reason follows it.
-    ``suspect``: it counts against the Build, if it was building. ``strike``: and against the server. ``remember``: how
-    long the Build is not offered to this server again (the name of a Policy field, "" for not at all). ``delay``: the
-    Build waits a growing time before it is tried anywhere, if it had not started.
-    """
-
-    said: str
-    suspect: bool = False
-    strike: bool = False
-    remember: str = ""
-    delay: bool = False
-
-
-RULES: dict[AttemptEnd, EndRule] = {
-    AttemptEnd.LOST: EndRule("lost it", suspect=True, strike=True, remember="lost_ttl", delay=True),
-    AttemptEnd.REFUSED: EndRule("declined", remember="refusal_first"),
-    AttemptEnd.RETURNED: EndRule("handed it back", remember="lost_ttl"),
-    AttemptEnd.BROKEN: EndRule("broke", suspect=True, strike=True, remember="refusal_ttl"),
-    AttemptEnd.LIMITED: EndRule("reached its limit", suspect=True, remember="refusal_ttl"),
-    AttemptEnd.ABORTED: EndRule("stopped it", remember="lost_ttl"),
-}
-"""The machine's ends. A refusal's memory doubles each time; the project's own two ends are not in this table."""
 
 USED_EVERY = 3_600.0
 """Seconds after which it is noted again that a server does work."""
@@ -190,7 +164,7 @@ def end(context: DecisionContext, attempt: Attempt, how: AttemptEnd, reason: str
     elif how is AttemptEnd.MISTAKEN:
         _project_mistaken(context, build, closed)
     else:
-        _machine_failed(context, build, closed, RULES[how], began=attempt.state is AttemptState.BUILDING)
+        _machine_failed(context, build, closed, declining.RULES[how], began=attempt.state is AttemptState.BUILDING)
 
 
 def undelivered(context: DecisionContext, attempt: Attempt, reason: str) -> None:
@@ -201,7 +175,7 @@ def undelivered(context: DecisionContext, attempt: Attempt, reason: str) -> None
 
 def miss(context: DecisionContext, attempt: Attempt, reason: str) -> None:
     """Mark an Attempt as missing, whose Lease ended, and put its Build back into the queue. It may come back."""
-    build, rule = context.state.builds[attempt.build_id], RULES[AttemptEnd.LOST]
+    build, rule = context.state.builds[attempt.build_id], declining.RULES[AttemptEnd.LOST]
     began = attempt.state is AttemptState.BUILDING
     missing = evolve(
         thawed(attempt, context.now),
@@ -389,9 +363,7 @@ def _give_up(context: DecisionContext, build: Build, attempt: Attempt) -> None:
 
 
 def _remember(context: DecisionContext, build: Build, attempt: Attempt, rule: EndRule, policy: Policy) -> None:
-    seconds = getattr(policy, rule.remember)
     old = context.state.refusals.get((build.id, attempt.server))
     count = old.count + 1 if old is not None else 1
-    if attempt.end is AttemptEnd.REFUSED:
-        seconds = min(policy.refusal_ttl, seconds * 2.0 ** min(count - 1, 30))
+    seconds = remembered_for(rule, policy, count)
     context.state.put(Refusal(build.id, attempt.server, context.now + seconds, f"{rule.said}: {attempt.reason}", count))

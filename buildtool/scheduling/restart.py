@@ -14,6 +14,7 @@ from buildtool.scheduling.answers import Acknowledged
 from buildtool.scheduling.decision import DecisionContext
 from buildtool.scheduling.events import ClockStepped, Restarted
 from buildtool.scheduling.servers import names
+from buildtool.scheduling.servers.declining import remembered_at_most
 
 AWAY_LEAST = 60.0
 """Seconds without a metaserver that are worth writing down: a beat may be half a minute old when it ends."""
@@ -65,7 +66,7 @@ def _wait_no_longer_than_ever(context: DecisionContext) -> None:
             state.put(evolve(server, quarantined_until=latest))
     for refusal in list(state.refusals.values()):
         policy = state.projects.policy(state.builds[refusal.build_id].spec.project)
-        latest = now + max(policy.refusal_ttl, policy.refusal_first, policy.lost_ttl)
+        latest = now + remembered_at_most(policy, refusal.count)
         if refusal.until > latest:
             state.put(evolve(refusal, until=latest))
 

@@ -151,7 +151,8 @@ class _Look:
             return (Reason(Cause.CLOSED, have=server.closed),)
         refusal = state.refusals.get((build.id, server.name))
         if refusal is not None and refusal.until > now:
-            again = f"is asked again in {duration_words(refusal.until - now)}"
+            times = f", {refusal.count} times by now" if refusal.count > 1 else ""
+            again = f"is asked again in {duration_words(refusal.until - now)}{times}"
             return (Reason(Cause.REFUSED, have=refusal.reason, note=again),)
         if server.name in build.failed_on:
             return (Reason(Cause.REFUSED, have="saw it fail; another server is to confirm that"),)

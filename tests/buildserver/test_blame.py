@@ -6,7 +6,7 @@ from buildtool import errors
 from buildtool.buildserver.blame import WHOSE, end_of
 from buildtool.errors import BuildToolError, by_code
 from buildtool.model.records import AttemptEnd
-from buildtool.scheduling.attempts import RULES
+from buildtool.scheduling.servers.declining import RULES
 
 NEVER = {
     "UnknownProject", "EmptySecret", "DatabaseLost",  # kinds of what is in the table, of a start

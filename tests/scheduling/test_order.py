@@ -2,6 +2,8 @@
 
 import pytest
 from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
 
 from buildtool.model.records import AttemptEnd, AttemptState, BuildState, JoinReason, RequestState
 from buildtool.model.servers import OfferKind, ProjectSkill
@@ -295,6 +297,46 @@ def test_a_refusal_is_remembered_twice_as_long_each_time_up_to_a_limit_and_then_
         farm.pass_time(expected - 1.0)
         assert farm.running_on(asked) == ""
         farm.pass_time(1.0)
+
+
+DECLINES = {
+    AttemptEnd.REFUSED: (POLICY.refusal_first, POLICY.refusal_ttl),
+    AttemptEnd.RETURNED: (POLICY.lost_ttl, POLICY.quarantine_most),
+    AttemptEnd.LIMITED: (POLICY.refusal_ttl, POLICY.limited_most),
+}
+"""How a machine gives up a build that nothing is held against it for: seconds without it at first, and at most."""
+
+
+@given(st.lists(st.tuples(st.sampled_from(list(DECLINES)), st.booleans(), st.floats(0, 50)), min_size=1, max_size=7))
+def test_whatever_a_declining_machine_does_it_holds_a_build_less_and_less_and_a_free_one_has_it_in_between(
+    ends: list[tuple[AttemptEnd, bool, float]],
+) -> None:
+    farm = Farm({"lua": evolve(POLICY, request_ttl=30 * 86_400.0)})
+    farm.login("anna")
+    asked = farm.ask()
+    for count, (how, takes, held) in enumerate(ends):
+        assert farm.running_on(asked) == "anna"
+        if takes:
+            farm.accept("anna")
+            farm.pass_time(held)
+        farm.end("anna", how, "no")
+        first, most = DECLINES[how]
+        rest = farm.broker.state.refusals[farm.build_of(asked).id, "anna"].until - farm.broker.now
+        assert rest == pytest.approx(min(most, first * 2.0**count))
+        if count + 1 < len(ends):
+            farm.pass_time(rest + 0.1)
+    farm.login("bert")
+    assert farm.running_on(asked) == "bert"
+
+
+def test_who_waits_is_told_how_often_a_machine_gave_it_up() -> None:
+    farm = Farm()
+    farm.login("anna")
+    asked = farm.ask()
+    farm.break_down("anna", AttemptEnd.RETURNED, "its owner is there")
+    farm.pass_time(POLICY.lost_ttl)
+    farm.break_down("anna", AttemptEnd.RETURNED, "its owner is there")
+    assert "anna: handed it back: its owner is there (is asked again in 60 s, 2 times by now)" in lines(farm.why(asked))
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ from buildtool.scheduling.allowances import Allowances
 from buildtool.scheduling.answers import Acknowledged
 from buildtool.scheduling.decide import Decision
 from buildtool.scheduling.events import AttemptEnded, AttemptEvent, Delivered, Registered, Submitted, Tick
-from buildtool.scheduling.servers import leases, quarantine, sessions
+from buildtool.scheduling.servers import declining, leases, quarantine, sessions
 from buildtool.scheduling.servers import owners as owners_of_servers
 from buildtool.scheduling.state import capability_groups, hits, lease_table, timers
 from buildtool.scheduling.state.lease_table import LeaseTable
@@ -1272,8 +1272,8 @@ def owner_not_heeded() -> Sequence[Change]:
 
 @_mutant("a build that is handed back is no strike", _OWNERS)
 def hand_back_is_a_strike() -> Sequence[Change]:
-    rules = {**attempts.RULES, AttemptEnd.RETURNED: attempts.RULES[AttemptEnd.BROKEN]}
-    return [(attempts, "RULES", rules)]
+    rules = {**declining.RULES, AttemptEnd.RETURNED: declining.RULES[AttemptEnd.BROKEN]}
+    return [(declining, "RULES", rules)]
 
 
 @_mutant("a machine whose owner wants it gets no build", _OWNERS)
@@ -1389,8 +1389,8 @@ def limit_without_its_value() -> Sequence[Change]:
 
 @_mutant("a machine is not struck for a limit that it has", _LIMITS)
 def limit_is_a_strike() -> Sequence[Change]:
-    rules = {**attempts.RULES, AttemptEnd.LIMITED: attempts.RULES[AttemptEnd.BROKEN]}
-    return [(attempts, "RULES", rules)]
+    rules = {**declining.RULES, AttemptEnd.LIMITED: declining.RULES[AttemptEnd.BROKEN]}
+    return [(declining, "RULES", rules)]
 
 
 @_mutant(
