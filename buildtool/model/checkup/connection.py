@@ -81,7 +81,10 @@ def _port(found: PortFacts, *, one_answers: bool) -> CheckResult:
     if not found.error:
         return fine("port", f"{where} takes connections")
     if found.refused:
-        words, mend = f"nothing listens at {where}", "start bin/metaserver there, or say another port"
+        words, mend = (
+            f"nothing listens at {where}",
+            "ask the farm's operator whether bin/metaserver runs there, or say another port",
+        )
     else:
         words = f"{where} takes no connection ({found.error})"
         mend = "ask for that port to be opened in the firewalls in between, or have the metaserver listen on 443"

@@ -10,6 +10,7 @@ import os
 import resource
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 from attrs import evolve
 from twisted.internet.base import ReactorBase
 
+from buildtool.adapters.host.presence.probe import PresenceProbe
 from buildtool.adapters.host.programs import find_tools
 from buildtool.adapters.processes.sandbox.proving import CONTAINER
 from buildtool.adapters.tls.credentials import CredentialStore
@@ -25,12 +27,15 @@ from buildtool.errors import BuildToolError
 from buildtool.model.checkup.confinement import judge_limits, judge_path, judge_sandbox
 from buildtool.model.checkup.machine import ToolFacts, install_line, judge_open_files, judge_tools
 from buildtool.model.checkup.packages import COMMON
-from buildtool.model.checkup.verdicts import CheckResult, CheckVerdict, fine, problem
+from buildtool.model.checkup.verdicts import CheckResult, CheckVerdict, fine, problem, warning
+from buildtool.model.guest.stance import judge_stance
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.capability import AnnouncedCapability
 from buildtool.programs.buildserver.confinement import confinement, memory_here
 from buildtool.programs.buildserver.following.starting import following_of, shown_with
+from buildtool.programs.buildserver.guest.local_socket import ask_server
+from buildtool.programs.buildserver.guest.wishes import settings_file
 from buildtool.programs.buildserver.sandbox_choice import BEST
 from buildtool.programs.buildserver.starting import Start
 from buildtool.programs.common.joining import said_join_line
@@ -70,10 +75,15 @@ async def _examined(said: argparse.Namespace, settings: Settings, reactor: React
         settings = start.settings
         told, found = start_results(start)
         results += told
-        results += [] if found is None else confinement_results(start, found)
+        if found is None:
+            results.append(_skipped("sandbox", "sandbox, limits and what builds see", told))
+        else:
+            results += confinement_results(start, found)
+        results += wish_results(start, found)
         results += await visit(reactor, Visit(start.addresses(), "build server", settings.transfer_port), farm)
     except BuildToolError as error:
         results.append(_wrong("options", error))
+        results.append(_skipped("metaserver", "what comes after that, up to the metaserver", results[-1:]))
     results.append(disk_result("build_dir", settings.build_dir, LOW, NEED))
     results += tool_results(settings.projects, search, hidden)
     results.append(judge_open_files(_open_files(), OPEN_FILES))
@@ -135,12 +145,54 @@ def confinement_results(start: Start, found: AnnouncedCapability) -> list[CheckR
     ]
 
 
+def wish_results(start: Start, found: AnnouncedCapability | None) -> list[CheckResult]:
+    """Return what each wish of the machine's owner means now, and what a build server of this name says. Blocks."""
+    try:
+        place = start.place()
+        wishes = start.guest_settings(memory_here(found) if found is not None else None).wishes
+    except BuildToolError as error:
+        return [_skipped("wishes", "hours, presence, power and disk", [_wrong("", error)])]
+    seen = PresenceProbe(disk_at=_there(place.top)).look(wishes)
+    stance = judge_stance(wishes, time.time(), seen)
+    mend = (
+        f"it is by {settings_file(start.said, start.settings.build_dir)} or the command line, if you want it otherwise"
+    )
+    told = [warning("wishes", f"no build begins now: {one}", mend) for one in stance.all_words]
+    return [*(told or [fine("wishes", "nothing that its owner asks for is in the way now")]), _running(place)]
+
+
+def _running(place: BuildDirectory) -> CheckResult:
+    """Return what a build server of this name says now, such as that it is paused."""
+    try:
+        status = ask_server(place.top, {"act": "status"})
+    except BuildToolError as error:
+        return fine("running", str(error))
+    if status.get("takes"):
+        return fine("running", f"{place.top.name} runs and takes builds")
+    return warning(
+        "running",
+        f"{place.top.name} runs and takes no builds: {status.get('why')}",
+        "bin/buildserver.py resume ends a pause",
+    )
+
+
+def _there(place: Path) -> Path:
+    """Return a directory, or of those that it will be made in the nearest that is there."""
+    return next(one for one in (place, *place.parents) if one.exists())
+
+
+def _skipped(what: str, checks: str, wrong: Sequence[CheckResult]) -> CheckResult:
+    """Return that checks were left out because of others that found something wrong."""
+    because = next((one.words for one in wrong if one.verdict is CheckVerdict.PROBLEM), "something above is wrong")
+    return warning(what, f"skipped: {checks}, because {because}", "look again once that is mended")
+
+
 def _is_fine(one: CheckResult) -> bool:
     return one.verdict is CheckVerdict.OK
 
 
 def _wrong(what: str, error: BuildToolError) -> CheckResult:
-    return problem(what, str(error), "mend that")
+    return problem(what, str(error), "say it otherwise, on the command line or in your file of settings")
 
 
 def tool_results(

@@ -36,7 +36,7 @@ def test_a_name_without_an_address_is_a_problem() -> None:
     assert "resolver" in told.mend
 
 
-@pytest.mark.parametrize(("refused", "mend"), [(True, "start bin/metaserver"), (False, "firewall")])
+@pytest.mark.parametrize(("refused", "mend"), [(True, "ask the farm's operator"), (False, "firewall")])
 def test_a_port_that_takes_no_connection_is_a_problem_unless_another_address_answers(
     *, refused: bool, mend: str
 ) -> None:

@@ -14,7 +14,7 @@ from buildtool.configuration.settings import ENVIRONMENT, load_settings
 from buildtool.model.checkup.verdicts import CheckVerdict
 from buildtool.programs.buildserver.main import COMMAND_LINE, main
 from buildtool.programs.buildserver.starting import Start
-from buildtool.programs.doctors.buildserver import follow_results, start_results
+from buildtool.programs.doctors.buildserver import follow_results, start_results, wish_results
 from buildtool.protocol.enrolment import Credentials
 from tests.support.packages import require
 from tests.support.signed_origin import make_key
@@ -100,3 +100,21 @@ def test_everything_that_is_wrong_is_told_at_once(
     (builds / "attic").write_text("a file in the place of the directory")
     assert "Not a directory" in troubles("")["build_dir"]
     assert refusal(capsys).startswith("build_dir: cannot write in")
+
+
+def test_the_doctor_says_what_each_wish_means_now(builds: Path) -> None:
+    def told(text: str) -> list[str]:
+        (builds / "guest.toml").write_text(text)
+        store = CredentialStore(builds / "identity")
+        _, said = COMMAND_LINE.parse(["doctor"])
+        found = wish_results(Start.of(load_settings(secrets=False), said, store, store.load()), None)
+        assert [one.what for one in found][-1] in ("running", "wishes")
+        return [one.words for one in found if one.what == "wishes"]
+
+    assert told("") == ["nothing that its owner asks for is in the way now"]
+    full, away = told("disk = 1000000\naway = ['2000-01-01..2200-01-01']")
+    assert full == "no build begins now: its owner keeps what is left of its disk until 1e+06 GiB of it are free"
+    assert away.startswith("no build begins now: its owner said that it is away (2000-01-01..2200-01-01)")
+    (skipped,) = told("disk = -1")
+    assert skipped.startswith("skipped: hours, presence, power and disk, because ")
+    assert "disk = '-1' is not a whole number" in skipped
