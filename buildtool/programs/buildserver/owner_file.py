@@ -19,7 +19,7 @@ from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, read_placed
 from buildtool.model.text import one_line, quoted
 from buildtool.programs.buildserver.guest.placing import GUEST_FILE, OWNER_FILE, unknown_setting
-from buildtool.programs.buildserver.guest.wishes import GUEST_NAMES
+from buildtool.programs.buildserver.guest.wishes import GUEST_NAMES, GUEST_OPTIONS
 from buildtool.programs.buildserver.options import ADDRESSES, DEFAULTS, OPTIONS
 
 FILE = OWNER_FILE
@@ -41,6 +41,13 @@ _SAMPLES = {
     "maxretries": "100",
 }
 """What is shown of settings that have no default; nothing is set by it."""
+
+_GUEST_SAMPLES = {
+    "hours": '["Mon-Fri 20:00-07:00", "Sat,Sun 00:00-24:00"]', "network_hours": '["22:00-06:00"]', "idle_after": "15",
+    "away": '["2026-12-24..2027-01-02"]', "max_load": "0.5", "patience": "10", "nice": "10", "cpus": "2", "disk": "20",
+    "memory": '"75%"', "memory_present": "4", "upload_rate": "500", "download_rate": "2000", "allow_shutdown": '"both"',
+}  # fmt: skip
+"""What is shown of the owner's wishes, of which those that are not here are true or false."""
 
 _ABOUT = {
     "admin": "# Whom to ask about this machine, such as: Ann Example <ann@example.org>",
@@ -156,7 +163,7 @@ def write_samples(build_dir: Path, name: str, addresses: Sequence[tuple[str, int
 
     Raises ConfigurationError.
     """
-    found = {build_dir / FILE: sample(name, addresses)}
+    found = {build_dir / FILE: sample(name, addresses), build_dir / GUEST_FILE: guest_sample()}
     found |= {build_dir / INFO / one: f"{words}\n" for one, words in _ABOUT.items()}
     return tuple(path for path, text in found.items() if _write_new(path, text))
 
@@ -179,6 +186,18 @@ def sample(name: str, addresses: Sequence[tuple[str, int]]) -> str:
         words = "whether to look for cross compilers" if option == "cross" else OPTIONS[flag]["help"]
         shown = _SAMPLES.get(option) or json.dumps(default)
         lines += ["", f"# {words[:1].upper()}{words[1:]}.", f"# {option} = {shown}"]
+    return "\n".join(lines) + "\n"
+
+
+def guest_sample() -> str:
+    """Return the text of a file in which each wish of the owner stands with what it means, and none is set."""
+    lines = [
+        "# When this machine builds and what builds may use. An option of the command line goes before it.",
+        "# It is read again when it changes. It was written when the machine joined its farm, and is yours to edit.",
+    ]
+    for name in GUEST_NAMES:
+        words = GUEST_OPTIONS[f"--{name.replace('_', '-')}"]["help"].replace("%%", "%")
+        lines += ["", f"# {words[:1].upper()}{words[1:]}.", f"# {name} = {_GUEST_SAMPLES.get(name, 'true')}"]
     return "\n".join(lines) + "\n"
 
 

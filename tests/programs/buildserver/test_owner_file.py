@@ -1,6 +1,7 @@
 """The owner's files: samples that change nothing until they are edited, and mistakes told in one line."""
 
 import argparse
+import re
 import tomllib
 from pathlib import Path
 
@@ -10,12 +11,14 @@ from hypothesis import strategies as st
 
 from buildtool.errors import ConfigurationError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, Speech
-from buildtool.programs.buildserver.guest.placing import COMMANDS
+from buildtool.programs.buildserver.guest.placing import COMMANDS, GUEST_FILE
+from buildtool.programs.buildserver.guest.wishes import GUEST_NAMES, read_settings
 from buildtool.programs.buildserver.main import COMMAND_LINE
 from buildtool.programs.buildserver.options import DEFAULTS, completed
 from buildtool.programs.buildserver.owner_file import (
     FILE,
     MachineInfo,
+    guest_sample,
     load_info,
     load_owner_file,
     parse_owner_file,
@@ -68,7 +71,7 @@ def test_what_the_owner_edited_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text("max_builds = 3\n")
     (tmp_path / "info" / "admin").symlink_to("nowhere")
     written = write_samples(tmp_path, "attic", ADDRESSES)
-    assert sorted(path.name for path in written) == ["access_uri", "host"]
+    assert sorted(path.name for path in written) == ["access_uri", "guest.toml", "host"]
     assert (tmp_path / FILE).read_text() == "max_builds = 3\n"
     assert write_samples(tmp_path, "attic", ADDRESSES) == ()
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["access_uri", "admin", FILE, "host", "info"]
@@ -151,3 +154,12 @@ def test_the_words_about_the_machine_are_one_line_each_without_comments(tmp_path
     assert "\x1b" not in found.host
     assert found.host.startswith("the old workstation")
     assert found.about.endswith("; ssh://attic")
+
+
+def test_the_sample_of_the_owners_wishes_sets_nothing_and_names_each_with_a_value_that_is_taken(tmp_path: Path) -> None:
+    text, file = guest_sample(), tmp_path / GUEST_FILE
+    assert tomllib.loads(text) == {}
+    shown = [line.removeprefix("# ") for line in text.splitlines() if re.match(r"# \w+ = ", line)]
+    assert [line.partition(" = ")[0] for line in shown] == list(GUEST_NAMES)
+    file.write_text("\n".join(shown))
+    assert read_settings(argparse.Namespace(), file, 64 << 30).wishes.disk == 20
