@@ -74,7 +74,14 @@ def test_what_the_owner_edited_is_never_overwritten(tmp_path: Path) -> None:
     assert sorted(path.name for path in written) == ["access_uri", "guest.toml", "host"]
     assert (tmp_path / FILE).read_text() == "max_builds = 3\n"
     assert write_samples(tmp_path, "attic", ADDRESSES) == ()
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["access_uri", "admin", FILE, "host", "info"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [
+        "access_uri",
+        "admin",
+        FILE,
+        GUEST_FILE,
+        "host",
+        "info",
+    ]
 
 
 def test_the_command_line_goes_before_the_file_and_the_file_before_the_default(tmp_path: Path) -> None:
