@@ -215,16 +215,17 @@ def thaw_all(*paths: Path) -> None:
                         os.close(opened)
 
 
-def make_plain(opened: int, status: os.stat_result) -> bool:
+def make_plain(opened: int, status: os.stat_result, owner: int = 0) -> bool:
     """Take from an open file or directory what builds may have put on it beside its mode; say if there was any.
 
-    That is its owner and the flags of chattr(1), as far as root's builds can set them, access control lists (those of a
-    directory rule the modes of all that is made in it), capabilities, and attributes of users. Raises OSError.
+    That is who owns it, unless that is ``owner`` (of what root makes), and the flags of chattr(1), as far as root's
+    builds can set them, access control lists (those of a directory rule the modes of all that is made in it),
+    capabilities, and attributes of users. Raises OSError.
     """
     found = _AS_ROOT and _thaw(opened)
-    if _AS_ROOT and status.st_uid != 0:
+    if _AS_ROOT and status.st_uid != owner:
         with contextlib.suppress(OSError):  # a file system of another machine may give all to one user
-            os.fchown(opened, 0, 0)
+            os.fchown(opened, owner, owner)
             found = True
     names = _listed(opened)
     return _stripped(opened, names) or found if names else found

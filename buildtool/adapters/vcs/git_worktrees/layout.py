@@ -87,7 +87,7 @@ class Layout:
 
     ``converted`` has the id of what a file is to hold, by path, where attributes make that another than the blob's.
     ``sizes`` are the lengths of what is believed to lie there, by id; what is written is added. Large files are read
-    in ``threads``.
+    in ``threads``. What root lays out is the account's with the number ``owner``.
     """
 
     manifest: Manifest
@@ -95,6 +95,7 @@ class Layout:
     converted: Mapping[bytes, bytes]
     sizes: dict[bytes, int]
     threads: HelperThreads
+    owner: int = 0
 
     def bring(self, top: str) -> list[PlacedFile]:
         """Make the directory ``top`` hold the commit and nothing else but ``.git``; return what lies there.
@@ -127,7 +128,7 @@ class Layout:
 
     def _look(self, directory: int, base: int, prefix: bytes, tree: Tree) -> _Seen:
         """Return what there is in a directory of what the commit has; the rest is deleted."""
-        if make_plain(directory, found := os.fstat(directory)) or stat.S_IMODE(found.st_mode) != _OPEN:
+        if make_plain(directory, found := os.fstat(directory), self.owner) or stat.S_IMODE(found.st_mode) != _OPEN:
             os.fchmod(directory, _OPEN)
         with os.scandir(directory) as entries:
             there = {os.fsencode(entry.name): entry for entry in entries}
@@ -162,10 +163,10 @@ class Layout:
             status = _held_link(directory, entry, wanted)
         elif size is not None and entry.is_file(follow_symlinks=False):
             if size >= LARGE:
-                reading = self.threads.submit(_held, base, os.fsdecode(path), one.mode & 0o777, wanted, size)
+                reading = self.threads.submit(_held, base, os.fsdecode(path), one, wanted, size, self.owner)
                 seen.large.append(_Large(one, reading))
                 return
-            status = _held(directory, entry.name, one.mode & 0o777, wanted, size)
+            status = _held(directory, entry.name, one, wanted, size, self.owner)
         if status is None:
             seen.missing.append(one)
         else:
@@ -208,7 +209,7 @@ class Layout:
                 path = prefix + name
                 try:
                     write = _write_link if mode == LINK else _write_file
-                    status = write(directory, os.fsdecode(name), mode & 0o777, blob)
+                    status = write(directory, os.fsdecode(name), mode & 0o777, blob, self.owner)
                 except OSError as error:
                     raise _refused(path, error) from error
                 except ValueError as error:
@@ -230,8 +231,9 @@ def _opened(base: int, prefix: bytes) -> Iterator[int]:
         os.close(directory)
 
 
-def _held(directory: int, name: str, mode: int, wanted: bytes, size: int) -> os.stat_result | None:
-    """Return the status of a file that holds what it should, made right in mode and time; None if it does not."""
+def _held(directory: int, name: str, one: _Missing, wanted: bytes, size: int, owner: int) -> os.stat_result | None:
+    """Return the status of a file that holds what it should, made right in all else; None if it does not."""
+    mode = one.mode & 0o777
     try:
         descriptor = os.open(name, _READ, dir_fd=directory)
         try:
@@ -246,7 +248,7 @@ def _held(directory: int, name: str, mode: int, wanted: bytes, size: int) -> os.
                 digest = _of_large(descriptor, wanted, size)
             if digest.digest() != wanted:
                 return None
-            if not make_plain(descriptor, found) and right and found.st_mtime_ns == WRITTEN:
+            if not make_plain(descriptor, found, owner) and right and found.st_mtime_ns == WRITTEN:
                 return found
             os.fchmod(descriptor, mode)
             os.utime(descriptor, ns=(WRITTEN, WRITTEN))
@@ -274,23 +276,27 @@ def _held_link(directory: int, entry: os.DirEntry[str], wanted: bytes) -> os.sta
     return entry.stat(follow_symlinks=False) if digest.digest() == wanted else None
 
 
-def _write_file(directory: int, name: str, mode: int, blob: Blob) -> os.stat_result:
+def _write_file(directory: int, name: str, mode: int, blob: Blob, owner: int) -> os.stat_result:
     descriptor = os.open(name, _NEW, 0o600, dir_fd=directory)
     with os.fdopen(descriptor, "wb", buffering=0) as stream:
         for chunk in blob.chunks:
             rest = memoryview(chunk)
             while rest:
                 rest = rest[stream.write(rest) or 0 :]
+        if owner != 0:
+            os.fchown(descriptor, owner, owner)
         os.fchmod(descriptor, mode)
         os.utime(descriptor, ns=(WRITTEN, WRITTEN))
         return os.fstat(descriptor)
 
 
-def _write_link(directory: int, name: str, _mode: int, blob: Blob) -> os.stat_result:
+def _write_link(directory: int, name: str, _mode: int, blob: Blob, owner: int) -> os.stat_result:
     target = os.fsdecode(b"".join(blob.chunks))
     if not target:
         raise ValueError("it is empty")
     os.symlink(target, name, dir_fd=directory)
+    if owner != 0:
+        os.chown(name, owner, owner, dir_fd=directory, follow_symlinks=False)
     return os.stat(name, dir_fd=directory, follow_symlinks=False)
 
 

@@ -298,7 +298,9 @@ class Worktrees:
                 self._command, git_dir, place.mirror.url, manifest, reader, self._rules, proof.result
             )
             wanted = conversions.wanted()
-            layout = Layout(manifest, _Contents(reader, conversions), wanted, sizes, threads)
+            # Builds in sandboxes have an account of their own, to which their tree was given: so it need not be again.
+            owner = place.path.lstat().st_uid if os.geteuid() == 0 else 0
+            layout = Layout(manifest, _Contents(reader, conversions), wanted, sizes, threads, owner)
             placed = layout.bring(os.fspath(place.path))
             proof.result()
         for one in found:

@@ -617,6 +617,28 @@ def test_what_root_s_build_put_on_its_tree_is_in_nobody_s_way(machine: Machine) 
         subprocess.run(["chattr", "-R", "-i", "-a", str(machine.top / "trees")], check=False, capture_output=True)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a tree to an account")
+def test_a_tree_that_was_given_to_an_account_stays_its_and_what_is_right_is_not_touched(machine: Machine) -> None:
+    """To give thousands of files back and forth for each build would take longer than many builds."""
+    origin, account = machine.origin, 1_900_000_000
+    for name in ("a/stays", "a/changes"):
+        origin.commit(name)
+    first = origin.commit("goes")
+    (origin.path / "a" / "link").symlink_to("stays")
+    (origin.path / "a" / "changes").write_text("another text")
+    second = origin.commit("b/new")
+    tree = machine.checkout(first)
+    for path in (tree, *tree.rglob("*")):
+        os.chown(path, account, account, follow_symlinks=False)
+    os.chown(tree / "goes", 0, 0)
+    before = (tree / "a" / "stays").stat().st_ctime_ns
+    for commit in (second, first):
+        machine.checkout(commit)
+        owners = {path: path.lstat().st_uid for path in (tree, *tree.rglob("*")) if ".git" not in path.parts}
+        assert set(owners.values()) == {account}, owners
+        assert (tree / "a" / "stays").stat().st_ctime_ns == before
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file immutable")
 @pytest.mark.parametrize("flag", ["+i", "+a"])
 def test_a_mirror_that_root_s_build_made_immutable_goes_on(machine: Machine, flag: str) -> None:
