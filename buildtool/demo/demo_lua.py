@@ -12,10 +12,10 @@ from typing import Any
 from attrs import frozen
 
 from buildtool.adapters.host.detectors import DETECTORS, Machine
-from buildtool.adapters.host.elf import HEAD, elf_arch
 from buildtool.adapters.host.toolchains import known_toolchains, survey
 from buildtool.demo.local_farm import LocalFarm, local_farm
 from buildtool.demo.narrator import ROOT, asked, demonstrate, must, output_of, program_in, say, step, verified
+from buildtool.model.binaries.recognition import HEAD, targets_of
 from buildtool.model.platforms import ARCHES
 
 EXAMPLE = ROOT / "examples" / "lua"
@@ -118,8 +118,9 @@ def built(farm: LocalFarm, wanted: Combination, output: str, emulator: tuple[str
     arch = ARCHES[wanted.arch or own("arch")]
     if own("os") == "linux":
         with program.open("rb") as stream:
-            found = elf_arch(stream.read(HEAD))
-        must(found == arch.name, f"{program} is a program for {found}, not for {arch.name}")
+            found = targets_of(stream.read(HEAD))
+        made = ", ".join(target.words() for target in found) or "no system that is known"
+        must([target.arch for target in found] == [arch.name], f"{program} is for {made}, not for {arch.name}")
     version = output_of([*emulator, program, "-v"]).split("  ")[0].strip()
     must(version == f"Lua {wanted.release}", f"{program} says that it is {version}")
     said = output_of([*emulator, program, "-e", _ASKS]).split()

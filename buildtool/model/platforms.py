@@ -47,6 +47,7 @@ _TABLE = (
     Arch("m68k", 32, "big", ()),
     Arch("sh4", 32, "little", ()),
     Arch("ia64", 64, "little", ()),
+    Arch("wasm32", 32, "little", ("wasm",)),
 )
 
 ARCHES: dict[str, Arch] = {arch.name: arch for arch in _TABLE}
@@ -78,14 +79,19 @@ LIBCS: dict[str, str] = {
     "macos": "darwin",
     "msvcrt": "windows",
     "ucrt": "windows",
+    "wasi-libc": "wasi",
 }
 """Every known C library family, and the operating system that it is of."""
 
 OS_ARCHES: dict[str, tuple[str, ...]] = {
     "darwin": ("x86_64", "aarch64", "i686", "ppc", "ppc64"),
     "windows": ("x86_64", "aarch64", "i686", "armv7l"),
+    "wasi": ("wasm32",),
 }
 """The architectures of operating systems that have not all of them."""
+
+ARCH_OSES: dict[str, str] = {"wasm32": "wasi"}
+"""The operating system of each architecture that has only one."""
 
 FOLLOWS_FROM: dict[str, tuple[str, ...]] = {
     "arch": ("bits", "byteorder", "cpu_level", "libc", "libc_version"),
@@ -102,11 +108,18 @@ def canonical_arch(name: str) -> str:
 
 
 def derived(properties: dict[str, Value]) -> dict[str, Value]:
-    """Return what follows from the properties given and is not among them: bits and byte order of the arch."""
-    arch = ARCHES.get(str(properties.get("arch", "")))
-    if arch is None:
-        return {}
-    known: dict[str, Value] = {"bits": arch.bits, "byteorder": arch.byteorder}
+    """Return what follows from the properties given and is not among them.
+
+    These are bits and byte order of the arch, and arch or os where the other leaves no choice.
+    """
+    known: dict[str, Value] = {}
+    arches = OS_ARCHES.get(str(properties.get("os", "")), ())
+    name = str(properties.get("arch", arches[0] if len(arches) == 1 else ""))
+    arch = ARCHES.get(name)
+    if arch is not None:
+        known = {"arch": name, "bits": arch.bits, "byteorder": arch.byteorder}
+    if name in ARCH_OSES:
+        known["os"] = ARCH_OSES[name]
     return {name: value for name, value in known.items() if name not in properties}
 
 
@@ -125,6 +138,8 @@ def contradiction(properties: dict[str, Value]) -> str | None:
         return f"libc={properties['libc']} contradicts os={os}: it is a C library of {family}"
     if arch is not None and arch.name not in OS_ARCHES.get(str(os), (arch.name,)):
         return f"arch={arch.name} contradicts os={os}, which there is for {', '.join(OS_ARCHES[str(os)])}"
+    if os is not None and ARCH_OSES.get(name, os) != os:
+        return f"arch={name} contradicts os={os}: it is of {ARCH_OSES[name]} only"
     return None
 
 

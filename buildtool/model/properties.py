@@ -63,7 +63,8 @@ def _standard() -> dict[str, Property]:
     )  # fmt: skip
     version = r"[0-9][0-9A-Za-z.+~-]{0,39}"
     rows = (
-        (Option("os", Kind.CHOICE, "operating system", choices=("linux", "darwin", "windows")), artifact, exact),
+        (Option("os", Kind.CHOICE, "operating system", choices=("linux", "darwin", "windows", "wasi")), artifact,
+         exact),
         (Option("arch", Kind.STRING, "processor architecture (aliases such as amd64 and powerpc are understood)",
                 pattern=r"[a-z0-9_]{1,20}", shape="a name such as x86_64, ppc or aarch64"), artifact, exact),
         (Option("bits", Kind.INT, "bits of a pointer", minimum=16, maximum=128), artifact, exact),

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from buildtool.adapters.host.elf import HEAD, elf_arch
 from buildtool.demo.local_farm import LocalFarm, import_sources
+from buildtool.model.binaries.recognition import HEAD, targets_of
 from tests.e2e.control import Control
 from tests.support.packages import require, require_that
 from tests.support.smtp import mail_text, parse
@@ -107,7 +107,7 @@ def test_a_program_for_another_machine_is_one_and_runs_there(farm: LocalFarm, ta
     head = program.read_bytes()[:HEAD]
     assert head[:6] == b"\x7fELF" + bytes([target.bits // 32, 1 if target.order == "little" else 2])
     assert struct.unpack_from("<H" if target.order == "little" else ">H", head, 18) == (target.machine,)
-    assert elf_arch(head) == target.arch
+    assert [found.arch for found in targets_of(head)] == [target.arch]
     text = "zwölf boxkämpfer jagen zwölf\n".encode()
     command = [f"qemu-{target.arch}-static", "-L", f"/usr/{target.triple}", str(program)]
     said = subprocess.run(command, input=text, capture_output=True, check=True, timeout=60).stdout.decode()

@@ -15,7 +15,7 @@ from buildtool.model.matching.reasons import Cause, Reason, unmet
 from buildtool.model.matching.requiring import machine_required, platform_required
 from buildtool.model.matching.satisfaction import implies, making_satisfies, satisfies
 from buildtool.model.options import Canonical, canonical, digest_of, flag, number, text
-from buildtool.model.platforms import ARCHES, CPU_LEVELS, FOLLOWS_FROM, Value, contradiction
+from buildtool.model.platforms import ARCH_OSES, ARCHES, CPU_LEVELS, FOLLOWS_FROM, Value, contradiction, derived
 from buildtool.model.project_options import ProjectOptions
 from buildtool.model.properties import STANDARD, Comparison, Property, Role, comparison_of, meets, standard
 from buildtool.model.records import Artifact, BuildSpec, Demand
@@ -433,14 +433,23 @@ def test_another_arch_replaces_everything_that_follows_from_the_arch(arch: str) 
     if arch == LOCAL["arch"]:
         assert wanted == LOCAL
         return
-    assert wanted == {"os": "linux", "arch": arch, "bits": ARCHES[arch].bits, "byteorder": ARCHES[arch].byteorder}
+    assert wanted == {"os": ARCH_OSES.get(arch, "linux"), "arch": arch, **derived({"arch": arch})}
+
+
+def test_a_system_for_one_architecture_only_is_asked_for_without_naming_that() -> None:
+    wasi = {"os": "wasi", "arch": "wasm32", "bits": 32, "byteorder": "little"}
+    assert dict(platform_required(OPTIONS, {"os": "wasi"}, LOCAL)) == wasi
+    assert dict(platform_required(OPTIONS, {"arch": "wasm32"}, LOCAL)) == wasi
+    with pytest.raises(UsageError, match="arch=ppc contradicts os=wasi, which there is for wasm32"):
+        platform_required(OPTIONS, {"os": "wasi", "arch": "ppc"}, LOCAL)
 
 
 @given(platforms, platforms)
 def test_what_was_asked_for_is_required_and_nothing_local_that_it_silences(
     explicit: Canonical, local: Canonical
 ) -> None:
-    asked, mine = dict(explicit), dict(local)
+    said, mine = dict(explicit), dict(local)
+    asked = {name: value for name, value in derived(said).items() if name in ("os", "arch")} | said
     silenced = {
         follower
         for name, followers in FOLLOWS_FROM.items()
@@ -450,9 +459,9 @@ def test_what_was_asked_for_is_required_and_nothing_local_that_it_silences(
     together = {name: value for name, value in mine.items() if name not in silenced} | asked
     if contradiction(together) not in (None, contradiction(mine)):
         with pytest.raises(UsageError, match="contradicts"):
-            platform_required(OPTIONS, asked, mine)
+            platform_required(OPTIONS, said, mine)
         return
-    wanted = dict(platform_required(OPTIONS, asked, mine))
+    wanted = dict(platform_required(OPTIONS, said, mine))
     assert asked.items() <= wanted.items()
     for name, value in wanted.items():
         if name in asked or name in ("bits", "byteorder"):

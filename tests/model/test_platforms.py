@@ -9,8 +9,10 @@ from hypothesis import given
 
 from buildtool.model.platforms import (
     ALIASES,
+    ARCH_OSES,
     ARCHES,
     CPU_LEVELS,
+    Value,
     canonical_arch,
     compare_versions,
     contradiction,
@@ -91,12 +93,22 @@ def test_what_follows_from_an_architecture_never_contradicts_it_and_anything_els
     name: str, bits: int, byteorder: str
 ) -> None:
     arch = ARCHES[name]
-    assert derived({"arch": name}) == {"bits": arch.bits, "byteorder": arch.byteorder}
-    assert derived({"arch": name, "bits": bits}) == {"byteorder": arch.byteorder}
+    system = {"os": ARCH_OSES[name]} if name in ARCH_OSES else {}
+    assert derived({"arch": name}) == {"bits": arch.bits, "byteorder": arch.byteorder, **system}
+    assert derived({"arch": name, "bits": bits, "os": "linux"}) == {"byteorder": arch.byteorder}
     said = contradiction({"arch": name, "bits": bits, "byteorder": byteorder})
     assert (said is None) == ((bits, byteorder) == (arch.bits, arch.byteorder))
     if said is not None:
         assert name in said
+
+
+def test_where_one_of_system_and_architecture_leaves_no_choice_of_the_other_it_follows() -> None:
+    whole: dict[str, Value] = {"os": "wasi", "arch": "wasm32", "bits": 32, "byteorder": "little"}
+    for said in ("os", "arch"):
+        assert derived({said: whole[said]}) | {said: whole[said]} == whole
+    assert derived({"os": "windows"}) == {}
+    assert contradiction({"os": "linux", "arch": "wasm32"}) == "arch=wasm32 contradicts os=linux: it is of wasi only"
+    assert contradiction(dict(whole)) is None
 
 
 def test_of_an_unknown_architecture_nothing_is_believed_to_follow() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from buildtool.model.matching.reasons import Cause
 from buildtool.model.matching.requiring import machine_required, platform_required
 from buildtool.model.options import canonical, flag
-from buildtool.model.platforms import ARCHES, CPU_LEVELS, TRIPLES, Value, canonical_arch
+from buildtool.model.platforms import ARCH_OSES, ARCHES, CPU_LEVELS, TRIPLES, Value, canonical_arch
 from buildtool.model.policy import Policy
 from buildtool.model.project_options import ProjectOptions
 from buildtool.model.properties import standard
@@ -91,7 +91,7 @@ def test_who_names_an_architecture_asks_for_that_machine_and_for_nothing_of_thei
     said = names[-1] if alias else arch
     assert canonical_arch(said) == arch
     assert dict(typed(arch=said).platform) == {
-        "os": "linux", "arch": arch, "bits": ARCHES[arch].bits, "byteorder": ARCHES[arch].byteorder
+        "os": ARCH_OSES.get(arch, "linux"), "arch": arch, "bits": ARCHES[arch].bits, "byteorder": ARCHES[arch].byteorder
     }  # fmt: skip
 
 

@@ -13,12 +13,12 @@ from typing import TypeVar
 from twisted.logger import Logger
 
 from buildtool.adapters.host.detectors import DETECTORS, Machine
-from buildtool.adapters.host.elf import HEAD, elf_arch
 from buildtool.adapters.processes.process_group import end_leftovers
 from buildtool.adapters.storage.archive.packing import Packed, make_zip
 from buildtool.adapters.storage.private_directories import make_private
 from buildtool.adapters.storage.trees import make_plain_directory, remove_tree
 from buildtool.errors import MachineFault
+from buildtool.model.binaries.recognition import HEAD, targets_of
 from buildtool.model.platforms import Value
 from buildtool.ports.buildserver import Halt, SlotPlace
 from buildtool.ports.common import Executor
@@ -116,13 +116,14 @@ class BuildSlots:
 
 
 def _arches(archive: Path, halt: Halt) -> frozenset[str]:
-    found = set()
+    found: set[str | None] = set()
     with zipfile.ZipFile(archive) as packed:
         for member in packed.infolist():
             halt.check()
-            if member.file_size >= HEAD and not member.is_dir():
-                with packed.open(member) as file:
-                    found.add(elf_arch(file.read(HEAD)))
+            if member.is_dir():
+                continue
+            with packed.open(member) as file:
+                found.update(target.arch for target in targets_of(file.read(HEAD)) if target.os == "linux")
     return frozenset(arch for arch in found if arch is not None)
 
 

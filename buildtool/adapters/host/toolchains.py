@@ -1,6 +1,6 @@
 """Which toolchains besides its own compiler a machine has, each tried before it is believed. Everything here blocks.
 
-A toolchain is tried by what it makes: a small program must come out that is an ELF file of the right architecture. An
+A toolchain is tried by what it makes: a small program must come out that is for the right system and architecture. An
 emulator is one if it runs that program.
 """
 
@@ -17,9 +17,9 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from buildtool.adapters.host.elf import HEAD, elf_arch
 from buildtool.adapters.host.programs import output_of
 from buildtool.errors import ConfigurationError
+from buildtool.model.binaries.recognition import HEAD, targets_of
 from buildtool.model.platforms import TRIPLES
 from buildtool.model.servers import OfferKind
 
@@ -27,6 +27,9 @@ PROGRAMS: Mapping[str, str] = {
     "CC": "gcc", "CXX": "g++", "AR": "ar", "RANLIB": "ranlib", "STRIP": "strip", "LD": "ld", "NM": "nm",
 }  # fmt: skip
 """The programs of a toolchain by their role for a recipe; each is called after the triple: ``<triple>-gcc``."""
+
+SUFFIXES: Mapping[str, str] = {"windows": ".exe", "wasi": ".wasm"}
+"""The end of a program's name on a system where it has one; a linker adds it by itself where it is left out."""
 
 TIME_LIMIT = 20.0
 """Seconds that each step of a trial has; a machine that has just started reads its compiler from a cold disk."""
@@ -75,6 +78,7 @@ class NamedToolchain:
     libc_version: str | None = None
     run: tuple[str, ...] | None = None
     where: str = ""
+    os: str = "linux"
 
 
 @frozen
@@ -86,6 +90,7 @@ class Toolchain:
     libc: str | None
     libc_version: str | None
     tools: Mapping[str, str]
+    os: str = "linux"
 
 
 @frozen
@@ -183,19 +188,19 @@ def _tried(named: NamedToolchain, bench: _Bench) -> Toolchain | RejectedToolchai
     if missing is not None:
         return RejectedToolchain(named.triple, f"there is no {missing[0]}")
     bench.directory.mkdir()
-    made = bench.directory / "program"
+    made = bench.directory / f"program{SUFFIXES.get(named.os, '')}"
     source = made.with_suffix(".c")
     source.write_text(_PROGRAM, encoding="ascii")
     said = bench.output(*compiler, "-o", str(made), str(source), any_code=True)
     try:
         with made.open("rb") as stream:
-            arch = elf_arch(stream.read(HEAD))
+            targets = targets_of(stream.read(HEAD))
     except FileNotFoundError:
         return RejectedToolchain(named.triple, f"{compiler[0]} makes no program: {last_words(said or '')}")
-    if arch != named.arch:
-        return RejectedToolchain(
-            named.triple, f"{compiler[0]} makes programs for {arch or 'nothing known'}, not {named.arch}"
-        )
+    if not any((target.os, target.arch) == (named.os, named.arch) for target in targets):
+        found = ", ".join(target.words() for target in targets) or "nothing known"
+        wanted = f"{named.os} on {named.arch}"
+        return RejectedToolchain(named.triple, f"{compiler[0]} makes programs for {found}, not {wanted}")
     runner = _runner(named, compiler, made, bench)
     if isinstance(runner, RejectedToolchain):
         return runner
@@ -204,7 +209,8 @@ def _tried(named: NamedToolchain, bench: _Bench) -> Toolchain | RejectedToolchai
     answer = parse_answer(bench.output(*compiler, "-E", "-P", str(question)) or "")
     libc, version = _libc(named, answer.get("libc"))
     more = {"HOST": named.triple, "RUN": shlex.join(runner), "CC_VERSION": "-".join(answer.get("cc", ()))}
-    return Toolchain(named.arch, named.kind, libc, version, tools | {role: text for role, text in more.items() if text})
+    tools |= {role: text for role, text in more.items() if text}
+    return Toolchain(named.arch, named.kind, libc, version, tools, named.os)
 
 
 def _programs(named: NamedToolchain, bench: _Bench) -> dict[str, str]:

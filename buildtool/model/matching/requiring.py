@@ -18,10 +18,11 @@ def platform_required(options: ProjectOptions, explicit: Mapping[str, Value], lo
     """Return the required artifact platform: what was asked for, over the requester's own machine.
 
     What follows from an arch, os or libc that was asked for and differs from the machine's is not taken from the
-    machine. Properties that the project does not declare are left out. Raises UsageError for a platform that
-    cannot be (``arch=ppc`` with ``bits=64``).
+    machine; nor is an arch or os that the other leaves no choice of. Properties that the project does not declare are
+    left out. Raises UsageError for a platform that cannot be (``arch=ppc`` with ``bits=64``).
     """
     names = options.artifact_names
+    explicit = {**derived(dict(explicit)), **explicit}  # os=wasi says the arch too, whatever this machine's is
     wanted = {name: value for name, value in explicit.items() if name in names}
     silenced: set[str] = set()
     for name, followers in FOLLOWS_FROM.items():

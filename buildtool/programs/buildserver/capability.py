@@ -117,7 +117,7 @@ def _platform(properties: Iterable[Property], known: Mapping[str, Detected]) -> 
 def _offer(toolchain: Toolchain, properties: Iterable[Property]) -> Offer:
     arch = ARCHES[toolchain.arch]
     known: dict[str, Detected] = {
-        "os": "linux",
+        "os": toolchain.os,
         "arch": arch.name,
         "bits": arch.bits,
         "byteorder": arch.byteorder,

@@ -16,9 +16,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.adapters.host import build_slots
 from buildtool.adapters.host.build_slots import BuildSlots
-from buildtool.adapters.host.elf import HEAD, elf_arch
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.storage.trees import remove_tree
+from buildtool.model.binaries.recognition import targets_of
 from buildtool.ports.buildserver import Halt, SlotPlace
 from tests.support.inline import run
 from tests.support.packages import require, require_that
@@ -136,7 +136,7 @@ def test_the_architectures_of_an_archive_are_those_of_its_programs(tmp_path: Pat
     assert run(slots.arches(tmp_path / "one.zip", Halt())) == {"ppc"}
     assert run(slots.arches(tmp_path / "two.zip", Halt())) == {
         "ppc",
-        elf_arch(Path("/proc/self/exe").read_bytes()[:HEAD]),
+        targets_of(Path("/proc/self/exe").read_bytes())[0].arch,
     }
     assert run(slots.arches(tmp_path / "none.zip", Halt())) == frozenset()
 

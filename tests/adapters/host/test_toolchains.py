@@ -1,7 +1,6 @@
 """Toolchains are believed by what they make: programs for the right machine, run where an emulator can."""
 
 import os
-import struct
 import sys
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildtool.adapters.host import toolchains
-from buildtool.adapters.host.elf import HEAD, elf_arch
 from buildtool.adapters.host.toolchains import (
     NamedToolchain,
     ToolchainSurvey,
@@ -20,8 +18,10 @@ from buildtool.adapters.host.toolchains import (
     survey,
 )
 from buildtool.errors import ConfigurationError
+from buildtool.model.binaries.recognition import HEAD, targets_of
 from buildtool.model.platforms import ARCHES, TRIPLES
 from buildtool.model.servers import OfferKind
+from tests.model.binaries.heads import START, WASI_IMPORT, macho, pe, universal, wasm
 from tests.support.packages import require
 
 CROSS = {
@@ -34,53 +34,12 @@ CROSS = {
 PPC = NamedToolchain("powerpc-linux-gnu", "ppc")
 
 
-def elf(bits: int, order: str, machine: int) -> bytes:
-    """The head of an ELF file, as the System V ABI lays it out."""
-    ident = b"\x7fELF" + bytes([bits // 32, 1 if order == "little" else 2, 1, 0]) + bytes(8)
-    return ident + struct.pack("<HH" if order == "little" else ">HH", 3, machine)
-
-
 def program(directory: Path, name: str, text: str) -> Path:
     """Put a shell script into ``directory``, which a test has as its PATH."""
     path = directory / name
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
     return path
-
-
-# --- heads of files -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("head", "arch"),
-    [
-        (elf(32, "big", 20), "ppc"), (elf(64, "big", 21), "ppc64"), (elf(64, "little", 21), "ppc64le"),
-        (elf(64, "little", 183), "aarch64"), (elf(64, "little", 243), "riscv64"), (elf(64, "big", 22), "s390x"),
-        (elf(64, "little", 62), "x86_64"), (elf(32, "little", 3), "i686"), (elf(32, "little", 40), "armv7l"),
-        (elf(32, "little", 62), None), (elf(32, "big", 22), None), (elf(32, "little", 243), None),
-        (elf(64, "little", 4711), None), (b"\xcf\xfa\xed\xfe" + bytes(16), None), (b"", None),
-        (elf(32, "big", 20)[:-1], None),
-    ],
-)  # fmt: skip
-def test_the_head_of_a_program_says_for_which_machine_it_is(head: bytes, arch: str | None) -> None:
-    assert elf_arch(head) == arch
-
-
-@given(st.binary(max_size=64), st.booleans())
-def test_whatever_a_file_begins_with_what_is_named_has_the_bits_and_the_order_of_the_name(
-    rest: bytes, begins_as_elf: bool
-) -> None:
-    head = b"\x7fELF" + rest if begins_as_elf else rest
-    name = elf_arch(head)
-    if name is not None:
-        assert (head[4], head[5]) == (ARCHES[name].bits // 32, 1 if ARCHES[name].byteorder == "little" else 2)
-
-
-def test_this_interpreter_is_for_this_machine() -> None:
-    with Path(sys.executable).open("rb") as stream:
-        head = stream.read(HEAD)
-    if head.startswith(b"\x7fELF"):
-        assert elf_arch(head) in ARCHES
 
 
 # --- what programs say --------------------------------------------------------------------------------------
@@ -165,8 +124,11 @@ def test_an_emulator_that_does_not_run_the_program_is_none(tmp_path: Path) -> No
         ("echo 'fatal error: stdio.h: No such file' >&2; exit 1", "makes no program: fatal error: stdio.h"),
         ("exit 1", "makes no program: it said nothing, or took too long"),
         ("exec sleep 60", "makes no program: it said nothing, or took too long"),
-        ('echo "#!/bin/sh" > "$2"', "makes programs for nothing known, not ppc"),
-        (r'printf "\177ELF\002\001\001\0\0\0\0\0\0\0\0\0\003\0\076\0" > "$2"', "makes programs for x86_64, not ppc"),
+        ('echo "#!/bin/sh" > "$2"', "makes programs for nothing known, not linux on ppc"),
+        (
+            r'printf "\177ELF\002\001\001\0\0\0\0\0\0\0\0\0\003\0\076\0" > "$2"',
+            "makes programs for linux on x86_64, not linux on ppc",
+        ),
     ],
 )
 def test_a_compiler_that_makes_no_such_program_is_not_offered_and_it_is_told_why(
@@ -181,6 +143,26 @@ def test_a_compiler_that_makes_no_such_program_is_not_offered_and_it_is_told_why
     assert why in rejected.why
 
 
+@pytest.mark.parametrize(
+    ("os", "arch", "made", "suffix"),
+    [
+        ("windows", "x86_64", pe(0x8664), ".exe"),
+        ("darwin", "aarch64", macho(0x0100000C), ""),
+        ("darwin", "x86_64", universal(macho(0x0100000C), macho(0x01000007)), ""),
+        ("wasi", "wasm32", wasm(WASI_IMPORT, START), ".wasm"),
+    ],
+)
+def test_a_toolchain_for_another_system_is_tried_by_what_it_makes_too(
+    tmp_path: Path, os: str, arch: str, made: bytes, suffix: str
+) -> None:
+    (tmp_path / "made").write_bytes(made)
+    program(tmp_path, "its-gcc", f'case "$2" in */program{suffix}) /bin/cp {tmp_path}/made "$2";; esac')
+    (one,) = survey([NamedToolchain("its", arch, os=os)], str(tmp_path)).toolchains
+    assert (one.os, one.arch, one.kind) == (os, arch, OfferKind.CROSS)
+    wrong = survey([NamedToolchain("its", arch, os="linux")], str(tmp_path))
+    assert wrong.toolchains == ()
+
+
 # --- what the donor names -------------------------------------------------------------------------------------
 
 
@@ -188,7 +170,8 @@ def native(**changed: object) -> NamedToolchain:
     """This machine's own compiler under the name of a donor's toolchain."""
     compiler = require("gcc", "gcc")
     with Path(sys.executable).resolve().open("rb") as stream:
-        arch = elf_arch(stream.read(HEAD))
+        (target,) = targets_of(stream.read(HEAD))
+    arch = target.arch
     assert arch is not None
     said: dict[str, object] = {"kind": OfferKind.NATIVE, "tools": {"CC": compiler}, "where": "mine.toml: toolchain 1"}
     return NamedToolchain(f"{arch}-own-linux", arch, **{**said, **changed})  # type: ignore[arg-type]
@@ -219,7 +202,7 @@ def test_a_command_of_the_donors_may_have_arguments_and_runs_through_the_emulato
         ({"tools": {}}, "there is no "),
         ({"tools": {"CC": "gcc", "AR": "no-such-ar -q"}}, "there is no no-such-ar"),
         ({"tools": {"CC": "gcc -O9 --no-such-flag"}}, "gcc makes no program: "),
-        ({"arch": "ppc"}, "not ppc"),
+        ({"arch": "ppc"}, "not linux on ppc"),
         ({"kind": OfferKind.CROSS, "run": ("false",)}, "false does not run what it makes"),
         ({"kind": OfferKind.EMULATED, "run": ("false",)}, "does not run here, so it is not emulated but cross"),
     ],
