@@ -11,7 +11,6 @@ from pathlib import Path
 
 from attrs import evolve, field, frozen
 from twisted.internet.base import ReactorBase
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from buildtool.adapters.control.build_server_link import BuildServerLink, LoginPace
@@ -30,17 +29,11 @@ from buildtool.adapters.processes.runner import Processes
 from buildtool.adapters.processes.sandbox.bubblewrap import clear_old_settings, settings_age
 from buildtool.adapters.processes.sandbox.proving import ProvenSandbox
 from buildtool.adapters.runtime.clock import WallClock
-from buildtool.adapters.runtime.fair_pool import FairPool
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.storage.history.work_book import WorkBook
 from buildtool.adapters.storage.instance import load_instance
 from buildtool.adapters.storage.spool import Spool
 from buildtool.adapters.tls.credentials import CredentialStore, OwnIdentity
-from buildtool.adapters.vcs.by_url import Checkouts
-from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
-from buildtool.adapters.vcs.git_worktrees.worktrees import Worktrees
-from buildtool.adapters.vcs.svn.command import SvnCommand
-from buildtool.adapters.vcs.svn.copies import SvnSources
 from buildtool.buildserver.attempt import AttemptTools
 from buildtool.buildserver.delivery import DeliveryQueue
 from buildtool.buildserver.order_check import ServerOffer
@@ -51,8 +44,6 @@ from buildtool.errors import BuildToolError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
 from buildtool.model.principal import PrincipalRole
 from buildtool.model.trust.evidence import SandboxLevel
-from buildtool.ports.buildserver import Halt, Halted
-from buildtool.ports.common import Executor
 from buildtool.programs.buildserver import drain_signals
 from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.capability import AnnouncedCapability
@@ -66,6 +57,7 @@ from buildtool.programs.buildserver.guest.history import HISTORY_COMMAND, HISTOR
 from buildtool.programs.buildserver.guest.hosting import host_guest
 from buildtool.programs.buildserver.guest.wishes import GUEST_OPTIONS
 from buildtool.programs.buildserver.options import OPTIONS
+from buildtool.programs.buildserver.running.ends import cleared, sources_of
 from buildtool.programs.buildserver.sandbox_choice import declared, sandbox_of, with_sandbox
 from buildtool.programs.buildserver.show_info import as_json, as_text
 from buildtool.programs.buildserver.starting import Start, complete
@@ -79,11 +71,13 @@ from buildtool.programs.common.ending import (
     with_command,
 )
 from buildtool.programs.common.joining import FarmEndpoint, join, renewal, said_join_line
-from buildtool.programs.common.output import say
+from buildtool.programs.common.output import TextSink, say
 from buildtool.programs.common.program import StopRequest, run
 from buildtool.programs.common.reaching import Reach, reach
 from buildtool.programs.common.subcommands import Subcommand, Subcommands
 from buildtool.programs.doctors.buildserver import doctor, install_words
+from buildtool.programs.serving.hosting import hosted
+from buildtool.programs.serving.options import LOG_OPTIONS
 from buildtool.programs.trying.new_project import new_project
 from buildtool.programs.trying.trying import EXIT_DIFFERS, EXIT_PROJECT, TRYING, try_project
 from buildtool.protocol.messages import Register
@@ -112,7 +106,7 @@ def _show_info(said: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _serve(said: argparse.Namespace) -> int:
+def _serve(said: argparse.Namespace, log_file: TextSink | None) -> int:
     settings = load_settings(said.config, secrets=False)
     store = CredentialStore(settings.build_dir / "identity")
     line = said_join_line(said.join)
@@ -122,7 +116,7 @@ def _serve(said: argparse.Namespace) -> int:
         first = start(store.load())
         with first.place().lock():
             program = _started(first, anew)
-            code = run(PROGRAM, partial(_served, program), verbose=said.verbose)
+            code = run(PROGRAM, partial(_served, program), verbose=said.verbose, log=log_file)
         return ended(PROGRAM, code, anew)
 
     async def joined(reactor: ReactorBase, stop: StopRequest) -> int:
@@ -135,7 +129,7 @@ def _serve(said: argparse.Namespace) -> int:
         with first.place().lock():
             return await _served(_started(first, anew), reactor, stop)
 
-    return ended(PROGRAM, run(PROGRAM, joined, verbose=said.verbose), anew)
+    return ended(PROGRAM, run(PROGRAM, joined, verbose=said.verbose, log=log_file), anew)
 
 
 def _started(first: Start, anew: StopRequest) -> _Program:
@@ -180,16 +174,6 @@ class _Program:
     anew: StopRequest = field(factory=StopRequest)
 
 
-def _sources(place: BuildDirectory, pool: Executor, closing: ExitStack) -> Checkouts:
-    """Return what checks out; a checkout that nobody waits for any more ends."""
-    turns = FairPool(pool, THREADS)
-    mirror = GitMirror(place.mirrors, turns)
-    closing.callback(mirror.close)
-    svn = SvnCommand(place.subversion)
-    closing.callback(svn.close)
-    return Checkouts(git=Worktrees(mirror, place.sources, turns), svn=SvnSources(svn, place.sources / "svn", turns))
-
-
 async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) -> int:  # noqa: PLR0915 - a line a part
     settings, place, said, found = program.settings, program.place, program.said, program.found
     place.close_to_others()
@@ -197,11 +181,11 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
     with ExitStack() as closing:
         pool = Threads(reactor, THREADS, "build server")
         closing.callback(pool.stop, THREADS_GRACE)
-        sources = _sources(place, pool, closing)
+        sources = sources_of(place, pool, closing, THREADS)
         groups = await pool.run(partial(ControlGroups.found, program.name))  # what was left frozen can be ended then
         closing.callback(groups.close)
         slots = BuildSlots(place.slots, pool, found.machine)
-        if not await _cleared(slots, stop):
+        if not await cleared(slots, stop):
             return EXIT_OK
         keepers = Keepers.where_possible(mark_for(place.slots))
         if keepers is not None:
@@ -327,18 +311,6 @@ def _reach(program: _Program, reactor: ReactorBase) -> Reach:
     return reach(reactor, program.addresses, farm)
 
 
-async def _cleared(slots: BuildSlots, stop: StopRequest) -> bool:
-    """Delete what an earlier run left; return False when told to stop meanwhile. Raises MachineFault."""
-    halt = Halt()
-    Deferred.fromCoroutine(stop.asked()).addCallback(halt.ask)
-    try:
-        await slots.clear_all(halt)
-    except Halted:
-        log.info("stopping: {reason}; what an earlier run left is deleted at the next start", reason=stop.reason)
-        return False
-    return True
-
-
 # --- the command line ------------------------------------------------------------------------------------
 
 
@@ -349,7 +321,7 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
     (
         Subcommand(
             "serve", "take builds until it is told to stop", "--config farm/config.py --name attic --max-builds 2",
-            _serve, options=(*OPTIONS, *GUEST_OPTIONS),
+            hosted(_serve), options=(*OPTIONS, *GUEST_OPTIONS, *LOG_OPTIONS),
         ),
         *OWNER_COMMANDS,
         HISTORY_COMMAND,
@@ -374,7 +346,7 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
             "new-project farm/mine --source src/mine", new_project, "DIR", options=("--source", "--json"),
         ),
     ),
-    {**OPTIONS, **GUEST_OPTIONS, **HISTORY_OPTIONS, **TRYING},
+    {**OPTIONS, **GUEST_OPTIONS, **LOG_OPTIONS, **HISTORY_OPTIONS, **TRYING},
     EXIT_CODES | {
         EXIT_PROJECT: "what was tried does not build, by the project's or the recipe's fault",
         EXIT_UNAVAILABLE: "the metaserver cannot be reached: as many logins failed as --maxretries says",

@@ -11,7 +11,9 @@ import errno
 import io
 import os
 import sys
-from typing import TextIO
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Protocol, TextIO
 
 from buildtool.errors import OutputLost, OutputUnread
 from buildtool.model.text import block, printable
@@ -21,6 +23,26 @@ LINE_LIMIT = 4_000
 
 VISIBLE = "buildtool.visible"
 """The error handler for characters that an encoding lacks."""
+
+
+class TextSink(Protocol):
+    """A stream to which text is written, or what stands for one."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be written any more."""
+        ...
+
+    def write(self, text: str, /) -> int:
+        """Write a text. Raises OSError."""
+        ...
+
+    def flush(self) -> None:
+        """Write what waits. Raises OSError."""
+        ...
+
+
+_copies: list[TextSink] = []
 
 _PLAIN = {
     "\N{LEFT SINGLE QUOTATION MARK}": "'", "\N{RIGHT SINGLE QUOTATION MARK}": "'",
@@ -40,7 +62,7 @@ def _visible(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(VISIBLE, _visible)
 
 
-def put(stream: TextIO | None, text: str) -> None:
+def put(stream: TextSink | None, text: str) -> None:
     """Write ``text`` at once; a character that the stream's encoding lacks becomes one that looks like it, or ``?``.
 
     Raises OSError.
@@ -78,11 +100,25 @@ def lost(error: OSError) -> OutputLost:
 
 
 def complain(line: str) -> None:
-    """Print a line, made harmless, on standard error, if that can be; there is nowhere else to say it."""
+    """Print a line, made harmless, on standard error and where ``copied`` says, if that can be."""
+    text = f"{printable(line, LINE_LIMIT)}\n"
     try:
-        put(sys.stderr, f"{printable(line, LINE_LIMIT)}\n")
+        put(sys.stderr, text)
     except OSError:
         _give_up(sys.stderr, 2)
+    for stream in _copies:
+        with suppress(OSError):  # there is nowhere else to say it
+            put(stream, text)
+
+
+@contextmanager
+def copied(stream: TextSink) -> Iterator[None]:
+    """Write what is complained of to another stream too, as long as this lasts."""
+    _copies.append(stream)
+    try:
+        yield
+    finally:
+        _copies.remove(stream)
 
 
 def _give_up(stream: TextIO | None, number: int) -> None:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, TextIO, cast
+from typing import Any, cast
 
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import CancelledError, Deferred
@@ -27,7 +27,7 @@ from buildtool.errors import BuildToolError, UsageError
 from buildtool.model.text import one_line, quoted
 from buildtool.programs.common.ending import EXIT_FAILED, EXIT_SIGNAL, refuse
 from buildtool.programs.common.log_rates import LineRates
-from buildtool.programs.common.output import complain, put
+from buildtool.programs.common.output import TextSink, complain, put
 
 SAME_SIGNAL = 1.0
 """Seconds in which a second signal is the first once more: ``timeout``, terminals and supervisors signal twice."""
@@ -60,7 +60,7 @@ class _Lines:
     Of a kind of line that comes again and again only so many are written, and now and then how many more there were.
     """
 
-    def __init__(self, stream: TextIO, written: Callable[[LogEvent], str] | None = None, *, verbose: bool) -> None:
+    def __init__(self, stream: TextSink, written: Callable[[LogEvent], str] | None = None, *, verbose: bool) -> None:
         self._stream = stream
         self._written = event_line if written is None else written
         self._verbose = verbose
@@ -90,7 +90,7 @@ class _Lines:
             return  # the terminal is gone; the program goes on without one
 
 
-def start_logging(*, verbose: bool = False, stream: TextIO | None = None, program: str = "") -> _Lines:
+def start_logging(*, verbose: bool = False, stream: TextSink | None = None, program: str = "") -> _Lines:
     """Log to ``stream`` (stderr), one line per event; return what writes them.
 
     Raises UsageError where the environment asks for a format that there is not.
@@ -228,13 +228,13 @@ class _Program:
             complain(event_line({**event, "log_format": f"a defect of {self._name}"}).removesuffix("\n"))
 
 
-def run(name: str, main: Main, *, verbose: bool = False) -> int:
-    """Run ``main`` until it returns, and return its exit code.
+def run(name: str, main: Main, *, verbose: bool = False, log: TextSink | None = None) -> int:
+    """Run ``main`` until it returns, and return its exit code. What happens is written to ``log``, or else to stderr.
 
     SIGTERM and SIGINT ask it to stop; another one, a second later or more, breaks it off. Raises UsageError.
     """
     reactor = monotonic_reactor()
-    lines = start_logging(verbose=verbose, program=name)
+    lines = start_logging(verbose=verbose, stream=log, program=name)
     program = _Program(name, reactor, main)
     summing_up = LoopingCall(lines.sum_up)
     reactor.callWhenRunning(summing_up.start, SUM_UP_EVERY, False)

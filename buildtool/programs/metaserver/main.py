@@ -23,7 +23,7 @@ from buildtool.configuration.settings import Settings, check_projects, load_sett
 from buildtool.model.properties import TOOLS, nearest
 from buildtool.programs.common.ending import EXIT_FAILED, EXIT_OK
 from buildtool.programs.common.launch import loading
-from buildtool.programs.common.output import say, say_line
+from buildtool.programs.common.output import TextSink, say, say_line
 from buildtool.programs.common.program import StopRequest, run
 from buildtool.programs.common.shutdown import last_resort
 from buildtool.programs.common.subcommands import Subcommand, Subcommands, switch
@@ -31,6 +31,8 @@ from buildtool.programs.metaserver import offline_commands, operator_commands
 from buildtool.programs.metaserver.checking import FILE_PATIENCE, apart, within
 from buildtool.programs.metaserver.monitoring import files as monitoring
 from buildtool.programs.operating import bounce_command, token_commands
+from buildtool.programs.serving.hosting import hosted
+from buildtool.programs.serving.options import LOG_OPTIONS
 from buildtool.project.definition import tools_named
 from buildtool.project.recipe_check import Within
 
@@ -47,7 +49,7 @@ GARBAGE_LOOK = 0.5
 """Seconds between two looks whether it is time to look for garbage."""
 
 
-def _serve(said: argparse.Namespace) -> int:
+def _serve(said: argparse.Namespace, log_file: TextSink | None) -> int:
     settings = _checked(said)
     with loading():
         from buildtool.programs.metaserver import service  # noqa: F401 - all that ``_served`` takes
@@ -60,6 +62,7 @@ def _serve(said: argparse.Namespace) -> int:
         PROGRAM,
         lambda reactor, stop: _served(settings, reactor, stop, beginning, pages=said.web),
         verbose=said.verbose,
+        log=log_file,
     )
 
 
@@ -183,7 +186,8 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
     (
         Subcommand(
             "serve", "take requests and give out builds, until it is told to stop",
-            "--config /etc/buildtool/config.py --web", _serve, options=("--web", "--restored", "--accept-new-database"),
+            "--config /etc/buildtool/config.py --web", hosted(_serve),
+            options=("--web", "--restored", "--accept-new-database", *LOG_OPTIONS),
         ),
         Subcommand(
             "check-config", "validate the configuration, and say what was understood",
@@ -206,6 +210,7 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
         "--web": switch("serve the pages too, on web_port"),
         "--restored": switch("this state directory comes from a snapshot of a machine"),
         "--accept-new-database": switch("start with an empty database beside files of an earlier one"),
+        **LOG_OPTIONS,
         **offline_commands.OPTIONS,
         **operator_commands.OPTIONS,
         **token_commands.OPTIONS,

@@ -27,10 +27,12 @@ from buildtool.programs.common.ending import EXIT_CODES, EXIT_OK
 from buildtool.programs.common.farm_tls import LOOK_EVERY, FarmTls, kept_certificates
 from buildtool.programs.common.joining import renewal, said_join_line
 from buildtool.programs.common.listening import adopt, handed_over, listen
-from buildtool.programs.common.output import say
+from buildtool.programs.common.output import TextSink, say
 from buildtool.programs.common.program import StopRequest, run
 from buildtool.programs.common.subcommands import REACHING, Several, Subcommand, Subcommands, number, switch, valued
 from buildtool.programs.common.visitors import HttpVisitors
+from buildtool.programs.serving.hosting import hosted
+from buildtool.programs.serving.options import LOG_OPTIONS
 from buildtool.programs.webserver.asking import addresses_said, joined, questions_to
 from buildtool.programs.webserver.site import StateReader, tools_for, web_site
 from buildtool.web.live.hub import LiveHub
@@ -56,10 +58,10 @@ def _read(said: argparse.Namespace) -> Settings:
     return settings
 
 
-def _serve(said: argparse.Namespace) -> int:
+def _serve(said: argparse.Namespace, log: TextSink | None) -> int:
     settings = _read(said)
     addresses = addresses_said(said, settings)
-    return run(PROGRAM, partial(serve, settings, said.port, addresses, said.share_port), verbose=said.verbose)
+    return run(PROGRAM, partial(serve, settings, said.port, addresses, said.share_port), verbose=said.verbose, log=log)
 
 
 def _join(said: argparse.Namespace) -> int:
@@ -165,7 +167,7 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
     (
         Subcommand(
             "serve", "serve the pages until it is told to stop", "--config /etc/buildtool/config.py --port 8080",
-            _serve, options=("--port", "--share-port", "--host", "--use-tls"),
+            hosted(_serve), options=("--port", "--share-port", "--host", "--use-tls", *LOG_OPTIONS),
         ),
         Subcommand(
             "check-config", "read the configuration, say what was understood, and end",
@@ -186,6 +188,7 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
             read_host, action=Several,
         ),
         "--use-tls": REACHING["--use-tls"],
+        **LOG_OPTIONS,
     },
     EXIT_CODES,
 )  # fmt: skip

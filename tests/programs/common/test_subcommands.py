@@ -35,7 +35,7 @@ EARLIER = {
 """The flags of version 0.1 that were verbs."""
 VALUES = [
     "x", "pause", "it is broken", "status", "5", "anna@example.org", "24h", "none", "/usr", "2026-11", "2026-12-24",
-    "ask", "Mon 20:00-21:00",
+    "ask", "Mon 20:00-21:00", "10M",
 ]  # fmt: skip
 """Values of which each option that has one takes some."""
 
