@@ -221,6 +221,8 @@ def demands(draw: st.DrawFn) -> Demand:
     )
 
 
+shares = st.sampled_from(["ann@example.org", "192.0.2.0/24"])
+rounds = st.floats(-1.0, 1e6)
 requests = st.builds(
     Request,
     id=ids,
@@ -242,6 +244,9 @@ requests = st.builds(
     group_size=counts,
     group_due=st.booleans(),
     asker=st.sampled_from(["", "192.0.2.1", "2001:db8::1"]),
+    share=shares,
+    nice=st.integers(-20, 20),
+    base=rounds,
 )
 builds = build_specs.flatmap(
     lambda spec: st.builds(
@@ -260,6 +265,10 @@ builds = build_specs.flatmap(
         failed_platform=platforms,
         failed_kind=st.sampled_from(OfferKind),
         failed_evidence=evidence,
+        share=shares,
+        nice=st.integers(-20, 20),
+        base=rounds,
+        tag=rounds,
         forced=st.booleans(),
         started_at=st.none() | times,
         ended_at=st.none() | times,

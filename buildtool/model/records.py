@@ -162,7 +162,9 @@ class Request:
     ``answer`` names what was answered at admission; ``joined`` says why it waits for the Build ``build_id``. Requests
     that were made together have consecutive ids: ``group`` is the first, ``group_size`` how many they are. They are
     told by one mail when the last has ended; ``group_due`` says that there is something to tell. ``asker`` is the
-    network address it came from, empty for what the farm's own programs asked for.
+    network address it came from, empty for what the farm's own programs asked for. ``share`` is whose turns it takes in
+    the order, ``nice`` by how many rounds it is put back, ``base`` the round in which it came, negative before that was
+    looked at (``scheduling/order``).
     """
 
     id: int
@@ -184,6 +186,9 @@ class Request:
     group_size: int = 0
     group_due: bool = False
     asker: str = ""
+    share: str = ""
+    nice: int = 0
+    base: float = -1.0
 
     @property
     def held(self) -> bool:
@@ -195,7 +200,8 @@ class Request:
 class Build:
     """The work for one BuildKey.
 
-    ``place`` is its place in the queue, which retries keep: the id of the first Request that asked for it.
+    It stands in the queue where the best-placed of those who wait for it does, whose id is ``place``, and is charged to
+    them: ``share``, ``nice`` and ``base`` are theirs. Retries keep its ``tag`` (``scheduling/order``).
 
     ``broken_on`` names the distinct servers that broke while building, ``failed_on`` those on which the project
     failed, ``failed_platform``, ``failed_kind`` and ``failed_evidence`` what that was seen on. ``epoch`` is the number
@@ -224,6 +230,10 @@ class Build:
     failed_platform: Canonical = ()
     failed_kind: OfferKind = OfferKind.NATIVE
     failed_evidence: Evidence = NOTHING_KNOWN
+    share: str = ""
+    nice: int = 0
+    base: float = 0.0
+    tag: float = 0.0
 
 
 @frozen

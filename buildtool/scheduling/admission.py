@@ -28,6 +28,7 @@ from buildtool.scheduling.decision import DecisionContext, disappoint, expire, s
 from buildtool.scheduling.dispatching import start_somewhere, start_waiting
 from buildtool.scheduling.effects import RequestMoved
 from buildtool.scheduling.events import AddressConfirmed, Submitted, SubmittedTogether
+from buildtool.scheduling.order import placing
 
 HELD_FOR = 86_400.0
 """Seconds for which a Request waits until its e-mail address is confirmed."""
@@ -100,6 +101,8 @@ def submit(context: DecisionContext, event: Submitted, group: tuple[int, int] | 
         group=group[0] if group is not None else None,
         group_size=group[1] if group is not None else 0,
         asker=event.asker,
+        share=event.share or event.email.lower(),
+        nice=event.nice,
     )
     answer = hold(context, request) if event.held else answer_new(context, request)
     context.state.remember_answer(
@@ -127,12 +130,16 @@ def release(context: DecisionContext, event: AddressConfirmed) -> answers.Acknow
     policy = context.state.projects.policy(request.demand.spec.project)
     expires = context.now + policy.request_ttl
     context.happened("request-confirmed", f"request/{request.id}")
-    admit_anew(context, evolve(request, answer="confirmed", reason="", expires_at=expires))
+    own = request.email.lower()  # it is confirmed, so it is a share of its own now
+    admit_anew(context, evolve(request, answer="confirmed", reason="", expires_at=expires, share=own))
     return answers.Acknowledged()
 
 
 def admit_anew(context: DecisionContext, anew: Request) -> None:
-    """Admit a Request again that left what it had joined. Its requester is told only how it ends."""
+    """Admit a Request again that left what it had joined. Its requester is told only how it ends.
+
+    Its Build is started with all that wait again, in their order.
+    """
     artifact = None if anew.force else context.state.hits.find(anew.demand)
     if artifact is not None:
         satisfy(context, anew, artifact)
@@ -142,7 +149,7 @@ def admit_anew(context: DecisionContext, anew: Request) -> None:
     found = _joinable(context, anew)
     if found is not None and not (late and found[0].state is BuildState.QUEUED):
         _wait_for(context, anew, *found)
-        start_waiting(context, found[0].id)
+        context.again.add(found[0].id)
         return
     failure = None if anew.force else find_failure(context, anew.demand)
     if failure is not None:
@@ -153,7 +160,7 @@ def admit_anew(context: DecisionContext, anew: Request) -> None:
         return
     build = _new_build(context, anew)
     _wait_for(context, anew, build, JoinReason.OWN)
-    start_somewhere(context, build)
+    context.again.add(build.id)
 
 
 def find_failure(context: DecisionContext, demand: Demand) -> RememberedFailure | None:
@@ -204,7 +211,7 @@ def answer_new(context: DecisionContext, request: Request) -> answers.Admitted:
 def _answer_with_build(context: DecisionContext, request: Request) -> answers.Dispatched | answers.Queued:
     build = _new_build(context, request)
     waiting = _wait_for(context, request, build, JoinReason.OWN)
-    server = start_somewhere(context, build)
+    server = start_somewhere(context, context.state.builds[build.id])
     answered = evolve(waiting, answer="queued" if server is None else "dispatched")
     context.state.put(answered)
     now = context.state.builds[build.id]
@@ -220,6 +227,9 @@ def _new_build(context: DecisionContext, request: Request) -> Build:
         place=request.id,
         created_at=context.now,
         forced=request.force,
+        share=request.share,
+        nice=request.nice,
+        base=max(request.base, 0.0),
     )
     context.state.put(build)
     context.happened("build-queued", f"build/{build.id}")
@@ -227,11 +237,9 @@ def _new_build(context: DecisionContext, request: Request) -> Build:
 
 
 def _wait_for(context: DecisionContext, request: Request, build: Build, joined: JoinReason) -> Request:
-    """Add a Request to an open Build. Who asked before its place was given brings their own place along."""
-    if request.id < build.place:
-        build = evolve(build, place=request.id)
-        context.state.put(build)
-    waiting = evolve(request, build_id=build.id, joined=joined)
+    """Add a Request to an open Build. Who would stand before it brings their own place along."""
+    based, build = placing.join(context, request, build)
+    waiting = evolve(based, build_id=build.id, joined=joined)
     context.state.put(waiting)
     context.tell(RequestMoved(waiting, build.state.value, build.epoch))
     return waiting

@@ -158,6 +158,7 @@ class ServerReasons:
 class WaitReasons:
     """The reasons why a Build waits, grouped over the servers, and how many Builds are ahead of it.
 
+    ``ahead_own`` of them are of the same share, the others of ``ahead_shares``, as far as they were looked at.
     ``halted`` says what keeps it from every server, if no server is to blame; ``not_before`` is wall time.
     """
 
@@ -168,6 +169,8 @@ class WaitReasons:
     nearest: str = ""
     estimate: Estimate | None = None
     halted: str = ""
+    ahead_own: int = 0
+    ahead_shares: int = 0
 
 
 @frozen

@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 from buildtool.model.access.rights import platform_names
 from buildtool.model.records import Build, BuildSpec, BuildState, Request, RequestState
 from buildtool.scheduling.answers import Acknowledged, Cancelled
-from buildtool.scheduling.decision import DecisionContext, close_build, disappoint, sum_up, tell_unsuccessful
+from buildtool.scheduling.decision import DecisionContext, close_build, disappoint, note_left, sum_up, tell_unsuccessful
 from buildtool.scheduling.effects import RequestMoved
 from buildtool.scheduling.events import BuildAborted, CancelRequested
 from buildtool.scheduling.state.state import State
@@ -67,6 +67,7 @@ def withdraw(context: DecisionContext, request: Request) -> Request:
     ended = evolve(request, state=RequestState.CANCELLED, reason="cancelled by its requester", ended_at=context.now)
     context.state.put(ended)
     context.tell(RequestMoved(ended))
+    note_left(context, request)
     context.happened("request-cancelled", f"request/{request.id}")
     if request.group is not None and request.group_due:
         sum_up(context, ended, request.group)

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from operator import itemgetter
 from typing import Any, assert_never
 
 from attrs import evolve, frozen
 
-from buildtool.model.records import Build, BuildState, Request, ShelfKey
+from buildtool.model.records import Build, BuildState, ShelfKey
 from buildtool.scheduling import admission, attempts, cancelling, events, explain, operator, restart
 from buildtool.scheduling.admission import admit_anew
 from buildtool.scheduling.answers import Acknowledged, Answer
@@ -23,6 +22,7 @@ from buildtool.scheduling.attempts import settle_confirmations
 from buildtool.scheduling.decision import DecisionContext, expire, expire_held
 from buildtool.scheduling.dispatching import fill, start_waiting
 from buildtool.scheduling.effects import Effect
+from buildtool.scheduling.order import placing
 from buildtool.scheduling.servers import leases, names, quarantine, sessions
 from buildtool.scheduling.state.ready_queue import Place, place_of
 from buildtool.scheduling.state.state import State
@@ -102,7 +102,7 @@ def _due(context: DecisionContext) -> list[events.TimedEvent]:
 
 
 def _lease_place(state: State, key: tuple[int, int]) -> Place:
-    return place_of(state.builds[key[0]]) if key[0] in state.builds else (0, 0)
+    return place_of(state.builds[key[0]]) if key[0] in state.builds else (0.0, 0, 0)
 
 
 def _on_time(context: DecisionContext, event: events.TimedEvent) -> None:
@@ -156,26 +156,20 @@ def _shelves_of_confirming(state: State) -> tuple[ShelfKey, ...]:
 
 
 def settle(context: DecisionContext) -> None:
-    """Start the Builds that wait again and admit anew the Requests that left theirs, then fill what was freed."""
-    if not (context.again or context.anew or context.freed):
-        return
+    """Give Builds the place of who still waits for them, and admit anew the Requests that left theirs.
+
+    Then what waits again is started, and what was freed is filled.
+    """
     state = context.state
-    waiting: list[tuple[Place, Build | Request]] = []
-    waiting += [(place_of(state.builds[key]), state.builds[key]) for key in context.again if key in state.builds]
-    waiting += [((key, state.next_numbers["build"]), state.requests[key]) for key in context.anew]
-    for one in _in_order(waiting):
-        if isinstance(one, Request):
-            admit_anew(context, one)
-        else:
-            start_waiting(context, one.id)
+    for build_id in sorted(context.left):
+        placing.replace(context, build_id)
+    for request_id in sorted(context.anew):
+        admit_anew(context, state.requests[request_id])
+    for *_, build_id in sorted(place_of(state.builds[key]) for key in context.again if key in state.builds):
+        start_waiting(context, build_id)
     for name in sorted(context.freed):
         fill(context, name)
         operator.note_finished(context, name)
-
-
-def _in_order(waiting: list[tuple[Place, Build | Request]]) -> list[Build | Request]:
-    """Return what waits in the order of admission."""
-    return [one for _, one in sorted(waiting, key=itemgetter(0))]
 
 
 ANSWERS: Mapping[type[events.Event], Callable[[DecisionContext, Any], Answer]] = {

@@ -40,7 +40,8 @@ class DecisionContext:
     """The data that the steps of one decision share. ``now`` is wall time in seconds.
 
     ``freed`` names servers that got a free slot, or came, in this decision: older Builds may wait for those. ``again``
-    has the Builds that wait again, ``anew`` the Requests that left what they had joined: ``settle`` serves them all.
+    has the Builds that wait again, ``anew`` the Requests that left what they had joined, ``left`` the Builds that
+    somebody waits for no longer: ``settle`` serves them all.
     """
 
     state: State
@@ -48,6 +49,7 @@ class DecisionContext:
     freed: set[str] = field(factory=set)
     again: set[int] = field(factory=set)
     anew: set[int] = field(factory=set)
+    left: set[int] = field(factory=set)
     effects: list[Effect] = field(factory=list)
     mails: dict[str, Mail] = field(factory=dict)
 
@@ -67,7 +69,7 @@ class DecisionContext:
 
     def start_over(self) -> None:
         """Drop all that was collected: the changes that led to it were taken back."""
-        for collected in (self.freed, self.again, self.anew, self.effects, self.mails):
+        for collected in (self.freed, self.again, self.anew, self.left, self.effects, self.mails):
             collected.clear()
 
     def finish(self) -> None:
@@ -152,6 +154,13 @@ def leave(context: DecisionContext, request: Request) -> None:
     own = evolve(now.demand, acceptable=(now.demand.spec.revision,))
     context.state.put(evolve(now, demand=own, build_id=None, joined=JoinReason.OWN))
     context.anew.add(request.id)
+    note_left(context, now)
+
+
+def note_left(context: DecisionContext, request: Request) -> None:
+    """Note that a Request waits for its Build no longer, which may be charged to it."""
+    if request.build_id is not None:
+        context.left.add(request.build_id)
 
 
 def tell_unsuccessful(context: DecisionContext, waiting: list[Request], state: RequestState, reason: str) -> None:
@@ -170,8 +179,10 @@ def announce(context: DecisionContext, build: Build, server: str = "") -> None:
 
 
 def _end(context: DecisionContext, ended: Request, build_id: int | None) -> None:
+    before = context.state.requests.get(ended.id)
     context.state.put(ended)
     context.tell(RequestMoved(ended))
+    note_left(context, before or ended)
     context.happened(f"request-{ended.state.value}", f"request/{ended.id}", ended.reason)
     if ended.held:
         return  # its address was never confirmed

@@ -1,12 +1,15 @@
 """Which Build goes to which server.
 
 A Build is given to the best idle capable server: native before cross before emulated, then the least loaded, then the
-one with more processors. A server that has a free slot takes, of all that it can build, what was admitted first.
+one with more processors. A server that has a free slot takes, of all that it can build, what stands first in the order
+of fair shares (``scheduling/order/tags.py``); what only it can build goes a little before what others can build too.
 
 The test is tests/scheduling/test_order.py.
 """
 
 from __future__ import annotations
+
+import math
 
 from attrs import evolve
 
@@ -14,13 +17,15 @@ from buildtool.model.records import Attempt, Build, BuildState
 from buildtool.model.servers import OFFER_RANK, Offer, Server
 from buildtool.scheduling.decision import DecisionContext, announce
 from buildtool.scheduling.effects import Dispatch
-from buildtool.scheduling.state.ready_queue import Place
+from buildtool.scheduling.order.placing import note_started
+from buildtool.scheduling.order.tags import SPARING
+from buildtool.scheduling.state.ready_queue import Place, WaitingLine
 
 
 def start_somewhere(context: DecisionContext, build: Build) -> str | None:
     """Start a waiting Build on the best server that can take it now; return its name, None where none can.
 
-    A server that this very decision freed is left to whatever older Build waits for it.
+    A server that this very decision freed is left to whatever Build stands before it and waits for it.
     """
     state = context.state
     capable = state.queue.capable(build)
@@ -48,7 +53,7 @@ def start_waiting(context: DecisionContext, build_id: int) -> None:
 
 
 def fill(context: DecisionContext, name: str) -> None:
-    """Fill the free slots of a server with waiting Builds, in the order of their admission."""
+    """Fill the free slots of a server with waiting Builds, in their order."""
     state = context.state
     while name in state.slots.free:
         found = _first_for(context, name)
@@ -79,6 +84,7 @@ def start(context: DecisionContext, build: Build, server: Server, offer: Offer) 
     context.state.put(running)
     context.state.put(attempt)
     context.state.leases.renew(attempt.key, context.now)
+    note_started(context, running, server.name)
     context.tell(Dispatch(attempt, running))
     context.happened("attempt-offered", f"build/{build.id}", f"epoch {running.epoch} on {server.name}")
     announce(context, running, server.name)
@@ -109,17 +115,38 @@ def _is_first(context: DecisionContext, build: Build, name: str) -> bool:
 
 
 def _first_for(context: DecisionContext, name: str) -> tuple[Build, Offer] | None:
-    found: tuple[Place, Offer] | None = None
-    for line, offer in context.state.queue.heads(name):
-        if found is not None and line[0] > found[0]:
+    """Return the Build that a server takes next, and by which offer: the first in the order that it may take.
+
+    If others can build that too, what only this server can build goes before it, by ``SPARING`` rounds at most.
+    """
+    state = context.state
+    lines = state.queue.heads(name)
+    found = _earliest(context, lines, name, math.inf)
+    if found is None:
+        return None
+    if not found[1].lone and any(line.lone for line in lines):
+        build = state.builds[found[0][2]]
+        if any(other != name and state.servers[other].takes for other in state.queue.capable(build)):
+            lone = [line for line in lines if line.lone]
+            found = _earliest(context, lone, name, found[0][0] + SPARING) or found
+    return state.builds[found[0][2]], found[1].offer
+
+
+def _earliest(
+    context: DecisionContext, lines: list[WaitingLine], name: str, latest: float
+) -> tuple[Place, WaitingLine] | None:
+    """Return the place of the first Build of these lines that a server may take, due in round ``latest`` or before."""
+    found: tuple[Place, WaitingLine] | None = None
+    for line in lines:
+        if (found is not None and line.places[0] > found[0]) or line.places[0][0] > latest:
             break
-        for place in line:
-            if found is not None and place > found[0]:
+        for place in line.places:
+            if (found is not None and place > found[0]) or place[0] > latest:
                 break
-            if may_take(context, context.state.builds[place[1]], name):
-                found = place, offer
+            if may_take(context, context.state.builds[place[2]], name):
+                found = place, line
                 break
-    return (context.state.builds[found[0][1]], found[1]) if found is not None else None
+    return found
 
 
 def _rank(context: DecisionContext, server: Server, offer: Offer) -> tuple[int, float, int, str]:

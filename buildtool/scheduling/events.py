@@ -22,6 +22,7 @@ class Submitted:
     ``by`` says who did it where that was an operator, as for all that an operator may do: it is written down. ``asker``
     is the network address that it came from. One that is ``held`` waits until its e-mail address is confirmed.
     ``places`` limits how many Requests of its requester may wait; all that are asked for together have the same.
+    ``share`` and ``nice`` are as in ``Request``; without a share it is the e-mail address.
     """
 
     client_id: str
@@ -33,6 +34,8 @@ class Submitted:
     asker: str = ""
     held: bool = False
     places: Places | None = None
+    share: str = ""
+    nice: int = 0
 
 
 @frozen
@@ -253,10 +256,12 @@ class Reconfigured:
 
 @frozen
 class Explain:
-    """A question what a submission would be answered; changes nothing."""
+    """A question what a submission would be answered; changes nothing. ``share`` and ``nice`` are as in ``Request``."""
 
     demand: Demand
     force: bool = False
+    share: str = ""
+    nice: int = 0
 
 
 @frozen

@@ -27,6 +27,8 @@ def explain(context: DecisionContext, event: Explain) -> ExplainedAnswer:
         force=event.force,
         admitted_at=now,
         expires_at=float("inf"),
+        share=event.share,
+        nice=event.nice,
     )
     try:
         return _explained(state, admission.answer_new(DecisionContext(state, now), request), now)

@@ -68,11 +68,14 @@ def why(state: State, build: Build, now: float) -> WaitReasons:
         for reasons, names in sorted(named, key=lambda item: (len(item[0]), item[1]))
     )
     rest = (ServerReasons(_UNSEEN, tuple(unseen[:NAMES_SHOWN]), len(unseen)),) if unseen else ()
-    ahead = state.queue.ahead(build)
+    before = state.queue.ahead(build, lambda build_id: state.builds[build_id].share)
+    ahead = before.total
     return WaitReasons(
         groups=told + rest,
         servers=len(state.servers),
         ahead=ahead,
+        ahead_own=before.own,
+        ahead_shares=before.shares,
         not_before=build.not_before if build.not_before > now else 0.0,
         nearest="; ".join(filter(None, (_never(state, build), _nearest(told)))),
         estimate=_waits(look, ahead),

@@ -238,7 +238,7 @@ def fingerprint(state: State) -> dict[str, object]:
         "confirming": set(state.records.confirming),
         "free": set(state.slots.free),
         "queue": {
-            name: sorted((tuple(line), offer.kind.value) for line, offer in state.queue.heads(name))
+            name: sorted((tuple(line), offer.kind.value) for line, offer, _ in state.queue.heads(name))
             for name in state.servers
         },
         "waiting": state.queue.waiting(),

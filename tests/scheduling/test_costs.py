@@ -115,7 +115,7 @@ def test_open_builds_that_will_not_do_are_looked_at_up_to_a_bound() -> None:
         broker = TestBroker(POLICIES)
         for number in range(count):
             platform = {"os": "linux", "arch": f"other{number}"}
-            broker.send(submitted(f"c{number}", spec(platform=platform)))
+            broker.send(submitted(f"c{number}", spec(platform=platform), email=f"user{number}@example.org"))
         return broker
 
     some, many = opened(JOINS_LOOKED_AT), opened(JOINS_LOOKED_AT + 200)

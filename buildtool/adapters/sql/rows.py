@@ -37,7 +37,7 @@ TEXTS_KEPT = 2 * 1024 * 1024
 _ALONE = len('[""]')
 """By how much the JSON text of one commit is longer than the commit; its own revision is always acceptable."""
 
-_REPEATED = frozenset({"project", "source", "revision", "email", "answer", "asker"})
+_REPEATED = frozenset({"project", "source", "revision", "email", "answer", "asker", "share"})
 """Columns with the same few texts in thousands of rows: each is held once."""
 
 _dump = json.JSONEncoder(separators=(",", ":"), sort_keys=True, ensure_ascii=True).encode

@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0017"
+REVISION = "0018"
 """The Alembic revision that these tables are; a database that has it is opened without running Alembic."""
 
 metadata = MetaData(
@@ -119,6 +119,10 @@ builds = Table(
     Column("deciding_epoch", Number),
     Column("artifact_id", Number),
     _text("reason"),
+    _text("share"),
+    _number("nice"),
+    _time("base"),
+    _time("tag"),
 )
 # Invariant: two open Builds never have the same BuildKey.
 Index("uq_builds_open", builds.c.key, unique=True, sqlite_where=OPEN_BUILD, postgresql_where=OPEN_BUILD)
@@ -180,6 +184,9 @@ requests = Table(
     _number("group_size"),
     _flag("group_due"),
     _text("asker"),
+    _text("share"),
+    _number("nice"),
+    _time("base"),
     # Written by the mailer alone: the broker's rows of a Request do not have it and never overwrite it.
     Column("mail_error", Text, nullable=False, server_default=text("''")),
     Index("ix_requests_build", "build_id", "id"),

@@ -12,16 +12,18 @@ from buildtool.model.policy import Policy
 from buildtool.model.properties import Comparison
 from buildtool.model.records import Build, BuildSpec
 from buildtool.model.servers import ProjectSkill, Server
+from buildtool.scheduling.order.tags import EVEN, Weights
 
 
 class ProjectPolicies:
-    """Each configured project's Policy by name, in ``of``."""
+    """Each configured project's Policy by name, in ``of``, and the ``weights`` of shares and projects in the order."""
 
-    def __init__(self, policies: Mapping[str, Policy]) -> None:
-        self.configure(policies)
+    def __init__(self, policies: Mapping[str, Policy], weights: Weights = EVEN) -> None:
+        self.configure(policies, weights)
 
-    def configure(self, policies: Mapping[str, Policy]) -> None:
-        """Take other policies."""
+    def configure(self, policies: Mapping[str, Policy], weights: Weights = EVEN) -> None:
+        """Take other policies and weights."""
+        self.weights = weights
         self.of = dict(policies)
         self._comparisons: dict[str, Mapping[str, Comparison]] = {
             name: dict(policy.comparisons) for name, policy in policies.items()

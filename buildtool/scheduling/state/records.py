@@ -104,6 +104,8 @@ class Records:
         for record in records:
             kind = self._kinds[type(record)]
             kind.set(kind.key(record), None, record)
+            if isinstance(record, Build) and record.id in self._tables.builds:
+                self._queue.remember(record)
 
     def judge_anew(self) -> None:
         """Find out anew who can build what: projects compare their properties in another way now."""
@@ -113,6 +115,7 @@ class Records:
         self._groups.start_over()
         for build in builds:
             self._set_build(build.id, None, build)
+            self._queue.remember(build)
 
     def forget_refusal(self, key: RefusalKey) -> None:
         """Drop a refusal whose Build has ended; its row says until when it held."""
@@ -172,6 +175,7 @@ class Records:
         if old is not None and new is not None and old.spec is new.spec:
             self._queue.discard(old)
             self._tables.builds[new.id] = new
+            self._queue.move(old, new)
             self._line_up(new)
             return
         if old is not None:

@@ -13,6 +13,7 @@ from functools import partial
 
 from buildtool.model.policy import Policy
 from buildtool.model.records import AnsweredRequest, Artifact, Beat, Mail, RememberedFailure
+from buildtool.scheduling.order.tags import EVEN, Weights
 from buildtool.scheduling.state.capability_groups import CapabilityGroups
 from buildtool.scheduling.state.estimates import BuildDurations
 from buildtool.scheduling.state.hits import HitFinder
@@ -42,10 +43,11 @@ class State:
         lease: float = LEASE,
         incarnation: str = "",
         names_kept: float = NAMES_KEPT,
+        weights: Weights = EVEN,
     ) -> None:
         self.incarnation = incarnation
         self.names = NameMemory(names_kept)
-        self.projects = ProjectPolicies(policies)
+        self.projects = ProjectPolicies(policies, weights)
         self._build_parts(lease, holding=False)
 
     def clear(self) -> None:
@@ -72,9 +74,9 @@ class State:
         self.put, self.load = self.records.put, self.records.load
         self.waiters, self.running_attempt = self.records.waiters, self.records.running_attempt
 
-    def reconfigure(self, policies: Mapping[str, Policy]) -> None:
-        """Take other policies, and judge anew who can build what. Call it between decisions."""
-        self.projects.configure(policies)
+    def reconfigure(self, policies: Mapping[str, Policy], weights: Weights = EVEN) -> None:
+        """Take other policies and weights, and judge anew who can build what. Call it between decisions."""
+        self.projects.configure(policies, weights)
         self.hits.last = None
         self.records.judge_anew()
 

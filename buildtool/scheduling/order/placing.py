@@ -1,0 +1,72 @@
+"""Which place a Build has: that of the best-placed of those who wait for it, who is charged with it.
+
+The test is tests/scheduling/order/test_places.py.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from buildtool.model.records import Build, Request
+from buildtool.scheduling.order.tags import clock_after, tag_of
+from buildtool.scheduling.state.ready_queue import place_of, unwind
+
+if TYPE_CHECKING:
+    from buildtool.scheduling.decision import DecisionContext
+
+WAITERS_LOOKED_AT = 100
+"""Of so many who wait for a Build, those who asked first, the best-placed is looked for when it was left."""
+
+
+def join(context: DecisionContext, request: Request, build: Build) -> tuple[Request, Build]:
+    """Return a Request that comes to wait for an open Build, and the Build, in the place of the better of the two.
+
+    A Build of its own takes the Request's place in any case.
+    """
+    if request.base < 0:
+        request = evolve(request, base=context.state.queue.clock(build))
+    placed = _placed(context, request, build)
+    if placed.place != build.place and place_of(placed) >= place_of(build):
+        return request, build
+    if placed.tag == placed.base:
+        _wind(context, placed)
+    context.state.put(placed)
+    return request, placed
+
+
+def replace(context: DecisionContext, build_id: int) -> None:
+    """Give an open Build the place of the best of those who still wait for it, if who had given it theirs has left."""
+    state = context.state
+    build = state.builds.get(build_id)
+    waiting = state.records.waiting_on.get(build_id)
+    if build is None or not waiting or build.place in waiting:
+        return
+    first = islice(sorted(waiting), WAITERS_LOOKED_AT)
+    state.put(min((_placed(context, state.requests[one], build) for one in first), key=place_of))
+
+
+def note_started(context: DecisionContext, build: Build, server: str) -> None:
+    """Set the clocks of what a server can build to the round of a Build that was just started there."""
+    wound = context.state.queue.wind_at(server, build.tag)
+    if wound:
+        context.state.journal.add(partial(unwind, wound))
+
+
+def _placed(context: DecisionContext, request: Request, build: Build) -> Build:
+    """Return a Build as it would stand if this Request were the only one that waits for it."""
+    state, project = context.state, build.spec.project
+    weights = state.projects.weights
+    before = state.queue.open_before(build, request.share, request.id)
+    tag = tag_of(request.base, before, (project, request.nice), weights.of_share(request.share), weights)
+    return evolve(build, place=request.id, share=request.share, nice=request.nice, base=request.base, tag=tag)
+
+
+def _wind(context: DecisionContext, build: Build) -> None:
+    """Move the clocks on for whoever comes next: this Build is the only one of its share."""
+    wound = context.state.queue.wind(build, clock_after(build.base))
+    if wound:
+        context.state.journal.add(partial(unwind, wound))
