@@ -8,7 +8,7 @@ The test is tests/scheduling/test_scheduler_machine.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, assert_never
 
@@ -165,11 +165,16 @@ def settle(context: DecisionContext) -> None:
         placing.replace(context, build_id)
     for request_id in sorted(context.anew):
         admit_anew(context, state.requests[request_id])
-    for *_, build_id in sorted(place_of(state.builds[key]) for key in context.again if key in state.builds):
-        start_waiting(context, build_id)
+    for place in _in_order(state, context.again):
+        start_waiting(context, place[2])
     for name in sorted(context.freed):
         fill(context, name)
         operator.note_finished(context, name)
+
+
+def _in_order(state: State, again: Iterable[int]) -> list[Place]:
+    """Return the places of those of some Builds that are open, the first in the order first."""
+    return sorted(place_of(state.builds[key]) for key in again if key in state.builds)
 
 
 ANSWERS: Mapping[type[events.Event], Callable[[DecisionContext, Any], Answer]] = {

@@ -13,6 +13,7 @@ from buildtool.scheduling.decision import DecisionContext
 from buildtool.scheduling.dispatching import may_take
 from buildtool.scheduling.effects import Dispatch
 from buildtool.scheduling.events import Event, Submitted, submissions
+from buildtool.scheduling.order.tags import SPARING
 from buildtool.scheduling.state.ready_queue import place_of
 from buildtool.scheduling.state.state import State
 
@@ -42,15 +43,22 @@ def watched(comparisons: Mapping[str, Any], wrong: Wrong) -> Iterator[None]:
 
 
 def _check_starts(state: State, decision: Decision, now: float, wrong: Wrong) -> None:
-    """A Build that is started overtakes no older one that could have been started there."""
+    """A Build that is started overtakes none in a better place that could have been started there.
+
+    What only one server can build may go a little before.
+    """
     context = DecisionContext(state, now)
     for effect in decision.effects:
         if not isinstance(effect, Dispatch):
             continue
-        name, mine = effect.attempt.server, place_of(state.builds.get(effect.build.id, effect.build))
+        name, build = effect.attempt.server, state.builds.get(effect.build.id, effect.build)
+        mine = place_of(build)
+        lone = build.id in state.builds and len(state.queue.capable(build)) == 1
         for other in state.builds.values():
             waits = other.state is BuildState.QUEUED and not other.not_before and place_of(other) < mine
             refused = (other.id, name) in state.refusals  # it may be over, and nobody has looked yet
+            if lone and mine[0] - place_of(other)[0] <= SPARING:
+                continue
             if waits and not refused and name in state.queue.capable(other) and may_take(context, other, name):
                 wrong(f"build {effect.build.id} on {name} overtook build {other.id}")
 

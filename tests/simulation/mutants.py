@@ -412,10 +412,10 @@ def free_slot_forgotten() -> Sequence[Change]:
     return [(decide, "fill", lambda turn, name: None)]
 
 
-@_mutant("what waits again, or is admitted anew, is started in the order of admission")
+@_mutant("what waits again, or is admitted anew, is started in the order of places")
 def newest_first() -> Sequence[Change]:
     original = decide._in_order
-    return [(decide, "_in_order", lambda waiting: original(waiting)[::-1])]
+    return [(decide, "_in_order", lambda state, again: original(state, again)[::-1])]
 
 
 @_mutant("two builds of one key are never open: who comes second joins")

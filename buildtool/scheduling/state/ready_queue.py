@@ -46,7 +46,7 @@ OFFERS_KEPT = 64
 """For how many kinds of servers the answer is kept with each class."""
 
 
-_CLOCK = attrgetter("clock")
+_CLOCK: Callable[[object], float] = attrgetter("clock")
 
 
 def place_of(build: Build) -> Place:
