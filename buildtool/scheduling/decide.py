@@ -23,8 +23,8 @@ from buildtool.scheduling.decision import DecisionContext, expire, expire_held
 from buildtool.scheduling.dispatching import fill, start_waiting
 from buildtool.scheduling.effects import Effect
 from buildtool.scheduling.order import placing
+from buildtool.scheduling.order.rounds import Place, place_of
 from buildtool.scheduling.servers import leases, names, quarantine, sessions
-from buildtool.scheduling.state.ready_queue import Place, place_of
 from buildtool.scheduling.state.state import State
 from buildtool.scheduling.state.timers import RULES, TimerKey, TimerKind
 
@@ -156,7 +156,7 @@ def _shelves_of_confirming(state: State) -> tuple[ShelfKey, ...]:
 
 
 def settle(context: DecisionContext) -> None:
-    """Give Builds the place of who still waits for them, and admit anew the Requests that left theirs.
+    """Move Builds to the place of who still waits for them, and admit anew the Requests that left theirs.
 
     Then what waits again is started, and what was freed is filled.
     """

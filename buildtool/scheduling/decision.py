@@ -40,8 +40,8 @@ class DecisionContext:
     """The data that the steps of one decision share. ``now`` is wall time in seconds.
 
     ``freed`` names servers that got a free slot, or came, in this decision: older Builds may wait for those. ``again``
-    has the Builds that wait again, ``anew`` the Requests that left what they had joined, ``left`` the Builds that
-    somebody waits for no longer: ``settle`` serves them all.
+    has the Builds that wait again, ``anew`` the Requests that left what they had joined, ``left`` the Builds
+    that a Request waits for no longer: ``settle`` serves them all.
     """
 
     state: State
@@ -158,7 +158,7 @@ def leave(context: DecisionContext, request: Request) -> None:
 
 
 def note_left(context: DecisionContext, request: Request) -> None:
-    """Note that a Request waits for its Build no longer, which may be charged to it."""
+    """Record that a Request waits for its Build no longer, which may be charged to it."""
     if request.build_id is not None:
         context.left.add(request.build_id)
 

@@ -18,8 +18,9 @@ from buildtool.model.servers import OFFER_RANK, Offer, Server
 from buildtool.scheduling.decision import DecisionContext, announce
 from buildtool.scheduling.effects import Dispatch
 from buildtool.scheduling.order.placing import note_started
+from buildtool.scheduling.order.rounds import Place
 from buildtool.scheduling.order.tags import SPARING
-from buildtool.scheduling.state.ready_queue import Place, WaitingLine
+from buildtool.scheduling.state.ready_queue import WaitingLine
 
 
 def start_somewhere(context: DecisionContext, build: Build) -> str | None:

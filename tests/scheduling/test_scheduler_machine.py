@@ -73,8 +73,8 @@ from buildtool.scheduling.events import (
     submissions,
 )
 from buildtool.scheduling.explain import explain_open
+from buildtool.scheduling.order.rounds import Place, place_of
 from buildtool.scheduling.order.tags import SPARING
-from buildtool.scheduling.state.ready_queue import Place, place_of
 from buildtool.scheduling.state.timers import TimerKind
 from buildtool.scheduling.waiting import why
 from tests.scheduling import worlds

@@ -13,8 +13,8 @@ from buildtool.scheduling.decision import DecisionContext
 from buildtool.scheduling.dispatching import may_take
 from buildtool.scheduling.effects import Dispatch
 from buildtool.scheduling.events import Event, Submitted, submissions
+from buildtool.scheduling.order.rounds import place_of
 from buildtool.scheduling.order.tags import SPARING
-from buildtool.scheduling.state.ready_queue import place_of
 from buildtool.scheduling.state.state import State
 
 Wrong = Callable[[str], None]

@@ -61,13 +61,9 @@ def _identity() -> Column[int]:
 def spec_columns() -> tuple[Column[str] | Column[int] | Column[bool], ...]:
     """Return the columns of a BuildSpec. A Request has its own: it may differ from that of the Build it waits for."""
     return (
-        _text("project"),
-        _text("source"),
-        _text("revision"),
+        *map(_text, ("project", "source", "revision")),
         _number("recipe_version"),
-        _text("options"),
-        _text("platform"),
-        _text("machine"),
+        *map(_text, ("options", "platform", "machine")),
         _flag("native"),
         _text("demanded_sandbox"),
     )
@@ -108,11 +104,7 @@ builds = Table(
     _number("epoch"),
     _time("not_before"),
     _number("delays"),
-    _text("broken_on"),
-    _text("failed_on"),
-    _text("failed_platform"),
-    _text("failed_kind"),
-    _text("failed_sandbox"),
+    *map(_text, ("broken_on", "failed_on", "failed_platform", "failed_kind", "failed_sandbox")),
     _flag("forced"),
     _time("started_at", nullable=True),
     _time("ended_at", nullable=True),

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from buildtool.model.records import Build, Request
+from buildtool.scheduling.order.rounds import place_of, unwind
 from buildtool.scheduling.order.tags import clock_after, tag_of
-from buildtool.scheduling.state.ready_queue import place_of, unwind
 
 if TYPE_CHECKING:
     from buildtool.scheduling.decision import DecisionContext
@@ -28,7 +28,7 @@ def join(context: DecisionContext, request: Request, build: Build) -> tuple[Requ
     A Build of its own takes the Request's place in any case.
     """
     if request.base < 0:
-        request = evolve(request, base=context.state.queue.clock(build))
+        request = evolve(request, base=context.state.queue.rounds.clock(build))
     placed = _placed(context, request, build)
     if placed.place != build.place and place_of(placed) >= place_of(build):
         return request, build
@@ -39,7 +39,7 @@ def join(context: DecisionContext, request: Request, build: Build) -> tuple[Requ
 
 
 def replace(context: DecisionContext, build_id: int) -> None:
-    """Give an open Build the place of the best of those who still wait for it, if who had given it theirs has left."""
+    """Move an open Build to the place of the best of those who still wait for it, if it had that of who has left."""
     state = context.state
     build = state.builds.get(build_id)
     waiting = state.records.waiting_on.get(build_id)
@@ -51,7 +51,7 @@ def replace(context: DecisionContext, build_id: int) -> None:
 
 def note_started(context: DecisionContext, build: Build, server: str) -> None:
     """Set the clocks of what a server can build to the round of a Build that was just started there."""
-    wound = context.state.queue.wind_at(server, build.tag)
+    wound = context.state.queue.rounds.wind_at(server, build.tag)
     if wound:
         context.state.journal.add(partial(unwind, wound))
 
@@ -60,13 +60,13 @@ def _placed(context: DecisionContext, request: Request, build: Build) -> Build:
     """Return a Build as it would stand if this Request were the only one that waits for it."""
     state, project = context.state, build.spec.project
     weights = state.projects.weights
-    before = state.queue.open_before(build, request.share, request.id)
+    before = state.queue.rounds.open_before(build, request.share, request.id)
     tag = tag_of(request.base, before, (project, request.nice), weights.of_share(request.share), weights)
     return evolve(build, place=request.id, share=request.share, nice=request.nice, base=request.base, tag=tag)
 
 
 def _wind(context: DecisionContext, build: Build) -> None:
     """Move the clocks on for whoever comes next: this Build is the only one of its share."""
-    wound = context.state.queue.wind(build, clock_after(build.base))
+    wound = context.state.queue.rounds.wind(build, clock_after(build.base))
     if wound:
         context.state.journal.add(partial(unwind, wound))

@@ -15,10 +15,10 @@ from buildtool.scheduling.attempts import close_attempt, end, settle_confirmatio
 from buildtool.scheduling.decision import DecisionContext, server_of
 from buildtool.scheduling.effects import Fence, MailWritten
 from buildtool.scheduling.events import Disconnected, Registered
+from buildtool.scheduling.order.rounds import place_of
 from buildtool.scheduling.servers import names
 from buildtool.scheduling.servers.leases import judge
 from buildtool.scheduling.servers.owners import note_wishes
-from buildtool.scheduling.state.ready_queue import place_of
 
 CHANGING = frozenset({"disk", "memory"})
 """Properties of a machine that are looked at anew at each login."""

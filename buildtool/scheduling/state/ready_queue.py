@@ -5,10 +5,6 @@ for a class and not once for a Build, so that a decision costs as much behind fi
 ten. Within a class the order is that of fair shares (``scheduling/order/tags.py``); a server takes the first over all
 classes that it can build.
 
-Two classes *compete* where a connected server can build both. Each class has a clock, in rounds: how far those that it
-competes with have come. It never goes back while something of the class is open, since newer Builds would then overtake
-older ones without end; after a restart it is as far as what is open tells.
-
 The test is tests/scheduling/test_order.py.
 """
 
@@ -16,10 +12,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from itertools import chain, islice
-from operator import attrgetter
 from typing import NamedTuple
 
 from attrs import define, field
@@ -29,29 +24,16 @@ from buildtool.model.matching.reasons import Reason
 from buildtool.model.records import Build
 from buildtool.model.servers import Capability, Offer
 from buildtool.scheduling.order.accounts import Accounts
-from buildtool.scheduling.order.tags import Lane, key_of
+from buildtool.scheduling.order.rounds import DemandClass, DemandGroup, Place, Rounds, clock_of, place_of
 
-DemandClass = tuple[object, ...]
-Place = tuple[float, int, int]
-"""The key of a Build, the Request that it is charged to, and its own id."""
 Verdict = Offer | tuple[Reason, ...]
 
 SHARES_LOOKED_AT = 10_000
 """Of so many Builds that stand before one it is found out whose they are."""
 
-KINDS_LOOKED_AT = 2_000
-"""Of so many classes that a share has something open of it is found out whether they compete with another."""
 
 OFFERS_KEPT = 64
 """For how many kinds of servers the answer is kept with each class."""
-
-
-_CLOCK: Callable[[object], float] = attrgetter("clock")
-
-
-def place_of(build: Build) -> Place:
-    """Return where a Build stands among those that compete with it: the least is first."""
-    return (key_of(build.tag, build.nice), build.place, build.id)
 
 
 @define(eq=False)
@@ -82,16 +64,6 @@ class CapabilityGroup:
         return not self.servers
 
 
-@define(eq=False)
-class _Class:
-    example: Build
-    members: int = 0
-    clock: float = 0.0
-    ready: list[Place] = field(factory=list)
-    offers: dict[CapabilityGroup, Offer | None] = field(factory=dict)
-    capable: dict[str, Offer] = field(factory=dict)
-
-
 class WaitingLine(NamedTuple):
     """The Builds of a class that wait, in order, and with which offer a server takes them.
 
@@ -115,19 +87,23 @@ class Ahead(NamedTuple):
 
 
 class ReadyQueue:
-    """The open Builds by demand class, those ready to start in order, and each class's verdict on each server."""
+    """The open Builds by demand class, those ready to start in order, and each class's verdict on each server.
+
+    ``rounds`` knows how far each class has come, and what each share has open.
+    """
 
     def __init__(self) -> None:
-        self._classes: dict[DemandClass, _Class] = {}
-        self._classes_of: dict[str, dict[_Class, Offer]] = {}
-        self._accounts: Accounts[_Class] = Accounts()
+        self._classes: dict[DemandClass, DemandGroup] = {}
+        self._classes_of: dict[str, dict[DemandGroup, Offer]] = {}
+        self._accounts: Accounts[DemandGroup] = Accounts()
+        self.rounds = Rounds(self._classes, self._classes_of, self._accounts)
 
     def enter(self, build: Build) -> bool:
         """Count an open Build in; True when its class is new, so that verdicts have to be given."""
         key = build.spec.demand_class
         entry = self._classes.get(key)
         if entry is None:
-            entry = self._classes[key] = _Class(build, clock=_clock_of(build))
+            entry = self._classes[key] = DemandGroup(build, clock=clock_of(build))
         entry.members += 1
         self._accounts.charge(build.share, entry, build.nice, build.place)
         return entry.members == 1
@@ -149,45 +125,6 @@ class ReadyQueue:
             entry = self._classes[new.spec.demand_class]
             self._accounts.release(old.share, entry, old.nice, old.place)
             self._accounts.charge(new.share, entry, new.nice, new.place)
-
-    def remember(self, build: Build) -> None:
-        """Set the clock of an open Build's class to as far as it tells, once it was loaded."""
-        entry = self._classes[build.spec.demand_class]
-        entry.clock = max(entry.clock, _clock_of(build))
-
-    def clock(self, build: Build) -> float:
-        """Return the round that is being served where an open Build competes: that of who is furthest."""
-        return max(map(_CLOCK, self._competing(build)))
-
-    def _competing(self, build: Build) -> Iterable[_Class]:
-        entry, every = self._classes[build.spec.demand_class], self._classes.values()
-        return every if not entry.capable else [other for other in every if _compete(entry, other)]
-
-    def wind(self, build: Build, clock: float) -> list[tuple[_Class, float]]:
-        """Set the clocks where an open Build competes to at least ``clock``; return what ``unwind`` takes back."""
-        return _wind(self._competing(build), clock)
-
-    def wind_at(self, server: str, clock: float) -> list[tuple[_Class, float]]:
-        """Set the clocks of what a server can build to at least ``clock``; return what ``unwind`` takes back."""
-        return _wind(self._classes_of.get(server, ()), clock)
-
-    def open_before(self, build: Build, share: str, place: int) -> dict[Lane, int]:
-        """Return by lane what a share has open that was asked for before Request ``place`` and competes with a Build.
-
-        The Build itself is not counted. Of more kinds than are looked at, all are counted.
-        """
-        entry = self._classes[build.spec.demand_class]
-        found: dict[Lane, int] = {}
-        for looked_at, (other, by_nice) in enumerate(self._accounts.of(share)):
-            if not entry.capable or looked_at >= KINDS_LOOKED_AT or _compete(entry, other):
-                for nice, places in by_nice.items():
-                    lane = other.example.spec.project, nice
-                    found[lane] = found.get(lane, 0) + (
-                        len(places) if places[-1] < place else bisect_left(places, place)
-                    )
-        if build.share == share and build.place < place:
-            found[build.spec.project, build.nice] -= 1
-        return {lane: count for lane, count in found.items() if count}
 
     def add(self, build: Build) -> None:
         """Add a Build to the waiting line, in its place."""
@@ -286,26 +223,3 @@ class ReadyQueue:
     def waiting(self) -> int:
         """Return how many Builds wait."""
         return sum(len(entry.ready) for entry in self._classes.values())
-
-
-def _compete(one: _Class, other: _Class) -> bool:
-    """Return whether two classes compete; one that no connected server can build may do so with any, once one comes."""
-    return one is other or not one.capable or not one.capable.keys().isdisjoint(other.capable)
-
-
-def _clock_of(build: Build) -> float:
-    """Return the round that had come when something was done to a Build last: when it was admitted, or started."""
-    return build.tag if build.epoch else max(build.base, 0.0)
-
-
-def _wind(classes: Iterable[_Class], clock: float) -> list[tuple[_Class, float]]:
-    wound = [(entry, entry.clock) for entry in classes if entry.clock < clock]
-    for entry, _ in wound:
-        entry.clock = clock
-    return wound
-
-
-def unwind(wound: list[tuple[_Class, float]]) -> None:
-    """Set clocks back to what they were: the decision that wound them is taken back."""
-    for entry, clock in wound:
-        entry.clock = clock

@@ -105,7 +105,7 @@ class Records:
             kind = self._kinds[type(record)]
             kind.set(kind.key(record), None, record)
             if isinstance(record, Build) and record.id in self._tables.builds:
-                self._queue.remember(record)
+                self._queue.rounds.remember(record)
 
     def judge_anew(self) -> None:
         """Find out anew who can build what: projects compare their properties in another way now."""
@@ -115,7 +115,7 @@ class Records:
         self._groups.start_over()
         for build in builds:
             self._set_build(build.id, None, build)
-            self._queue.remember(build)
+            self._queue.rounds.remember(build)
 
     def forget_refusal(self, key: RefusalKey) -> None:
         """Drop a refusal whose Build has ended; its row says until when it held."""

@@ -1,0 +1,131 @@
+"""How far each demand class has come, in rounds, and what each share has open where a Build competes.
+
+Two classes *compete* where a connected server can build both. Each has a clock: how far those that it competes with
+have come. It never goes back while something of the class is open, since newer Builds would then overtake older ones
+without end; after a restart it is as far as what is open tells.
+
+The test is tests/scheduling/order/test_places.py.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
+
+from attrs import define, field
+
+from buildtool.model.records import Build
+from buildtool.model.servers import Offer
+from buildtool.scheduling.order.accounts import Accounts
+from buildtool.scheduling.order.tags import Lane, key_of
+
+DemandClass = tuple[object, ...]
+Place = tuple[float, int, int]
+"""The key of a Build, the Request that it is charged to, and its own id."""
+
+KINDS_LOOKED_AT = 2_000
+"""Of so many classes that a share has something open of it is found out whether they compete with another."""
+
+
+@define(eq=False)
+class DemandGroup:
+    """The open Builds of one demand class: how many there are, and those that are ready, in order.
+
+    ``offers`` has what groups of servers that are alike offer for it, ``capable`` those that are connected and can
+    build it.
+    """
+
+    example: Build
+    members: int = 0
+    clock: float = 0.0
+    ready: list[Place] = field(factory=list)
+    offers: dict[object, Offer | None] = field(factory=dict)
+    capable: dict[str, Offer] = field(factory=dict)
+
+
+_CLOCK: Callable[[DemandGroup], float] = attrgetter("clock")
+
+Wound = list[tuple[DemandGroup, float]]
+"""What clocks were before they were set."""
+
+
+def place_of(build: Build) -> Place:
+    """Return where a Build stands among those that compete with it: the least is first."""
+    return (key_of(build.tag, build.nice), build.place, build.id)
+
+
+def clock_of(build: Build) -> float:
+    """Return the round that had come when something was done to a Build last: when it was admitted, or started."""
+    return build.tag if build.epoch else max(build.base, 0.0)
+
+
+class Rounds:
+    """The clocks of all classes, and what shares are charged with, over what the queue has of both."""
+
+    def __init__(
+        self,
+        classes: Mapping[DemandClass, DemandGroup],
+        classes_of: Mapping[str, Mapping[DemandGroup, Offer]],
+        accounts: Accounts[DemandGroup],
+    ) -> None:
+        self._classes = classes
+        self._classes_of = classes_of
+        self._accounts = accounts
+
+    def remember(self, build: Build) -> None:
+        """Set the clock of an open Build's class to as far as it tells, once it was loaded."""
+        entry = self._classes[build.spec.demand_class]
+        entry.clock = max(entry.clock, clock_of(build))
+
+    def clock(self, build: Build) -> float:
+        """Return the round that is being served where an open Build competes: that of who is furthest."""
+        return max(map(_CLOCK, self._competing(build)))
+
+    def _competing(self, build: Build) -> Iterable[DemandGroup]:
+        entry, every = self._classes[build.spec.demand_class], self._classes.values()
+        return every if not entry.capable else [other for other in every if _compete(entry, other)]
+
+    def wind(self, build: Build, clock: float) -> Wound:
+        """Set the clocks where an open Build competes to at least ``clock``; return what ``unwind`` takes back."""
+        return _wind(self._competing(build), clock)
+
+    def wind_at(self, server: str, clock: float) -> Wound:
+        """Set the clocks of what a server can build to at least ``clock``; return what ``unwind`` takes back."""
+        return _wind(self._classes_of.get(server, ()), clock)
+
+    def open_before(self, build: Build, share: str, place: int) -> dict[Lane, int]:
+        """Return by lane what a share has open that was asked for before Request ``place`` and competes with a Build.
+
+        The Build itself is not counted. Of more kinds than are looked at, all are counted.
+        """
+        entry = self._classes[build.spec.demand_class]
+        found: dict[Lane, int] = {}
+        for looked_at, (other, by_nice) in enumerate(self._accounts.of(share)):
+            if not entry.capable or looked_at >= KINDS_LOOKED_AT or _compete(entry, other):
+                for nice, places in by_nice.items():
+                    lane = other.example.spec.project, nice
+                    found[lane] = found.get(lane, 0) + (
+                        len(places) if places[-1] < place else bisect_left(places, place)
+                    )
+        if build.share == share and build.place < place:
+            found[build.spec.project, build.nice] -= 1
+        return {lane: count for lane, count in found.items() if count}
+
+
+def _compete(one: DemandGroup, other: DemandGroup) -> bool:
+    """Return whether two classes compete; one that no connected server can build may do so with any, once one comes."""
+    return one is other or not one.capable or not one.capable.keys().isdisjoint(other.capable)
+
+
+def _wind(classes: Iterable[DemandGroup], clock: float) -> Wound:
+    wound = [(entry, entry.clock) for entry in classes if entry.clock < clock]
+    for entry, _ in wound:
+        entry.clock = clock
+    return wound
+
+
+def unwind(wound: Wound) -> None:
+    """Set clocks back to what they were: the decision that wound them is taken back."""
+    for entry, clock in wound:
+        entry.clock = clock
