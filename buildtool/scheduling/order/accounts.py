@@ -22,7 +22,7 @@ class Accounts(Generic[K]):
         self._of: dict[str, dict[K, ByNice]] = {}
 
     def charge(self, share: str, kind: K, nice: int, place: int) -> None:
-        """Charge a share with a Build of a kind, asked for by Request ``place``."""
+        """Add a Build of a kind, asked for by Request ``place``, to what a share is charged with."""
         insort(self._of.setdefault(share, {}).setdefault(kind, {}).setdefault(nice, []), place)
 
     def release(self, share: str, kind: K, nice: int, place: int) -> None:

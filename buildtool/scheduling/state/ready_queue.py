@@ -120,7 +120,7 @@ class ReadyQueue:
                 self._classes_of[server].pop(entry, None)
 
     def move(self, old: Build, new: Build) -> None:
-        """Charge an open Build to whom it is charged now; its class is what it was."""
+        """Move an open Build from whom it was charged to to whom it is charged to now; its class is what it was."""
         if (old.share, old.nice, old.place) != (new.share, new.nice, new.place):
             entry = self._classes[new.spec.demand_class]
             self._accounts.release(old.share, entry, old.nice, old.place)
