@@ -613,11 +613,14 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert {build.id for build in builds} <= waited_for
 
     @invariant()
-    def nobody_waits_in_a_later_place_than_their_own(self) -> None:
-        """Whatever they had joined before and wait for now: ids of Requests rise in the order of admission."""
-        for request in self.broker.state.requests.values():
-            assert request.build_id is not None
-            assert self.broker.state.builds[request.build_id].place <= request.id
+    def each_build_is_charged_to_one_who_waits_for_it(self) -> None:
+        """Whatever joined it, left it or was admitted anew meanwhile."""
+        state = self.broker.state
+        for build in state.builds.values():
+            assert build.place in state.records.waiting_on.get(build.id)
+            charged = state.requests[build.place]
+            assert (build.share, build.nice, build.base) == (charged.share, charged.nice, charged.base)
+            assert 0 <= build.base <= build.tag
 
     @invariant()
     def who_insists_on_a_build_gets_one_that_was_not_there_when_they_asked(self) -> None:
