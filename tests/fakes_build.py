@@ -227,8 +227,10 @@ class FakeWorkshop:
     cleared: list[int] = field(factory=list)
     now: dict[str, Value] = field(factory=lambda: {"disk": 10_000})
     hold: Deferred[None] | None = None
+    tools: list[Mapping[str, str] | None] = field(factory=list)
 
-    async def prepare(self, slot: int, halt: Halt) -> SlotPlace:
+    async def prepare(self, slot: int, halt: Halt, tools: Mapping[str, str] | None = None) -> SlotPlace:
+        self.tools.append(tools)
         halt.check()
         if self.prepare_error is not None:
             raise self.prepare_error

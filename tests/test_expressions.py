@@ -49,6 +49,11 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
     r"[1-9][0-9]{0,17}\Z": DIGITS,
     # The version of a C library that was asked for.
     r"([0-9]{1,4}(?:\.[0-9]{1,4})?)(?![0-9])": ("1", "1.", "."),
+    # What zig says of itself, and what pins it.
+    r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}(?:[-+.][0-9A-Za-z.+-]{1,40})?": ("1", "1.1.1-", "1.1.1", "-"),
+    r"info: [^\n]{0,200}-gnu[a-z0-9]{0,8}\.(2\.[0-9]{1,3})(?![0-9])": ("info: ", "-gnu", "-gnu.2.1"),
+    r'"([A-Za-z0-9_.-]{1,60})"': ('"', '"a', '"a"'),
+    r"^([a-z]{1,40})==([0-9.]{1,40}) ": ("a", "a==", "a==1", "a==1 \n"),
     # A header in which a proxy says who visits; codes in addresses, which the access log leaves out.
     r"[A-Za-z][A-Za-z0-9-]{0,59}\Z": ("a", "X-", "-"),
     r"/(confirm|sign-in)/(?!mail\b)[^/?]+": ("/confirm/", "/sign-in/mail", "/confirm/a", "a"),

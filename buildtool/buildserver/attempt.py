@@ -237,7 +237,8 @@ class AttemptRun:
         if self._work.mistake is not None:
             raise self._work.mistake
         self._check()
-        preparing = Deferred.fromCoroutine(self._tools.workshop.prepare(self._work.slot, self._halt))
+        slot = self._tools.workshop.prepare(self._work.slot, self._halt, self._work.tools)
+        preparing = Deferred.fromCoroutine(slot)
         checkout = self._tools.sources.checkout(self._work.url, order.revision, self._work.slot, self._copy)
         try:
             with working_for(self._asker):  # an origin may take its time, which nobody waits for once this is stopped

@@ -77,7 +77,7 @@ class BuildServer:
         """
         self._hasten = hasten
         self.begun: Callable[[], None] = lambda: None  # is called when a build begins
-        self._offered = offered
+        self.offered = offered  # what orders are held against, from now on
         self._tools = tools
         self._link = link
         self._deliveries = deliveries
@@ -95,7 +95,7 @@ class BuildServer:
     @property
     def running(self) -> int:
         """How many Attempts have a slot."""
-        return self._offered.max_builds - len(self._free)
+        return self.offered.max_builds - len(self._free)
 
     # --- what the metaserver asks -----------------------------------------------------------------------
 
@@ -119,9 +119,9 @@ class BuildServer:
             raise Declined("this order was sent already, and is still being looked at")
         if self._stopping or not self._stance.begins:
             raise Declined(self._stopping or self._stance.words)
-        project, offer = self._offered.understood(order)
+        project, offer = self.offered.understood(order)
         if not self._free:
-            raise Declined(f"busy: {self.running} of {self._offered.max_builds} builds are running")
+            raise Declined(f"busy: {self.running} of {self.offered.max_builds} builds are running")
         if self._deliveries.full:
             raise Declined(self._deliveries.full)
         held = _Open(order, self._free.pop(0), welcome.session)

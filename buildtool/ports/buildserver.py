@@ -307,8 +307,8 @@ class SlotFiles(Protocol):
     Those that get a Halt end soon after it was asked for, and raise Halted.
     """
 
-    async def prepare(self, slot: int, halt: Halt) -> SlotPlace:
-        """Return fresh, empty directories for ``slot``."""
+    async def prepare(self, slot: int, halt: Halt, tools: Mapping[str, str] | None = None) -> SlotPlace:
+        """Return fresh directories for ``slot``, with nothing but what the caches of ``tools`` begin with."""
 
     async def arches(self, archive: Path, halt: Halt) -> frozenset[str]:
         """Return the architectures of the programs and shared libraries in an archive, as far as they are known."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
@@ -37,7 +38,7 @@ from buildtool.errors import (
 from buildtool.model.names import ARTIFACT_NAME_LIMIT
 from buildtool.model.options import canonical
 from buildtool.model.records import AttemptEnd
-from buildtool.model.servers import HeldState, HeldVerdict, OfferKind, Verdict
+from buildtool.model.servers import HeldState, HeldVerdict, Offer, OfferKind, Verdict
 from buildtool.ports.buildserver import Obstacle
 from buildtool.project.definition import Checked
 from buildtool.project.recipe import Command, Plan, Recipe, Wanted
@@ -173,6 +174,23 @@ class TakingOrders(Case):
             assert self.declined(at, wanted) == reason
         assert self.declined(at, order(kind=OfferKind.CROSS)) == "does not offer this platform any more"
         assert at.server.running == 0
+
+    def test_an_order_for_one_platform_of_a_range_is_built_with_the_tools_for_that(self) -> None:
+        at = place(script=[ending(), ending()])
+        made = order()
+        newest = (("libc_version", "2.44"),)
+        ranged = Offer(
+            canonical({**dict(made.platform), "libc_version": "2.17"}), made.kind,
+            (("CC", "zig cc -target x.{libc_version}"),), newest,
+        )  # fmt: skip
+        at.server.offered = evolve(at.server.offered, offers=(ranged,))
+        for version, said in (("2.16", "offer this platform"), ("2.45", "offer this platform"), ("2.28", "")):
+            wanted = evolve(made, platform=canonical({**dict(made.platform), "libc_version": version}))
+            if said:
+                assert said in self.declined(at, wanted)
+            else:
+                self.take(at, wanted)
+        assert at.workshop.tools == [{"CC": "zig cc -target x.2.28"}]
 
     def test_full_ids_of_git_and_of_subversion_are_taken(self) -> None:
         at = place(max_builds=3)

@@ -114,7 +114,7 @@ class Workbench:
         await self.life.pause(self.world.rng.uniform(0.1, 3.0))
         return Path(f"/simulated/{self.builder.name}/tree-{slot}")
 
-    async def prepare(self, slot: int, halt: Halt) -> SlotPlace:
+    async def prepare(self, slot: int, halt: Halt, tools: Mapping[str, str] | None = None) -> SlotPlace:
         await self.life.pause(0.01)
         halt.check()
         if self.world.faults.happens("full_disk"):

@@ -305,6 +305,11 @@ class BuildServerLink(Service):
         self._hastened = True
         self._hurry.notify()
 
+    def again(self, why: str) -> None:
+        """Log in anew, since what is announced has changed; what builds goes on meanwhile."""
+        if self._session is not None:
+            self._session.broker.drop(why)
+
     async def tell(self, message: attrs.AttrsInstance, expected: type[T]) -> T:
         """Send the metaserver a message and return its answer. Raises Unavailable, or what it refused with."""
         session = self._session

@@ -34,8 +34,18 @@ class BuildSlots:
 
     _log = Logger()
 
-    def __init__(self, directory: Path, pool: Executor, machine: Mapping[str, Value]) -> None:
-        """``machine`` is what was detected at the start."""
+    def __init__(
+        self,
+        directory: Path,
+        pool: Executor,
+        machine: Mapping[str, Value],
+        seed: Callable[[Mapping[str, str], Path, Callable[[], None]], object] | None = None,
+    ) -> None:
+        """``machine`` is what was detected at the start.
+
+        ``seed`` puts into a home what the caches of compilers begin with, among the tools that it is given.
+        """
+        self._seed = seed
         self._directory = directory
         self._pool = pool
         self._machine = machine
@@ -57,7 +67,7 @@ class BuildSlots:
         if ended:
             self._log.warn("{count} processes of builds before the last crash were ended", count=len(ended))
 
-    async def prepare(self, slot: int, halt: Halt) -> SlotPlace:
+    async def prepare(self, slot: int, halt: Halt, tools: Mapping[str, str] | None = None) -> SlotPlace:
         top = self._directory / f"slot-{slot:d}"
         place = SlotPlace(home=top / "home", temporary=top / "tmp", output=top / "output")
 
@@ -65,6 +75,8 @@ class BuildSlots:
             self._own(self._directory)
             remove_tree(top, halt.check)
             make_private([top, place.home, place.temporary, place.output])
+            if self._seed is not None and tools:
+                self._seed(tools, place.home, halt.check)
             return place
 
         return await self._do("prepare", top, make)

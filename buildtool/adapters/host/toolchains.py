@@ -36,7 +36,9 @@ TIME_LIMIT = 20.0
 
 _AT_ONCE = 4
 _REASON_SHOWN = 200
-_EMULATED = {"i686": "i386", "armv7l": "arm"}
+EMULATED = {"i686": "i386", "armv7l": "arm"}
+"""What qemu calls architectures otherwise than this project."""
+
 _SAID = "built by buildtool"
 
 # The preprocessor answers for the library's headers and for itself; nothing of it is compiled.
@@ -83,7 +85,10 @@ class NamedToolchain:
 
 @frozen
 class Toolchain:
-    """A toolchain that was tried. ``tools`` are what a recipe is given: CC, AR …, HOST, CC_VERSION, and RUN if any."""
+    """A toolchain that was tried. ``tools`` are what a recipe is given: CC, AR …, HOST, CC_VERSION, and RUN if any.
+
+    One that makes programs for any C library between two versions has the newest in ``up_to``.
+    """
 
     arch: str
     kind: OfferKind
@@ -91,6 +96,7 @@ class Toolchain:
     libc_version: str | None
     tools: Mapping[str, str]
     os: str = "linux"
+    up_to: str | None = None
 
 
 @frozen
@@ -259,7 +265,7 @@ def _runs(words: tuple[str, ...], made: Path, bench: _Bench) -> bool:
 
 
 def _emulator(arch: str, bench: _Bench) -> str | None:
-    name = f"qemu-{_EMULATED.get(arch, arch)}"
+    name = f"qemu-{EMULATED.get(arch, arch)}"
     return next((one for one in (f"{name}-static", name) if bench.which(one)), None)
 
 

@@ -59,6 +59,10 @@ class BuildDirectory:
         return self.top / "downloads"
 
     @property
+    def compilers(self) -> Path:
+        return self.top / "compilers"
+
+    @property
     def history(self) -> Path:
         return self.top / work_book.FILE
 
@@ -83,6 +87,7 @@ class BuildDirectory:
                     self.spool,
                     self.sandbox,
                     self.follow,
+                    self.compilers,
                 ]
             )
         except OSError as error:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 from attrs import evolve, frozen
 
@@ -14,6 +15,7 @@ from buildtool.model.platforms import ARCHES, CPU_LEVELS, Value
 from buildtool.model.properties import STANDARD, Property, Role
 from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill
 from buildtool.programs.buildserver.platforms import PlatformChoice
+from buildtool.programs.buildserver.zig.offers import ZigOffers
 from buildtool.project.definition import Project
 
 TEXT_LIMIT = 500
@@ -26,7 +28,8 @@ _TOOL_NAMES = {"CC": ("gcc", "cc", "clang"), "CXX": ("g++", "c++", "clang++"), "
 class AnnouncedCapability:
     """The part of a capability that stays the same; ``machine`` and ``detected`` are as of the start.
 
-    ``time_limit`` is the owner's for one build, in seconds, and ``about`` what they say of the machine.
+    ``time_limit`` is the owner's for one build, in seconds, and ``about`` what they say of the machine. ``coming`` is
+    what zig will be offered for once it was tried, and ``zig`` knows what that is.
     """
 
     platform: Mapping[str, Value]
@@ -40,6 +43,17 @@ class AnnouncedCapability:
     rejected: tuple[RejectedToolchain, ...] = ()
     time_limit: int | None = None
     about: str = ""
+    coming: tuple[Offer, ...] = ()
+    zig: ZigOffers | None = None
+
+    def with_zig(self, zig: ZigOffers | None) -> AnnouncedCapability:
+        """Return the same on a machine that has a zig; ``warmed`` says with what."""
+        return evolve(self, zig=zig)
+
+    @property
+    def seed(self) -> Callable[[Mapping[str, str], Path, Callable[[], None]], object] | None:
+        """What puts the compiler's warm cache into the home of a build, where one needs that."""
+        return None if self.zig is None else self.zig.store.seed
 
     def capability(self, changed: Mapping[str, Value]) -> Capability:
         """Return what is announced now; ``changed`` are the machine properties that were looked at again."""
@@ -79,9 +93,7 @@ def announced(
     ``time_limit`` is in seconds. Raises ConfigurationError for a property that names a detector which there is not.
     """
     known = list(projects)
-    properties = dict(STANDARD)
-    for project in known:
-        properties |= {item.name: item for item in project.options.system}
+    properties = _properties(known)
     platform = _platform(properties.values(), detected)
     offers = [Offer(canonical(platform), OfferKind.NATIVE, _tools(detected))]
     survey = found if found is not None else ToolchainSurvey()
@@ -89,8 +101,7 @@ def announced(
     return AnnouncedCapability(
         platform=platform,
         machine=_values(properties.values(), Role.MACHINE, detected),
-        # An order names platform and kind, so of two toolchains for one the later stands: the owner's.
-        offers=tuple({(one.platform, one.kind): one for one in offers}.values()),
+        offers=_once(offers),
         skills=tuple(ProjectSkill(one.name, one.recipe.version, one.options.digest()) for one in known),
         detected=detected,
         max_builds=max_builds,
@@ -103,7 +114,26 @@ def announced(
 
 def restricted(found: AnnouncedCapability, choice: PlatformChoice) -> AnnouncedCapability:
     """Return what is announced when only the chosen platforms are offered. Raises UsageError."""
-    return evolve(found, offers=choice.chosen(found.offers, found.rejected))
+    return evolve(found, offers=choice.chosen(found.offers, found.rejected, found.coming))
+
+
+def warmed(found: AnnouncedCapability, projects: Iterable[Project]) -> AnnouncedCapability:
+    """Return what is announced with those of zig's targets that were tried by now. Reads the disk."""
+    if found.zig is None:
+        return found
+    properties = _properties(projects)
+    more = [_offer(one, properties.values()) for one in found.zig.warm()]
+    coming = tuple(_offer(one, properties.values()) for one in found.zig.coming())
+    return evolve(found, offers=_once((*found.offers, *more)), coming=coming)
+
+
+def _once(offers: Iterable[Offer]) -> tuple[Offer, ...]:
+    # An order names platform and kind, so of two toolchains for one the later stands: the owner's.
+    return tuple({(one.platform, one.kind): one for one in offers}.values())
+
+
+def _properties(projects: Iterable[Project]) -> dict[str, Property]:
+    return STANDARD | {item.name: item for project in projects for item in project.options.system}
 
 
 def _platform(properties: Iterable[Property], known: Mapping[str, Detected]) -> dict[str, Value]:
@@ -125,7 +155,10 @@ def _offer(toolchain: Toolchain, properties: Iterable[Property]) -> Offer:
         "libc_version": toolchain.libc_version,
         "cpu_level": CPU_LEVELS[0] if arch.name == "x86_64" else None,
     }
-    return Offer(canonical(_platform(properties, known)), toolchain.kind, tuple(sorted(toolchain.tools.items())))
+    platform = canonical(_platform(properties, known))
+    ends = {"libc_version": toolchain.up_to} if toolchain.up_to is not None else {}
+    up_to = {name: value for name, value in ends.items() if name in dict(platform)}
+    return Offer(platform, toolchain.kind, tuple(sorted(toolchain.tools.items())), canonical(up_to))
 
 
 def _values(properties: Iterable[Property], role: Role, detected: Mapping[str, Detected]) -> dict[str, Value]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from attrs import frozen
+from twisted.logger import Logger
 
 from buildtool.adapters.host.limits.control_groups import ControlGroups
 from buildtool.adapters.host.limits.watching import within_disk
+from buildtool.adapters.host.recipe_commands import BuildBounds
 from buildtool.adapters.processes.keeper_client import Keepers
 from buildtool.adapters.processes.process_group import mark_for
 from buildtool.adapters.processes.sandbox.proving import ProvenSandbox
@@ -20,6 +22,8 @@ from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.capability import AnnouncedCapability
 from buildtool.programs.buildserver.sandbox_choice import declared, sandbox_seen
 from buildtool.programs.buildserver.starting import Start
+
+log = Logger()
 
 
 @frozen
@@ -98,6 +102,16 @@ def limits_here(found: AnnouncedCapability, said: int | None = None) -> BuildLim
     return limits_for(memory_here(found), found.max_builds, said=said)
 
 
+def bounds_here(found: AnnouncedCapability, groups: ControlGroups | None) -> BuildBounds:
+    """Return what bounds builds here, and log it; without a sandbox ``groups`` is None."""
+    limits, machine = limits_here(found), memory_here(found)
+    if groups is None:
+        log.info("builds may use whatever there is: without a sandbox they have no limits but those of time")
+        return BuildBounds(limits, found.max_builds, machine=machine)
+    log.info("builds are kept to their share by {groups}", groups=groups.words())
+    return BuildBounds(limits, found.max_builds, groups, machine)
+
+
 def confinement(start: Start, place: BuildDirectory, found: AnnouncedCapability) -> Confinement:
     """Return what keeps builds from this machine, by trying it. Blocks for a tenth of a second. Raises UsageError."""
     networked = tuple(sorted(start.networked()))
@@ -113,7 +127,7 @@ def proven(start: Start, place: BuildDirectory, found: AnnouncedCapability) -> P
     """Return the sandbox that there is now, whatever is wanted. Blocks."""
     keepers = Keepers.where_possible(mark_for(place.slots))
     try:
-        readable = declared(found.offers, start.said.readable)
+        readable = declared((*found.offers, *found.coming), start.said.readable)
         return sandbox_seen(start.sandbox_choice(), keepers, place.sandbox, start.hidden(place), readable)
     finally:
         if keepers is not None:

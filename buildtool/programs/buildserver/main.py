@@ -18,7 +18,7 @@ from buildtool.adapters.host.build_slots import BuildSlots, changing
 from buildtool.adapters.host.detectors import Machine
 from buildtool.adapters.host.limits.control_groups import ControlGroups
 from buildtool.adapters.host.processors import usable_processors
-from buildtool.adapters.host.recipe_commands import BuildBounds, RecipeCommands
+from buildtool.adapters.host.recipe_commands import RecipeCommands
 from buildtool.adapters.http.client import HttpClient, HttpTimeouts
 from buildtool.adapters.http.declared_downloads import DownloadCache
 from buildtool.adapters.http.transfer_client import TransferClient
@@ -47,7 +47,7 @@ from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.programs.buildserver import drain_signals
 from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.capability import AnnouncedCapability
-from buildtool.programs.buildserver.confinement import confinement, limits_here, memory_here
+from buildtool.programs.buildserver.confinement import bounds_here, confinement
 from buildtool.programs.buildserver.following.commands import FOLLOW_COMMANDS
 from buildtool.programs.buildserver.following.hosting import FollowNeeds, ended, host_following
 from buildtool.programs.buildserver.following.starting import Following, following_of, shown_with, started_with
@@ -61,6 +61,8 @@ from buildtool.programs.buildserver.running.ends import cleared, sources_of
 from buildtool.programs.buildserver.sandbox_choice import declared, sandbox_of, with_sandbox
 from buildtool.programs.buildserver.show_info import as_json, as_text
 from buildtool.programs.buildserver.starting import Start, complete
+from buildtool.programs.buildserver.zig.adding import ADD_COMMAND
+from buildtool.programs.buildserver.zig.hosting import host_zig
 from buildtool.programs.common.ending import (
     EXIT_CODES,
     EXIT_NOT_RUNNING,
@@ -184,7 +186,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         sources = sources_of(place, pool, closing, THREADS)
         groups = await pool.run(partial(ControlGroups.found, program.name))  # what was left frozen can be ended then
         closing.callback(groups.close)
-        slots = BuildSlots(place.slots, pool, found.machine)
+        slots = BuildSlots(place.slots, pool, found.machine, found.seed)
         if not await cleared(slots, stop):
             return EXIT_OK
         keepers = Keepers.where_possible(mark_for(place.slots))
@@ -193,7 +195,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         sandbox = await pool.run(partial(_sandbox, program, keepers))
         if sandbox.sandboxes is not None:
             closing.callback(sandbox.sandboxes.close)
-        bounds = _bounds(program, None if sandbox.sandboxes is None else groups)
+        bounds = bounds_here(found, None if sandbox.sandboxes is None else groups)
         gentleness = Gentleness()
         processes = Processes(reactor, keepers, gentleness=gentleness)
         there = _reach(program, reactor)
@@ -206,7 +208,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         machine = Machine(place.slots)
 
         def register() -> Register:
-            announced = found.capability(changing(machine))
+            announced = zig.found.capability(changing(machine))
             return Register(program.name, with_sandbox(announced, sandbox), instance=instance)
 
         errors: list[BuildToolError] = []
@@ -243,6 +245,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         deliveries = DeliveryQueue(Spool(place.spool, pool), link, transfers, reactor, records=done)
         offer = _offer(settings, found, sandbox.level)
         server = BuildServer(offer, tools, link, deliveries, pool, hasten=link.hasten)
+        zig = host_zig(reactor, pool, found, settings.projects, server, link)
         await deliveries.restore()
         drain_signals.clear(place.stamp)
         drain = StopRequest()
@@ -253,6 +256,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         closing.callback(drain_signals.watch(reactor, place.stamp, drain, lambda: guest.desk.settings.shutdown))
         renewing = [renewal(there.farm, reactor)] if there.farm is not None else []
         link.orders = server
+        await zig.start()
         link.startService()
         following.start()
         try:
@@ -262,6 +266,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         finally:
             for task in renewing:
                 await task.stop()
+            await zig.stop()
             await following.stop()
             await guest.stop()
             deliveries.stop()
@@ -280,7 +285,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
 def _sandbox(program: _Program, keepers: Keepers | None) -> ProvenSandbox:
     """Return the sandbox of builds, proved now. Blocks. Raises ConfigurationError when it is less than is wanted."""
     place = program.place
-    readable = declared(program.found.offers, program.said.readable)
+    readable = declared((*program.found.offers, *program.found.coming), program.said.readable)
     clear_old_settings(place.sandbox, settings_age())
     found = sandbox_of(program.sandbox, keepers, place.sandbox, program.hidden, readable)
     if found.sandboxes is None and os.geteuid() == 0:
@@ -289,16 +294,6 @@ def _sandbox(program: _Program, keepers: Keepers | None) -> ProvenSandbox:
             "machine; give the build server an account of its own"
         )
     return found
-
-
-def _bounds(program: _Program, groups: ControlGroups | None) -> BuildBounds:
-    """Return what bounds builds here, and log it; without a sandbox ``groups`` is None."""
-    limits, machine = limits_here(program.found), memory_here(program.found)
-    if groups is None:
-        log.info("builds may use whatever there is: without a sandbox they have no limits but those of time")
-        return BuildBounds(limits, program.found.max_builds, machine=machine)
-    log.info("builds are kept to their share by {groups}", groups=groups.words())
-    return BuildBounds(limits, program.found.max_builds, groups, machine)
 
 
 def _offer(settings: Settings, found: AnnouncedCapability, level: SandboxLevel) -> ServerOffer:
@@ -326,6 +321,7 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
         *OWNER_COMMANDS,
         HISTORY_COMMAND,
         *FOLLOW_COMMANDS,
+        ADD_COMMAND,
         Subcommand(
             "show-info", "say what this machine offers when it is started so, and end", "show-info --platforms ppc",
             _show_info, options=(*OPTIONS, *GUEST_OPTIONS, "--json"),

@@ -11,10 +11,11 @@ from buildtool.adapters.host.detectors import Detected
 from buildtool.adapters.host.toolchain_file import ToolchainFile, load_toolchain_file
 from buildtool.adapters.host.toolchains import RejectedToolchain, ToolchainSurvey, known_toolchains, survey
 from buildtool.errors import UsageError
-from buildtool.model.platforms import ARCHES, canonical_arch
+from buildtool.model.platforms import ARCHES, LIBCS, canonical_arch
 from buildtool.model.servers import Offer, OfferKind
 
 _KINDS = tuple(kind.value for kind in OfferKind)
+_SYSTEMS = tuple(dict.fromkeys((*LIBCS.values(), *LIBCS, "zig")))
 
 
 @frozen
@@ -25,27 +26,27 @@ class PlatformChoice:
     cross: bool = True
     where: str = "--platforms"
 
-    def takes(self, kind: OfferKind, arch: object, triple: str = "") -> bool:
-        """Return whether a platform made in this way is to be offered."""
+    def takes(self, kind: OfferKind, arch: object, triple: str = "", more: Sequence[object] = ()) -> bool:
+        """Return whether a platform made in this way is to be offered; ``more`` are other names that it goes by."""
         if kind is OfferKind.CROSS and not self.cross:
             return False
-        return self.names is None or any(_fits(name, kind, arch, triple) for name in self.names)
+        return self.names is None or any(_fits(name, kind, arch, triple, more) for name in self.names)
 
-    def chosen(self, offers: Iterable[Offer], rejected: Sequence[RejectedToolchain] = ()) -> tuple[Offer, ...]:
-        """Return the offers that were chosen. Raises UsageError for a name that chooses none."""
-        told = [
-            (offer, (offer.kind, dict(offer.platform).get("arch"), dict(offer.tools).get("HOST", "")))
-            for offer in offers
-        ]
-        taken = [(offer, of) for offer, of in told if self.takes(*of)]
+    def chosen(
+        self, offers: Iterable[Offer], rejected: Sequence[RejectedToolchain] = (), coming: Iterable[Offer] = ()
+    ) -> tuple[Offer, ...]:
+        """Return the offers that were chosen. Raises UsageError for a name of none, also of what is ``coming``."""
+        taken = [(offer, of) for offer in offers if self.takes(*(of := _names_of(offer)))]
+        later = [of for of in map(_names_of, coming) if self.takes(*of)]
         for name in self.names or ():
-            if not any(_fits(name, *of) for _, of in taken):
+            if not any(_fits(name, *of) for of in (*(of for _, of in taken), *later)):
                 raise UsageError(f"{self.where}: {self._why_none(name, rejected)}")
         return tuple(offer for offer, _ in taken)
 
     def _why_none(self, name: str, rejected: Sequence[RejectedToolchain]) -> str:
-        if name not in _KINDS and canonical_arch(name) not in ARCHES and "-" not in name:
-            return f"{name[:40]!r} is no platform: say {', '.join(_KINDS)}, a triple, or one of {', '.join(ARCHES)}"
+        if name not in (*_KINDS, *_SYSTEMS) and canonical_arch(name) not in ARCHES and "-" not in name:
+            known = ", ".join((*_KINDS, *_SYSTEMS))
+            return f"{name[:40]!r} is no platform: say {known}, a triple, or one of {', '.join(ARCHES)}"
         if not self.cross:
             return f"nothing is left of {name[:40]!r} with --no-cross"
         reasons = "".join(f"; {one.triple}: {one.why}" for one in rejected)
@@ -83,5 +84,16 @@ def survey_platforms(
     return survey(tried, search), choice
 
 
-def _fits(name: str, kind: OfferKind, arch: object, triple: str) -> bool:
-    return name in (kind.value, triple) or canonical_arch(name) == arch
+_Names = tuple[OfferKind, object, str, tuple[object, ...]]
+
+
+def _names_of(offer: Offer) -> _Names:
+    """Return by what an offer may be chosen."""
+    platform, tools = dict(offer.platform), dict(offer.tools)
+    compiler = tools.get("CC_VERSION", "").partition("-")[0]
+    more = (platform.get("os"), platform.get("libc"), compiler)
+    return offer.kind, platform.get("arch"), tools.get("HOST", ""), more
+
+
+def _fits(name: str, kind: OfferKind, arch: object, triple: str, more: Sequence[object]) -> bool:
+    return name in (kind.value, triple, *more) or canonical_arch(name) == arch

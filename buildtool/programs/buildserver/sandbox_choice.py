@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 from argparse import ArgumentTypeError
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from attrs import evolve
@@ -121,10 +121,13 @@ def sandbox_seen(
         return ProvenSandbox(SandboxLevel.NONE, (f"it cannot be tried in {place}: {error.strerror}",), None)
 
 
-def declared(offers: Iterable[Offer], readable: Sequence[Path]) -> tuple[Path, ...]:
+def declared(offers: Sequence[Offer], readable: Sequence[Path]) -> tuple[Path, ...]:
     """Return the directories that builds may read: those that were said, and those of the owner's own toolchains."""
     programs = {shlex.split(words)[0] for offer in offers for role, words in offer.tools if role in PROGRAMS and words}
     places = {_top(Path(one)) for one in programs if one.startswith("/")}
+    # What runs programs here may be a script of its own, which an interpreter is told.
+    running = {word for offer in offers for role, words in offer.tools if role == "RUN" for word in shlex.split(words)}
+    places |= {Path(one).parent for one in running if one.startswith("/") and Path(one).is_file()}
     return (*readable, *(place for place in sorted(places) if not is_shown(place, readable)))
 
 

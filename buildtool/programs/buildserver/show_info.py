@@ -28,6 +28,7 @@ def as_json(name: str, found: AnnouncedCapability, within: Confinement, install:
         "max_builds": found.max_builds,
         "time_limit": found.time_limit,
         "offers": [_offer_as_json(offer) for offer in found.offers],
+        "coming": [_offer_as_json(offer) for offer in found.coming],
         "rejected": [{"triple": one.triple, "why": one.why} for one in found.rejected],
         **within.as_object(),
         "machine": dict(found.machine),
@@ -62,6 +63,8 @@ def as_text(name: str, found: AnnouncedCapability, within: Confinement, install:
     rows += [(label, _words(value)) for label, value in found.detected.items()]
     for offer in found.offers:
         rows += _offer_as_rows(offer)
+    names = ", ".join(dict.fromkeys(dict(offer.tools).get("HOST", "") for offer in found.coming))
+    rows += [("to be tried", f"by zig, once a build server has started: {names}")] if names else []
     rows += [("not usable", f"{one.triple}: {one.why}") for one in found.rejected]
     rows += [("follows", follows)] if follows else []
     rows += [("project", f"{skill.project}, recipe {skill.recipe_version}") for skill in found.skills]

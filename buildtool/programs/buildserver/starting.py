@@ -25,13 +25,14 @@ from buildtool.model.names import SERVER_NAME_WORDS, is_server_name
 from buildtool.model.properties import nearest
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.programs.buildserver.build_directory import BuildDirectory
-from buildtool.programs.buildserver.capability import AnnouncedCapability, announced, restricted
+from buildtool.programs.buildserver.capability import AnnouncedCapability, announced, restricted, warmed
 from buildtool.programs.buildserver.guest.wishes import GuestSettings, read_settings, settings_file
 from buildtool.programs.buildserver.options import completed
 from buildtool.programs.buildserver.owner_file import FILE, OwnerFile, load_info, load_owner_file, write_samples
 from buildtool.programs.buildserver.platforms import survey_platforms
 from buildtool.programs.buildserver.sandbox_choice import BEST, left_out, search_path, wanted
 from buildtool.programs.buildserver.secret_files import secret_values
+from buildtool.programs.buildserver.zig.offers import zig_offers
 from buildtool.programs.common.ending import software
 from buildtool.programs.common.reaching import joined_addresses
 from buildtool.project.definition import tools_named
@@ -81,6 +82,7 @@ class Start:
         survey, choice = survey_platforms(
             said.platforms, detected, cross=said.cross, path=said.toolchains, search=search
         )
+        compilers = zig_offers(self.settings.build_dir, place.compilers, choice, detected, search, self._is_seen)
         everything = announced(
             projects,
             detected,
@@ -90,6 +92,7 @@ class Start:
             found=survey,
             time_limit=said.time_limit,
         )
+        everything = warmed(everything.with_zig(compilers), projects)
         return evolve(restricted(everything, choice), about=info.about)
 
     def networked(self) -> frozenset[str]:

@@ -96,7 +96,7 @@ async def _tried(
     )
     place = BuildDirectory(settings.build_dir / PLACE / uuid.uuid4().hex[:8])
     found = start.offered(place)
-    readable = declared(found.offers, start.said.readable)
+    readable = declared((*found.offers, *found.coming), start.said.readable)
     private = [*start.hidden(place), settings.build_dir / PLACE / DOWNLOADS]
     tools = found.detected.get("tools")
     install = install_words((project,), tools if isinstance(tools, tuple) else ())

@@ -1004,6 +1004,18 @@ class Stumbling(FakeOrders):
         super().judged(verdicts)
 
 
+def test_what_has_changed_is_announced_by_another_login_and_what_is_held_goes_on() -> None:
+    farm, orders = Farm(), FakeOrders()
+    link = farm.link(orders)
+    link.again("more platforms")
+    farm.ends.run()
+    assert orders.log == ["session 1", "disconnected"]
+    farm.ends.advance(16.0)
+    assert orders.log == ["session 1", "disconnected", "session 2"]
+    farm.stop(link)
+    link.again("nobody is connected")
+
+
 @pytest.mark.parametrize("where", ["register", "connected", "disconnected", "judged"])
 def test_a_defect_of_any_kind_in_a_build_servers_link_is_logged_and_it_logs_in_again(
     where: str, expected_failures: LoggedFailures

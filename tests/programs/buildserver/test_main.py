@@ -86,10 +86,9 @@ def unused_port() -> int:
 
 def test_json_without_anything_to_print_is_refused_before_anybody_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--json", "--name", "attic"]) == 2
-    commands = (
-        "status pause resume reload drain history config-diff accept-config show-info doctor try new-project".replace(
-            " ", " or "
-        )
+    commands = " or ".join(
+        "status pause resume reload drain history config-diff accept-config add-toolchain".split()
+        + "show-info doctor try new-project".split()
     )
     assert capsys.readouterr().err == f"buildserver.py: --json goes with {commands}\n"
 

@@ -1,0 +1,1 @@
+"""Tests of zig's compiler as a toolchain."""

@@ -1,0 +1,164 @@
+"""Zig's cache is warmed once, and each build has a copy of its own: what one writes there no other one sees."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from buildtool.adapters.host.zig.finding import ZigProgram, find_zig, installed_at
+from buildtool.adapters.host.zig.targets import ZigTarget
+from buildtool.adapters.host.zig.toolchains import Runners, toolchains_of
+from buildtool.adapters.host.zig.warm_store import STEPS, WarmStore, WarmTarget
+from buildtool.errors import MachineFault
+from buildtool.ports.buildserver import Halt, Halted
+from tests.support.packages import require
+from tests.support.zigs import compiled, small_zig
+
+pytestmark = pytest.mark.world
+
+
+@pytest.fixture
+def zig(tmp_path: Path) -> ZigProgram:
+    require("gcc", "gcc libc6-dev")
+    small_zig(installed_at(tmp_path) / "ziglang")
+    found = find_zig(tmp_path, os.environ["PATH"])
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def store(zig: ZigProgram, tmp_path: Path) -> WarmStore:
+    own = os.uname().machine
+    return WarmStore(zig, tmp_path / "compilers", Runners("x86_64" if own == "x86_64" else "aarch64"))
+
+
+def target(store: WarmStore, name: str) -> ZigTarget:
+    return next(one for one in store.zig.known.targets if one.name == name)
+
+
+def tools(store: WarmStore, words: str) -> dict[str, str]:
+    return {"CC": f"{store.zig.path} cc -target {words}"}
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the small zig makes programs of this machine's own")
+def test_a_target_is_tried_once_and_then_known_also_at_the_next_start(store: WarmStore, tmp_path: Path) -> None:
+    own = target(store, "x86_64-linux-gnu")
+    assert store.warm(own) is None
+    found = store.try_target(own)
+    assert (found.oldest, found.run) == ("2.17", ("env",))
+    assert f"glibc {found.here}" == os.confstr("CS_GNU_LIBC_VERSION")
+    again = WarmStore(store.zig, store.top, store.runners)
+    again.tidy()
+    assert again.warm(own) == found
+    assert again.try_target(own) == found
+    assert compiled(store.zig.path) == ["x86_64-linux-gnu.2.17"]
+    assert not [one for one in store.place.iterdir() if one.name.startswith(".")]
+
+
+def test_an_architecture_whose_oldest_library_is_younger_begins_with_that(store: WarmStore) -> None:
+    with pytest.raises(MachineFault, match=r"zig makes programs for .* where riscv64-linux-gnu was asked for"):
+        store.try_target(target(store, "riscv64-linux-gnu"))  # the small one cannot, but it was asked again
+    assert compiled(store.zig.path) == ["riscv64-linux-gnu.2.27"]
+
+
+def test_what_zig_says_is_the_reason_where_it_makes_nothing(store: WarmStore) -> None:
+    with pytest.raises(MachineFault, match="zig makes no program for x86_64-linux-musl: error: no luck"):
+        store.try_target(target(store, "x86_64-linux-musl"))
+    assert store.warm(target(store, "x86_64-linux-musl")) is None
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the small zig makes programs of this machine's own")
+def test_no_build_sees_what_another_one_wrote_into_its_cache(store: WarmStore, tmp_path: Path) -> None:
+    words = "x86_64-linux-gnu.2.28"
+    homes = [tmp_path / name for name in ("mallory", "anna")]
+    store.seed(tools(store, words), homes[0])
+    own = homes[0] / ".cache/zig"
+    for path in sorted(own.rglob("*")):
+        if path.is_file():
+            with path.open("r+b") as there:  # in place: another name of the same file would have this, too
+                there.write(b"poison")
+            path.with_suffix(".more").write_bytes(b"poison")
+    store.seed(tools(store, words), homes[1])
+    shutil.rmtree(own)
+    for place in (homes[1], store.place):
+        files = [one for one in place.rglob("*") if one.is_file()]
+        assert any(one.name == "libc.a" for one in files)
+        assert not [one for one in files if one.suffix == ".more" or one.read_bytes().startswith(b"poison")]
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the small zig makes programs of this machine's own")
+def test_a_build_compiles_no_library_that_is_warm_and_one_that_is_not_is_kept(store: WarmStore, tmp_path: Path) -> None:
+    words = "x86_64-linux-gnu.2.28"
+    for name in ("first", "second"):
+        store.seed(tools(store, words), tmp_path / name)
+        environment = {"HOME": str(tmp_path / name), "PATH": os.environ["PATH"]}
+        (tmp_path / name / "a.c").write_text("int main(void) { return 0; }\n")
+        done = subprocess.run(
+            [*tools(store, words)["CC"].split(), "a.c"], env=environment, cwd=tmp_path / name, check=False
+        )
+        assert done.returncode == 0
+    assert compiled(store.zig.path) == [words]
+
+
+def test_other_compilers_get_nothing_and_a_target_that_is_unknown_is_said(store: WarmStore, tmp_path: Path) -> None:
+    assert store.seed({"CC": "gcc"}, tmp_path / "home") == 0
+    assert store.seed({}, tmp_path / "home") == 0
+    assert not (tmp_path / "home").exists()
+    with pytest.raises(MachineFault, match=r"makes nothing for x86_64-linux-gnu\.2\.99"):
+        store.seed(tools(store, "x86_64-linux-gnu.2.99"), tmp_path / "home")
+
+
+def test_warming_ends_at_once_when_it_is_to_and_leaves_nothing_half_made(store: WarmStore) -> None:
+    halt = Halt()
+    halt.ask("the build server stops")
+    slow = store.zig.path.read_text(encoding="ascii").replace("exec cc", "sleep 1000; exec cc")
+    store.zig.path.write_text(slow, encoding="ascii")
+    with pytest.raises(Halted):
+        store.try_target(target(store, "x86_64-linux-gnu"), halt.check)
+    assert not [one for one in store.place.iterdir() if one.is_dir()]
+
+
+def test_another_zig_starts_with_caches_of_its_own_and_the_old_ones_go(store: WarmStore, tmp_path: Path) -> None:
+    (store.top / "zig-0.1.0-00000000" / "x").mkdir(parents=True)
+    store.place.mkdir()
+    (store.place / ".half").mkdir()
+    store.tidy()
+    assert [one.name for one in store.top.iterdir()] == [store.place.name]
+    assert not list(store.place.iterdir())
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the small zig makes programs of this machine's own")
+def test_only_what_is_asked_for_now_and_then_goes_where_there_is_too_much(
+    store: WarmStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("buildtool.adapters.host.zig.warm_store.KEPT", 2)
+    store.try_target(target(store, "x86_64-linux-gnu"))
+    for number, version in enumerate(("2.27", "2.28", "2.36")):
+        store.seed(tools(store, f"x86_64-linux-gnu.{version}"), tmp_path / version)
+        os.utime(store.place / f"x86_64-linux-gnu.{version}", (number, number))
+    left = {one.name for one in store.place.iterdir() if one.is_dir()}
+    assert left == {"x86_64-linux-gnu.2.17", "x86_64-linux-gnu.2.36"}
+
+
+def test_both_ways_in_which_makefiles_compile_are_warmed() -> None:
+    assert {" ".join(step) for step in STEPS} == {"-O2", "-O2 -s"}
+
+
+@pytest.mark.parametrize(
+    ("run", "here", "expected"),
+    [
+        (None, None, [("2.17", "2.44", False)]),
+        (("env",), "2.36", [("2.17", "2.36", True), ("2.44", "2.44", False)]),
+        (("env",), "2.99", [("2.17", "2.44", True)]),
+        (("qemu-x86_64",), None, [("2.17", "2.44", True)]),
+    ],
+)
+def test_programs_for_newer_libraries_than_there_are_here_are_not_said_to_run(
+    store: WarmStore, run: tuple[str, ...] | None, here: str | None, expected: list[tuple[str, str, bool]]
+) -> None:
+    made = toolchains_of(store.zig, WarmTarget(target(store, "x86_64-linux-gnu"), "2.17", run, here))
+    assert [(one.libc_version, one.up_to, "RUN" in one.tools) for one in made] == expected
+    assert all(one.tools["CC"] == f"{store.zig.path} cc -target x86_64-linux-gnu.{{libc_version}}" for one in made)
+    assert all(one.tools["CC_VERSION"] == "zig-0.99.1" for one in made)

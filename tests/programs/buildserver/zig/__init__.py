@@ -1,0 +1,1 @@
+"""Tests of zig's compiler at a build server."""
