@@ -197,6 +197,8 @@ class Downtimes:
         for group in why(state, build, wall).groups:
             for reason in group.reasons:
                 for name in group.servers if reason.cause is Cause.OFFLINE else ():
+                    if state.servers[name].away != self.world.watch.servers[name].away:
+                        continue  # it has just said so, and that is being committed
                     away = any(begins <= wall < ends for begins, ends in self.world.watch.servers[name].away)
                     knows = "its owner said so" in reason.note
                     does = "says" if knows else "does not say"

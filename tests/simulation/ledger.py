@@ -217,7 +217,7 @@ class Ledger:
                 if not row.withdrawn:
                     self._check_artifact(row)
             case Refusal():
-                self.refusals[row.build_id, row.server] = row
+                self._put_refusal(row)
             case Build():
                 self._put_build(row)
             case Attempt():
@@ -296,6 +296,14 @@ class Ledger:
             ]
             taken = self.slots[row.server] - min(most, sum(self.attempts[key].state in HOLDS_SLOT for key in waits))
             self._check(taken <= most, f"{row.server} has {taken} of {most} slots")
+
+    def _put_refusal(self, row: Refusal) -> None:
+        """Note a refusal; a machine that has changed may be asked at once, so that its refusal ends before its time."""
+        key, server, before = (row.build_id, row.server), self.servers.get(row.server), self._before.get(row.server)
+        changed = server is not None and before is not None and before.capability != server.capability
+        if changed and key in self.refusals and row.until < self.refusals[key].until:
+            self._refused.pop(key, None)
+        self.refusals[row.build_id, row.server] = row
 
     def _check_start(self, row: Attempt, now: float) -> None:
         where = f"attempt {row.build_id}.{row.epoch} on {row.server}"

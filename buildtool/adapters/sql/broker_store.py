@@ -28,8 +28,8 @@ from sqlalchemy import (
 
 from buildtool.adapters.sql import hours, rows, schema
 from buildtool.adapters.sql.database import Database
-from buildtool.adapters.sql.prepared import Prepared, insertion, padded
-from buildtool.adapters.sql.request_history import requests_of
+from buildtool.adapters.sql.prepared import Prepared, insertion
+from buildtool.adapters.sql.request_history import answered, requests_of
 from buildtool.adapters.sql.search import line_table
 from buildtool.adapters.sql.search.indexing import BuildIndex
 from buildtool.adapters.sql.shelf_queries import NEWEST_ID, chunks, shelves_of, similar
@@ -100,9 +100,13 @@ class SqlBrokerStore:
     def __init__(
         self, database: Database, committed: Callable[[int, Sequence[AuditEvent]], None] | None = None
     ) -> None:
-        """``committed`` is called after each commit with its events, and with the number of the last of them."""
+        """``committed`` is called after each commit with its events, and with the number of the last of them.
+
+        After one that failed, and may have taken effect, it is called with the next that does not.
+        """
         self._database = database
         self._committed = committed
+        self._doubtful = False
         self._event_rates = RateLimiter(OF_SERVER, OF_SERVERS)
         self._index = BuildIndex()
 
@@ -131,7 +135,7 @@ class SqlBrokerStore:
         wanted = tuple(dict.fromkeys(client_ids))
         if not wanted:
             return {}
-        return await self._database.run(partial(_answered, wanted))
+        return await self._database.run(partial(answered, wanted))
 
     async def known(
         self, keys: Iterable[ShelfKey], client_ids: Iterable[str], now: float
@@ -140,7 +144,7 @@ class SqlBrokerStore:
         return await self._database.run(
             lambda connection: (
                 shelves_of(shelves, now, connection) if shelves else {},
-                _answered(clients, connection) if clients else {},
+                answered(clients, connection) if clients else {},
             )
         )
 
@@ -155,12 +159,16 @@ class SqlBrokerStore:
         if rows or happened:
             told = self._told(happened, now)
             try:
-                newest = await self._database.run(partial(_commit, rows, told, now, index=self._index))
+                newest = await self._database.run(
+                    partial(_commit, rows, told, now, index=self._index, doubtful=self._doubtful)
+                )
             except BaseException:
                 self._index.forget()
+                self._doubtful = self._doubtful or bool(told)
                 raise
-            if told and self._committed is not None:
+            if newest and self._committed is not None:
                 self._committed(newest, told)
+            self._doubtful = False
 
     def _told(self, happened: Sequence[AuditEvent], now: float) -> Sequence[AuditEvent]:
         """Return the events that are written down: of those that a peer can cause without end, so many and no more."""
@@ -199,11 +207,8 @@ class SqlBrokerStore:
         )
 
     async def _one(self, statement: Select[Any], key: int, value_of: Callable[[SqlRow[Any]], V]) -> V | None:
-        def read(connection: Connection) -> V | None:
-            row = connection.execute(statement, {"key": key}).one_or_none()
-            return value_of(row) if row is not None else None
-
-        return await self._database.run(read)
+        row = await self._database.run(lambda connection: connection.execute(statement, {"key": key}).one_or_none())
+        return value_of(row) if row is not None else None
 
 
 _BY_ID = {
@@ -266,25 +271,6 @@ _OPEN_REQUESTS = (
 _NEWEST = select(schema.artifacts).where(schema.artifacts.c.id > NEWEST_ID - RECENT).order_by(schema.artifacts.c.id)
 
 
-@cache
-def _answers(count: int) -> Prepared:
-    """Return the statement that finds what was answered to ``count`` client ids, called ``key_0`` and so on."""
-    table = schema.requests
-    keys: list[Any] = [bindparam(f"key_{number}") for number in range(count)]
-    return Prepared(
-        select(table.c.client_id, table.c.id, table.c.body_digest, table.c.answer).where(table.c.client_id.in_(keys))
-    )
-
-
-def _answered(client_ids: Sequence[str], connection: Connection) -> dict[str, AnsweredRequest]:
-    found: dict[str, AnsweredRequest] = {}
-    for chunk in chunks(client_ids):
-        wanted = padded("key", chunk)
-        for client_id, request_id, body_digest, answer in _answers(len(wanted)).tuples(connection, wanted):
-            found[client_id] = AnsweredRequest(request_id, body_digest, answer)
-    return found
-
-
 # --- writing --------------------------------------------------------------------------------------------
 
 
@@ -308,9 +294,15 @@ def _write(connection: Connection, table: Table, written: Sequence[rows.Cells]) 
 
 
 def _commit(
-    changed: Sequence[Row], happened: Sequence[AuditEvent], now: float, connection: Connection, *, index: BuildIndex
+    changed: Sequence[Row],
+    happened: Sequence[AuditEvent],
+    now: float,
+    connection: Connection,
+    *,
+    index: BuildIndex,
+    doubtful: bool,
 ) -> int:
-    """Write rows and events; return the number of the last event, 0 where there is none."""
+    """Write rows and events; return the number of the last event, 0 where none is written and none ``doubtful``."""
     by_kind: defaultdict[type, list[Any]] = defaultdict(list)
     for value in changed:
         by_kind[type(value)].append(value)
@@ -340,7 +332,7 @@ def _commit(
         )
         hours.add(happened, now, connection)
         return _tidy(connection, len(happened), now)
-    return 0
+    return _last_event(connection) if doubtful else 0
 
 
 _BEAT = update(schema.tenure).values(beat=bindparam("at"))
@@ -363,6 +355,12 @@ def _holding(tokens: Sequence[Token], connection: Connection) -> list[Token]:
 
 _HAPPENED = Prepared(insert(schema.events), ("at", "kind", "subject", "detail"))
 _LAST_EVENT = Prepared(select(func.max(schema.events.c.seq)))
+
+
+def _last_event(connection: Connection) -> int:
+    return _LAST_EVENT.run(connection).scalar_one() or 0
+
+
 _POSTED = select(schema.outbox).where(schema.outbox.c.key.in_(bindparam("keys", expanding=True)))
 
 
@@ -389,7 +387,7 @@ def _tidy(connection: Connection, added: int, now: float) -> int:
     Return the number of the newest event.
     """
     events, builds, refusals = schema.events, schema.builds, schema.refusals
-    newest: int = _LAST_EVENT.run(connection).scalar_one()
+    newest = _last_event(connection)
     if newest // TIDY_EVERY == (newest - added) // TIDY_EVERY:
         return newest
     connection.execute(delete(events).where(events.c.seq <= newest - EVENTS_KEPT))

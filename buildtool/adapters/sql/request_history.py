@@ -1,19 +1,23 @@
-"""The requests of one person, newest first, found by the terms of the builds that they asked for.
+"""Requests of the past: those of one person, newest first, by the terms of their builds, and those that were answered.
 
 Tested by tests/adapters/sql/test_broker_store.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
 from heapq import nlargest
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
 
 from buildtool.adapters.sql import rows
+from buildtool.adapters.sql.prepared import Prepared, padded
 from buildtool.adapters.sql.schema import requests
 from buildtool.adapters.sql.search.tables import build_terms, terms
 from buildtool.adapters.sql.shelf_queries import chunks
-from buildtool.model.records import Request
+from buildtool.model.records import AnsweredRequest, Request
 from buildtool.model.search.terms import person_term
 
 _TERM = select(terms.c.id).where(terms.c.kind == bindparam("kind"), terms.c.text == bindparam("text"))
@@ -53,4 +57,25 @@ def _builds(connection: Connection, term: int, most: int) -> list[int]:
     while state is not None:
         found += connection.execute(_BUILDS, {"state": state, "term": term, "most": most}).scalars()
         state = connection.execute(_NEXT_STATE, {"state": state}).scalar_one_or_none()
+    return found
+
+
+@cache
+def _answers(count: int) -> Prepared:
+    """Return the statement that finds what was answered to ``count`` client ids, called ``key_0`` and so on."""
+    keys: list[Any] = [bindparam(f"key_{number}") for number in range(count)]
+    return Prepared(
+        select(requests.c.client_id, requests.c.id, requests.c.body_digest, requests.c.answer).where(
+            requests.c.client_id.in_(keys)
+        )
+    )
+
+
+def answered(client_ids: Sequence[str], connection: Connection) -> dict[str, AnsweredRequest]:
+    """Return what was answered to submissions, by the ids that their clients gave them."""
+    found: dict[str, AnsweredRequest] = {}
+    for chunk in chunks(client_ids):
+        wanted = padded("key", chunk)
+        for client_id, request_id, body_digest, answer in _answers(len(wanted)).tuples(connection, wanted):
+            found[client_id] = AnsweredRequest(request_id, body_digest, answer)
     return found

@@ -1,13 +1,17 @@
 """What is live in the pages, as it is read from a real database."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 from attrs import evolve
+from sqlalchemy import Connection
 
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
+from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.page_news import SqlNews
+from buildtool.errors import StorageUnavailable
 from buildtool.model.records import AuditEvent, Beat
 from buildtool.ports.pages import ConcernedBuild
 from tests.adapters.sql.test_broker_store import ARTIFACT, ATTEMPT, BUILD, REQUEST
@@ -20,17 +24,17 @@ HAPPENED = [AuditEvent("build-queued", f"build/{number}") for number in range(5)
 class Farm:
     """A writer that says what it committed, and what is live on a reader of the same database."""
 
-    def __init__(self, store: SqlBrokerStore, news: SqlNews, told: list[tuple[int, Sequence[AuditEvent]]]) -> None:
-        self.store, self.news, self.told = store, news, told
+    def __init__(self, database: Database, news: SqlNews) -> None:
+        self.told: list[tuple[int, Sequence[AuditEvent]]] = []
+        self.database, self.news = database, news
+        self.store = SqlBrokerStore(database, lambda newest, events: self.told.append((newest, events)))
 
 
 @pytest.fixture(params=KINDS)
 def farm(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Farm]:
-    told: list[tuple[int, Sequence[AuditEvent]]] = []
     with database_of(request.param, request, tmp_path) as (writing, reading):
         database, reader = writing(), reading()
-        store = SqlBrokerStore(database, lambda newest, events: told.append((newest, events)))
-        yield Farm(store, SqlNews(reader), told)
+        yield Farm(database, SqlNews(reader))
         run(reader.close())
         run(database.close())
 
@@ -47,6 +51,32 @@ def test_each_commit_says_the_numbers_of_its_events_which_are_those_that_are_rea
         (4, "build/3"),
     ]
     assert run(farm.news.newest())[0] == 5
+
+
+class InDoubt:
+    """A database of which the next answer is lost, after what was asked for was done."""
+
+    def __init__(self, database: Database) -> None:
+        self.database, self.loses = database, True
+
+    async def run(self, act: Callable[[Connection], object]) -> object:
+        found = await self.database.run(act)
+        if self.loses:
+            self.loses = False
+            raise StorageUnavailable("the disk does not answer")
+        return found
+
+
+def test_what_was_committed_though_its_commit_failed_is_told_with_the_next_whatever_that_writes(farm: Farm) -> None:
+    told: list[tuple[int, Sequence[AuditEvent]]] = []
+    database = cast("Database", InDoubt(farm.database))
+    store = SqlBrokerStore(database, lambda newest, events: told.append((newest, events)))
+    with pytest.raises(StorageUnavailable):
+        run(store.commit((), HAPPENED[:3], 1.0))
+    assert told == []
+    for at in (17.0, 18.0):
+        run(store.commit((Beat(at),), (), 1.0))
+    assert told == [(3, [])]
 
 
 def test_the_builds_of_requests_and_artifacts_are_found_with_who_may_see_them(farm: Farm) -> None:
