@@ -115,7 +115,7 @@ def near_word(said: str, known: Iterable[str]) -> str:
     word are joined, count for nothing. A guess that is far sends people further away than none does.
     """
     plain = _plain(said)
-    most = max(1, len(plain) // LETTERS_A_SLIP)
+    most = len(plain) // LETTERS_A_SLIP
     best, found = most + 1.0, ""
     for word in known:
         other = _plain(word)
