@@ -265,6 +265,12 @@ class NoBuildServer(NotRunning):
     code = "no-build-server"
 
 
+class AlreadyRunning(BuildToolError):
+    """A server runs already by its pid file, or runs on though it was told to end. The message names the process."""
+
+    code = "already-running"
+
+
 class OutputLost(BuildToolError):
     """The output of the program could not be written. The message says why."""
 

@@ -13,7 +13,7 @@ NEVER = {
     "BuildToolError", "InternalError", "IllegalTransition", "DecodeError", "EncodeError", "ProtocolMismatch",
     "NotFound", "ConflictingRow", "NewerDatabase", "PortTaken", "Conflict", "Overloaded", "Fenced", "Declined",
     "NameTaken", "StillThere", "OutputLost", "OutputUnread", "MailUndelivered", "MailRefused", "MailDeferred",
-    "MailServerTrouble", "LimitReached",
+    "MailServerTrouble", "LimitReached", "AlreadyRunning",
 }  # fmt: skip
 """What no Attempt can raise: of the metaserver, of requesters, of the start. One that does is a defect."""
 

@@ -78,8 +78,9 @@ from buildtool.programs.common.program import StopRequest, run
 from buildtool.programs.common.reaching import Reach, reach
 from buildtool.programs.common.subcommands import Subcommand, Subcommands
 from buildtool.programs.doctors.buildserver import doctor, install_words
-from buildtool.programs.serving.hosting import hosted
-from buildtool.programs.serving.options import LOG_OPTIONS
+from buildtool.programs.serving.detaching import serves
+from buildtool.programs.serving.hosting import hosted, restart_command, stop_command
+from buildtool.programs.serving.options import HOST_OPTIONS
 from buildtool.programs.trying.new_project import new_project
 from buildtool.programs.trying.trying import EXIT_DIFFERS, EXIT_PROJECT, TRYING, try_project
 from buildtool.protocol.messages import Register
@@ -132,6 +133,16 @@ def _serve(said: argparse.Namespace, log_file: TextSink | None) -> int:
             return await _served(_started(first, anew), reactor, stop)
 
     return ended(PROGRAM, run(PROGRAM, joined, verbose=said.verbose, log=log_file), anew)
+
+
+def _check(said: argparse.Namespace) -> None:
+    """Raise BuildToolError for a start that would be refused before this machine is looked at."""
+    settings = load_settings(said.config, secrets=False)
+    store = CredentialStore(settings.build_dir / "identity")
+    start = Start.of(settings, said, store, store.load())
+    start.name()
+    start.addresses()
+    start.secrets()
 
 
 def _started(first: Start, anew: StopRequest) -> _Program:
@@ -259,6 +270,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         await zig.start()
         link.startService()
         following.start()
+        serves()
         try:
             if await drain_signals.told_to_leave(server, stop, drain, following.taken_over()):
                 log.info("stopping: {reason}", reason=stop.reason)
@@ -309,6 +321,8 @@ def _reach(program: _Program, reactor: ReactorBase) -> Reach:
 # --- the command line ------------------------------------------------------------------------------------
 
 
+_SERVE = (*OPTIONS, *GUEST_OPTIONS, *HOST_OPTIONS)
+
 COMMAND_LINE: Subcommands[int] = Subcommands(
     PROGRAM,
     "Offer this machine to a metaserver: take builds, compile, deliver. SIGTERM hands running builds back; SIGHUP "
@@ -316,8 +330,10 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
     (
         Subcommand(
             "serve", "take builds until it is told to stop", "--config farm/config.py --name attic --max-builds 2",
-            hosted(_serve), options=(*OPTIONS, *GUEST_OPTIONS, *LOG_OPTIONS),
+            hosted(PROGRAM, _serve), options=_SERVE,
         ),
+        stop_command(PROGRAM),
+        restart_command(PROGRAM, _serve, _SERVE, _check),
         *OWNER_COMMANDS,
         HISTORY_COMMAND,
         *FOLLOW_COMMANDS,
@@ -342,7 +358,7 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
             "new-project farm/mine --source src/mine", new_project, "DIR", options=("--source", "--json"),
         ),
     ),
-    {**OPTIONS, **GUEST_OPTIONS, **LOG_OPTIONS, **HISTORY_OPTIONS, **TRYING},
+    {**OPTIONS, **GUEST_OPTIONS, **HOST_OPTIONS, **HISTORY_OPTIONS, **TRYING},
     EXIT_CODES | {
         EXIT_PROJECT: "what was tried does not build, by the project's or the recipe's fault",
         EXIT_UNAVAILABLE: "the metaserver cannot be reached: as many logins failed as --maxretries says",

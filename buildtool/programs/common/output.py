@@ -111,10 +111,15 @@ def complain(line: str) -> None:
             put(stream, text)
 
 
+def copy_to(stream: TextSink) -> None:
+    """Write what is complained of to another stream too, from now on."""
+    _copies.append(stream)
+
+
 @contextmanager
 def copied(stream: TextSink) -> Iterator[None]:
     """Write what is complained of to another stream too, as long as this lasts."""
-    _copies.append(stream)
+    copy_to(stream)
     try:
         yield
     finally:

@@ -31,8 +31,9 @@ from buildtool.programs.metaserver import offline_commands, operator_commands
 from buildtool.programs.metaserver.checking import FILE_PATIENCE, apart, within
 from buildtool.programs.metaserver.monitoring import files as monitoring
 from buildtool.programs.operating import bounce_command, token_commands
-from buildtool.programs.serving.hosting import hosted
-from buildtool.programs.serving.options import LOG_OPTIONS
+from buildtool.programs.serving.detaching import serves
+from buildtool.programs.serving.hosting import hosted, restart_command, stop_command
+from buildtool.programs.serving.options import HOST_OPTIONS
 from buildtool.project.definition import tools_named
 from buildtool.project.recipe_check import Within
 
@@ -159,6 +160,7 @@ async def _served(
     on_hangup(reactor, metaserver.reload)
     await metaserver.start()
     sys.setswitchinterval(SWITCH)
+    serves()
     garbage = GarbageSearch()
     garbage.begin()
     LoopingCall(garbage.look).start(GARBAGE_LOOK, now=False)
@@ -180,15 +182,19 @@ async def _in_time(stop: StopRequest) -> None:
     last_resort(PROGRAM)
 
 
+_SERVE = ("--web", "--restored", "--accept-new-database", *HOST_OPTIONS)
+
 COMMAND_LINE: Subcommands[int] = Subcommands(
     PROGRAM,
     "The broker: takes requests, answers from the cache, gives builds to build servers, sends the mail.",
     (
         Subcommand(
             "serve", "take requests and give out builds, until it is told to stop",
-            "--config /etc/buildtool/config.py --web", hosted(_serve),
-            options=("--web", "--restored", "--accept-new-database", *LOG_OPTIONS),
+            "--config /etc/buildtool/config.py --web", hosted(PROGRAM, _serve),
+            options=_SERVE,
         ),
+        stop_command(PROGRAM),
+        restart_command(PROGRAM, _serve, _SERVE, _checked),
         Subcommand(
             "check-config", "validate the configuration, and say what was understood",
             "check-config --config /etc/buildtool/config.py", _check_config, options=("--json",),
@@ -210,7 +216,7 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
         "--web": switch("serve the pages too, on web_port"),
         "--restored": switch("this state directory comes from a snapshot of a machine"),
         "--accept-new-database": switch("start with an empty database beside files of an earlier one"),
-        **LOG_OPTIONS,
+        **HOST_OPTIONS,
         **offline_commands.OPTIONS,
         **operator_commands.OPTIONS,
         **token_commands.OPTIONS,

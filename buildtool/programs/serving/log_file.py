@@ -61,15 +61,15 @@ class LogFile:
     """The file at ``path`` that takes whole lines; it is a stream to which text is written.
 
     Where ``rotates``, one that would grow beyond ``size`` bytes becomes ``PATH.1``, that one ``PATH.2``, and so on; of
-    these ``count`` are kept, all of them where it is None. The descriptor ``mirror`` is always one for the same file,
-    for what is written past this program.
+    these ``count`` are kept, all of them where it is None. The descriptors ``mirrors`` are always ones for the same
+    file, for what is written past this program.
     """
 
     path: Path
     size: int = SIZE
     count: int | None = COUNT
     rotates: bool = True
-    mirror: int | None = None
+    mirrors: tuple[int, ...] = ()
     encoding: str = field(default="utf-8", init=False)
     closed: bool = field(default=False, init=False)
     _descriptor: int = field(default=-1, init=False)
@@ -112,9 +112,9 @@ class LogFile:
             self.closed = True
             os.close(self._descriptor)
 
-    def point(self, descriptor: int) -> None:
-        """Make a descriptor one for the file from now on, whatever becomes of its name."""
-        self.mirror = descriptor
+    def point(self, descriptors: tuple[int, ...]) -> None:
+        """Make descriptors ones for the file from now on, whatever becomes of its name."""
+        self.mirrors = descriptors
         self._reflect()
 
     def _open(self) -> None:
@@ -133,7 +133,7 @@ class LogFile:
         self._reflect()
 
     def _reflect(self) -> None:
-        if self.mirror is None or self._descriptor < 0:
+        if not self.mirrors or self._descriptor < 0:
             return
         # Of its own: what children inherit must not hold the lock.
         try:
@@ -141,7 +141,8 @@ class LogFile:
         except OSError as error:
             self._complain("cannot be opened twice", error)
             return
-        os.dup2(again, self.mirror)
+        for number in self.mirrors:
+            os.dup2(again, number)
         os.close(again)
 
     def _append(self, data: bytes) -> None:

@@ -29,6 +29,14 @@ LOG_OPTIONS: Mapping[str, How] = {
 """What ``add_argument`` takes for each option of the log."""
 
 
+HOST_OPTIONS: Mapping[str, How] = {
+    **LOG_OPTIONS,
+    "--pid-file": valued("write the number of the process to FILE, by which it is stopped", "FILE", Path),
+    "--daemon": switch("go into the background: the command returns once it serves, or says why it does not"),
+}
+"""What ``add_argument`` takes for each option by which a server is kept running."""
+
+
 def log_of(said: argparse.Namespace) -> LogFile | None:
     """Return the log that was asked for, open, or None for standard error. Raises UsageError."""
     given = [flag for flag in LOG_OPTIONS if _said(said, flag)]

@@ -31,8 +31,9 @@ from buildtool.programs.common.output import TextSink, say
 from buildtool.programs.common.program import StopRequest, run
 from buildtool.programs.common.subcommands import REACHING, Several, Subcommand, Subcommands, number, switch, valued
 from buildtool.programs.common.visitors import HttpVisitors
-from buildtool.programs.serving.hosting import hosted
-from buildtool.programs.serving.options import LOG_OPTIONS
+from buildtool.programs.serving.detaching import serves
+from buildtool.programs.serving.hosting import hosted, restart_command, stop_command
+from buildtool.programs.serving.options import HOST_OPTIONS
 from buildtool.programs.webserver.asking import addresses_said, joined, questions_to
 from buildtool.programs.webserver.site import StateReader, tools_for, web_site
 from buildtool.web.live.hub import LiveHub
@@ -62,6 +63,10 @@ def _serve(said: argparse.Namespace, log: TextSink | None) -> int:
     settings = _read(said)
     addresses = addresses_said(said, settings)
     return run(PROGRAM, partial(serve, settings, said.port, addresses, said.share_port), verbose=said.verbose, log=log)
+
+
+def _check(said: argparse.Namespace) -> None:
+    addresses_said(said, _read(said))
 
 
 def _join(said: argparse.Namespace) -> int:
@@ -135,6 +140,7 @@ async def serve(
         )
         _log.info("pages on {at}", at=_told(settings, listening.getHost()))
         live.start(feed)
+        serves()
         _log.info("{reason}", reason=await stop.asked())
         await maybeDeferred(listening.stopListening)
     finally:
@@ -160,6 +166,8 @@ def read_host(text: str) -> tuple[MetaserverAddress, ...]:
 
 _PORT = number(0, 65_535, "is no port: say a number from 1 to 65535, or 0 for a free one")
 
+_SERVE = ("--port", "--share-port", "--host", "--use-tls", *HOST_OPTIONS)
+
 COMMAND_LINE: Subcommands[int] = Subcommands(
     PROGRAM,
     "Show builds, build servers and logs as web pages. Reads the metaserver's state directory and writes nothing:\n"
@@ -167,8 +175,10 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
     (
         Subcommand(
             "serve", "serve the pages until it is told to stop", "--config /etc/buildtool/config.py --port 8080",
-            hosted(_serve), options=("--port", "--share-port", "--host", "--use-tls", *LOG_OPTIONS),
+            hosted(PROGRAM, _serve), options=_SERVE,
         ),
+        stop_command(PROGRAM),
+        restart_command(PROGRAM, _serve, _SERVE, _check),
         Subcommand(
             "check-config", "read the configuration, say what was understood, and end",
             "check-config --config /etc/buildtool/config.py", _check_config,
@@ -188,7 +198,7 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
             read_host, action=Several,
         ),
         "--use-tls": REACHING["--use-tls"],
-        **LOG_OPTIONS,
+        **HOST_OPTIONS,
     },
     EXIT_CODES,
 )  # fmt: skip

@@ -86,11 +86,9 @@ def unused_port() -> int:
 
 def test_json_without_anything_to_print_is_refused_before_anybody_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--json", "--name", "attic"]) == 2
-    commands = " or ".join(
-        "status pause resume reload drain history config-diff accept-config add-toolchain".split()
-        + "show-info doctor try new-project".split()
-    )
-    assert capsys.readouterr().err == f"buildserver.py: --json goes with {commands}\n"
+    owners = "status pause resume reload drain history config-diff accept-config add-toolchain"
+    commands = f"stop {owners} show-info doctor try new-project".split()
+    assert capsys.readouterr().err == f"buildserver.py: --json goes with {' or '.join(commands)}\n"
 
 
 def test_a_machine_says_what_it_offers(capsys: pytest.CaptureFixture[str]) -> None:

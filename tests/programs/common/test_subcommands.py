@@ -150,7 +150,7 @@ def test_what_may_be_left_out_has_a_default_that_cannot_be_taken_for_a_value(pro
 def test_every_command_but_those_that_serve_answers_programs_too(program: str, name: str) -> None:
     line = LINES[program]
     one = next(one for one in line.commands if one.name == name)
-    assert ("--json" in (*one.options, *line.everywhere)) == (name != "serve")
+    assert ("--json" in (*one.options, *line.everywhere)) == (name not in ("serve", "restart"))
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_every_command_but_those_that_serve_answers_programs_too(program: str, n
         ("buildserver.py", "sue", "there is no command 'sue'; there are " + ", ".join(sorted(COMMANDS))),
         ("buildserver.py", "hours", "there is no command 'hours': --hours is an option"),
         ("metaserver", "--qqq pause attic", "unknown option --qqq (--help lists all options)"),
-        ("webserver", "--json", "--json goes with check-config or join"),
+        ("webserver", "--json", "--json goes with stop or check-config or join"),
         ("webserver", "--verbose=no", "--verbose: takes no value: leave out 'no' (--help shows an example)"),
         (
             "webserver",

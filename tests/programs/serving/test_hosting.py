@@ -8,19 +8,19 @@ import pytest
 from buildtool.errors import UsageError
 from buildtool.programs.common.subcommands import CommandParser
 from buildtool.programs.serving.hosting import hosted
-from buildtool.programs.serving.options import LOG_OPTIONS, log_of
+from buildtool.programs.serving.options import HOST_OPTIONS, log_of
 
 
 def said(*words: str) -> argparse.Namespace:
     parser = CommandParser()
-    for name, how in LOG_OPTIONS.items():
+    for name, how in HOST_OPTIONS.items():
         parser.add_argument(name, **how)
     return parser.parse_args(words)
 
 
 def test_without_a_file_there_is_no_log_but_standard_error() -> None:
     assert log_of(said()) is None
-    assert hosted(lambda _said, log: 7 if log is None else 8)(said()) == 7
+    assert hosted("thing", lambda _said, log: 7 if log is None else 8)(said()) == 7
 
 
 @pytest.mark.parametrize("words", [("--log-size", "5000"), ("--log-count", "none"), ("--no-logrotate",)])

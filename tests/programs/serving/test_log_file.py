@@ -176,7 +176,7 @@ def test_where_no_new_log_can_be_begun_the_old_one_goes_on_and_that_is_said_once
 def test_what_is_written_past_the_program_goes_into_the_log_that_is_current(tmp_path: Path) -> None:
     log = opened(tmp_path / "log")
     number = os.open(os.devnull, os.O_WRONLY)
-    log.point(number)
+    log.point((number,))
     os.write(number, b"early\n")
     (tmp_path / "log").rename(tmp_path / "log.1")
     log.write("line\n")
@@ -227,8 +227,9 @@ def test_a_server_of_ours_writes_its_log_into_the_file_and_says_there_why_it_end
         "async def main(reactor, stop):\n"
         "    for number in range(200): Logger(namespace='buildtool').info('line {n} ' + 'x' * number, n=number)\n"
         "    raise PortTaken('port 1 is taken')\n"
-        "said = Namespace(log_file=Path('log'), log_size=8192, log_count=None, no_logrotate=False)\n"
-        "sys.exit(hosted(lambda said, log: program.run('thing', main, log=log))(said))\n"
+        "said = Namespace(log_file=Path('log'), log_size=8192, log_count=None, no_logrotate=False,"
+        " daemon=False, pid_file=None)\n"
+        "sys.exit(hosted('thing', lambda said, log: program.run('thing', main, log=log))(said))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,

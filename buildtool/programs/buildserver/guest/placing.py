@@ -16,8 +16,8 @@ OWNER_FILE, GUEST_FILE = "buildserver.toml", "guest.toml"
 """The owner's files of settings, in ``build_dir``."""
 
 COMMANDS = (
-    "serve", "status", "pause", "resume", "reload", "drain", "history", "config-diff", "accept-config", "show-info",
-    "doctor", "try", "new-project",
+    "serve", "stop", "restart", "status", "pause", "resume", "reload", "drain", "history", "config-diff",
+    "accept-config", "show-info", "doctor", "try", "new-project",
 )  # fmt: skip
 """The commands of the program, each of which may be taken for a setting."""
 
@@ -27,7 +27,10 @@ _ELSEWHERE = {
     "use-tls": f'say addresses = ["tls:HOST:PORT"] in {OWNER_FILE}, or --use-tls on the command line',
     "no-cross": f"say cross = false in {OWNER_FILE}",
     **{
-        one: f"it is said on the command line alone, as --{one}" for one in ("join", "settings", "config", "verbose")
+        one: f"it is said on the command line alone, as --{one}" for one in (
+            "join", "settings", "config", "verbose", "log-file", "log-size", "log-count", "no-logrotate", "daemon",
+            "pid-file",
+        )
     },
 }  # fmt: skip
 """What to say of options that are settings of no file."""
