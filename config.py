@@ -112,6 +112,9 @@ lease = 60
 # How much everybody may have: for a caller, from one address, from one network; see docs/operator.rst, "Limits".
 # limits = {"requests_an_hour": 100, "connections": (20, 200, None)}
 
+# How many turns some requesters, and some of the projects of each, have in a round; see docs/operator.rst, "The order".
+# weights = {"requesters": {"ci@example.org": 4}, "projects": {"lua": 2}}
+
 # Mail addresses and domains that mail goes to without a confirmation, and those that may get a key by mail.
 # confirmed = ("@example.org",)
 # logins = ("@example.org", "ann@example.net")

@@ -94,6 +94,8 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
         seconds=st.none() | strategies.durations,
         basis=_text,
         page_url=_text,
+        ahead_own=_numbers,
+        ahead_shares=_numbers,
     ),
     "FoundArtifact": _found,
     "RequestStatus": st.builds(

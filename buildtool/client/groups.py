@@ -69,7 +69,8 @@ def new_key() -> str:
 class BuildWish:
     """A wish for a build, of which only what differs from the defaults needs to be said.
 
-    ``platform`` has the system options, ``sandbox`` is the least level to be made in. It keeps its ``key``, so that it
+    ``platform`` has the system options, ``sandbox`` is the least level to be made in, ``nice`` by how
+    many rounds it stands back. It keeps its ``key``, so that it
     can be sent again where an answer was lost.
     """
 
@@ -84,19 +85,20 @@ class BuildWish:
     native: bool = False
     key: str = field(factory=new_key)
     sandbox: SandboxLevel = SandboxLevel.NONE
+    nice: int = 0
 
     def submit(self) -> Submit:
         """Return the submission of it."""
         return Submit(
             self.key, self.project, self.email, self.source, self.revision, self.revrange, dict(self.options),
-            dict(self.platform), {}, self.force, self.native, self.sandbox,
+            dict(self.platform), {}, self.force, self.native, self.sandbox, self.nice,
         )  # fmt: skip
 
     def question(self) -> AskExplain:
         """Return the question what it would be answered."""
         return AskExplain(
             self.project, self.source, self.revision, self.revrange, dict(self.options), dict(self.platform), {},
-            self.force, self.native, self.sandbox,
+            self.force, self.native, self.sandbox, self.nice,
         )  # fmt: skip
 
 

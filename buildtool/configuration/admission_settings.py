@@ -1,4 +1,4 @@
-"""How much everybody may have, and whose mail address is believed: the settings ``limits``, ``confirmed``, ``logins``.
+"""How much everybody may have, and whose mail address is believed: ``limits``, ``weights``, ``confirmed``, ``logins``.
 
 Tested by tests/configuration/test_settings.py.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.access.ceilings import Ceilings
 from buildtool.model.access.confirmation import MailDomains
+from buildtool.model.farm.weights import Weights, read_weights
 from buildtool.model.text import quoted
 
 _LISTED = 1_000
@@ -24,6 +25,14 @@ def read_limits(value: object, usual: Ceilings) -> Ceilings:
         return usual.with_changes(value)
     except UsageError as error:
         raise ConfigurationError(f"limits: {error}") from error
+
+
+def read_shares(value: object) -> Weights:
+    """Return what ``weights`` says. Raises ConfigurationError."""
+    try:
+        return read_weights(value)
+    except UsageError as error:
+        raise ConfigurationError(str(error)) from error
 
 
 def read_mail_domains(name: str, value: object) -> MailDomains:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from attrs import Factory, field, frozen
 
-from buildtool.configuration.admission_settings import read_limits, read_mail_domains
+from buildtool.configuration.admission_settings import read_limits, read_mail_domains, read_shares
 from buildtool.configuration.deployment_settings import DEPLOYMENT_READERS, read_deployment
 from buildtool.configuration.file import Execution, printing_to_stderr, projects_of
 from buildtool.configuration.finding import find_config
@@ -79,6 +79,7 @@ from buildtool.model.access.proxies import NO_PROXIES, Proxies
 from buildtool.model.access.rights import RIGHTS, Rights
 from buildtool.model.addresses import PORTS, in_url
 from buildtool.model.farm.deployment import UNNAMED, Deployment
+from buildtool.model.farm.weights import EVEN, Weights
 from buildtool.model.principal import Principal
 from buildtool.model.properties import nearest
 from buildtool.model.text import near_word, quoted
@@ -129,7 +130,7 @@ _SETTINGS = frozenset(
     {"host", "bind", "pb_port", "transfer_port", "web_port", "public_url", "transfer_url", "state_dir",
      "build_dir", "lease", "names_kept", "mail", "projects", "trusted", "tls_names", "rights", "limits", "proxies",
      "confirmed", "logins", "pb_bind", "transfer_bind", "web_bind", "plain_ports", "tls_certificate", "tls_key",
-     "origin_logins", "proxy_identity", "access_log", *KEY_READERS, *DEPLOYMENT_READERS}
+     "origin_logins", "proxy_identity", "access_log", "weights", *KEY_READERS, *DEPLOYMENT_READERS}
 )  # fmt: skip
 
 
@@ -151,18 +152,16 @@ class Settings:
     """The settings of one deployment. ``path`` is the file they were read from.
 
     ``host`` is where build servers and requesters find the metaserver, or the first of the ``addresses`` where they do;
-    ``bind`` is the address it listens on.
-    ``state_dir`` is the metaserver's, ``build_dir`` the build server's; neither need exist yet. ``lease`` is for how
-    many seconds a build is believed to go on after its build server was last heard of, ``names_kept`` for how many days
-    the name of a build server is remembered that never built anything. ``trusted`` says who is believed without a key,
-    ``tls_names`` under which other hosts the metaserver is reached, ``rights`` who may do what, ``limits`` how much.
-    Mail to ``confirmed`` addresses needs no confirmation; who has one among ``logins`` gets a key by mail.
-    ``pb_bind`` and its likes are what a part listens on in place of ``bind``, ``plain_ports`` what speaks no TLS
-    wherever that is, ``own_files`` the certificate that browsers are shown, and its key. ``transfer_apart`` is whether
-    transfers have a port of their own.
-    ``public_address`` is where those who are invited find the metaserver; ``certificate_life`` is for how many seconds
-    a certificate holds, ``rejoin_within`` for how many a key may be away after that has expired.
-    ``origin_logins`` go with the URLs of private origins; ``deployment`` and ``front`` say so themselves.
+    ``bind`` is the address it listens on. ``state_dir`` is the metaserver's, ``build_dir`` the build server's; neither
+    need exist yet. ``lease`` is for how many seconds a build is believed to go on after its build server was last heard
+    of, ``names_kept`` for how many days the name of a build server is remembered that never built anything. ``trusted``
+    says who is believed without a key, ``tls_names`` under which other hosts the metaserver is reached, ``rights`` who
+    may do what, ``limits`` how much, ``weights`` how often. Mail to ``confirmed`` addresses needs no confirmation; who
+    has one among ``logins`` gets a key by mail. ``pb_bind`` and its likes are what a part listens on in place of
+    ``bind``, ``plain_ports`` what speaks no TLS wherever that is, ``own_files`` the certificate for browsers, and its
+    key. ``transfer_apart`` is whether transfers have a port of their own. Who is invited finds the metaserver at
+    ``public_address``; a certificate holds ``certificate_life`` seconds, a key may be away ``rejoin_within`` seconds
+    after that. ``origin_logins`` go with the URLs of private origins; ``deployment`` and ``front`` say so themselves.
     """
 
     path: Path
@@ -184,6 +183,7 @@ class Settings:
     rights: Rights = RIGHTS
     proxies: Proxies = field(default=NO_PROXIES, converter=read_proxies)
     limits: Ceilings = NO_CEILINGS
+    weights: Weights = EVEN
     confirmed: MailDomains = NOBODY_KNOWN
     logins: MailDomains = ANYBODY
     addresses: tuple[MetaserverAddress, ...] = Factory(
@@ -328,6 +328,7 @@ def _settings(path: Path, values: Mapping[str, object], *, secrets: bool) -> Set
         tls_names=given.get("tls_names", ()),
         rights=read_rights(given.get("rights", {}), projects),
         proxies=given.get("proxies", ()),
+        weights=read_shares(given.get("weights", {})),
         limits=read_limits(given.get("limits", {}), USUAL_CEILINGS if needs_keys else NO_CEILINGS),
         confirmed=read_mail_domains("confirmed", given.get("confirmed", ())),
         logins=read_mail_domains("logins", given.get("logins", ("*",))),

@@ -22,6 +22,7 @@ from buildtool.concurrency.signal import Signal
 from buildtool.errors import NOTHING_ACCEPTED, BuildToolError, ConflictingRow, InternalError, StorageUnavailable
 from buildtool.metaserver.batches import SLICE, BatchDecider, QueuedEvent, ReactorTurn
 from buildtool.metaserver.showing.farm_counts import FarmCounts
+from buildtool.model.farm.weights import EVEN, Weights
 from buildtool.model.policy import Policy
 from buildtool.model.records import Attempt, AttemptState, AuditEvent, Beat, BuildState, RequestState, Row
 from buildtool.ports.common import Clock
@@ -85,7 +86,7 @@ class Broker:
     _untold: list[RequestMoved] = field(factory=list, init=False)
     _apart: float = field(default=0.0, init=False)
     _stopped: bool = field(default=False, init=False)
-    _policies: dict[str, Policy] | None = field(default=None, init=False)
+    _policies: tuple[dict[str, Policy], Weights] | None = field(default=None, init=False)
     _unsettled: bool = field(default=False, init=False)
 
     @stopwatch.default
@@ -148,12 +149,12 @@ class Broker:
         while self._busy:
             await self._resting.wait()
 
-    async def reconfigure(self, policies: Mapping[str, Policy]) -> None:
+    async def reconfigure(self, policies: Mapping[str, Policy], weights: Weights = EVEN) -> None:
         """Take other policies between two batches, and give out what can be built with them.
 
         Raises StorageUnavailable where that cannot be committed yet: it is as soon as anything can be.
         """
-        self._policies = dict(policies)
+        self._policies = dict(policies), weights
         await self.send(Tick())
 
     async def send(self, event: Event) -> Answer:
@@ -198,7 +199,7 @@ class Broker:
             log.warn("the clock of this machine was set by {by:+.0f} s", by=stepped)
             self._inbox.put(QueuedEvent(ClockStepped(stepped), None), INTERNAL, first=True)
         if self._policies is not None:
-            self.state.reconfigure(self._policies)
+            self.state.reconfigure(*self._policies)
             self._policies, self._unsettled = None, True
         if self._unsettled:
             self._inbox.put(QueuedEvent(Reconfigured(), None), INTERNAL, first=True)

@@ -37,7 +37,7 @@ OPTIONS_LIMIT = 100_000
 
 M = TypeVar("M", Submit, AskExplain)
 
-_BODY = tuple(one.name for one in attrs.fields(Submit) if one.name not in ("client_id", "sandbox"))
+_BODY = tuple(one.name for one in attrs.fields(Submit) if one.name not in ("client_id", "sandbox", "nice"))
 
 
 @define
@@ -138,7 +138,9 @@ def body_digest(message: Submit) -> str:
     # All of its values are plain: encoding them once more, with every check, would take as long as all of the decision.
     plain = {"type": "Submit"} | {name: getattr(message, name) for name in _BODY}
     # Who demands none says the same as ever, so that what was asked before an upgrade is known after it.
-    return digest_of(plain if message.sandbox is SandboxLevel.NONE else plain | {"sandbox": message.sandbox.value})
+    if message.sandbox is not SandboxLevel.NONE:
+        plain["sandbox"] = message.sandbox.value
+    return digest_of(plain | {"nice": message.nice} if message.nice else plain)
 
 
 def source_url(project: Project, source: str) -> str:

@@ -109,6 +109,8 @@ class Explainer:
             seconds=estimate.seconds if estimate.seconds >= 0 else None,
             basis=estimate.basis,
             page_url=self.status_reader.addresses.page(build_id) if build_id is not None else "",
+            ahead_own=why.ahead_own,
+            ahead_shares=why.ahead_shares,
         )
 
 

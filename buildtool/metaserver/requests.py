@@ -25,6 +25,7 @@ from buildtool.metaserver.showing.own_requests import RequestLister
 from buildtool.metaserver.showing.ref_names import RefLister
 from buildtool.model.access.rights import Act, Extent, Subject, platform_names
 from buildtool.model.addresses import valid_address
+from buildtool.model.farm.weights import NICE_MOST
 from buildtool.model.names import is_client_id, is_commit_id
 from buildtool.model.principal import Principal
 from buildtool.model.records import BuildSpec, Demand, Request, RequestState
@@ -142,6 +143,7 @@ class RequestService:
             if not is_client_id(item.client_id):
                 raise errors.UsageError("the client request id is 32 hex digits")
             self.permissions.project(by, item.project)
+            _nice(item)
         items = _addressed(by, items)
         # What was answered before is answered again without a look at the origin. Where that is not asked for
         # anything, the broker's own look is enough: it takes a batch of submissions at a time.
@@ -165,8 +167,9 @@ class RequestService:
             demand = await self._demands.read(project, url, item, resolved)
             _check_may_ask(self.permissions, by, demand, email, force=item.force)
             self.noticed(demand.spec, url)
+            share, at = self.admittance.share(by, email), by.address[:ASKER_LIMIT]
             submitted.append(
-                Submitted(item.client_id, digest, email, demand, item.force, asker=by.address[:ASKER_LIMIT])
+                Submitted(item.client_id, digest, email, demand, item.force, asker=at, share=share, nice=item.nice)
             )
             urls.append(url)
         if settings is not self.configuration.settings:
@@ -251,7 +254,8 @@ class RequestService:
         self.permissions.check(
             by, Act.EXPLAIN, Subject(project=project.name, platforms=platform_names(demand.spec.platform))
         )
-        answer = await self.broker.send(Explain(demand, message.force))
+        share = self.admittance.share(by, by.owner)
+        answer = await self.broker.send(Explain(demand, message.force, share, _nice(message)))
         return await self._gate.run(partial(self.explainer.submission, demand, _explained(answer)))
 
     async def why(self, by: Principal, message: messages.AskWhy) -> messages.Explanation:
@@ -336,6 +340,13 @@ class RequestService:
                 wrong = f"request {request_id} is not yours, or there is none"
             raise errors.Unauthorised(f"{wrong}: use the id as it was told to you")
         return request
+
+
+def _nice(message: messages.Submit | messages.AskExplain) -> int:
+    """Return by how many rounds a submission stands back. Raises UsageError."""
+    if not 0 <= message.nice <= NICE_MOST:
+        raise errors.UsageError(f"nice is from 0 to {NICE_MOST}, not {message.nice}: an operator moves builds forward")
+    return message.nice
 
 
 def _explained(answer: answers.Answer) -> answers.ExplainedAnswer:

@@ -200,6 +200,14 @@ def duration_words(seconds: float) -> str:
     return f"{round(seconds / hour)} h" if seconds < 2 * day else f"{round(seconds / day)} days"
 
 
+def ahead_words(count: int, own: int, others: int) -> str:
+    """Return in words how many builds stand before one, ``own`` of them of its requester, the rest of ``others``."""
+    waits = "1 build waits" if count == 1 else f"{count} builds wait"
+    whose = [f"{own} of the same requester"] if own else []
+    whose += [f"{count - own} of {others} other{'s' if others > 1 else ''}"] if others and count > own else []
+    return f"{waits} before this one{': ' if whose else ''}{', '.join(whose)}"
+
+
 def about(seconds: float) -> str:
     """Return an estimate for people: ``about 40 s``, or ``less than 1 s``."""
     words = duration_words(seconds)

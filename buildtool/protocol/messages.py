@@ -24,14 +24,12 @@ PLATFORM_SENT = 2_000
 """Most bytes of JSON of an artifact's platform in an answer."""
 
 
-# --- requester -> metaserver ---------------------------------------------------------------------------
-
-
 @frozen
 class Submit:
     """A submission: asks for a build by what the requester set; ``local`` is their machine's artifact properties.
 
-    ``sandbox`` is the least level that they accept; what the project demands counts where it is stricter.
+    ``sandbox`` is the least level that they accept; what the project demands counts where it is stricter. ``nice`` is
+    by how many rounds it stands back in the order.
     """
 
     client_id: str = field(metadata={"most": 64})
@@ -46,6 +44,7 @@ class Submit:
     force: bool = False
     native: bool = False
     sandbox: SandboxLevel = SandboxLevel.NONE
+    nice: int = 0
 
 
 @frozen
@@ -92,6 +91,7 @@ class AskExplain:
     force: bool = False
     native: bool = False
     sandbox: SandboxLevel = SandboxLevel.NONE
+    nice: int = 0
 
 
 @frozen
@@ -174,7 +174,7 @@ class Explanation:
     many acceptable revisions are nearer than the artifact's. For a miss, ``nearest_artifact`` is what comes nearest and
     ``differences`` says in words in what it differs. ``nearest_server`` says what the best server lacks when none could
     ever build it. ``seconds`` is in how long a waiting Build may start, or a running one be done, and ``basis`` says
-    what that is based on.
+    what that is based on. Of the Builds ``ahead``, ``ahead_own`` are their own, the rest ``ahead_shares`` others'.
     """
 
     verdict: str
@@ -193,6 +193,8 @@ class Explanation:
     seconds: float | None
     basis: str = field(metadata={"kept": "start"})
     page_url: str = field(metadata={"sent": 500})
+    ahead_own: int = 0
+    ahead_shares: int = 0
 
 
 @frozen
@@ -230,9 +232,6 @@ class Refused:
 
     code: str = field(metadata={"most": 60})
     message: str = field(metadata={"kept": "start"})
-
-
-# --- build server -> metaserver ------------------------------------------------------------------------
 
 
 @frozen

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from buildtool.model.options import shown
 from buildtool.model.records import BuildState, RequestState
-from buildtool.model.text import about, duration_words, one_line
+from buildtool.model.text import about, ahead_words, duration_words, one_line
 
 if TYPE_CHECKING:
     from buildtool.model.project_options import Followed
@@ -206,7 +206,7 @@ def explained(said: Explanation, follows: Sequence[Followed] = ()) -> list[str]:
     if said.nearest_server:
         lines.append(f"  nearest machine: {clean(said.nearest_server)}")
     if said.ahead:
-        lines.append(f"  {said.ahead} {'build waits' if said.ahead == 1 else 'builds wait'} before it")
+        lines.append(f"  {ahead_words(said.ahead, said.ahead_own, said.ahead_shares)}")
     lines += _estimate(said)
     if said.artifact is not None:
         nearer = "1 nearer revision has" if said.steps == 1 else f"{said.steps} nearer revisions have"

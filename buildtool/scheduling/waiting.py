@@ -13,7 +13,7 @@ from buildtool.model.options import written
 from buildtool.model.properties import may_be_named
 from buildtool.model.records import Attempt, Build, BuildSpec
 from buildtool.model.servers import Offer, Server
-from buildtool.model.text import about, duration_words, moment_words, one_line
+from buildtool.model.text import about, ahead_words, duration_words, moment_words, one_line
 from buildtool.scheduling.answers import ServerReasons, WaitReasons
 from buildtool.scheduling.state.estimates import Estimate, starts_in
 from buildtool.scheduling.state.lease_table import frozen_for
@@ -193,7 +193,7 @@ def lines(told: WaitReasons) -> tuple[str, ...]:
     if told.nearest:
         said.append(f"nearest: {told.nearest}")
     if told.ahead:
-        said.append(f"{told.ahead} {'build waits' if told.ahead == 1 else 'builds wait'} before this one")
+        said.append(ahead_words(told.ahead, told.ahead_own, told.ahead_shares))
     if told.estimate is not None:
         said.append(f"it may start in {about(told.estimate.seconds)} ({told.estimate.basis})")
     return tuple(one_line(line, LINE_SAID) for line in said)

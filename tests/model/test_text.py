@@ -11,6 +11,7 @@ from buildtool.model.text import (
     UNSHOWN,
     VALUE_LIMIT,
     about,
+    ahead_words,
     block,
     log_line,
     near_word,
@@ -139,6 +140,11 @@ def test_a_size_is_said_in_binary_units(count: int, said: str) -> None:
 def test_a_size_never_shows_as_many_as_the_next_unit_holds(count: int) -> None:
     number, unit = size_words(count).split(" ")
     assert float(number.replace(",", "")) < 1024 or unit == "PiB"
+
+
+def test_what_stands_before_a_build_is_counted_and_not_named() -> None:
+    assert ahead_words(1, 0, 0) == "1 build waits before this one"
+    assert ahead_words(5, 2, 2) == "5 builds wait before this one: 2 of the same requester, 3 of 2 others"
 
 
 def test_an_estimate_says_about_unless_it_says_less_than() -> None:

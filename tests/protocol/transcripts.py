@@ -77,12 +77,12 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
     protocol.AskStatus(12, "abcdef"),
     protocol.AskExplain("testproject", "", "main", "5", {"utf8": True}, {"arch": "ppc"}, {"os": "linux"}, True, True),
     attrs.evolve(
-        protocol.AskExplain("testproject", "", "main", "", {}, {}, {"os": "linux"}), sandbox=SandboxLevel.STRICT
+        protocol.AskExplain("testproject", "", "main", "", {}, {}, {"os": "linux"}), sandbox=SandboxLevel.STRICT, nice=4
     ),
     protocol.AskWhy(12, "abcdef"),
     protocol.AskBuild(17),
     messages.found(),
-    messages.submit(sandbox=SandboxLevel.STRICT),
+    messages.submit(sandbox=SandboxLevel.STRICT, nice=4),
     messages.told(artifact=messages.found(sandbox=SandboxLevel.WEAK), sandbox=SandboxLevel.WEAK),
     protocol.Register("anna", attrs.evolve(_CAPABILITY, sandbox=SandboxLevel.WEAK, sandbox_notes=("it sees /home",))),
     attrs.evolve(messages.order(), sandbox=SandboxLevel.STRICT),
@@ -91,7 +91,9 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
     messages.waiting("queued", why=("every slot is taken", "it is the \N{GRINNING FACE} third in the queue")),
     protocol.RequestStatuses((messages.told(), messages.waiting())),
     _WHY,
-    messages.explanation("queued", reasons=(_WHY,), seconds=12.5, basis="3 builds", build_id=17, artifact=None),
+    messages.explanation(
+        "queued", reasons=(_WHY,), seconds=12.5, basis="3 builds", build_id=17, ahead=5, ahead_own=2, ahead_shares=2
+    ),
     messages.explanation("hit", artifact=messages.found(), nearest_artifact=messages.found(build_id=18), steps=3),
     protocol.AskHealth(),
     hello.AskProjects(),

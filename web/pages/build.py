@@ -14,7 +14,7 @@ from buildtool.model.logs.index import LogIndex
 from buildtool.model.project_options import ProjectOptions
 from buildtool.model.records import Attempt, Build, BuildSpec, BuildState, RequestState
 from buildtool.model.search.commits import CommitNote
-from buildtool.model.text import about
+from buildtool.model.text import about, ahead_words
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.ports.pages import BuildDetail, RequestLine
 from buildtool.protocol.messages import Explanation
@@ -238,7 +238,7 @@ def _waiting(why: Explanation, urls: Urls) -> WaitCard:
     if why.nearest_server:
         notes.append(f"No known build server could ever build it. Nearest: {why.nearest_server}.")
     if why.ahead:
-        notes.append(f"{words.count(why.ahead, 'build waits', 'builds wait')} before it for the same build servers.")
+        notes.append(f"{ahead_words(why.ahead, why.ahead_own, why.ahead_shares)}, for the same build servers.")
     if why.seconds is not None:
         notes.append(f"It may start in {about(why.seconds)} ({why.basis}).")
     return WaitCard(tuple(wait_row(line, urls) for line in why.reasons), tuple(notes))

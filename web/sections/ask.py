@@ -182,7 +182,19 @@ class AskSection(Section):
         return f"{self.parts.urls.path('/sign-in')}?{to}"
 
 
-_ASKED = ("project", "source", "revision", "revrange", "compile", "system", "local", "force", "native", "sandbox")
+_ASKED = (
+    "project",
+    "source",
+    "revision",
+    "revrange",
+    "compile",
+    "system",
+    "local",
+    "force",
+    "native",
+    "sandbox",
+    "nice",
+)
 
 
 def _chosen(known: KnownProjects, name: str) -> tuple[str, ProjectOptions]:

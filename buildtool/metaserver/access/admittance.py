@@ -57,6 +57,16 @@ class Admittance:
         """Return whether mail may go to an address that a caller names."""
         return self.codes is None or self.codes.believes(by, email)
 
+    def share(self, by: Principal, email: str) -> str:
+        """Return whose turns in the order a request of this caller takes: who has their key, or a confirmed address.
+
+        Addresses that are not confirmed, of which there can be any number, have those of their network together.
+        """
+        if by.owner or by.key or by.token:
+            return (by.owner or by.name or by.key or by.token).lower()
+        known = by.trusted or (self.codes is not None and self.codes.believes(by, email))
+        return ("" if known else wide_network_of(by.address)) or email.lower()
+
     async def must_wait(self, by: Principal, email: str, count: int) -> bool:
         """Return whether ``count`` requests wait until an address is confirmed, which is mailed, at most once a day.
 

@@ -237,7 +237,7 @@ class Metaserver:
             show(settings)
             take(settings)
             state.names.kept = settings.names_kept * DAY
-            await broker.reconfigure(_policies(settings))
+            await broker.reconfigure(_policies(settings), settings.weights)
             await end_outdated_builds(settings, broker)
             await admittance.reconfigure(settings.limits)
             troubles.look()
@@ -396,4 +396,4 @@ def _policies(settings: Settings) -> dict[str, Policy]:
 
 
 def _state(settings: Settings, incarnation: str) -> State:
-    return State(_policies(settings), float(settings.lease), incarnation, settings.names_kept * DAY)
+    return State(_policies(settings), float(settings.lease), incarnation, settings.names_kept * DAY, settings.weights)

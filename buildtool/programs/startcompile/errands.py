@@ -332,6 +332,7 @@ def _submit(asked: BuildArguments, local: dict[str, Value]) -> Submit:
         force=asked.force,
         native=asked.native,
         sandbox=asked.sandbox or SandboxLevel.NONE,
+        nice=asked.nice,
     )
 
 

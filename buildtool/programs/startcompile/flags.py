@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from buildtool.errors import ConfigurationError, UsageError
+from buildtool.model.farm.weights import read_nice
 from buildtool.model.options import Kind, Option, written
 from buildtool.model.project_options import TOOL_OPTIONS, ProjectOptions
 from buildtool.model.text import duration_of
@@ -116,11 +117,18 @@ ASKING: Mapping[str, How] = {
         "LEVEL",
         read_level,
     ),
+    "--nice": valued(
+        "let others go first, by 0 to 20 rounds: in each, one build of everybody who waits is built (default: 0)",
+        "N",
+        read_nice,
+    ),
 }  # fmt: skip
 """The options of what is asked for."""
 
 
-SELDOM = frozenset({"--config", *REACHING, *OVER_HTTP, "--json", "--no-download", "--wait", "--native", "--sandbox"})
+SELDOM = frozenset(
+    {"--config", *REACHING, *OVER_HTTP, "--json", "--no-download", "--wait", "--native", "--sandbox", "--nice"}
+)
 """What a short help leaves out."""
 
 

@@ -24,44 +24,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from attrs import field, frozen
+from buildtool.model.farm.weights import EVEN, Weights
 
 AGEING = 100
 """So many Builds of shares that have nothing else may go before what has to wait one round."""
 
-NICE_MOST = 20
-"""The most rounds that a Build is moved back, by who asks for it, or forward, by an operator."""
-
 SPARING = 16.0
 """By so many rounds a Build that only one machine can make may go before one there that others can make too."""
 
-WEIGHT_LEAST, WEIGHT_MOST = 0.1, 100.0
-
 Lane = tuple[str, int]
 """A project, and how nice its Builds are."""
-
-
-@frozen
-class Weights:
-    """The weights of shares and, within each, of projects: how many times the turn of others they have. As a rule 1.
-
-    A share is named as in ``Request.share``, in small letters.
-    """
-
-    shares: Mapping[str, float] = field(factory=dict)
-    projects: Mapping[str, float] = field(factory=dict)
-
-    def of_share(self, share: str) -> float:
-        """Return the weight of a share."""
-        return self.shares.get(share, 1.0)
-
-    def of_project(self, project: str) -> float:
-        """Return the weight of a project within each share."""
-        return self.projects.get(project, 1.0)
-
-
-EVEN = Weights()
-"""Everybody and every project counts the same."""
 
 
 def tag_of(base: float, open_in: Mapping[Lane, int], lane: Lane, weight: float, weights: Weights = EVEN) -> float:

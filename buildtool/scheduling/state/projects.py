@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from buildtool.model.farm.weights import EVEN, Weights
 from buildtool.model.matching.fitting import Requirements
 from buildtool.model.policy import Policy
 from buildtool.model.properties import Comparison
 from buildtool.model.records import Build, BuildSpec
 from buildtool.model.servers import ProjectSkill, Server
-from buildtool.scheduling.order.tags import EVEN, Weights
 
 
 class ProjectPolicies:

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
+from buildtool.model.farm.weights import EVEN, Weights
 from buildtool.model.policy import Policy
 from buildtool.model.records import AnsweredRequest, Artifact, Beat, Mail, RememberedFailure
-from buildtool.scheduling.order.tags import EVEN, Weights
 from buildtool.scheduling.state.capability_groups import CapabilityGroups
 from buildtool.scheduling.state.estimates import BuildDurations
 from buildtool.scheduling.state.hits import HitFinder

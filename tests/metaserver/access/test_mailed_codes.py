@@ -141,6 +141,20 @@ def done(coroutine: Coroutine[Any, Any, T]) -> T:
     return one
 
 
+def test_addresses_that_nobody_confirmed_share_the_turns_of_their_network_and_others_have_their_own() -> None:
+    world = World()
+    neighbours = [
+        Principal(PrincipalRole.VISITOR, address=address) for address in ("192.0.2.7", "192.0.2.200", "203.0.113.9")
+    ]
+    shares = [world.admittance.share(one, f"invented{number}@example.net") for number, one in enumerate(neighbours)]
+    assert shares == ["192.0.2.0/24", "192.0.2.0/24", "203.0.113.0/24"]
+    assert world.admittance.share(KEYED, "somebody@example.net") == ANN
+    here = Principal(PrincipalRole.VISITOR, address="127.0.0.1")
+    assert world.admittance.share(here, "Invented@example.net") == "invented@example.net"
+    trusted = Principal(PrincipalRole.REQUESTER, address="192.0.2.7", trusted=True)
+    assert world.admittance.share(trusted, BEN) == BEN
+
+
 class Tests(SynchronousTestCase):
     def refused(self, coroutine: Coroutine[Any, Any, object], kind: type[Exception]) -> str:
         return str(self.failureResultOf(Deferred.fromCoroutine(coroutine), kind).value)

@@ -2,11 +2,11 @@
 
 from attrs import evolve
 
+from buildtool.model.farm.weights import NICE_MOST, Weights
 from buildtool.model.records import AttemptEnd, Build, Demand, JoinReason
 from buildtool.model.servers import Held
 from buildtool.scheduling.answers import Dispatched, JoinedBuild, Queued
 from buildtool.scheduling.events import CancelRequested, ServerPaused, Submitted
-from buildtool.scheduling.order.tags import NICE_MOST, Weights
 from tests.scheduling.farm import Farm, NewRequest
 from tests.scheduling.worlds import POLICY, machine, spec
 

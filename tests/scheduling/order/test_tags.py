@@ -7,17 +7,8 @@ import pytest
 from attrs import define, field
 from hypothesis import given, settings
 
-from buildtool.scheduling.order.tags import (
-    AGEING,
-    EVEN,
-    NICE_MOST,
-    Lane,
-    Weights,
-    clock_after,
-    key_of,
-    overtaken_at_most,
-    tag_of,
-)
+from buildtool.model.farm.weights import EVEN, NICE_MOST, Weights
+from buildtool.scheduling.order.tags import AGEING, Lane, clock_after, key_of, overtaken_at_most, tag_of
 from tests.support.lanes import examples
 
 LUA: Lane = ("lua", 0)

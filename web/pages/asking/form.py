@@ -75,6 +75,7 @@ class AskPage:
     switch: str
     force: bool
     native: bool
+    nice: int
     sandbox: FormField
     would: WouldPart
     problem: str = ""
@@ -130,6 +131,7 @@ def ask_page(  # noqa: PLR0913 - each is of another source
         switch=urls.ask(single if wish.several else several),
         force=wish.force,
         native=wish.native,
+        nice=wish.nice,
         sandbox=_sandbox(wish.sandbox, least),
         would=would,
         problem=problems.get("", "") or problems.get(w.PLATFORM, ""),

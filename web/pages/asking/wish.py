@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from attrs import evolve, field, frozen
 
 from buildtool.errors import UsageError
+from buildtool.model.farm.weights import read_nice
 from buildtool.model.options import TEXT_LIMIT, Canonical, Kind, Option, differing, written
 from buildtool.model.platforms import Value
 from buildtool.model.project_options import TOOL_OPTIONS, ProjectOptions
@@ -22,13 +23,13 @@ from buildtool.model.trust.evidence import SandboxLevel, read_level
 from buildtool.protocol.limits import TOGETHER
 from buildtool.protocol.messages import AskExplain
 
-PROJECT, PLATFORM, FORCE, NATIVE, SANDBOX = "project", "platform", "force", "native", "sandbox"
+PROJECT, PLATFORM, FORCE, NATIVE, SANDBOX, NICE = "project", "platform", "force", "native", "sandbox", "nice"
 """Fields that no project's option can be called like, see ``project_options.RESERVED``."""
 
 SEVERAL, LOOK, SEND, MARK, ONCE, EMAIL = "_several", "_look", "_send", "_mark", "_once", "email"
 """Fields of the form itself, and its two buttons; an option's name begins with a letter."""
 
-_OF_FORM = frozenset({PROJECT, PLATFORM, FORCE, NATIVE, SANDBOX, SEVERAL, LOOK, SEND, MARK, ONCE, EMAIL, "part"})
+_OF_FORM = frozenset({PROJECT, PLATFORM, FORCE, NATIVE, SANDBOX, NICE, SEVERAL, LOOK, SEND, MARK, ONCE, EMAIL, "part"})
 
 PROGRAM = "bin/startcompile.py"
 
@@ -38,7 +39,7 @@ class Wish:
     """A wish as a form says it: of each option the values as they were typed, and platforms as pairs of name and text.
 
     With ``several`` it is to be shown as a form that takes several values of everything. ``sandbox`` is the least level
-    that it accepts.
+    that it accepts, ``nice`` by how many rounds it stands back.
     """
 
     project: str
@@ -48,6 +49,7 @@ class Wish:
     native: bool = False
     several: bool = False
     sandbox: SandboxLevel = SandboxLevel.NONE
+    nice: int = 0
 
     def value(self, name: str) -> str:
         """Return the one value of an option, "" where none was said."""
@@ -75,7 +77,7 @@ def read_wish(project: str, options: ProjectOptions, pairs: Iterable[tuple[str, 
     """Return what the fields of a form say. Raises UsageError for a field that there is not, or too much in one."""
     known = {field_of(option.name): option.name for option in options.all()}
     values, platforms, own = dict[str, list[str]](), list[tuple[tuple[str, str], ...]](), set[str]()
-    sandbox = SandboxLevel.NONE
+    sandbox, nice = SandboxLevel.NONE, 0
     for name, text in pairs:
         if name in known:
             said = values.setdefault(known[name], [])
@@ -84,6 +86,8 @@ def read_wish(project: str, options: ProjectOptions, pairs: Iterable[tuple[str, 
             platforms.append(_platform(text, options))
         elif name == SANDBOX and text:
             sandbox = read_level(text)
+        elif name == NICE and text:
+            nice = read_nice(text)
         elif name in _OF_FORM:
             own.add(name if text else "")
         else:
@@ -96,7 +100,7 @@ def read_wish(project: str, options: ProjectOptions, pairs: Iterable[tuple[str, 
     found = {name: tuple(dict.fromkeys(said)) for name, said in values.items() if said}
     many = len(platforms) > 1 or any(len(said) > 1 for said in found.values())
     chosen = tuple(dict.fromkeys(platforms))[: TOGETHER + 1]
-    return Wish(project, found, chosen, FORCE in own, NATIVE in own, SEVERAL in own or many, sandbox)
+    return Wish(project, found, chosen, FORCE in own, NATIVE in own, SEVERAL in own or many, sandbox, nice)
 
 
 def _platform(text: str, options: ProjectOptions) -> tuple[tuple[str, str], ...]:
@@ -123,6 +127,7 @@ def fields_of(wish: Wish, options: ProjectOptions) -> list[tuple[str, str]]:
         pairs += [(field_of(name), text) for text in wish.values.get(name, ())]
     pairs += [(PLATFORM, " ".join(f"{name}={text}" for name, text in one)) for one in wish.platforms]
     pairs += [(SANDBOX, wish.sandbox.value)] if wish.sandbox is not SandboxLevel.NONE else []
+    pairs += [(NICE, str(wish.nice))] if wish.nice else []
     own = {FORCE: wish.force, NATIVE: wish.native, SEVERAL: wish.several}
     return pairs + [(name, "yes") for name, said in own.items() if said]
 
@@ -184,7 +189,7 @@ def _ask(wish: Wish, values: Mapping[str, Value], options: ProjectOptions) -> As
     source, revision, revrange = (str(values.get(name, "")) for name in ("source", "revision", "revrange"))
     return AskExplain(
         wish.project, source, revision, revrange, chosen, system, local={}, force=wish.force, native=wish.native,
-        sandbox=wish.sandbox,
+        sandbox=wish.sandbox, nice=wish.nice,
     )  # fmt: skip
 
 
@@ -220,6 +225,7 @@ def command(wish: Wish, options: ProjectOptions, email: str) -> EqualCommand:
     flags += ["--force"] if wish.force else []
     flags += ["--native"] if wish.native else []
     flags += [f"--sandbox={wish.sandbox.value}"] if wish.sandbox is not SandboxLevel.NONE else []
+    flags += [f"--nice={wish.nice}"] if wish.nice else []
     lines = []
     for platform in wish.platforms or ((),):
         words = [PROGRAM, f"--project={wish.project}", *(_flag(by_name[name], text) for name, text in platform)]

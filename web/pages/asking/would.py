@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from attrs import frozen
 
 from buildtool.model.records import BuildState
-from buildtool.model.text import about, size_words
+from buildtool.model.text import about, ahead_words, size_words
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.protocol.messages import Explanation, FoundArtifact
 
@@ -96,7 +96,7 @@ def _notes(said: Explanation) -> list[str]:
     if said.nearest_server:
         notes.append(f"No known build server could ever build it. Nearest: {sentence(said.nearest_server)}")
     if said.ahead:
-        notes.append(f"{words.count(said.ahead, 'build waits', 'builds wait')} before it.")
+        notes.append(f"{ahead_words(said.ahead, said.ahead_own, said.ahead_shares)}.")
     if said.seconds is not None:
         notes.append(f"{_when(said)} {about(said.seconds)}{f' ({said.basis})' if said.basis else ''}.")
     elif said.verdict in (_QUEUED, "dispatched"):

@@ -28,7 +28,8 @@ from buildtool.protocol.limits import TOGETHER
 class BuildArguments:
     """The wanted build, as the command line says it: only what was set, each value checked and canonical.
 
-    ``sandbox`` is the least level that is accepted, None where nothing was said of it.
+    ``sandbox`` is the least level that is accepted, None where nothing was said of it, ``nice`` by how many rounds it
+    stands back in the order.
     """
 
     project: AnyProject
@@ -39,6 +40,7 @@ class BuildArguments:
     force: bool = False
     native: bool = False
     sandbox: SandboxLevel | None = None
+    nice: int = 0
 
 
 def asked_for(flags: argparse.Namespace, email: str, project: AnyProject) -> list[BuildArguments]:
@@ -136,6 +138,7 @@ def _asked(flags: argparse.Namespace, email: str, project: AnyProject) -> BuildA
         force=flags.force,
         native=flags.native,
         sandbox=flags.sandbox,
+        nice=flags.nice or 0,
     )
 
 

@@ -183,10 +183,21 @@ def test_what_follows_from_what_is_said_is_told() -> None:
 def test_a_question_has_all_that_a_wish_has() -> None:
     (one,) = asks()
     assert {it.name for it in fields(AskExplain)} == {
-        "project", "source", "revision", "revrange", "compile", "system", "local", "force", "native", "sandbox",
+        "project", "source", "revision", "revrange", "compile", "system", "local", "force", "native", "sandbox", "nice",
     }  # fmt: skip
     assert evolve(one, force=True) == asks(("force", "yes"))[0]
     assert evolve(one, sandbox=SandboxLevel.STRICT) == asks(("sandbox", "strict"))[0]
+    assert evolve(one, nice=3) == asks(("nice", "3"))[0]
+
+
+def test_how_nice_it_is_is_read_shown_again_and_part_of_the_equal_command() -> None:
+    said = w.read_wish("tally", OPTIONS, [("nice", "4"), ("revision", "main")])
+    assert w.read_wish("tally", OPTIONS, w.fields_of(said, OPTIONS)[1:]) == said
+    assert "--nice=4" in w.command(said, OPTIONS, "").lines[0]
+    assert "--nice" not in w.command(evolve(said, nice=0), OPTIONS, "").lines[0]
+    for wrong in ("-1", "21", "1.5", "much"):
+        with pytest.raises(UsageError, match="it is a whole number from 0 to 20"):
+            w.read_wish("tally", OPTIONS, [("nice", wrong)])
 
 
 def test_the_least_sandbox_is_read_shown_again_and_part_of_the_equal_command() -> None:

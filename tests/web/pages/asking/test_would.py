@@ -42,7 +42,7 @@ def test_what_would_wait_says_for_whom_how_long_and_what_comes_nearest() -> None
         ("utf8 is no",),
         ["and 21 more"],
     )
-    assert "3 builds wait before it." in card.notes
+    assert "3 builds wait before this one." in card.notes
     assert "It may start in about 4 min (5 builds)." in card.notes
     assert "No known build server could ever build it. Nearest: oak lacks gcc." in card.notes
     assert card.links[-1].text.startswith("Nearest artifact:")
