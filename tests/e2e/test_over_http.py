@@ -70,7 +70,7 @@ def test_questions_and_acts_end_alike(paged: Control, words: tuple[str, ...], co
 @SHARED
 def test_a_request_that_nobody_can_build_yet_says_alike_why_it_waits(paged: Control) -> None:
     one, other = both(paged, "--memory=900000000", "ann@example.org", commits=True)
-    other.stdout = other.stdout.replace("  1 build waits before this one\n", "")  # the first
+    other.stdout = other.stdout.replace("  1 build waits before this one: 1 of the same requester\n", "")  # the first
     assert alike(one, paged) == alike(other, paged)
     assert "needs memory" in other.stdout
 

@@ -123,7 +123,7 @@ def test_only_builds_that_compete_for_a_server_stand_before_one() -> None:
     farm.ask(spec(1, platform=PPC))
     waiting = [farm.ask(spec(revision, platform=X86)) for revision in (1, 2)]
     assert [farm.why(asked).ahead for asked in waiting] == [0, 1]
-    assert lines(farm.why(waiting[1]))[-1] == "1 build waits before this one"
+    assert lines(farm.why(waiting[1]))[-1] == "1 build waits before this one: 1 of the same requester"
 
 
 # --- whatever the servers are like ----------------------------------------------------------------------
