@@ -299,6 +299,21 @@ def test_a_manual_explains_exactly_the_commands_of_its_program(page: str, title:
     assert {word for word in words if not word.startswith("-")} == commands
 
 
+def test_each_name_of_ours_that_those_who_know_buildbot_are_told_is_an_option_of_a_start() -> None:
+    part = section("docs/donor.rst", "For those who know Buildbot")
+    cells = [tuple(row.findall(nodes.entry)) for row in part.findall(nodes.row)][1:]
+    ours = {word for _, here in cells for word in literals(here)}
+    start = next(one for one in buildserver.COMMAND_LINE.commands if one.name == "serve")
+    known = {*start.options, *buildserver.COMMAND_LINE.everywhere}
+    named = {word for word in ours if word.startswith("--")}
+    assert len(named) > 15
+    assert named <= known
+    theirs = " ".join(there.astext() for there, _ in cells)
+    options = set(FLAG.findall(theirs))
+    assert {"--umask", "--keepalive", "--numcpus", "--usepty", "--maxretries", "--log-count"} <= options
+    assert options & known <= named  # what has the same name here is told under it
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_a_flag_that_a_page_mentions_is_one_of_some_program(path: Path) -> None:
     older = {one.flag for line in LINES.values() for one in line.commands[1:]}

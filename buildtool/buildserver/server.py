@@ -76,6 +76,7 @@ class BuildServer:
         ``hasten`` is called when the metaserver should hear at once of what is held, or what the owner wishes.
         """
         self._hasten = hasten
+        self.busy_at = 0.0  # when a build began or ended last, by the clock of the tools
         self.begun: Callable[[], None] = lambda: None  # is called when a build begins
         self.offered = offered  # what orders are held against, from now on
         self._tools = tools
@@ -148,6 +149,7 @@ class BuildServer:
         words = {"build": key[0], "epoch": key[1], "project": order.project, "request": order.request}
         log.info("build {build}.{epoch} of {project} begins", **words)
         self.begun()
+        self.busy_at = self._tools.clock.seconds()
         # The answer goes out first: the metaserver hears that the build was taken before anything else of it.
         started = deferLater(self._tools.clock, 0, lambda: Deferred.fromCoroutine(self._see_through(run, held)))
         started.addErrback(lambda failure: log.failure("a defect in build {key}", failure, key=key))
@@ -297,6 +299,7 @@ class BuildServer:
     def _release(self, held: _Open, delivery: Delivery | None = None) -> None:
         """The slot is free; what was made in it is offered after that, since the answer may bring the next order."""
         del self._open[held.key]
+        self.busy_at = self._tools.clock.seconds()
         self._free.append(held.slot)
         self._free.sort()
         if delivery is not None:

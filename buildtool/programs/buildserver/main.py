@@ -58,6 +58,7 @@ from buildtool.programs.buildserver.guest.hosting import host_guest
 from buildtool.programs.buildserver.guest.wishes import GUEST_OPTIONS
 from buildtool.programs.buildserver.options import OPTIONS
 from buildtool.programs.buildserver.running.ends import cleared, sources_of
+from buildtool.programs.buildserver.running.idleness import IdleLimit
 from buildtool.programs.buildserver.sandbox_choice import declared, sandbox_of, with_sandbox
 from buildtool.programs.buildserver.show_info import as_json, as_text
 from buildtool.programs.buildserver.starting import Start, complete
@@ -65,6 +66,7 @@ from buildtool.programs.buildserver.zig.adding import ADD_COMMAND
 from buildtool.programs.buildserver.zig.hosting import host_zig
 from buildtool.programs.common.ending import (
     EXIT_CODES,
+    EXIT_IDLE,
     EXIT_NOT_RUNNING,
     EXIT_OK,
     EXIT_REFUSED,
@@ -265,6 +267,8 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         needs = FollowNeeds(reactor, pool, server, settings.path, said, program.anew)
         following = host_following(program.following, needs, guest.desk)
         closing.callback(drain_signals.watch(reactor, place.stamp, drain, lambda: guest.desk.settings.shutdown))
+        idle = IdleLimit(server, reactor, said.max_idle, drain)
+        closing.callback(idle.watch())
         renewing = [renewal(there.farm, reactor)] if there.farm is not None else []
         link.orders = server
         await zig.start()
@@ -291,7 +295,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         return refuse(PROGRAM, with_command(errors[0]))
     if stop.reason or drain.reason:
         program.anew.reason = ""  # its owner's word goes before
-    return EXIT_OK
+    return EXIT_IDLE if idle.reached and not stop.reason else EXIT_OK
 
 
 def _sandbox(program: _Program, keepers: Keepers | None) -> ProvenSandbox:
@@ -364,6 +368,7 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
         EXIT_UNAVAILABLE: "the metaserver cannot be reached: as many logins failed as --maxretries says",
         EXIT_REFUSED: "refused by the metaserver, which speaks another version of the protocol",
         EXIT_DIFFERS: "what was tried became something else when it was built again",
+        EXIT_IDLE: "there was nothing to do for as long as --max-idle says, and everything is delivered",
         EXIT_NOT_RUNNING: "no build server of that name runs here, or it does not answer",
     },
 )  # fmt: skip

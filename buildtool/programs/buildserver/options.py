@@ -52,6 +52,9 @@ OPTIONS: Mapping[str, How] = {
     ),
     "--maxdelay": valued("most seconds between logins (default 300)", "S", number(1, 86400)),
     "--maxretries": valued("end when N logins in a row failed (default: never)", "N", number(1, 10**6)),
+    "--max-idle": valued(
+        "finish and end when there was nothing to do for S seconds (default: never)", "S", number(1, 10**7)
+    ),
     "--keepalive": valued(
         f"seconds between heartbeats, at most a quarter of the lease (default {KEEPALIVE:g})", "S", number(1, 3600)
     ),
@@ -73,6 +76,7 @@ DEFAULTS: Mapping[str, object] = {
     "admin": "",
     "maxdelay": 300,
     "maxretries": None,
+    "max_idle": None,
     "keepalive": int(KEEPALIVE),
 }
 """What holds where neither the command line nor the owner's file says anything; None is no limit, or everything."""

@@ -39,6 +39,7 @@ _SAMPLES = {
     "follow_config": '"https://git.example.org/farm.git#main"',
     "signed_by": '["keys/anna.pub"]',
     "maxretries": "100",
+    "max_idle": "1800",
 }
 """What is shown of settings that have no default; nothing is set by it."""
 
@@ -121,7 +122,7 @@ def _value(name: str, value: object, path: Path) -> object:
         raise ConfigurationError(f"{path}: {name} = {quoted(value)} is not true or false")
     if name in ("platforms", "secret_files", "readable", "allow_network", "signed_by") and isinstance(value, list):
         value = ",".join(map(str, value))
-    number = isinstance(DEFAULTS[name], int) or name in ("time_limit", "maxretries")
+    number = isinstance(DEFAULTS[name], int) or name in ("time_limit", "maxretries", "max_idle")
     if isinstance(value, bool) or not isinstance(value, int if number else str):
         raise ConfigurationError(f"{path}: {name} = {quoted(value)} is not {'a whole number' if number else 'a text'}")
     read: Callable[[str], object] = OPTIONS[f"--{name.replace('_', '-')}"]["type"]

@@ -218,6 +218,14 @@ def test_it_gives_up_when_as_many_logins_failed_as_it_was_told_and_keeps_what_is
     assert (kept / "end.json").exists()
 
 
+def test_a_build_server_that_has_nothing_to_do_ends_with_a_code_of_its_own() -> None:
+    """It was neither told to end, which is 0, nor has it given the metaserver up, which is 7."""
+    with started("--name", "one", "--port", str(unused_port()), "--max-idle", "1") as process:
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 13, said
+    assert "draining: nothing to do for 1 s (--max-idle)" in said
+
+
 @pytest.mark.parametrize("how", ["signal", "stamp"])
 def test_it_drains_on_sighup_and_when_the_stamp_is_touched(how: str, tmp_path: Path) -> None:
     """With nothing to finish it ends at once, as one that all went well for. An old stamp asks for nothing."""

@@ -1,0 +1,1 @@
+"""What a build server does beside its builds."""
