@@ -29,6 +29,7 @@ from buildtool.adapters.processes.runner import Processes
 from buildtool.adapters.processes.sandbox.bubblewrap import clear_old_settings, settings_age
 from buildtool.adapters.processes.sandbox.proving import ProvenSandbox
 from buildtool.adapters.runtime.clock import WallClock
+from buildtool.adapters.runtime.service_manager import SignsOfLife
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.storage.history.work_book import WorkBook
 from buildtool.adapters.storage.instance import load_instance
@@ -191,6 +192,7 @@ class _Program:
 
 async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) -> int:  # noqa: PLR0915 - a line a part
     settings, place, said, found = program.settings, program.place, program.said, program.found
+    life = SignsOfLife.here(reactor)
     place.close_to_others()
     instance = load_instance(place.top)
     with ExitStack() as closing:
@@ -274,12 +276,14 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         await zig.start()
         link.startService()
         following.start()
+        life.start(f"{program.name} offers itself to {there.where}")
         serves()
         try:
             if await drain_signals.told_to_leave(server, stop, drain, following.taken_over()):
                 log.info("stopping: {reason}", reason=stop.reason)
                 await server.hand_back(stop.reason)
         finally:
+            await life.stop(stop.reason or drain.reason)
             for task in renewing:
                 await task.stop()
             await zig.stop()

@@ -20,6 +20,9 @@ from buildtool.programs.common.output import ready
 WRITTEN_BY_US = 0o022
 """What is written is for nobody else to change, whatever the umask says."""
 
+SOCKETS = "BUILDTOOL_HANDED_SOCKETS"
+"""The variable that says which sockets a service manager has handed over to this process: their number and names."""
+
 HANDED = "BUILDTOOL_HANDED_ENVIRONMENT"
 """The variable that says in which descriptor the whole environment is handed over."""
 
@@ -36,6 +39,7 @@ def begin(*, hidden: bool = False, closed: bool = False) -> None:
         _start_anew(hidden=hidden)
     if closed:
         forbid_inspection()
+    _note_sockets()
     _plain_signals()
     # One that keeps this account itself from what it makes is a mistake, and only that.
     os.umask(os.umask(WRITTEN_BY_US) & ~stat.S_IRWXU | WRITTEN_BY_US)
@@ -130,6 +134,14 @@ def _taken_over() -> bool:
         if equals and name:
             os.environb[name] = value
     return True
+
+
+def _note_sockets() -> None:
+    """Keep what a service manager says of sockets under a name of our own: Twisted removes those when it is loaded."""
+    said = [os.environ.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")]
+    os.environ.pop(SOCKETS, None)
+    if said[0] == str(os.getpid()):
+        os.environ[SOCKETS] = ":".join(said[1:])
 
 
 # --- signals --------------------------------------------------------------------------------------------

@@ -5,10 +5,12 @@ Tested by tests/e2e/test_ports.py.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Container, Mapping
+from functools import partial
 from pathlib import Path
 
-from attrs import define, field
+from attrs import Factory, define, field
 from cryptography import x509
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import maybeDeferred
@@ -26,9 +28,9 @@ from buildtool.adapters.tls.own_certificate import OwnFiles, read_own_certificat
 from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.configuration.port_settings import Part
 from buildtool.configuration.settings import Settings
-from buildtool.errors import ConfigurationError
+from buildtool.errors import ConfigurationError, UsageError
 from buildtool.ports.common import Clock
-from buildtool.programs.common.listening import listen
+from buildtool.programs.common.listening import adopt, handed_over, listen
 from buildtool.programs.common.shutdown import ShutdownList
 
 log = Logger()
@@ -154,14 +156,27 @@ def _made(settings: Callable[[], Settings], clock: Clock) -> Callable[[], Certif
     return made
 
 
+def _socket_name(part: Part) -> str:
+    """Return what a socket unit calls the socket of a part."""
+    return part.name.lower()
+
+
+def _given() -> dict[str, list[int]]:
+    return handed_over(os.environ, [_socket_name(part) for part in Part])
+
+
 @define(eq=False)
 class Ports:
-    """The ports of a program by its settings, each by TLS where that is asked for; ``closing`` ends them."""
+    """The ports of a program by its settings, each by TLS where that is asked for; ``closing`` ends them.
+
+    Where a service manager hands sockets over for a part, ``given`` by its name, these take the place of the setting.
+    """
 
     reactor: ReactorBase
     settings: Callable[[], Settings]
     closing: ShutdownList
     tls: FarmTls | None
+    given: dict[str, list[int]] = Factory(_given)
 
     def listen(self, part: Part, factory: IProtocolFactory) -> None:
         """Listen for a part where the settings say. Raises PortTaken, ConfigurationError."""
@@ -169,5 +184,17 @@ class Ports:
         if self.tls is not None and part is not Part.CONTROL and settings.speaks_tls(part):
             factory = self.tls.listener({ANY_HTTP: factory})
         place, name = settings.place(part), f"{part.value}_port"
-        listening = listen(self.reactor, factory, place.bind, place.port, name)
-        self.closing.add(f"listening on {name}", lambda: maybeDeferred(listening.stopListening))
+        given = self.given.pop(_socket_name(part), ())
+        listening = [adopt(self.reactor, factory, descriptor) for descriptor in given] or [
+            listen(self.reactor, factory, place.bind, place.port, name)
+        ]
+        for one in listening:
+            self.closing.add(f"listening on {name}", partial(maybeDeferred, one.stopListening))
+
+    def check_used(self) -> None:
+        """Raise UsageError where a socket was handed over at which nothing would ever answer."""
+        for name in self.given:
+            raise UsageError(
+                f"a socket named {name} was handed over, and nothing is served there: disable its socket unit, or "
+                f"{'say --web' if name == _socket_name(Part.WEB) else 'set transfer_port'}"
+            )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 
 from twisted.internet.base import ReactorBase
@@ -15,6 +15,8 @@ from twisted.internet.tcp import Port
 
 from buildtool.configuration.port_settings import UNIX
 from buildtool.errors import ConfigurationError, PortTaken, UsageError
+from buildtool.model.text import quoted
+from buildtool.programs.common.beginning import SOCKETS
 
 BACKLOG = 512
 """Connections that may wait to be accepted: a whole farm that returns after a restart."""
@@ -85,22 +87,25 @@ def listen(
     return made
 
 
-def handed_over(environment: MutableMapping[str, str], process: int) -> int | None:
-    """Return the descriptor of the socket that a service manager listens at for this process, None where it does not.
+def handed_over(environment: MutableMapping[str, str], names: Sequence[str]) -> dict[str, list[int]]:
+    """Return the descriptors of sockets at which a service manager listens for this process, by what each is for.
 
-    The variables by which it says so are removed, so that no program that is started believes them. Raises UsageError
-    for more than one socket.
+    That is one of ``names``, as the socket unit says it; where there is one name only, all are for it. What says so in
+    the environment is removed, so that no program that is started believes it. Raises UsageError.
     """
-    for_us = environment.pop("LISTEN_PID", "") == str(process)
-    count = environment.pop("LISTEN_FDS", "")
-    environment.pop("LISTEN_FDNAMES", None)
-    if not for_us or count in ("", "0"):
-        return None
-    if count != "1":
-        raise UsageError(
-            f"{count} sockets were handed over, and there is one to listen at: name one in the socket unit"
-        )
-    return FIRST_HANDED_OVER
+    count, *said = environment.pop(SOCKETS, "").split(":")
+    given: dict[str, list[int]] = {}
+    if not count.isascii() or not count.isdigit():
+        return given
+    for number in range(int(count)):
+        name = names[0] if len(names) == 1 else said[number] if number < len(said) else ""
+        if name not in names:
+            raise UsageError(
+                f"a socket named {quoted(name)} was handed over: say FileDescriptorName= in the socket unit, which is "
+                f"one of {', '.join(names)}"
+            )
+        given.setdefault(name, []).append(FIRST_HANDED_OVER + number)
+    return given
 
 
 def adopt(reactor: ReactorBase, factory: IProtocolFactory, descriptor: int) -> IListeningPort:

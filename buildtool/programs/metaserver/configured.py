@@ -8,9 +8,12 @@ from buildtool.adapters.vcs.svn.refs import is_svn
 from buildtool.configuration.settings import Settings
 from buildtool.errors import StorageUnavailable, UsageError
 from buildtool.metaserver.broker import Broker
+from buildtool.model.policy import Policy
 from buildtool.model.records import Build, BuildState
 from buildtool.project.definition import Project
 from buildtool.scheduling.events import BuildAborted
+from buildtool.scheduling.servers.names import DAY
+from buildtool.scheduling.state.state import State
 
 log = Logger()
 
@@ -49,6 +52,16 @@ def _unknown_now(project: Project, build: Build) -> str:
     except UsageError as error:
         return str(error)
     return ""
+
+
+def policies(settings: Settings) -> dict[str, Policy]:
+    """Return by what each project's builds are scheduled."""
+    return {project.name: project.scheduling() for project in settings.projects}
+
+
+def state_by(settings: Settings, incarnation: str) -> State:
+    """Return the state of a farm that has these settings, with nothing in it."""
+    return State(policies(settings), float(settings.lease), incarnation, settings.names_kept * DAY, settings.weights)
 
 
 def programs(settings: Settings) -> frozenset[str]:

@@ -147,11 +147,13 @@ async def _served(
     settings: Settings, reactor: ReactorBase, stop: StopRequest, beginning: StartOptions, *, pages: bool
 ) -> int:
     from buildtool.adapters.runtime.memory import GarbageSearch
+    from buildtool.adapters.runtime.service_manager import SignsOfLife
     from buildtool.adapters.storage.private_directories import OTHERS_WRITE, tighten
     from buildtool.configuration.current import CurrentConfiguration
     from buildtool.programs.metaserver.reload import on_hangup
     from buildtool.programs.metaserver.service import Metaserver
 
+    life = SignsOfLife.here(reactor)
     _make_room()
     for line in tighten(settings.state_dir, OTHERS_WRITE):
         log.warn("{line}", line=line)
@@ -171,7 +173,11 @@ async def _served(
         web=f", pages at {settings.public_url}" if pages else "",
         state=settings.state_dir,
     )
-    log.info("stopping: {reason}", reason=await stop.asked())
+    life.turns = metaserver.turns
+    life.start(f"serves {len(settings.projects)} projects")
+    reason = await stop.asked()
+    log.info("stopping: {reason}", reason=reason)
+    await life.stop(reason)
     await metaserver.stop()
     return EXIT_FAILED if metaserver.lost else EXIT_OK
 

@@ -54,14 +54,13 @@ from buildtool.metaserver.request_status import PublicUrls, RequestStatusReader
 from buildtool.metaserver.requests import RequestService
 from buildtool.metaserver.showing.farm_views import FarmViewService
 from buildtool.metaserver.ticket_office import TicketOffice
-from buildtool.model.policy import Policy
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import BrokerStore, Handlers
 from buildtool.programs.common.farm_tls import Ports, open_tls
 from buildtool.programs.common.shutdown import ShutdownList
 from buildtool.programs.common.visitors import HttpVisitors, transfer_reads
 from buildtool.programs.metaserver.admission import FarmCeilings, admit, answering, described_to, tokens_of
-from buildtool.programs.metaserver.configured import end_outdated_builds, programs
+from buildtool.programs.metaserver.configured import end_outdated_builds, policies, programs, state_by
 from buildtool.programs.metaserver.holding import StateHold
 from buildtool.programs.metaserver.identities import FarmIdentities, authority_of, identify_by, offered, open_identities
 from buildtool.programs.metaserver.mail import mailing
@@ -73,7 +72,6 @@ from buildtool.programs.metaserver.state_directory import OpenState, StartOption
 from buildtool.programs.webserver.site import OwnPages, PagesSite, ReportedArtifacts
 from buildtool.scheduling.allowances import Allowances
 from buildtool.scheduling.servers.names import DAY
-from buildtool.scheduling.state.state import State
 
 log = Logger()
 
@@ -155,6 +153,11 @@ class Metaserver:
         """Whether its state directory was not its own any more when it ended."""
         return self._holding is not None and bool(self._holding.lost or self._holding.database.lost)
 
+    async def turns(self) -> None:
+        """Return once the thread that commits has come round. Raises StorageUnavailable."""
+        if self._holding is not None:
+            await self._holding.database.run(lambda _connection: None)
+
     async def reload(self) -> None:
         """Read the configuration again; all of it holds from now on, or nothing of it, and the log says which.
 
@@ -180,7 +183,7 @@ class Metaserver:
         self._mailer = mailer = Mailer(SqlOutboxStore(stored.database), timers, clock, *mails(settings), PACE)
         closing.add("mail under way", self._mail_ended)
 
-        state = _state(settings, stored.keys.incarnations.current)
+        state = state_by(settings, stored.keys.incarnations.current)
         keeping = Housekeeping(settings.state_dir, stored.database, artifacts, stored.logs, stored.threads, timers)
         status_reader = RequestStatusReader(state, store, addresses, stored.keys, clock.wall)
         tickets, removal = TicketOffice(configuration, clock, stored.keys), keeping.removal
@@ -237,7 +240,7 @@ class Metaserver:
             show(settings)
             take(settings)
             state.names.kept = settings.names_kept * DAY
-            await broker.reconfigure(_policies(settings), settings.weights)
+            await broker.reconfigure(policies(settings), settings.weights)
             await end_outdated_builds(settings, broker)
             await admittance.reconfigure(settings.limits)
             troubles.look()
@@ -297,6 +300,7 @@ class Metaserver:
             keeping.conditions.sources = (*keeping.conditions.sources, identities.accounts.problems)
             tasks.append(keeping.task("the renewal of the certificate", identities.look))
             ports.listen(Part.CONTROL, tls.listener({CONTROL: control, ANY_HTTP: OneSite(site, pages)}, control.met))
+        ports.check_used()
 
         def take(settings: Settings) -> None:
             for task in tasks:
@@ -389,11 +393,3 @@ class Metaserver:
     async def _mail_ended(self) -> None:
         if self._mail_ends is not None:
             await self._mail_ends
-
-
-def _policies(settings: Settings) -> dict[str, Policy]:
-    return {project.name: project.scheduling() for project in settings.projects}
-
-
-def _state(settings: Settings, incarnation: str) -> State:
-    return State(_policies(settings), float(settings.lease), incarnation, settings.names_kept * DAY, settings.weights)

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from buildtool.adapters.network.open_files import allow_open
 from buildtool.adapters.runtime.clock import WallClock
+from buildtool.adapters.runtime.service_manager import SignsOfLife
 from buildtool.adapters.tls.contexts import ANY_HTTP, ServerTls
 from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.configuration.description import as_object, describe
@@ -106,6 +107,7 @@ async def serve(
 
     Raises StorageUnavailable, NewerDatabase, PortTaken, UsageError.
     """
+    life = SignsOfLife.here(reactor)
     questions, feed, farm = await questions_to(reactor, settings, addresses)
     allow_open(OPEN_FILES)
     reader = StateReader(reactor, settings.state_dir)
@@ -130,20 +132,20 @@ async def serve(
             looking.append(PeriodicTask("the look at certificates", timers, tls.look))
             looking[-1].start(LOOK_EVERY)
             factory = tls.listener({ANY_HTTP: site})
-        given = handed_over(os.environ, os.getpid())
-        listening = (
-            adopt(reactor, factory, given)
-            if given is not None
-            else listen(
-                reactor, factory, place.bind, place.port if port is None else port, "web_port", flag, shared=shared
-            )
-        )
-        _log.info("pages on {at}", at=_told(settings, listening.getHost()))
+        given = handed_over(os.environ, [Part.WEB.value]).get(Part.WEB.value, ())
+        listening = [adopt(reactor, factory, descriptor) for descriptor in given] or [
+            listen(reactor, factory, place.bind, place.port if port is None else port, "web_port", flag, shared=shared)
+        ]
+        where = ", ".join(_told(settings, one.getHost()) for one in listening)
+        _log.info("pages on {at}", at=where)
         live.start(feed)
+        life.start(f"pages on {where}")
         serves()
         _log.info("{reason}", reason=await stop.asked())
-        await maybeDeferred(listening.stopListening)
+        for one in listening:
+            await maybeDeferred(one.stopListening)
     finally:
+        await life.stop(stop.reason)
         for task in looking:
             await task.stop()
         questions.close()

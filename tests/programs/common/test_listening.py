@@ -19,6 +19,7 @@ from twisted.web.resource import Resource
 from buildtool.adapters.http.routes import HttpLimits, Routes
 from buildtool.adapters.http.server import StreamingSite
 from buildtool.errors import PortTaken, UsageError
+from buildtool.programs.common.beginning import SOCKETS
 from buildtool.programs.common.listening import AT_ONCE, FIRST_HANDED_OVER, adopt, handed_over, listen
 from buildtool.programs.webserver.site import STRANGER, PagesSite
 
@@ -109,15 +110,20 @@ def test_a_socket_that_is_handed_over_is_listened_at(many: ExitStack) -> None:
     assert len(met) == 1
 
 
-def test_what_was_handed_over_is_for_one_process_is_one_socket_and_is_for_tcp(tmp_path: Path) -> None:
-    said = {"LISTEN_PID": "17", "LISTEN_FDS": "1", "LISTEN_FDNAMES": "web", "HOME": "/"}
-    assert handed_over(dict(said), 18) is None
-    assert handed_over({}, 17) is None
-    mine = dict(said)
-    assert handed_over(mine, 17) == FIRST_HANDED_OVER
+def test_what_was_handed_over_has_a_name_and_is_for_tcp(tmp_path: Path) -> None:
+    assert handed_over({}, ["web"]) == {}
+    assert handed_over({SOCKETS: "0:"}, ["web"]) == {}
+    assert handed_over({SOCKETS: "x:web"}, ["web"]) == {}
+    mine = {SOCKETS: "1:web", "HOME": "/"}
+    assert handed_over(mine, ["web"]) == {"web": [FIRST_HANDED_OVER]}
     assert mine == {"HOME": "/"}
-    with pytest.raises(UsageError, match="2 sockets were handed over"):
-        handed_over(said | {"LISTEN_FDS": "2"}, 17)
+    assert handed_over({SOCKETS: "1:x"}, ["web"]) == {"web": [3]}, "one name needs not be said"
+    both = ["control", "web"]
+    assert handed_over({SOCKETS: "3:control:web:control"}, both) == {"control": [3, 5], "web": [4]}
+    with pytest.raises(UsageError, match=r"a socket named 'x' was handed over: .* one of control, web"):
+        handed_over({SOCKETS: "3:x:web:control"}, both)
+    with pytest.raises(UsageError, match="a socket named ''"):
+        handed_over({SOCKETS: "2:control"}, both)
     with socket.socket(socket.AF_UNIX) as other, pytest.raises(UsageError, match="is not for TCP"):
         adopt(reactor, Factory(), other.fileno())  # type: ignore[arg-type] # it is one
     with (tmp_path / "file").open("w") as file, pytest.raises(UsageError, match="cannot be used"):
