@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from attrs import define
+from attrs import define, evolve
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -21,6 +21,9 @@ from tests.simulation.requesters import Requester
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
+
+NICE = (0, 0, 0, 0, 0, 2, 7, -5)
+"""How nice requests are; who is no operator may not go below 0, and tries it."""
 
 CLOCK_SET = (0.0, 0.5, 1.5)
 """How often an hour the metaserver's clock is set, one of these in a world."""
@@ -101,6 +104,7 @@ class Blows:
             force=rng.random() < 0.05,
             sandbox=self.world.sandboxes.wish(),
         )
+        asked = evolve(asked, nice=NICE[int(asked.client_id[:2], 16) % len(NICE)])
         return self.world.sandboxes.asked(asked)
 
     def _crash_metaserver_soon(self) -> None:

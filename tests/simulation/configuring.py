@@ -89,4 +89,8 @@ class Configuring:
                 self._take(wanted)
 
         world.time.call(AGAIN, look)
-        world.keep(Deferred.fromCoroutine(metaserver.broker.reconfigure(self.policies())).addBoth(taken))
+        world.keep(
+            Deferred.fromCoroutine(metaserver.broker.reconfigure(self.policies(), world.fairness.weights)).addBoth(
+                taken
+            )
+        )

@@ -116,7 +116,7 @@ class Metaserver:
         logs = LogStore(self.machine.directory, disk, self.machine.disk, clock.wall)
         await logs.start()
         mailer = self._mailer(SqlOutboxStore(database), keys)
-        state = self.state = State(world.configuring.policies(), world.lease)
+        state = self.state = State(world.configuring.policies(), world.lease, weights=world.fairness.weights)
         configuration = CurrentConfiguration(settings)
         status_reader = RequestStatusReader(state, store, PublicUrls(configuration), keys, clock.wall)
         tickets = TicketOffice(configuration, clock, keys)

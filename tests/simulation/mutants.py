@@ -24,7 +24,7 @@ from buildtool.adapters.http.handling import TicketReader
 from buildtool.adapters.mail import returned
 from buildtool.adapters.mail.mailer import Mailer
 from buildtool.adapters.processes.command import CommandResult
-from buildtool.adapters.sql import broker_store, hours, operator_store, outbox_store, schema
+from buildtool.adapters.sql import broker_store, hours, operator_store, outbox_store, rows, schema
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.search import indexing, line_table
@@ -42,6 +42,7 @@ from buildtool.buildserver.standstill import Standstill
 from buildtool.concurrency.asker import Asker
 from buildtool.concurrency.single_flight import SingleFlight, _Sharers
 from buildtool.errors import BuildToolError, Unauthorised
+from buildtool.metaserver import requests as requests_of_broker
 from buildtool.metaserver.access import tokens as access_tokens
 from buildtool.metaserver.access.mailed_codes import MailedCodes
 from buildtool.metaserver.access.tokens import TokenService, WaitingBrowsers
@@ -57,6 +58,7 @@ from buildtool.model.access.identities import Identity, Invitation, KeyState
 from buildtool.model.access.rights import Rights
 from buildtool.model.access.tokens import TokenBook
 from buildtool.model.farm.return_paths import ReturnTag
+from buildtool.model.farm.weights import Weights
 from buildtool.model.guest import limits, stance
 from buildtool.model.matching import fitting
 from buildtool.model.matching.fitting import Requirements
@@ -75,6 +77,7 @@ from buildtool.scheduling.allowances import Allowances
 from buildtool.scheduling.answers import Acknowledged
 from buildtool.scheduling.decide import Decision
 from buildtool.scheduling.events import AttemptEnded, AttemptEvent, Delivered, Registered, Submitted, Tick
+from buildtool.scheduling.order import placing, rounds
 from buildtool.scheduling.servers import declining, leases, quarantine, sessions
 from buildtool.scheduling.servers import owners as owners_of_servers
 from buildtool.scheduling.state import capability_groups, hits, lease_table, timers
@@ -416,6 +419,60 @@ def free_slot_forgotten() -> Sequence[Change]:
 def newest_first() -> Sequence[Change]:
     original = decide._in_order
     return [(decide, "_in_order", lambda state, again: original(state, again)[::-1])]
+
+
+# --- the order ------------------------------------------------------------------------------------------
+
+
+@_mutant("each build of a share that has nothing else moves the clock on")
+def ageing_off() -> Sequence[Change]:
+    return [(placing, "clock_after", lambda base: base), (rounds, "clock_after", lambda base: base)]
+
+
+@_mutant("a build is charged to the best-placed of those who wait for it")
+def charged_to_nobody() -> Sequence[Change]:
+    original = placing._placed
+
+    def placed(turn: Any, request: Any, build: Any) -> Any:
+        own = build.place == request.id
+        return original(turn, request, build) if own else evolve(original(turn, request, build), share="")
+
+    return [(placing, "_placed", placed)]
+
+
+@_mutant("when the best-placed leaves, somebody else is charged")
+def left_to_who_is_gone() -> Sequence[Change]:
+    return [(placing, "replace", lambda turn, build_id: None)]
+
+
+@_mutant("a build that is tried again keeps its place")
+def retry_loses_its_place() -> Sequence[Change]:
+    original = attempts.requeue
+
+    def requeue(turn: Any, build: Any) -> None:
+        original(turn, evolve(build, tag=build.tag + 1.0))
+
+    return [(attempts, "requeue", requeue)]
+
+
+@_mutant("only an operator moves a build forward")
+def nice_below_zero() -> Sequence[Change]:
+    return [(requests_of_broker, "_nice", lambda message: message.nice)]
+
+
+@_mutant("places are the same after a restart")
+def place_lost_at_restart() -> Sequence[Change]:
+    original = rows.build_of
+
+    def build_of(row: Any) -> Any:
+        return evolve(original(row), tag=0.0, base=0.0)
+
+    return [(rows, "build_of", build_of)]
+
+
+@_mutant("a share of greater weight has more turns")
+def weight_ignored() -> Sequence[Change]:
+    return [(Weights, "of_share", lambda self, share: 1.0)]
 
 
 @_mutant("two builds of one key are never open: who comes second joins")

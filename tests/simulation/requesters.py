@@ -20,6 +20,7 @@ from buildtool.errors import (
     Unauthorised,
     Unavailable,
     UnknownRef,
+    UsageError,
 )
 from buildtool.protocol.messages import (
     AskStatus,
@@ -109,7 +110,8 @@ class Requester:
                 if isinstance(error, InternalError):
                     world.watch.wrong(f"{self.name} is told of a defect: {error}")
             except BuildToolError as error:
-                if not (isinstance(error, UnknownRef) and world.refs.may_refuse(items)):
+                forward = isinstance(error, UsageError) and any(item.nice < 0 for item in items)
+                if not forward and not (isinstance(error, UnknownRef) and world.refs.may_refuse(items)):
                     world.watch.wrong(f"{self.name} is refused: {error}")
                 return None
             else:

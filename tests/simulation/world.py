@@ -13,6 +13,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from zope.interface import implementer
 
 from buildtool.errors import BuildToolError
+from buildtool.model.farm.weights import EVEN, Weights
 from buildtool.model.principal import PrincipalRole
 from tests.simulation import projects, sandboxes
 from tests.simulation.blows import Blows
@@ -22,6 +23,7 @@ from tests.simulation.configuring import Configuring
 from tests.simulation.database import Rows
 from tests.simulation.decisions import watched
 from tests.simulation.downtimes import Downtimes
+from tests.simulation.fairness import Fairness
 from tests.simulation.faults import Faults
 from tests.simulation.fetching import Fetching
 from tests.simulation.finding import PastSeen, wrong_counts, wrong_hours, wrong_searches
@@ -167,6 +169,7 @@ class World:
         self.office = Office(self)
         most = (rng.choice((3, 12)), rng.choice((2, 6))) if self.keyed and rng.random() < LIMITED else (None, None)
         self.shares = Shares(self.watch.wrong, *most)
+        self.fairness = Fairness(self.watch.wrong, Weights({"ann@example.org": 4.0}) if seed % 3 == 0 else EVEN)
         self.lines: list[str] = []
         self.parties: list[Party] = []
         self.intruder: Intruder | None = None
@@ -249,6 +252,7 @@ class World:
             self.trust.committed(transaction[1], transaction[3])
             self.visits.committed(transaction[1])
             self.shares.committed(transaction[1], self.time.now, told=told)
+            self.fairness.committed(transaction[1])
         if transaction[0] == "_returned":
             self.returning.witness.noted(transaction[1], transaction[2])
         if transaction[0] == "_commit" and self.rng.random() < 0.1:

@@ -18,7 +18,7 @@ from attrs import define, field
 from buildtool.model.records import Build
 from buildtool.model.servers import Offer
 from buildtool.scheduling.order.accounts import Accounts
-from buildtool.scheduling.order.tags import Lane, key_of
+from buildtool.scheduling.order.tags import Lane, clock_after, key_of
 
 DemandClass = tuple[object, ...]
 Place = tuple[float, int, int]
@@ -57,7 +57,8 @@ def place_of(build: Build) -> Place:
 
 def clock_of(build: Build) -> float:
     """Return the round that had come when something was done to a Build last: when it was admitted, or started."""
-    return build.tag if build.epoch else max(build.base, 0.0)
+    admitted = clock_after(build.base) if build.tag == build.base else build.base
+    return max(build.tag, admitted) if build.epoch else max(admitted, 0.0)
 
 
 class Rounds:

@@ -1,0 +1,91 @@
+"""A witness of the order: by what was committed, whether each build stands where it should and is charged to whom.
+
+It knows nothing of clocks and lines of the metaserver: it goes by rows, through all its lives.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import define, field
+
+from buildtool.model.farm.weights import EVEN, Weights
+from buildtool.model.records import Build, BuildState, Request, RequestState
+
+OPEN = (BuildState.QUEUED, BuildState.RUNNING)
+AGEING = 100
+"""Newcomers to a round: said again here, so that another one in the program is noticed."""
+
+SLACK = 1e-6
+
+
+@define(eq=False)
+class Fairness:
+    """The open builds and requests as they are committed; ``wrong`` takes a violation."""
+
+    wrong: Callable[[str], None]
+    weights: Weights = EVEN
+    _requests: dict[int, Request] = field(factory=dict)
+    _builds: dict[int, Build] = field(factory=dict)
+    _newcomers: dict[int, Build] = field(factory=dict)
+    """Open builds of shares that had nothing else open when they came."""
+
+    def committed(self, rows: Sequence[Any]) -> None:
+        """Take rows that were committed together."""
+        requests = {row.id: row for row in rows if type(row) is Request}
+        builds = {row.id: row for row in rows if type(row) is Build}
+        fresh = {number for number in requests if number not in self._requests}
+        before = dict(self._builds)
+        self._requests |= requests
+        there = Counter(row.share for row in [*before.values(), *builds.values()])
+        for row in builds.values():
+            self._keeps(before.get(row.id), row)
+            if row.state in OPEN:
+                self._builds[row.id] = row
+                self._charged(row)
+                if row.id not in before and row.place in fresh:
+                    self._comes(row, there[row.share], before)
+            else:
+                self._builds.pop(row.id, None)
+                self._newcomers.pop(row.id, None)
+        for number, request in requests.items():
+            if request.nice < 0:
+                self.wrong(f"request {number} was moved forward by who asked for it")
+            if request.state is not RequestState.WAITING:
+                del self._requests[number]
+
+    def _keeps(self, before: Build | None, now: Build) -> None:
+        """A build keeps its place as long as it is charged to the same request, whatever becomes of it."""
+        if before is None or (before.place, before.nice) != (now.place, now.nice):
+            return
+        if (before.share, before.base, before.tag) != (now.share, now.base, now.tag):
+            self.wrong(f"build {now.id} stood at {before.tag:.2f}, and stands at {now.tag:.2f} without a reason")
+
+    def _charged(self, build: Build) -> None:
+        """An open build is charged to one who waits for it."""
+        charged = self._requests.get(build.place)
+        if charged is None or charged.build_id != build.id:
+            self.wrong(f"build {build.id} is charged to request {build.place}, which does not wait for it")
+        elif not build.share or (build.share, build.nice) != (charged.share, charged.nice):
+            self.wrong(
+                f"build {build.id} is charged to {build.share!r}, and request {build.place} is {charged.share!r}'s"
+            )
+
+    def _comes(self, build: Build, together: int, before: dict[int, Build]) -> None:
+        """A new build stands behind what its share has open for the same machines, and at most behind all of it."""
+        weight = self.weights.shares.get(build.share, 1.0)  # not by its method, which a mutant changes
+        rounds = build.tag - build.base
+        if rounds > (together - 1) / weight + SLACK:
+            self.wrong(f"build {build.id} waits {rounds:.2f} rounds behind {together - 1} of its share")
+        same = [one for one in before.values() if one.spec.demand_class == build.spec.demand_class]
+        still = [one for one in same if one.id in self._builds]
+        if any(one.share == build.share for one in still) and rounds < 1 / weight - SLACK:
+            self.wrong(f"build {build.id} does not wait behind others of its share")
+        if rounds < SLACK:
+            for one in still:
+                older = self._newcomers.get(one.id)
+                if older is not None and build.base < older.base + 1 / AGEING - SLACK:
+                    self.wrong(f"build {build.id} came to a clock that stands still since build {one.id}")
+            self._newcomers[build.id] = build
