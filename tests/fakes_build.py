@@ -18,6 +18,7 @@ from buildtool.buildserver.order_check import ServerOffer
 from buildtool.buildserver.server import BuildServer
 from buildtool.concurrency.asker import asker
 from buildtool.errors import BadOffset, BuildFailed, BuildToolError, Fenced, TooLong, Unavailable
+from buildtool.model.binaries.judging import MeasuredFile
 from buildtool.model.guest.history import DoneWork
 from buildtool.model.guest.limits import ExceededLimit
 from buildtool.model.logs.marks import LogMark
@@ -223,7 +224,7 @@ class FakeWorkshop:
     halts: list[Halt] = field(factory=list)
     prepare_error: BuildToolError | None = None
     packed: list[tuple[str, ...]] = field(factory=list)
-    packed_arches: frozenset[str] = frozenset()
+    packed_files: tuple[MeasuredFile, ...] = ()
     cleared: list[int] = field(factory=list)
     now: dict[str, Value] = field(factory=lambda: {"disk": 10_000})
     hold: Deferred[None] | None = None
@@ -237,9 +238,9 @@ class FakeWorkshop:
         top = Path(f"/slots/{slot}")
         return SlotPlace(top / "home", top / "tmp", top / "output")
 
-    async def arches(self, archive: Path, halt: Halt) -> frozenset[str]:
+    async def measure(self, archive: Path, halt: Halt) -> tuple[MeasuredFile, ...]:
         halt.check()
-        return self.packed_arches
+        return self.packed_files
 
     async def pack(self, root: Path, names: Sequence[str], output: Path, limit: int, halt: Halt) -> Packed:
         if self.packing is not None:

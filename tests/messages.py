@@ -168,6 +168,7 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
         log_tail=_text,
         sandbox=strategies.sandbox_levels,
         processor=_used,
+        need=strategies.needs,
     ),
     "RenewTickets": st.builds(messages.RenewTickets, _numbers, _numbers, st.booleans()),
     "Tickets": st.builds(messages.Tickets, _text, _text, _text),

@@ -155,6 +155,11 @@ def _pairs(properties: dict[str, SearchStrategy[Value]]) -> SearchStrategy[Canon
 platforms: SearchStrategy[Canonical] = _pairs(_artifact_properties)
 """Artifact properties, any of which may be left open."""
 
+needs: SearchStrategy[Canonical] = _pairs(
+    {"libc_version": versions, "cpu_level": st.sampled_from(CPU_LEVELS), "windows": versions}
+)
+"""What files need: properties of their platform, and what is only told."""
+
 machines: SearchStrategy[Canonical] = _pairs(_machine_properties)
 """Machine properties, any of which may be left open."""
 
@@ -317,6 +322,7 @@ artifacts = st.builds(
     seconds=durations,
     withdrawn=free_text,
     evidence=evidence,
+    need=needs,
 )
 failures = st.builds(
     RememberedFailure,

@@ -49,6 +49,15 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
     r"[1-9][0-9]{0,17}\Z": DIGITS,
     # The version of a C library that was asked for.
     r"([0-9]{1,4}(?:\.[0-9]{1,4})?)(?![0-9])": ("1", "1.", "."),
+    # Names in files of programs, of at most 4,096 characters: libraries, loaders, versions of symbols, modules of WASI.
+    r"libc\.so\.6(\.1)?|ld-linux.*|ld64\.so\.[12]|ld\.so\.1": ("libc.so.6", "ld-linux", "l"),
+    r"libc\.musl-.*|ld-musl-.*": ("libc.musl-", "ld-musl-", "l"),
+    r"libc\.so\.[01]|ld-?uClibc.*|ld64-uClibc.*": ("ld-uClibc", "ld64-uClibc", "l"),
+    r"linker(64)?": ("linker", "linker64"),
+    r"libc\.so": ("libc.so", "l"),
+    r"GLIBC_([0-9]{1,4}(\.[0-9]{1,4}){1,3})\Z": ("GLIBC_", "1.", "GLIBC_1.1"),
+    r"api-ms-win-crt-.*|ucrtbase.*\.dll|vcruntime.*\.dll": ("api-ms-win-crt-", "ucrtbase.dll", "ucrtbase", ".dll"),
+    r"wasi_snapshot_preview[0-9]{1,3}\Z": ("wasi_snapshot_preview", "1"),
     # What zig says of itself, and what pins it.
     r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}(?:[-+.][0-9A-Za-z.+-]{1,40})?": ("1", "1.1.1-", "1.1.1", "-"),
     r"info: [^\n]{0,200}-gnu[a-z0-9]{0,8}\.(2\.[0-9]{1,3})(?![0-9])": ("info: ", "-gnu", "-gnu.2.1"),

@@ -22,14 +22,14 @@ from buildtool.buildserver.blame import Stopped, TimeLimit, brief, end_of, judge
 from buildtool.buildserver.fetching import check_allowed, network_of, put_downloads
 from buildtool.buildserver.log_upload import PATIENCE, LogPipe
 from buildtool.buildserver.masking import Masker
-from buildtool.buildserver.naming import artifact_name, check_arch
+from buildtool.buildserver.naming import artifact_name, check_files
 from buildtool.buildserver.standstill import Standstill
 from buildtool.buildserver.ticket_holder import TicketHolder
 from buildtool.buildserver.usage import AttemptUsage
 from buildtool.concurrency.asker import Asker, working_for
 from buildtool.model.guest.history import NOTHING, DoneWork
 from buildtool.model.logs.marks import LogMark
-from buildtool.model.options import shown
+from buildtool.model.options import Canonical, shown
 from buildtool.model.records import AttemptEnd
 from buildtool.model.text import duration_words
 from buildtool.model.trust.evidence import SandboxLevel
@@ -53,6 +53,9 @@ RECIPE_PATIENCE = 20.0
 _FAULT_TAIL = 8 * 1024
 
 T = TypeVar("T")
+
+Pack = tuple[ports.PackedFile, Path, str, Canonical]
+"""What was packed, where it is, what it is called, and what its files need."""
 
 
 @frozen
@@ -253,13 +256,15 @@ class AttemptRun:
         await self._rest.over()
         self._check()
         self.log.begin("artifact")
-        packed, output, name = await self._pack(plan, tree, place)
+        packed, output, name, need = await self._pack(plan, tree, place)
         seconds = self._tools.clock.seconds() - began - self._rest.rested
         self.log.note(f"[artifact: {name}, {packed.size} bytes, SHA-256 {packed.digest}]")
+        if need:
+            self.log.note(f"[needs: {shown(need)}]")
         self.log.end(f"[{AttemptEnd.SUCCEEDED.value} after {seconds:.1f} s]", AttemptEnd.SUCCEEDED.value)
         last = self.log.last()
         made = packed.digest, packed.content_digest, packed.size, name, seconds, last
-        return Done(order.build_id, order.epoch, *made, self._tools.sandbox, self._usage.processor), output
+        return Done(order.build_id, order.epoch, *made, self._tools.sandbox, self._usage.processor, need), output
 
     async def _copy(self, path: Path, part: SourcePart = WHOLE, /) -> None:
         """Fetch what the metaserver has of a part. Raises NotFound, Unavailable, BadTicket, StorageUnavailable."""
@@ -353,7 +358,7 @@ class AttemptRun:
         own = {"HOME": str(place.home), "TMPDIR": str(place.temporary), "SOURCE_DATE_EPOCH": FIXED_TIME}
         return {"LANG": "C.UTF-8", "TZ": "UTC", **self._tools.environment, **own}
 
-    async def _pack(self, plan: Plan, tree: Path, place: ports.SlotPlace) -> tuple[ports.PackedFile, Path, str]:
+    async def _pack(self, plan: Plan, tree: Path, place: ports.SlotPlace) -> Pack:
         name = artifact_name(self._work.order, self._work.project.options.artifact_names)
         limit = self._limit()
         output = place.output / name
@@ -364,12 +369,12 @@ class AttemptRun:
         try:
             packing = self._tools.workshop.pack(tree, plan.deliverables, output, self._work.artifact_limit, self._halt)
             packed = await self._step(packing)
-            found = await self._step(self._tools.workshop.arches(output, self._halt))
-            check_arch(found, self._work.order, self._work.project.options.artifact_names)
+            files = await self._step(self._tools.workshop.measure(output, self._halt))
+            need = check_files(files, self._work.order, self._work.project.options.artifact_names, plan.foreign)
         finally:
             if timer.active():
                 timer.cancel()
-        return packed, output, name
+        return packed, output, name, need
 
     # --- being stopped ----------------------------------------------------------------------------------------
 

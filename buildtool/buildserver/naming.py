@@ -1,13 +1,17 @@
-"""What an artifact is called. Covered by tests/buildserver/test_server.py."""
+"""What an artifact is called, and whether its files are for the platform that was asked for.
+
+Covered by tests/buildserver/test_server.py.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from buildtool.errors import BuildFailed
+from buildtool.model.binaries.judging import MeasuredFile, measured_need, wrong_file
 from buildtool.model.names import ARTIFACT_NAME_LIMIT
-from buildtool.model.options import canonical, digest_of
+from buildtool.model.options import Canonical, canonical, digest_of
 from buildtool.model.platforms import Value
 from buildtool.protocol.messages import Order
 
@@ -25,14 +29,16 @@ def artifact_name(order: Order, described: frozenset[str]) -> str:
     return f"{plain.lstrip('-.')[: ARTIFACT_NAME_LIMIT - 20]}-{digest_of(made_of)[:8]}.zip"
 
 
-def check_arch(found: frozenset[str], order: Order, names: Collection[str]) -> None:
-    """Raise BuildFailed when programs were delivered, but none for the architecture that was to be built for.
+def check_files(
+    files: Sequence[MeasuredFile], order: Order, described: Collection[str], foreign: Sequence[str]
+) -> Canonical:
+    """Return what the files of an artifact need together. Raises BuildFailed for one that is for another platform.
 
-    A recipe that forgets the cross compiler makes perfect programs for the wrong machine.
+    A recipe that forgets the cross compiler makes perfect programs for the wrong machine. ``foreign`` are patterns of
+    the names of files that are meant for elsewhere.
     """
-    wanted = dict(order.platform).get("arch")
-    if "arch" not in names:
-        return
-    if found and isinstance(wanted, str) and wanted not in found:
-        made = ", ".join(sorted(found))
-        raise BuildFailed(f"what was delivered is for {made}, not for {wanted}: does the recipe use tools['CC']?")
+    platform: dict[str, Value] = {name: value for name, value in order.platform if name in described}
+    wrong = wrong_file(files, platform, foreign)
+    if wrong:
+        raise BuildFailed(f"{wrong} (a file that is meant for elsewhere is named by foreign= of the recipe's Plan)")
+    return measured_need(files, platform, foreign)

@@ -20,6 +20,7 @@ from buildtool.model.access.rights import platform_names
 from buildtool.model.matching.fitting import by_mark, by_rank
 from buildtool.model.names import ARTIFACT_NAME_WORDS, SERVER_NAME_WORDS, is_artifact_name, is_digest, is_server_name
 from buildtool.model.principal import Principal, Scope
+from buildtool.model.properties import may_be_named
 from buildtool.model.records import Attempt, AttemptEnd, AttemptState
 from buildtool.model.servers import Capability, Held, OwnerNotice, Server, Verdict
 from buildtool.model.text import duration_words, one_line
@@ -218,6 +219,8 @@ class BuildServerService:
                 f"no build takes {message.seconds:g} seconds: what it took is from 0 to {_MOST_SECONDS:g}"
             )
         _check_processor(message.processor)
+        if not all(may_be_named(value) for _, value in message.need):
+            raise errors.UsageError("what an artifact needs is told in numbers and short words")
         attempt = self._current(by, message.build_id, message.epoch)
         if attempt is None or attempt.state is not AttemptState.ABORTING:
             if attempt is None:

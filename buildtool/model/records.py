@@ -276,7 +276,8 @@ class Attempt:
 class Artifact:
     """A stored output. ``platform`` is what it was really built for; ``digest`` the SHA-256 of its bytes, in hex.
 
-    ``withdrawn`` says why it is no longer given out (its file is gone), or is empty.
+    ``withdrawn`` says why it is no longer given out (its file is gone), or is empty. ``need`` is what its files need,
+    as its build server measured them: it may be less than ``platform``, of which it says nothing else.
     """
 
     id: int
@@ -295,6 +296,7 @@ class Artifact:
     seconds: float = 0.0
     withdrawn: str = ""
     evidence: Evidence = NOTHING_KNOWN
+    need: Canonical = ()
 
 
 @frozen

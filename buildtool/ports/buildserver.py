@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 import attrs
 from attrs import frozen
 
+from buildtool.model.binaries.judging import MeasuredFile
 from buildtool.model.guest.following import FollowedTip
 from buildtool.model.guest.history import DoneWork
 from buildtool.model.guest.limits import ExceededLimit
@@ -310,8 +311,8 @@ class SlotFiles(Protocol):
     async def prepare(self, slot: int, halt: Halt, tools: Mapping[str, str] | None = None) -> SlotPlace:
         """Return fresh directories for ``slot``, with nothing but what the caches of ``tools`` begin with."""
 
-    async def arches(self, archive: Path, halt: Halt) -> frozenset[str]:
-        """Return the architectures of the programs and shared libraries in an archive, as far as they are known."""
+    async def measure(self, archive: Path, halt: Halt) -> tuple[MeasuredFile, ...]:
+        """Return what the files in an archive need, of those that are for a platform at all, by their names' order."""
 
     async def pack(self, root: Path, names: Sequence[str], output: Path, limit: int, halt: Halt) -> PackedFile:
         """Pack what a recipe delivers, at most ``limit`` bytes. Raises BuildFailed too."""

@@ -77,6 +77,14 @@ def _texts(value: Iterable[str]) -> tuple[str, ...]:
     return texts
 
 
+def _patterns(value: Iterable[str]) -> tuple[str, ...]:
+    patterns = _listed(value, "foreign", "patterns of names of files")
+    for one in patterns:
+        if not isinstance(one, str) or not 0 < len(one) <= WORDS_LIMIT:
+            raise ConfigurationError(f"foreign are patterns of names of files such as '*.exe', which {one!r} is not")
+    return patterns
+
+
 def _environment(value: Mapping[str, str]) -> dict[str, str]:
     if not isinstance(value, Mapping):
         raise ConfigurationError(f"a plan's environment is a dictionary of texts, not {value!r}")
@@ -147,6 +155,9 @@ class Plan:
     ``downloads`` are there before anything runs, each verified. ``fetch`` are commands that run first and may speak to
     the hosts that ``network`` names, through a proxy (``https_proxy``), where the machine's owner allows this project
     that; the network has ended when ``commands`` begin.
+
+    ``foreign`` are patterns of the names of files in the artifact that are for another platform than asked, as
+    ``*.exe`` or ``firmware/*``: any other such program or library ends the build as the project's failure.
     """
 
     commands: tuple[Command, ...] = field(converter=_commands)
@@ -156,6 +167,7 @@ class Plan:
     downloads: tuple[Download, ...] = field(default=(), converter=downloads)
     fetch: tuple[Command, ...] = field(default=(), converter=_commands)
     network: tuple[NamedHost, ...] = field(default=(), converter=hosts)
+    foreign: tuple[str, ...] = field(default=(), converter=_patterns)
 
     def __attrs_post_init__(self) -> None:
         if not self.commands or not self.deliverables:

@@ -342,7 +342,7 @@ class Ended(_OfAttempt):
 
 @frozen
 class Done(_OfAttempt):
-    """The end of an Attempt whose artifact, of ``size`` bytes, is uploaded, what it took, and in which sandbox."""
+    """The end of an Attempt with its artifact of ``size`` bytes: what it took, its sandbox, and what its files need."""
 
     digest: str = field(metadata={"most": 64})
     content_digest: str = field(metadata={"most": 64})
@@ -352,6 +352,7 @@ class Done(_OfAttempt):
     log_tail: str = field(metadata={"most": LOG_TAIL_LIMIT, "kept": "end"})
     sandbox: SandboxLevel = SandboxLevel.NONE
     processor: float | None = None
+    need: Canonical = field(default=(), metadata={"members": 8, "whole": 1_000})
 
 
 @frozen

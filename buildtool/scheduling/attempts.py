@@ -248,6 +248,7 @@ def _publish(context: DecisionContext, build: Build, attempt: Attempt, event: De
         built_at=context.now,
         seconds=event.seconds,
         evidence=attempt.evidence,
+        need=event.need,
     )
     context.state.append(artifact)
     return artifact

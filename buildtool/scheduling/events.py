@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from buildtool.model.options import Canonical
 from buildtool.model.records import Artifact, AttemptEnd, Demand, RememberedFailure
 from buildtool.model.servers import Capability, Held, OwnerNotice
 from buildtool.model.trust.evidence import SandboxLevel
@@ -156,7 +157,8 @@ class AttemptEnded(AttemptEvent):
 class Delivered(AttemptEvent):
     """An Attempt's artifact arrived, ``size`` bytes, was verified, and lies under its digest: publish it.
 
-    ``sandbox`` is the level in which its build server says that it was made, ``processor`` as in AttemptEnded.
+    ``sandbox`` is the level in which its build server says that it was made, ``processor`` as in AttemptEnded. ``need``
+    is what its files need, as that measured them.
     """
 
     digest: str
@@ -167,6 +169,7 @@ class Delivered(AttemptEvent):
     log_tail: str = ""
     sandbox: SandboxLevel = SandboxLevel.NONE
     processor: float | None = None
+    need: Canonical = ()
 
 
 @frozen

@@ -45,6 +45,8 @@ from buildtool.project.recipe import Command, Plan, Recipe, Wanted
 from buildtool.protocol.messages import AbortOrder, Accepted, Done, Ended, Ok, Order, Welcome
 from buildtool.protocol.source_parts import SourceKind, SourcePart
 from tests.fakes_build import BASE, COMMIT, FAILED, Place, ending, order, place, project, yes
+from tests.model.binaries.heads import elf
+from tests.model.binaries.test_judging import file_for, needing
 from tests.support.logs import listening
 
 
@@ -321,11 +323,22 @@ class WhoseFailure(Case):
     def test_programs_for_another_architecture_alone_are_the_projects_failure(self) -> None:
         """A recipe that forgets the cross compiler makes programs that run, but not where they are to."""
         at = place(script=[ending(), ending()])
-        at.workshop.packed_arches = frozenset({"s390x"})
+        at.workshop.packed_files = (file_for("README"), file_for("bin/tally", elf(64, "big", 22)))
         self.take(at)
         told = self.end(at)
         assert told.end is AttemptEnd.FAILED
-        assert "is for s390x, not for x86_64" in told.reason
+        assert told.reason.startswith(
+            "'bin/tally' is for linux on s390x, and linux on x86_64 was asked for: does the rec"
+        )
+
+    def test_what_the_files_need_is_told_with_the_artifact(self) -> None:
+        at = place(script=[ending(), ending()])
+        at.workshop.packed_files = (file_for("README"), needing("2.17"), needing("2.9"))
+        self.take(at)
+        at.pass_time(5.0)
+        (told,) = at.link.told
+        assert isinstance(told, Done)
+        assert told.need == (("libc_version", "2.17"),)
 
     def test_each_way_to_end_has_its_owner(self) -> None:
         """The table of docs/integrator.rst: what is the project's, what is the machine's."""

@@ -43,6 +43,13 @@ _REPORT = (
     b"To: b17-0123456789abcdef0123@farm.example\n", b"=?utf-8?q?", b"\x1b[31m", b"\xff", b"\n ", b"\n\n",
 )  # fmt: skip
 
+_BINARIES = (
+    b"\x7fELF\x02\x01\x01", b"\x7fELF\x01\x02\x01", b"GLIBC_2.34\0", b"libc.so.6\0", b"MZ", b"PE\0\0\x64\x86",
+    b"\0asm\x01\0\0\0", b"wasi_snapshot_preview1", b"\xca\xfe\xba\xbe\0\0\0\x02", b"\xcf\xfa\xed\xfe\x07\0\0\x01",
+    b"\x32\0\0\0\x18\0\0\0\x01\0\0\0",
+    b"!<arch>\n", b"#1/20", b"`\n", b"\xff\xff\xff\xff", b"\xff\xff\xff\xff\xff\xff\xff\x7f", b"\x80\x80\x80\x80\x80",
+)  # fmt: skip
+
 _API = (
     b"POST /api/v1/requests HTTP/1.1\r\n", b"GET /api/v1/builds?limit=", b"Content-Type: application/json\r\n",
     b"Idempotency-Key: " + b"0" * 32 + b"\r\n", b"Authorization: Bearer bt_x\r\n", b"Cookie: session=bs_x.y\r\n",
@@ -55,6 +62,7 @@ _ALL = (
     Target("tickets", texts.tickets, texts.ALLOWED["tickets"], (b"artifact.", b"log.", b".", b"0"), 600),
     Target("log_marks", texts.log_marks, texts.ALLOWED["log_marks"], (*_JSON, b"begin", b"failed", b"[["), 4_000),
     Target("log_lines", texts.log_lines, words=_LOGS, longest=8_000),
+    Target("binaries", texts.binaries, words=_BINARIES, longest=12_000),
     Target("ranges", texts.ranges, words=(b"bytes=", b"-", b",", b'"', b"W/", b"*", b"0" * 64), longest=4_000),
     Target(
         "join_lines", texts.join_lines, texts.ALLOWED["join_lines"], (b"/sha256:", b"[", b"]", b":", b",", b"a" * 64)

@@ -21,10 +21,12 @@ from buildtool.adapters.tls.signer import FarmSigner
 from buildtool.errors import BadTicket, DecodeError, EncodeError, UsageError
 from buildtool.model.access.join_line import read_join_line
 from buildtool.model.addresses import valid_address
+from buildtool.model.binaries.judging import MEASURED, holds_code, measured, measured_need, wrong_file
 from buildtool.model.farm.return_paths import ReturnTag
 from buildtool.model.logs.error_lines import shown_line
 from buildtool.model.logs.index import LogIndex
 from buildtool.model.logs.marks import MARKS_LIMIT, WORDS_LIMIT
+from buildtool.model.properties import may_be_named
 from buildtool.model.tickets import read, sign
 from buildtool.protocol import calls, codec
 from buildtool.protocol import enrolment as enrolment_messages
@@ -181,3 +183,18 @@ ALLOWED: Mapping[str, tuple[type[Exception], ...]] = {
     "log_marks": (DecodeError,),
 }
 """What each may raise."""
+
+
+def binaries(data: bytes) -> None:
+    """Measure a file of a build: a few needs of short words, and one that is read whole where its head says so."""
+    file = measured("made", data)
+    expect(file is None or len(repr(file.needs)) < 1_000_000, "one file needs more than can be told")
+    if file is None:
+        return
+    expect(not file.needs or holds_code(data), "a file is measured that would not have been read")
+    files = (file, attrs.evolve(file, name="other"))
+    for platform in ({"os": "linux", "arch": "x86_64", "libc": "glibc", "libc_version": "2.28"}, {"os": "windows"}, {}):
+        expect(len(wrong_file(files, platform)) < 2_000, "one line says too much")
+        for name, value in measured_need(files, platform):
+            expect(name in (*MEASURED, "windows", "wasi") and may_be_named(value), "a need has no short word")
+        expect(wrong_file(files, platform, ["made", "oth*"]) == "", "a file that was named foreign is not asked for")

@@ -109,7 +109,7 @@ def test_what_is_packed_has_size_and_digests_and_nothing_in_it_is_for_a_machine(
     assert [len(digest) for digest in (packed.digest, packed.content_digest)] == [64, 64]
     output = at.do(at.slots.prepare(0, Halt())).output / "made.zip"
     at.do(at.slots.pack(at.tree, ["made"], output, LIMIT, Halt()))
-    assert at.do(at.slots.arches(output, Halt())) == frozenset()
+    assert at.do(at.slots.measure(output, Halt())) == ()
 
 
 def test_what_is_longer_than_its_limit_is_the_builds_failure(at: At) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from attrs import define, evolve, field
 
+from buildtool.model.options import Canonical
 from buildtool.model.policy import Policy
 from buildtool.model.records import (
     Artifact,
@@ -125,10 +126,12 @@ class Farm:
         assert not self.note(AttemptAccepted(name, attempt.session, *attempt.key)).stale
         return self.attempt(*attempt.key)
 
-    def deliver(self, name: str, attempt: Attempt | None = None, sandbox: SandboxLevel | None = None) -> Artifact:
+    def deliver(
+        self, name: str, attempt: Attempt | None = None, sandbox: SandboxLevel | None = None, need: Canonical = ()
+    ) -> Artifact:
         """The server uploads the artifact of its Attempt, made in the sandbox that it announced unless told which."""
         attempt = attempt or self.attempt_on(name)
-        assert not self.note(self.delivery(attempt, sandbox)).stale
+        assert not self.note(evolve(self.delivery(attempt, sandbox), need=need)).stale
         return next(row for row in self.artifacts() if (row.build_id, row.epoch) == attempt.key)
 
     def end(self, name: str, how: AttemptEnd, reason: str = "it ended", attempt: Attempt | None = None) -> Acknowledged:

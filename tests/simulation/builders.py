@@ -26,6 +26,7 @@ from buildtool.buildserver.guest import Guest
 from buildtool.buildserver.order_check import ServerOffer
 from buildtool.buildserver.server import BuildServer
 from buildtool.errors import BadArchive, BadUpload, BuildFailed, BuildToolError, MachineFault
+from buildtool.model.binaries.judging import MeasuredFile
 from buildtool.model.guest.limits import ExceededLimit
 from buildtool.model.platforms import Value
 from buildtool.model.servers import Held, HeldVerdict, OwnerNotice
@@ -122,8 +123,8 @@ class Workbench:
         top = self.builder.machine.directory / f"slot-{slot}"
         return SlotPlace(top / "home", top / "tmp", top / "output")
 
-    async def arches(self, archive: Path, halt: Halt) -> frozenset[str]:
-        return frozenset()
+    async def measure(self, archive: Path, halt: Halt) -> tuple[MeasuredFile, ...]:
+        return ()
 
     async def pack(self, root: Path, names: Sequence[str], output: Path, limit: int, halt: Halt) -> Packed:
         revision, colour = self.made[root]

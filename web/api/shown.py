@@ -42,7 +42,7 @@ def artifact_of(one: ArtifactRecord | None, urls: Urls) -> ArtifactSummary | Non
     url = urls.artifact(one.digest, one.name)
     return ArtifactSummary(
         one.name, url, one.size, one.digest, one.content_digest, dict(one.platform), one.server, one.built_at,
-        one.evidence.sandbox,
+        one.evidence.sandbox, dict(one.need),
     )  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,11 +13,12 @@ from twisted.logger import Logger
 
 from buildtool.adapters.host.detectors import DETECTORS, Machine
 from buildtool.adapters.processes.process_group import end_leftovers
+from buildtool.adapters.storage.archive.measuring import measure_archive
 from buildtool.adapters.storage.archive.packing import Packed, make_zip
 from buildtool.adapters.storage.private_directories import make_private
 from buildtool.adapters.storage.trees import make_plain_directory, remove_tree
 from buildtool.errors import MachineFault
-from buildtool.model.binaries.recognition import HEAD, targets_of
+from buildtool.model.binaries.judging import MeasuredFile
 from buildtool.model.platforms import Value
 from buildtool.ports.buildserver import Halt, SlotPlace
 from buildtool.ports.common import Executor
@@ -94,9 +94,9 @@ class BuildSlots:
 
         return await self._do("pack", output, make)
 
-    async def arches(self, archive: Path, halt: Halt) -> frozenset[str]:
-        """Return the architectures of the ELF files in an archive that was packed here. Raises MachineFault, Halted."""
-        return await self._do("read", archive, partial(_arches, archive, halt))
+    async def measure(self, archive: Path, halt: Halt) -> tuple[MeasuredFile, ...]:
+        """Return what the files in an archive that was packed here need. Raises MachineFault, Halted."""
+        return await self._do("read", archive, partial(measure_archive, archive, halt.check))
 
     async def clear(self, slot: int, halt: Halt) -> None:
         top = self._directory / f"slot-{slot:d}"
@@ -125,18 +125,6 @@ class BuildSlots:
             return await self._pool.run(act)
         except OSError as error:
             raise MachineFault(f"cannot {what} {directory}: {error.strerror or error}") from error
-
-
-def _arches(archive: Path, halt: Halt) -> frozenset[str]:
-    found: set[str | None] = set()
-    with zipfile.ZipFile(archive) as packed:
-        for member in packed.infolist():
-            halt.check()
-            if member.is_dir():
-                continue
-            with packed.open(member) as file:
-                found.update(target.arch for target in targets_of(file.read(HEAD)) if target.os == "linux")
-    return frozenset(arch for arch in found if arch is not None)
 
 
 def changing(machine: Machine) -> dict[str, Value]:

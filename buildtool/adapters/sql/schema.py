@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0018"
+REVISION = "0019"
 """The Alembic revision that these tables are; a database that has it is opened without running Alembic."""
 
 metadata = MetaData(
@@ -139,6 +139,7 @@ artifacts = Table(
     _time("seconds"),
     _text("withdrawn"),
     _text("sandbox"),
+    _text("need"),
     Index("ix_artifacts_digest", "digest"),
     Index("ix_artifacts_build", "build_id"),
 )

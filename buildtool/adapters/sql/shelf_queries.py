@@ -58,31 +58,35 @@ def shelves_of(keys: Sequence[ShelfKey], now: float, connection: Connection) -> 
             f"{name}_{number}": getattr(key, name) for number, key in enumerate(chunk) for name in schema.SHELF
         }
         found = _on_shelves(schema.artifacts, schema.GIVEN_OUT, len(chunk)).rows(connection, wanted)
-        kept, left = _newest(found, lambda row: row.id)
+        kept, left = _newest(found, lambda row: row.id, _MADE_ALIKE)
         for artifact in map(rows.artifact_of, kept):
             artifacts[artifact.shelf].append(artifact)
         failed = _on_shelves(schema.failures, _FAILED, len(chunk)).rows(connection, wanted | {"now": now})
-        kept, older = _newest(failed, lambda row: (row.until, row.build_id))
+        kept, older = _newest(failed, lambda row: (row.until, row.build_id), _FAILED_ALIKE)
         for failure in map(rows.failure_of, kept):
             failures[failure.shelf].append(failure)
         more |= left | older
     return {key: stocked(artifacts[key], failures[key], more=key in more) for key in keys}
 
 
-_MADE_ALIKE = attrgetter(*schema.SHELF, "platform", "kind", "sandbox")
+_FAILED_ALIKE = attrgetter(*schema.SHELF, "platform", "kind", "sandbox")
+_MADE_ALIKE = attrgetter(*schema.SHELF, "platform", "kind", "sandbox", "need")
 
 
 def _newest(
-    found: Iterable[SqlRow[Any]], order: Callable[[SqlRow[Any]], Any]
+    found: Iterable[SqlRow[Any]],
+    order: Callable[[SqlRow[Any]], Any],
+    alike: Callable[[SqlRow[Any]], tuple[object, ...]],
 ) -> tuple[list[SqlRow[Any]], set[ShelfKey]]:
     """Return of each shelf and way of making the row that comes last in ``order``, last first, and which have more.
 
-    Who forces the same again and again leaves a row each time: only those that count are made values of.
+    ``alike`` tells shelf and way of a row. Who forces the same again and again leaves a row each time: only those that
+    count are made values of.
     """
     newest: dict[tuple[object, ...], SqlRow[Any]] = {}
     more: set[ShelfKey] = set()
     for row in sorted(found, key=order, reverse=True):
-        if newest.setdefault(_MADE_ALIKE(row), row) is not row:
+        if newest.setdefault(alike(row), row) is not row:
             more.add(ShelfKey(**{name: getattr(row, name) for name in schema.SHELF}))
     return list(newest.values()), more
 

@@ -18,6 +18,9 @@ _SYSTEMS = {
     12: "openbsd",
 }  # fmt: skip
 
+_BESIDE = frozenset({190, 224, 247})
+"""Machines whose code a program gives to its graphics processor (CUDA, AMD) or kernel (BPF): it is no platform."""
+
 MACHINES: dict[int, tuple[str, ...]] = {
     2: ("sparc",),
     3: ("i686",),
@@ -51,8 +54,5 @@ def elf_targets(data: FileBytes) -> tuple[BinaryTarget, ...]:
         return ()
     kind, machine = unpacked("<HH" if order == "little" else ">HH", head, 16) or (0, 0)
     arch = named_arch(MACHINES.get(machine, ()), bits, order)
-    return (
-        BinaryTarget(
-            BinaryFormat.ELF, _KINDS.get(kind, BinaryKind.OTHER), _SYSTEMS.get(head[7]), arch, bits, order, machine
-        ),
-    )
+    part = BinaryKind.OTHER if machine in _BESIDE else _KINDS.get(kind, BinaryKind.OTHER)
+    return (BinaryTarget(BinaryFormat.ELF, part, _SYSTEMS.get(head[7]), arch, bits, order, machine),)

@@ -5,6 +5,7 @@ A module says what it imports, so that one for WASI can be told from one that a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from attrs import frozen
@@ -18,6 +19,7 @@ _CUSTOM, _IMPORTS, _EXPORTS = 0, 2, 7
 _SECTIONS_MOST = 1000
 _ENTRIES_MOST = 100_000
 _NAME_MOST = 10_000
+_PREVIEW = re.compile(r"wasi_snapshot_preview[0-9]{1,3}\Z")
 _STARTS = ("_start", "wasi:cli/run")
 
 
@@ -43,7 +45,7 @@ class WasmModule:
         for name in sorted(self.imports):
             if name == "wasi_unstable":
                 return "preview0"
-            if name.startswith("wasi_snapshot_"):
+            if _PREVIEW.match(name):
                 return name.removeprefix("wasi_snapshot_")
         return "preview2" if self.component else ""
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from buildtool.model.binaries.judging import MEASURED
 from buildtool.model.matching.acceptance import acceptable
 from buildtool.model.matching.reasons import Cause, Reason, unmet
 from buildtool.model.options import Canonical
 from buildtool.model.platforms import Value
-from buildtool.model.properties import Comparison
+from buildtool.model.properties import Comparison, comparison_of, meets
 from buildtool.model.records import Artifact, BuildSpec, Demand
 from buildtool.model.servers import OfferKind
 from buildtool.model.trust.evidence import Evidence
@@ -35,8 +36,27 @@ def satisfies(artifact: Artifact, demand: Demand, comparisons: Mapping[str, Comp
         reasons.extend(_option_differences(spec.options, artifact.options))
     if spec.native and artifact.kind is not OfferKind.NATIVE:
         reasons.append(Reason(Cause.NATIVE, "kind", "native", artifact.kind.value))
-    reasons += unmet(spec.platform, dict(artifact.platform), comparisons)
+    reasons += unmet(spec.platform, really_needed(artifact, comparisons), comparisons)
     return reasons + acceptable(artifact.evidence, spec.policy)
+
+
+def really_needed(artifact: Artifact, comparisons: Mapping[str, Comparison]) -> dict[str, Value]:
+    """Return the platform of an artifact, with what its files need where that is less.
+
+    Its build server says what they need. That is believed no further than what it announced: only of ``MEASURED``, of
+    what its platform has, and only downwards.
+    """
+    have = dict(artifact.platform)
+    for name, value in artifact.need:
+        comparison = comparisons.get(name) or comparison_of(name)
+        if (
+            name in MEASURED
+            and name in have
+            and comparison is Comparison.AT_MOST
+            and meets(comparison, have[name], value)
+        ):
+            have[name] = value
+    return have
 
 
 def _option_differences(wanted: Canonical, have: Canonical) -> list[Reason]:

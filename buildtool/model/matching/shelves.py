@@ -32,7 +32,7 @@ class Shelf:
 def stocked(artifacts: Sequence[Artifact], failures: Sequence[RememberedFailure], *, more: bool = False) -> Shelf:
     """Return the shelf of artifacts, newest first, and failures. Of one platform, made in one way, one stands for all.
 
-    Another way is also one of which more, or less, is known.
+    Another way is also one of which more, or less, is known, and files that need more, or less.
 
     Of failures that is the one remembered longest: a younger Build may have failed before an older one. ``more`` says
     that there is more in the database than is given.
@@ -50,7 +50,7 @@ def stocked(artifacts: Sequence[Artifact], failures: Sequence[RememberedFailure]
 
 
 def _way_of(made: Artifact | RememberedFailure) -> tuple[object, ...]:
-    return made.platform, made.kind, made.evidence
+    return made.platform, made.kind, made.evidence, made.need if isinstance(made, Artifact) else ()
 
 
 def remembered(failure: RememberedFailure) -> tuple[float, int]:

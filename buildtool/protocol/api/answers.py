@@ -22,7 +22,10 @@ class Bytes:
 
 @frozen
 class ArtifactSummary:
-    """An artifact: where its bytes are, their digests (SHA-256, in hex), and in which ``sandbox`` it was made."""
+    """An artifact: where its bytes are, their digests (SHA-256, in hex), and in which ``sandbox`` it was made.
+
+    ``platform`` is what it was made for, ``need`` what its files need, as far as that was measured.
+    """
 
     name: str
     url: str
@@ -33,6 +36,7 @@ class ArtifactSummary:
     server: str
     built_at: float
     sandbox: SandboxLevel = SandboxLevel.NONE
+    need: dict[str, Value] = field(default={}, metadata={"members": 8})  # nothing writes into an answer
 
 
 FILES_LISTED = 500

@@ -17,11 +17,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from buildtool.adapters.host import build_slots
 from buildtool.adapters.host.build_slots import BuildSlots
 from buildtool.adapters.runtime.threads import Inline
+from buildtool.adapters.storage.archive.measuring import IN_MEMORY
 from buildtool.adapters.storage.trees import remove_tree
-from buildtool.model.binaries.recognition import targets_of
-from buildtool.ports.buildserver import Halt, SlotPlace
+from buildtool.model.binaries.judging import measured
+from buildtool.ports.buildserver import Halt, Halted, SlotPlace
 from tests.support.inline import run
-from tests.support.packages import require, require_that
+from tests.support.packages import require_that
 
 
 @contextmanager
@@ -124,21 +125,26 @@ class StartingAnew(SynchronousTestCase):
                 process.wait()
 
 
-def test_the_architectures_of_an_archive_are_those_of_its_programs(tmp_path: Path) -> None:
-    require("powerpc-linux-gnu-gcc", "gcc-powerpc-linux-gnu")
+def test_what_the_files_of_an_archive_need_is_measured_where_they_are_packed(tmp_path: Path) -> None:
+    """Small ones in memory, large ones by way of the disk, and text not at all."""
+    program = Path("/proc/self/exe").read_bytes()
     (tmp_path / "main.c").write_text("int main(void) { return 0; }\n")
-    for compiler, name in (("gcc", "here"), ("powerpc-linux-gnu-gcc", "there")):
-        subprocess.run([compiler, "-o", tmp_path / name, tmp_path / "main.c"], check=True)
+    (tmp_path / "small").write_bytes(program[:100])
+    (tmp_path / "here").write_bytes(program)
+    (tmp_path / "large").write_bytes(program + bytes(IN_MEMORY))
     slots = BuildSlots(tmp_path / "slots", Inline(), {})
-    run(slots.pack(tmp_path, ["main.c", "there"], tmp_path / "one.zip", 10**9, Halt()))
-    run(slots.pack(tmp_path, ["main.c", "here", "there"], tmp_path / "two.zip", 10**9, Halt()))
-    run(slots.pack(tmp_path, ["main.c"], tmp_path / "none.zip", 10**9, Halt()))
-    assert run(slots.arches(tmp_path / "one.zip", Halt())) == {"ppc"}
-    assert run(slots.arches(tmp_path / "two.zip", Halt())) == {
-        "ppc",
-        targets_of(Path("/proc/self/exe").read_bytes())[0].arch,
-    }
-    assert run(slots.arches(tmp_path / "none.zip", Halt())) == frozenset()
+    run(slots.pack(tmp_path, ["main.c", "small", "here", "large"], tmp_path / "made.zip", 10**9, Halt()))
+    found = {file.name: file for file in run(slots.measure(tmp_path / "made.zip", Halt()))}
+    assert sorted(found) == ["here", "large", "small"]
+    whole = measured("here", program)
+    assert whole is not None
+    assert found["here"].needs == found["large"].needs == whole.needs
+    assert not any(need.whole for need in found["small"].needs)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "large", "made.zip", "main.c", "small"]
+    halt = Halt()
+    halt.ask("the owner came back")
+    with pytest.raises(Halted):
+        run(slots.measure(tmp_path / "made.zip", halt))
 
 
 @pytest.mark.parametrize("spoil", ["removes all", "closes all", "puts a link there", "puts files there", "fills it"])

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from attrs import frozen
 
 from buildtool.model.matching.acceptance import acceptable
+from buildtool.model.matching.satisfaction import really_needed
 from buildtool.model.options import Canonical
 from buildtool.model.platforms import Value
 from buildtool.model.properties import Comparison, comparison_of, meets
@@ -71,7 +72,7 @@ def _revision(spec: BuildSpec, artifact: Artifact | None, refs: Sequence[str]) -
 def _platform(
     spec: BuildSpec, artifact: Artifact | None, comparisons: Mapping[str, Comparison]
 ) -> Iterator[ComparedRow]:
-    wanted, have = dict(spec.platform), dict(artifact.platform) if artifact is not None else {}
+    wanted, have = dict(spec.platform), {} if artifact is None else really_needed(artifact, comparisons)
     for name in dict.fromkeys((*wanted, *have)):
         comparison = comparisons.get(name) or comparison_of(name)
         there = have.get(name)

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from attrs import frozen
 
+from buildtool.model.options import shown
 from buildtool.model.records import Artifact
 from buildtool.model.text import size_words
 from buildtool.ports.artifacts import ArtifactFile, FileKind, FilesFound
@@ -60,6 +61,7 @@ class ArtifactCard:
     took: str
     built: Moment
     withdrawn: str
+    need: str = ""
 
 
 @frozen
@@ -107,6 +109,7 @@ def artifact_card(artifact: Artifact, urls: Urls, now: float) -> ArtifactCard:
         content_digest=artifact.content_digest,
         verify=f'echo "{artifact.digest}  {artifact.name}" | sha256sum -c' if kept and plain else "",
         platform=words.platform(artifact.platform, words.RUNS_FROM),
+        need=shown(artifact.need),
         kind=badges.made(artifact.kind, artifact.evidence),
         server=PageLink(urls.server(artifact.server), artifact.server),
         took=words.duration(artifact.seconds),
