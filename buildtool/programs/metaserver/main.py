@@ -28,6 +28,7 @@ from buildtool.programs.common.program import StopRequest, run
 from buildtool.programs.common.shutdown import last_resort
 from buildtool.programs.common.subcommands import Subcommand, Subcommands, switch
 from buildtool.programs.metaserver import offline_commands, operator_commands
+from buildtool.programs.metaserver.access import new_secret
 from buildtool.programs.metaserver.checking import FILE_PATIENCE, apart, within
 from buildtool.programs.metaserver.monitoring import files as monitoring
 from buildtool.programs.operating import bounce_command, token_commands
@@ -214,6 +215,7 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
             _mail_test, "ADDRESS", options=("--json",),
         ),
         monitoring.COMMAND,
+        new_secret.COMMAND,
         bounce_command.COMMAND,
         *offline_commands.COMMANDS,
         *operator_commands.commands((*operator_commands.ACTS, *token_commands.ACTS)),

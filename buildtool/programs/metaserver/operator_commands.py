@@ -73,7 +73,7 @@ OPTIONS: Mapping[str, How] = {
     "--role": valued("what it is invited as: build-server (default), requester, observer or operator", "ROLE"),
     "--owner": valued("the e-mail address of whoever is responsible", "ADDRESS", valid_address),
     "--expires": valued("how long it holds, such as 30m or 7d (an invitation 24h, a token 90d)", "TIME", _lasts),
-    "--replace": switch("a machine that has this name was reinstalled: its new key takes the place of the old one"),
+    "--replace": switch("in place of what has the name: the old key of a machine that was reinstalled, or a secret"),
     **CHOOSING,
 }
 """The options of the commands below, beside ``--json``."""
