@@ -63,6 +63,8 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
     r"info: [^\n]{0,200}-gnu[a-z0-9]{0,8}\.(2\.[0-9]{1,3})(?![0-9])": ("info: ", "-gnu", "-gnu.2.1"),
     r'"([A-Za-z0-9_.-]{1,60})"': ('"', '"a', '"a"'),
     r"^([a-z]{1,40})==([0-9.]{1,40}) ": ("a", "a==", "a==1", "a==1 \n"),
+    # The name of a secret that is made.
+    r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}": NAME,
     # A header in which a proxy says who visits; codes in addresses, which the access log leaves out.
     r"[A-Za-z][A-Za-z0-9-]{0,59}\Z": ("a", "X-", "-"),
     r"/(confirm|sign-in)/(?!mail\b)[^/?]+": ("/confirm/", "/sign-in/mail", "/confirm/a", "a"),
