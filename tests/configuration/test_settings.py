@@ -41,6 +41,7 @@ def write(directory: Path, text: str, name: str = "config.py") -> Path:
     path = directory / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
+    path.chmod(0o600)  # as a secret has to be
     return path
 
 
@@ -526,6 +527,24 @@ def test_a_missing_or_empty_secret_stops_the_start_with_its_name(tmp_path: Path,
         write(tmp_path, content, "secret")
     with pytest.raises(EmptySecret, match=f"the secret file {tmp_path}/secret (is empty|cannot be read)"):
         load_settings(write(tmp_path, LOGIN % "'password_file': 'secret'"))
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o602, 0o644, 0o666])
+def test_a_secret_that_everybody_can_read_or_change_stops_the_start_with_its_name(tmp_path: Path, mode: int) -> None:
+    write(tmp_path, "hunter two\n", "secret").chmod(mode)
+    config = write(tmp_path, LOGIN % "'password_file': 'secret'")
+    with pytest.raises(EmptySecret, match=f"mail: the secret file {tmp_path}/secret is open to everybody") as told:
+        load_settings(config)
+    assert "hunter" not in str(told.value)
+    assert load_settings(config, secrets=False).mail is not None  # who does not read it is not told of it
+    (tmp_path / "secret").chmod(0o640)  # a group may be whose a secret is
+    assert load_settings(config).mail is not None
+
+
+def test_a_login_of_an_origin_that_everybody_can_read_is_refused_by_name(tmp_path: Path) -> None:
+    write(tmp_path, "joe:pass\n", "login").chmod(0o644)
+    with pytest.raises(EmptySecret, match=f"origin_logins: the secret file {tmp_path}/login is open to everybody"):
+        load_settings(write(tmp_path, "origin_logins = {'https://git.example.org/': 'login'}"))
 
 
 def test_an_empty_variable_is_an_empty_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,8 +132,9 @@ def test_an_empty_secret_file_stops_the_start_with_its_name(control: Control, tm
         f"'password_file': {str(secret)!r}}}\n"
     )
     assert "mail.secret" in failed_start(control, "metaserver", config=config, code=2)
+    secret.touch(0o600)
     secret.write_text("\n")
-    assert "mail.secret" in failed_start(control, "metaserver", config=config, code=2)
+    assert "mail.secret is empty" in failed_start(control, "metaserver", config=config, code=2)
 
 
 def test_a_database_from_a_newer_version_is_refused_by_name(control: Control) -> None:

@@ -23,6 +23,7 @@ def private(control: Control) -> Iterator[Control]:
     path = control.directory / "private.py"
     path.write_text(PRIVATE.format(path=str(control.farm.config), site=origin.site))
     (control.directory / "login").write_text(f"joe:{PASSWORD}\n")
+    (control.directory / "login").chmod(0o600)
     control.farm.config = path
     control.farm.extra |= {"E2E_REPOSITORY": f"{origin.site}greeter.git/.git"}
     yield control
