@@ -64,7 +64,7 @@ def test_the_doctor_looks_at_the_configuration_that_is_followed(builds: Path, tm
     text = 'follow_config = "/srv/x.git#main"\nsigned_by = ["keys"]\n'
     assert told(text)[0][2] == f"--signed-by: {builds / 'keys'} cannot be read: No such file or directory"
     make_key(tmp_path / "key").rename(builds / "keys")
-    assert told(text) == [("follow-config", CheckVerdict.OK, "/srv/x.git#main: nothing holds yet")]
+    assert told(text) == [("follow-config", CheckVerdict.OK, "/srv/x.git#main: no commit of it is used yet")]
 
 
 def refusal(capsys: pytest.CaptureFixture[str]) -> str:

@@ -79,7 +79,9 @@ def _config_diff(said: argparse.Namespace) -> int:
 
 def _head(following: Following, repository: FollowedRepository, record: FollowRecord, new: str) -> dict[str, str]:
     """Return what is to be known of a commit before its diff is read."""
-    told = {"follows": following.words, "state": record_words(record), "commit": new}
+    told = {
+        "follows": following.words, "fetched": _fetched(record), "state": record_words(record), "commit": new,
+    }  # fmt: skip
     if not new or not repository.has(new):
         return told
     about, keys = repository.about(new), following.choice.read_keys()
@@ -88,6 +90,13 @@ def _head(following: Following, repository: FollowedRepository, record: FollowRe
     return {
         **told, "author": about.author, "date": moment_words(about.at), "subject": about.subject, "signature": signed,
     }  # fmt: skip
+
+
+def _fetched(record: FollowRecord) -> str:
+    """Return in words how old that is which is shown: nothing is fetched for it."""
+    if not record.seen_at:
+        return "never yet: a build server that runs fetches, this command does not"
+    return f"{moment_words(record.seen_at)}, by the build server: this command fetches nothing"
 
 
 def _accept_config(said: argparse.Namespace) -> int:

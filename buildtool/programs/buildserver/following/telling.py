@@ -13,7 +13,9 @@ from buildtool.model.text import moment_words
 
 def record_words(record: FollowRecord, trouble: str = "") -> str:
     """Return in a line what holds, and what is in the way of what is new."""
-    holds = f"{record.holds[:SHORT]} holds since {moment_words(record.since)}" if record.holds else "nothing holds yet"
+    holds = "no commit of it is used yet"
+    if record.holds:
+        holds = f"{record.holds[:SHORT]} holds since {moment_words(record.since)}"
     if record.lost:
         holds = f"{record.holds[:SHORT]}, which held, was not loaded: {record.lost}"
     words = [holds, record.words, trouble]

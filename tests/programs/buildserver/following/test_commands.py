@@ -35,11 +35,15 @@ def test_an_owner_reads_and_accepts_while_no_build_server_runs(
     repository = following.choice.repository(donor.place)
     repository.fetch()
     assert main(["config-diff", *words]) == 0
-    assert "nothing holds yet" in capsys.readouterr().out
-    following.memory.save(FollowRecord(following.choice.source, tip=first, words=f"{first[:12]} waits"))
+    out = capsys.readouterr().out
+    assert "state     no commit of it is used yet" in out
+    assert "fetched   never yet: a build server that runs fetches, this command does not" in out
+    seen = FollowRecord(following.choice.source, tip=first, seen_at=1_000_000_000.0, words=f"{first[:12]} waits")
+    following.memory.save(seen)
 
     assert main(["config-diff", *words]) == 0
     out = capsys.readouterr().out
+    assert "fetched   2001-09-09 01:46 UTC, by the build server: this command fetches nothing" in out
     assert f"commit    {first}\nauthor    A <a@example.org>\n" in out
     assert "signature trusted: owner (SHA256:" in out
     assert '+    name="one",' in out
@@ -66,7 +70,7 @@ def test_show_info_says_what_holds_and_what_a_start_would_refuse(
 ) -> None:
     words = ["--name", "attic", "--config", str(donor.own), "--no-cross", "--sandbox", "none", *donor.options]
     assert main(["show-info", *words]) == 0
-    assert f"follows         {donor.origin.url}#main: nothing holds yet" in capsys.readouterr().out
+    assert f"follows         {donor.origin.url}#main: no commit of it is used yet" in capsys.readouterr().out
     donor.public.write_text("nothing")
     assert main(["show-info", *words]) == 2
     assert "line 1: it is no key" in capsys.readouterr().err

@@ -145,7 +145,7 @@ def test_a_commit_is_accepted_where_a_repository_is_followed_and_how_it_stands_i
         it.answer({"act": "accept-config", "for": "c" * 40})
     it.answer({"act": "accept-config", "for": "b" * 7})
     assert following.record.accepted == "b" * 40
-    assert "follows     URL: nothing holds yet; bbbbbbbbbbbb is accepted, and looked at now" in status_lines(
+    assert "follows     URL: no commit of it is used yet; bbbbbbbbbbbb is accepted, and looked at now" in status_lines(
         it.status()
     )
     assert it.answer({"act": "reload"})["wrong"] == ""
