@@ -201,6 +201,7 @@ class Blows:
         self.world.trace.say("meta", f"its clock is set by {seconds:+.0f} s")
         self.world.wall.offset += seconds
         self.world.trust.clock_set_at = self.world.time.now
+        self.world.watch.declines.clock_set()
 
     def _pause_server(self) -> None:
         """The operator lets a server take nothing, and lets it take builds again later."""

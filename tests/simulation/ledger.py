@@ -29,6 +29,7 @@ from buildtool.model.records import (
 from buildtool.model.servers import HeldState, Offer, ProjectSkill, Server
 from buildtool.project.definition import Project
 from tests.simulation.clock import Life
+from tests.simulation.declines import Declines
 from tests.simulation.projects import Truths
 from tests.simulation.trace import Trace
 from tests.support.matching import can_build
@@ -118,12 +119,14 @@ class Ledger:
     _builds_before: dict[int, Build] = field(factory=dict)
     _refused: dict[tuple[int, str], float] = field(factory=dict)
     _heard: dict[tuple[str, tuple[int, int]], float] = field(factory=dict)
+    declines: Declines = field(init=False)
     _policy: Any = field(init=False)
     _comparisons: Mapping[str, Any] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._policy = self.project.scheduling()
         self._comparisons = dict(self._policy.comparisons)
+        self.declines = Declines(self._policy)
 
     def wrong(self, what: str) -> None:
         """Write a violation down."""
@@ -270,9 +273,7 @@ class Ledger:
     def _put_attempt(self, row: Attempt, now: float) -> None:
         old = self.attempts.get(row.key)
         if old is None:
-            since, until = self.stood_still
-            decided = since if until <= self.trace.now < until + THAWS else self.trace.now
-            self._heard.setdefault((row.server, row.key), decided)
+            self._heard.setdefault((row.server, row.key), self._decided())
             self._check_start(row, now)
         else:
             self._check(
@@ -297,12 +298,18 @@ class Ledger:
             taken = self.slots[row.server] - min(most, sum(self.attempts[key].state in HOLDS_SLOT for key in waits))
             self._check(taken <= most, f"{row.server} has {taken} of {most} slots")
 
+    def _decided(self) -> float:
+        """Return when was decided what is being committed."""
+        since, until = self.stood_still
+        return since if until <= self.trace.now < until + THAWS else self.trace.now
+
     def _put_refusal(self, row: Refusal) -> None:
         """Note a refusal; a machine that has changed may be asked at once, so that its refusal ends before its time."""
         key, server, before = (row.build_id, row.server), self.servers.get(row.server), self._before.get(row.server)
         changed = server is not None and before is not None and before.capability != server.capability
         if changed and key in self.refusals and row.until < self.refusals[key].until:
             self._refused.pop(key, None)
+            self.declines.changed(key)
         self.refusals[row.build_id, row.server] = row
 
     def _check_start(self, row: Attempt, now: float) -> None:
@@ -328,6 +335,8 @@ class Ledger:
         self._check(self.allowed is None or row.server in self.allowed, f"{where}: it may not build the project")
         since = self.trace.now - self._refused.get((row.build_id, row.server), float("-inf"))
         self._check(since >= self._policy.refusal_first - 0.01, f"{where}: it said no {since:.1f} s ago")
+        early = self.declines.too_early((row.build_id, row.server), self.trace.now)
+        self._check(not early, f"attempt begins although {row.server}: {early} ({where})")
         skill = ProjectSkill(build.spec.project, build.spec.recipe_version, self._policy.options_digest)
         able = can_build(build.spec, server.capability, skill, self._comparisons)
         self._check(isinstance(able, Offer), f"{where}: it cannot build that: {able}")
@@ -368,6 +377,8 @@ class Ledger:
     def _check_end(self, row: Attempt) -> None:
         if row.end is AttemptEnd.REFUSED:
             self._refused[row.build_id, row.server] = self.trace.now
+        if row.end is not None:
+            self.declines.ended((row.build_id, row.server), row.end, self._decided())
         self._check(row.frozen_at is None, f"attempt {row.key} has ended, and stands still")
         build = self.builds[row.build_id]
         if row.end in (AttemptEnd.RETURNED, AttemptEnd.LIMITED):

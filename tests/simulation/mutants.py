@@ -1333,6 +1333,24 @@ def hand_back_is_a_strike() -> Sequence[Change]:
     return [(declining, "RULES", rules)]
 
 
+_LIMITS = (limits_of_worlds, "MATTERS", 1.0)
+"""Builds need more than there is in every world."""
+
+_IMPATIENT = (_OWNERS, (owners, "PATIENCE", (30.0,)), (owners, "STAYS", (200.0,)))
+"""Owners come for longer than they let a build stand still: much is handed back."""
+
+
+@_mutant("who gives a build up again and again is asked less and less often", *_IMPATIENT, _LIMITS)
+def declines_do_not_grow() -> Sequence[Change]:
+    given_up = (AttemptEnd.RETURNED, AttemptEnd.LIMITED)
+    return [(declining, "RULES", {**declining.RULES, **{it: evolve(declining.RULES[it], grows="") for it in given_up}})]
+
+
+@_mutant("who comes back as it was is not asked sooner for what it gave up", *_IMPATIENT, _LIMITS)
+def declines_forgotten_at_login() -> Sequence[Change]:
+    return [(sessions, "_is_another", lambda _before, _now: True)]
+
+
 @_mutant("a machine whose owner wants it gets no build", _OWNERS)
 def closed_machine_asked() -> Sequence[Change]:
     takes = property(lambda self: self.connected and not (self.quarantined_until or self.paused or self.draining))
@@ -1414,9 +1432,6 @@ def away_machine_waited_for() -> Sequence[Change]:
 
 
 # --- limits that are exceeded, and what is fetched ----------------------------------------------------------
-
-_LIMITS = (limits_of_worlds, "MATTERS", 1.0)
-"""Builds need more than there is in every world."""
 
 
 @_mutant("a build that needs more memory than its machine has is not the project's failure", _LIMITS)

@@ -1,0 +1,57 @@
+"""A witness of what machines give up: each time that one hands a build back or meets its limit, it is asked later.
+
+It counts from the commits by itself; the rules are taken from docs/integrator.rst and not from the program's table.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from buildtool.model.policy import Policy
+from buildtool.model.records import AttemptEnd
+
+Pair = tuple[int, str]
+"""A build and a build server."""
+
+SLACK = 1.0
+"""Seconds that may pass between a decision and its commit."""
+
+
+@define(eq=False)
+class Declines:
+    """Who gave which build up, how often and when, in seconds of a clock that goes on."""
+
+    policy: Policy
+    _of: dict[Pair, tuple[int, float, float]] = field(factory=dict)
+    """How often, when the last time, and how many seconds it is not to be asked since then."""
+
+    def ended(self, pair: Pair, how: AttemptEnd, now: float) -> None:
+        """Take in how an attempt of a build ended on a build server."""
+        times = self._of[pair][0] if pair in self._of else 0
+        if how is AttemptEnd.RETURNED:
+            first, most = self.policy.lost_ttl, self.policy.quarantine_most
+        elif how is AttemptEnd.LIMITED:
+            first, most = self.policy.refusal_ttl, self.policy.limited_most
+        else:
+            return
+        self._of[pair] = times + 1, now, min(most, first * 2.0**times)
+
+    def changed(self, pair: Pair) -> None:
+        """A machine has changed and may be asked at once; how often it gave the build up stays counted."""
+        if pair in self._of:
+            times, when, _ = self._of[pair]
+            self._of[pair] = times, when, 0.0
+
+    def clock_set(self) -> None:
+        """The metaserver's clock was set: what waits may wait shorter for that, where nobody was there to notice."""
+        for pair in self._of:
+            self.changed(pair)
+
+    def too_early(self, pair: Pair, now: float) -> str:
+        """Return in words why a build may not be given to this build server now, "" if it may."""
+        if pair not in self._of:
+            return ""
+        times, when, due = self._of[pair]
+        if now - when >= due - SLACK:
+            return ""
+        return f"it gave that up {times} times, the last {now - when:.0f} s ago, and is not to be asked for {due:.0f} s"
