@@ -66,19 +66,24 @@ def plan(wanted: Wanted) -> Plan:
         f"UTF8={1 if wanted.options['utf8'] else 0}",
         f"TABLE_SIZE={wanted.options['table_size']}",
     ]
+    if wanted.tools.get("CC_VERSION", "").startswith("zig-"):
+        variables.append("LDFLAGS=-s")  # zig has no strip, and its linker leaves symbols out itself
     commands = [Command(["make", f"-j{wanted.cpus}", *variables], name="build")]
     # What was cross-built runs here only in an emulator. Where there is one, `emulator` are the words to put before it:
     # qemu-ppc-static -L /usr/powerpc-linux-gnu
     if wanted.can_run:
         run = f"RUN={shlex.join(wanted.emulator)}"
         commands.append(Command(["make", "check", *variables, run], name="self-check"))
+    program = {"windows": "tally.exe", "wasi": "tally.wasm"}.get(str(wanted.platform.get("os")), "tally")
+    if program != "tally":
+        commands.append(Command(["mv", "tally", program], name="name"))
     return Plan(
         # Run one after another, without a shell. The first that fails ends the build: the project's own failure.
         commands=commands,
         # Added to a minimal environment (PATH, HOME and TMPDIR of the build's own, LANG=C.UTF-8).
         environment={"LC_ALL": "C"},
         # What goes into the artifact. Each must be there, or the build has failed after all.
-        deliverables=["tally", "README"],
+        deliverables=[program, "README"],
         # What the end of a failed command's output says when the machine is at fault and not the project. Such a
         # build is tried again on another machine and nobody is told that the project is broken.
         machine_faults=[

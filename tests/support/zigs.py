@@ -10,6 +10,7 @@ case "$1" in
 version) echo 0.99.1; exit 0 ;;
 targets) cat "$0.targets"; exit 0 ;;
 cc) shift ;;
+ar | ranlib) exec "$@" ;;
 *) exit 1 ;;
 esac
 target="$2"

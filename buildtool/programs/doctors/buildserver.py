@@ -38,6 +38,7 @@ from buildtool.programs.buildserver.guest.local_socket import ask_server
 from buildtool.programs.buildserver.guest.wishes import settings_file
 from buildtool.programs.buildserver.sandbox_choice import BEST
 from buildtool.programs.buildserver.starting import Start
+from buildtool.programs.buildserver.zig.adding import ADD_COMMAND
 from buildtool.programs.common.joining import said_join_line
 from buildtool.programs.common.program import StopRequest, run
 from buildtool.programs.doctors.visiting import MIB, Visit, disk_result, families, own_farm, report, visit
@@ -115,7 +116,19 @@ def start_results(start: Start) -> tuple[list[CheckResult], AnnouncedCapability 
             check()
         except BuildToolError as error:
             results.append(_wrong(what, error))
-    return results, offered[0] if offered and all(map(_is_fine, results)) else None
+    found = offered[0] if offered and all(map(_is_fine, results)) else None
+    return results + ([] if found is None or not start.said.cross else [zig_result(found)]), found
+
+
+def zig_result(found: AnnouncedCapability) -> CheckResult:
+    """Return for what a zig makes programs here, or with which command there would be one: nothing is wrong without."""
+    if found.zig is None:
+        return fine(
+            "zig", f"none: bin/buildserver.py {ADD_COMMAND.example} makes this machine build for nearly everything"
+        )
+    version, count = found.zig.store.zig.version, len(found.zig.targets)
+    tried = count - len(found.zig.cold())
+    return fine("zig", f"{version}, for {count} targets, of which {tried} were tried and the others are beside builds")
 
 
 def follow_results(start: Start) -> tuple[Start, list[CheckResult]]:
