@@ -75,7 +75,7 @@ def test_each_command_becomes_its_act() -> None:
         (["--resume", "anna", "--reason", "x"], "--reason goes with pause or drain or abort"),
         (["purge", "7", "--mail", "a@b.org"], "--mail goes with rebuild, not with purge"),
         (["--json"], "--json goes with"),
-        (["status", "--restored"], "--restored goes with serve, not with status"),
+        (["status", "--restored"], "--restored goes with serve or restart, not with status"),
         (["--abort", "seven"], "'seven' is no build: say its number"),
         (["abort", "0"], "'0' is no build"),
         (["--rebuild", "9" * 30], "is no build"),
