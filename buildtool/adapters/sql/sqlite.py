@@ -8,6 +8,7 @@ Tested by tests/adapters/sql/test_database.py.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable
@@ -112,9 +113,15 @@ class SqliteDatabase(Database):
 
 
 def there_is(path: Path) -> bool:
-    """Return whether there is a database. Raises StorageUnavailable when this account may not read it."""
+    """Return whether there is a database. Raises StorageUnavailable when this account may not read it.
+
+    It is not opened: a process that closes a file gives up all locks that it has on it, SQLite's too, upon which
+    the next process that looks into the database takes its log away (POSIX; sqlite.org/howtocorrupt.html, section 2.2).
+    """
     try:
-        path.open("rb").close()
+        path.stat()
+        if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,6 +50,25 @@ def test_a_commit_survives_a_loss_of_power(database: SqliteDatabase) -> None:
         for name in pragmas
     }
     assert found == pragmas
+
+
+@pytest.mark.world
+def test_an_operator_may_look_into_a_database_that_is_written_and_read_here(
+    path: Path, database: SqliteDatabase
+) -> None:
+    """A process that opens and closes a file loses all of its locks on it; whoever comes last removes the log then."""
+    run(database.run(lambda c: note(c, "before")))
+    reading = SqliteDatabase.reading(path, Inline())
+    assert run(reading.run(noted)) == ["before"]
+    look = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); print(*c.execute('SELECT subject FROM events'))"
+    command = [sys.executable, "-c", f"{look}; c.close()", str(path)]
+    for _ in range(2):
+        seen = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+        assert seen.stdout.startswith("('before',)")
+        assert path.with_name(f"{path.name}-wal").exists()
+        run(database.run(lambda c: note(c, "after")))
+    assert run(reading.run(noted)) == ["before", "after", "after"]
+    run(reading.close())
 
 
 def test_what_a_function_wrote_is_there_after_a_restart(path: Path, database: SqliteDatabase) -> None:
