@@ -345,7 +345,7 @@ class RequestService:
 def _nice(message: messages.Submit | messages.AskExplain) -> int:
     """Return by how many rounds a submission stands back. Raises UsageError."""
     if not 0 <= message.nice <= NICE_MOST:
-        raise errors.UsageError(f"nice is from 0 to {NICE_MOST}, not {message.nice}: an operator moves builds forward")
+        raise errors.UsageError(f"nice is from 0 to {NICE_MOST}, not {message.nice}")
     return message.nice
 
 
