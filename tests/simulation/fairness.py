@@ -40,6 +40,8 @@ class Fairness:
         before = dict(self._builds)
         self._requests |= requests
         there = Counter(row.share for row in [*before.values(), *builds.values()])
+        # One that came within this batch may have been charged to somebody else by its end.
+        there.update(one.share for one in self._requests.values() if one.build_id in builds)
         for row in builds.values():
             self._keeps(before.get(row.id), row)
             if row.state in OPEN:
@@ -86,6 +88,8 @@ class Fairness:
         if rounds < SLACK:
             for one in still:
                 older = self._newcomers.get(one.id)
-                if older is not None and build.base < older.base + 1 / AGEING - SLACK:
+                if older is None or older.spec.demand_class != build.spec.demand_class:
+                    continue  # it wants something else since it came, and moved another clock
+                if build.base < older.base + 1 / AGEING - SLACK:
                     self.wrong(f"build {build.id} came to a clock that stands still since build {one.id}")
             self._newcomers[build.id] = build

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from tests.simulation.builders import Builder
     from tests.simulation.world import World
 
+KEPT = 0.25
+"""For what part of a lease at least a name is kept for a machine that is not heard of any more."""
+
 
 @define(eq=False)
 class Twin(Outsider):
@@ -46,14 +49,15 @@ class Twin(Outsider):
             session = await greet(endpoint, "meta:1", "build server", self.life)
         except BuildToolError:
             return
-        was_there = self._there()
+        was_there, asked = self._there(), world.time.now
         try:
             welcome = await self._register(session, self.builder.name, instance, self.builder.arches)
         except BuildToolError as error:
             world.trace.say(self.life.name, f"is turned away: {error.code}")
         else:
-            # Whatever happened to it meanwhile but an end of its own will, its name is kept for it.
-            if was_there and self.builder.life is first and not (first.ended or self.builder.leaving):
+            # Whatever happened to it meanwhile but an end of its own will, its name is kept for it, for a while.
+            at_once = world.time.now - asked < world.lease * KEPT
+            if was_there and at_once and self.builder.life is first and not (first.ended or self.builder.leaving):
                 world.watch.wrong(f"a twin took the name of {self.builder.name} in session {welcome.session}")
         session.close()
 

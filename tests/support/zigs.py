@@ -1,5 +1,6 @@
 """A small zig for tests: it says what it makes as zig does, keeps a cache, and has the system's compiler make programs.
 
+They are static: what the system's compiler makes otherwise needs the system's own library, whatever was asked for.
 Like zig it compiles what is not in its cache first, of which each library leaves a line in the file ``compiled``.
 """
 
@@ -29,7 +30,7 @@ if [ ! -f "$library" ]; then
     echo "the library of $target" > "$library"
     echo "$target" >> "$0.compiled"
 fi
-exec cc "$@"
+exec cc -static "$@"
 """
 TARGETS = """\
 .{
