@@ -56,8 +56,8 @@ class Twin(Outsider):
             world.trace.say(self.life.name, f"is turned away: {error.code}")
         else:
             # Whatever happened to it meanwhile but an end of its own will, its name is kept for it, for a while.
-            at_once = world.time.now - asked < world.lease * KEPT
-            if was_there and at_once and self.builder.life is first and not (first.ended or self.builder.leaving):
+            kept = world.time.now - asked < world.lease * KEPT and not self._parted()
+            if was_there and kept and self.builder.life is first and not (first.ended or self.builder.leaving):
                 world.watch.wrong(f"a twin took the name of {self.builder.name} in session {welcome.session}")
         session.close()
 
@@ -71,6 +71,11 @@ class Twin(Outsider):
         return (
             row is not None
             and row.connected
+            and not self._parted()
             and row.session == builder.session
             and any(wire.near.open and wire.far.open and not wire.silent for wire in wires)
         )
+
+    def _parted(self) -> bool:
+        """Say whether nothing passes between the machine and the metaserver, which asks it, and waits for an answer."""
+        return self.world.network.parted_until(self.builder.name, "meta") > self.world.time.now
