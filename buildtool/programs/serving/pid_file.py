@@ -12,11 +12,12 @@ import fcntl
 import os
 import select
 import signal
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 from attrs import define, frozen
 
@@ -138,7 +139,7 @@ def running(path: Path) -> HeldProcess | None:
 def _number(path: Path) -> int | None:
     """Return the number in a file, None where there is no file. Raises OSError, and UsageError for anything else."""
     try:
-        with path.open("rb") as file:
+        with _opened(path) as file:
             text = file.read(_SIZE).strip()
     except FileNotFoundError:
         return None
@@ -147,10 +148,19 @@ def _number(path: Path) -> int | None:
     return int(text)
 
 
+def _opened(path: Path) -> BinaryIO:
+    """Open a file for reading; nothing else is waited for, such as a pipe that nobody writes to. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is a pipe, and no file")
+    return os.fdopen(descriptor, "rb")
+
+
 def _is_held(path: Path) -> bool:
     """Return whether a process holds the lock on a file. Raises OSError."""
     try:
-        with path.open("rb") as file:
+        with _opened(path) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False

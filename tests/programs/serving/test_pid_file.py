@@ -78,6 +78,14 @@ def test_what_is_no_pid_file_is_neither_believed_nor_replaced(tmp_path: Path, te
     assert path.read_text() == text
 
 
+def test_a_pipe_is_no_pid_file_and_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "pid"
+    os.mkfifo(path)
+    for act in (running, PidFile.take):
+        with pytest.raises(UsageError, match="cannot be read: it is a pipe, and no file"):
+            act(path)
+
+
 def test_where_no_file_can_be_that_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"^--pid-file: .*/gone/pid cannot be written: No such file"):
         PidFile.take(tmp_path / "gone" / "pid")

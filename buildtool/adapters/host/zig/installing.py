@@ -89,7 +89,7 @@ def _installed_one(package: str, target: Path, pip: Sequence[str]) -> bool:
 
 @contextmanager
 def _alone(place: Path) -> Iterator[None]:
-    """Let nobody else install into a place meanwhile."""
+    """Keep others from installing into a place meanwhile."""
     place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (place.parent / ".lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
