@@ -27,6 +27,7 @@ PINNED: dict[tuple[str, str], str] = {
     ("twisted.mail.smtp.ESMTP", "_to"): "the demo's mail box: set by Twisted for each mail",
     ("twisted.mail.smtp.SMTP", "_to"): "the same",
     ("argparse.ArgumentParser", "_print_message"): "help is written as everything is, with errors that are told",
+    ("argparse.ArgumentParser", "_get_values"): "--option=-- has a value, which older Pythons take away",
     ("argparse.ArgumentParser", "_actions"): "what comes near to an option that is not known is named",
     ("argparse._ActionsContainer", "_actions"): "the same",
 }

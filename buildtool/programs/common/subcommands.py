@@ -110,6 +110,13 @@ def folded(text: str, first: str = "", then: str = "") -> str:
     )
 
 
+def _takes_dashes_away() -> bool:
+    """Return whether this Python takes two dashes for the end of the options, also where they are an option's value."""
+    plain = argparse.ArgumentParser(add_help=False)
+    plain.add_argument("--value")
+    return vars(plain.parse_args(["--value=--"])) != {"value": "--"}
+
+
 class CommandParser(argparse.ArgumentParser):
     """One that raises UsageError in place of printing its usage, and prints as everything else is printed.
 
@@ -128,6 +135,11 @@ class CommandParser(argparse.ArgumentParser):
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
         print_ = say if file is sys.stdout else complain
         print_(message.removesuffix("\n"))
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:  # noqa: ANN401 - as it is there
+        """Return the value of an option or a word; one of two dashes behind "=" is a value, too."""
+        dashed = action.option_strings and arg_strings == ["--"] and _takes_dashes_away()
+        return super()._get_values(action, ["--", "--"] if dashed else arg_strings)
 
     def error(self, message: str) -> NoReturn:
         what, _, words = message.removeprefix("argument ").partition("unrecognized arguments: ")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from buildtool.errors import UsageError
 from buildtool.programs.buildserver import main as buildserver
 from buildtool.programs.buildserver.guest.placing import COMMANDS
-from buildtool.programs.common.subcommands import Subcommands
+from buildtool.programs.common.subcommands import CommandParser, Subcommands
 from buildtool.programs.metaserver import main as metaserver
 from buildtool.programs.startcompile import main as startcompile
 from buildtool.programs.webserver import main as webserver
@@ -194,3 +194,25 @@ def test_what_is_wrong_is_said_in_one_line(program: str, words: str, line: str) 
     with pytest.raises(UsageError) as caught:
         LINES[program].parse(words.split())
     assert str(caught.value) == line
+
+
+def test_two_dashes_behind_an_equals_sign_are_a_value_and_alone_the_end_of_the_options() -> None:
+    """argparse takes both for the end, and gives the option a list (Python 3.11): that was a traceback."""
+    parser = CommandParser(add_help=False)
+    parser.add_argument("--one")
+    parser.add_argument("--many", action="append", type=str.upper)
+    parser.add_argument("--perhaps", nargs="?", const="const")
+    parser.add_argument("word", nargs="?")
+    said = parser.parse_args(["--one=--", "--many=--", "--many=a", "--perhaps=--", "--", "--one"])
+    assert vars(said) == {"one": "--", "many": ["--", "A"], "perhaps": "--", "word": "--one"}
+
+
+@pytest.mark.parametrize("program", LINES)
+def test_an_option_of_which_two_dashes_are_no_value_says_so(program: str) -> None:
+    line = LINES[program]
+    for command in line.commands:
+        for name in command.options:
+            how = line.options[name]
+            if "action" not in how and not takes(how.get("type", str), "--"):
+                with pytest.raises(UsageError, match=name):
+                    line.parser(command, said=True).parse_args([f"{name}=--"])
