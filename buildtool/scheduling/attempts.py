@@ -129,7 +129,7 @@ def delivered(context: DecisionContext, event: Delivered) -> Acknowledged:
     for request in waiting:
         if request.id in context.state.requests:
             leave(context, request)
-    quarantine.absolve(context, attempt.server)
+    _did_well(context, attempt.server)
     return Acknowledged()
 
 
@@ -283,6 +283,12 @@ def _hand_out(context: DecisionContext, artifact: Artifact, reason: str = "") ->
         close_if_unwanted(context, build_id, f"build {artifact.build_id} made what was waited for")
 
 
+def _did_well(context: DecisionContext, server: str) -> None:
+    """Clear what is held against a server: it built something to its end."""
+    quarantine.absolve(context, server)
+    context.state.reluctance.made(server)
+
+
 def _project_mistaken(context: DecisionContext, build: Build, attempt: Attempt) -> None:
     """End a Build that no machine could make: neither repeated nor remembered, since it may be mended any moment.
 
@@ -315,7 +321,7 @@ def _project_failed(context: DecisionContext, build: Build, attempt: Attempt) ->
         requeue(context, failed)
     else:
         _fail(context, failed)
-    quarantine.absolve(context, attempt.server)
+    _did_well(context, attempt.server)
 
 
 def _fail(context: DecisionContext, build: Build) -> None:
@@ -339,6 +345,8 @@ def _machine_failed(context: DecisionContext, build: Build, attempt: Attempt, ru
         changed = evolve(changed, delays=build.delays + 1, not_before=context.now + wait)
     if changed is not build:
         context.state.put(changed)
+    if rule.grows:
+        context.state.reluctance.gave_up(attempt.server, context.now)
     if rule.strike and began:
         quarantine.strike(context, attempt.server, policy, attempt.reason)
     if len(changed.broken_on) >= policy.breakages:

@@ -167,7 +167,7 @@ def settle(context: DecisionContext) -> None:
         admit_anew(context, state.requests[request_id])
     for place in _in_order(state, context.again):
         start_waiting(context, place[2])
-    for name in sorted(context.freed):
+    for name in sorted(context.freed, key=lambda one: (state.reluctance.of(one, context.now), one)):
         fill(context, name)
         operator.note_finished(context, name)
 

@@ -1,7 +1,8 @@
 """Which Build goes to which server.
 
-A Build is given to the best idle capable server: native before cross before emulated, then the least loaded, then the
-one with more processors. A server that has a free slot takes, of all that it can build, what stands first in the order
+A Build is given to the best idle capable server: one that makes what it takes before one that gave Builds up of late
+(``scheduling/order/reluctance.py``), native before cross before emulated, then the least loaded, then the one with more
+processors. A server that has a free slot takes, of all that it can build, what stands first in the order
 of fair shares (``scheduling/order/tags.py``); what only it can build goes a little before what others can build too.
 
 The test is tests/scheduling/test_order.py.
@@ -150,6 +151,7 @@ def _earliest(
     return found
 
 
-def _rank(context: DecisionContext, server: Server, offer: Offer) -> tuple[int, float, int, str]:
+def _rank(context: DecisionContext, server: Server, offer: Offer) -> tuple[int, int, float, int, str]:
     load = context.state.slots.load_of(server.name) / server.capability.max_builds
-    return OFFER_RANK[offer.kind], load, -context.state.groups.cpus[server.name], server.name
+    reluctant = context.state.reluctance.of(server.name, context.now)
+    return reluctant, OFFER_RANK[offer.kind], load, -context.state.groups.cpus[server.name], server.name

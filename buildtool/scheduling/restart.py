@@ -85,6 +85,7 @@ def _shift_all(context: DecisionContext, by: float) -> None:
     state = context.state
     state.records.shift_requests(by)
     state.shelves.shift_failures(by)
+    state.reluctance.shift(by)
     for build in list(state.builds.values()):
         if build.not_before:
             state.put(evolve(build, not_before=build.not_before + by))

@@ -6,16 +6,17 @@ from typing import Any
 
 from buildtool.metaserver import batches
 from buildtool.model.matching.satisfaction import satisfies
-from buildtool.model.records import BuildState
+from buildtool.model.records import AttemptEnd, BuildState
 from buildtool.scheduling.answers import AnsweredTogether, ConflictingSubmission, Hit, NoPlace, RepeatedSubmission
 from buildtool.scheduling.decide import Decision
 from buildtool.scheduling.decision import DecisionContext
 from buildtool.scheduling.dispatching import may_take
 from buildtool.scheduling.effects import Dispatch
-from buildtool.scheduling.events import Event, Submitted, submissions
+from buildtool.scheduling.events import AttemptEnded, Delivered, Event, Submitted, Tick, submissions
 from buildtool.scheduling.order.rounds import place_of
 from buildtool.scheduling.order.tags import SPARING
 from buildtool.scheduling.state.state import State
+from tests.simulation.declines import Declines
 
 Wrong = Callable[[str], None]
 
@@ -24,15 +25,23 @@ DECIDE = "decide"
 
 
 @contextmanager
-def watched(comparisons: Mapping[str, Any], wrong: Wrong) -> Iterator[None]:
+def watched(comparisons: Mapping[str, Any], wrong: Wrong, declines: Declines) -> Iterator[None]:
     """Look at every decision that a metaserver takes; `wrong` is told what should not be."""
     original = batches.__dict__[DECIDE]
+    known: list[object] = []
 
     def decide(state: State, event: Event, now: float) -> Decision:
         decision: Decision = original(state, event, now)
         _check_hits(state, event, decision, comparisons, wrong)
         if len(submissions(event)) <= 1:  # a later one may change who could have been started by an earlier one
             _check_starts(state, decision, now, wrong)
+        if known != [state.reluctance]:  # the metaserver reads its database anew, and remembers no more of machines
+            known[:] = [state.reluctance]
+            declines.forget()
+        if isinstance(event, Delivered) or (isinstance(event, AttemptEnded) and event.end is AttemptEnd.FAILED):
+            declines.built(event.server, now)
+        elif not isinstance(event, Tick):  # that is several decisions
+            _check_reluctant(state, decision, now, wrong, declines)
         return decision
 
     setattr(batches, DECIDE, decide)
@@ -61,6 +70,22 @@ def _check_starts(state: State, decision: Decision, now: float, wrong: Wrong) ->
                 continue
             if waits and not refused and name in state.queue.capable(other) and may_take(context, other, name):
                 wrong(f"build {effect.build.id} on {name} overtook build {other.id}")
+
+
+def _check_reluctant(state: State, decision: Decision, now: float, wrong: Wrong, declines: Declines) -> None:
+    """A Build is not given to who gave some up of late, while one that never did is idle and could take it."""
+    starts = [effect.attempt for effect in decision.effects if isinstance(effect, Dispatch)]
+    busy = {attempt.server for attempt in starts}
+    context = DecisionContext(state, now)
+    for attempt in starts:
+        build = state.builds.get(attempt.build_id)
+        if build is None:
+            continue
+        idle = (name for name in state.queue.capable(build) if name in state.slots.free and name not in busy)
+        could = [name for name in idle if may_take(context, build, name)]
+        better = declines.preferred(attempt.server, could, now)
+        if better:
+            wrong(f"build {build.id} is given to {attempt.server}, which gave others up, and {better[0]} is idle")
 
 
 def _check_hits(state: State, event: Event, decision: Decision, comparisons: Mapping[str, Any], wrong: Wrong) -> None:

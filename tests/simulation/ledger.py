@@ -379,6 +379,7 @@ class Ledger:
             self._refused[row.build_id, row.server] = self.trace.now
         if row.end is not None:
             self.declines.ended((row.build_id, row.server), row.end, self._decided())
+            self.declines.gave_up(row.server, row.end, row.ended_at or 0.0)
         self._check(row.frozen_at is None, f"attempt {row.key} has ended, and stands still")
         build = self.builds[row.build_id]
         if row.end in (AttemptEnd.RETURNED, AttemptEnd.LIMITED):

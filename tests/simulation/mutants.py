@@ -78,6 +78,7 @@ from buildtool.scheduling.answers import Acknowledged
 from buildtool.scheduling.decide import Decision
 from buildtool.scheduling.events import AttemptEnded, AttemptEvent, Delivered, Registered, Submitted, Tick
 from buildtool.scheduling.order import placing, rounds
+from buildtool.scheduling.order.reluctance import Reluctance
 from buildtool.scheduling.servers import declining, leases, quarantine, sessions
 from buildtool.scheduling.servers import owners as owners_of_servers
 from buildtool.scheduling.state import capability_groups, hits, lease_table, timers
@@ -1344,6 +1345,11 @@ _IMPATIENT = (_OWNERS, (owners, "PATIENCE", (30.0,)), (owners, "STAYS", (200.0,)
 def declines_do_not_grow() -> Sequence[Change]:
     given_up = (AttemptEnd.RETURNED, AttemptEnd.LIMITED)
     return [(declining, "RULES", {**declining.RULES, **{it: evolve(declining.RULES[it], grows="") for it in given_up}})]
+
+
+@_mutant("who gave builds up of late is given none that somebody else could take", *_IMPATIENT, _LIMITS)
+def reluctant_asked_first() -> Sequence[Change]:
+    return [(Reluctance, "of", lambda _self, _name, _now: 0)]
 
 
 @_mutant("who comes back as it was is not asked sooner for what it gave up", *_IMPATIENT, _LIMITS)

@@ -384,7 +384,8 @@ class World:
         observer = _Observer(self._observe)
         globalLogPublisher.addObserver(observer)
         try:
-            looking = watched(dict(self.settings.projects[0].scheduling().comparisons), self.watch.wrong)
+            comparisons = dict(self.settings.projects[0].scheduling().comparisons)
+            looking = watched(comparisons, self.watch.wrong, self.watch.declines)
             with looking, self.keys.in_use():
                 self._run()
         finally:

@@ -14,6 +14,7 @@ from functools import partial
 from buildtool.model.farm.weights import EVEN, Weights
 from buildtool.model.policy import Policy
 from buildtool.model.records import AnsweredRequest, Artifact, Beat, Mail, RememberedFailure
+from buildtool.scheduling.order.reluctance import Reluctance
 from buildtool.scheduling.state.capability_groups import CapabilityGroups
 from buildtool.scheduling.state.estimates import BuildDurations
 from buildtool.scheduling.state.hits import HitFinder
@@ -64,6 +65,7 @@ class State:
         self.durations = BuildDurations()
         self.queue = ReadyQueue()
         self.journal = Journal()
+        self.reluctance = Reluctance(self.journal)
         self.shelves = Shelves(self.journal)
         self.hits = HitFinder(self.shelves, self.projects)
         self.slots = ServerSlots(tables, self.journal, holding=holding)
