@@ -73,6 +73,7 @@ class FakeCommand:
         limits: tuple[float, float],
         on_output: Callable[[bytes], Awaitable[None]],
         output: bytes = b"",
+        terminal: bool = False,
     ) -> None:
         if not argv or not argv[0] or min(limits) <= 0:
             raise ValueError("a command has a program, and limits that are more than nothing")
@@ -81,6 +82,7 @@ class FakeCommand:
         self.time_limit, self.silence_limit = limits
         self.ended: Deferred[CommandResult] = Deferred(lambda _: self.stop("cancelled"))
         self.stopped: list[str] = []
+        self.terminal = terminal
         self.frozen = False
         self._how: CommandResult | Failure | None = None
         self._taken = False
@@ -167,10 +169,11 @@ class FakeCommands:
         on_output: Callable[[bytes], Awaitable[None]],
         time_limit: float,
         silence_limit: float,
+        terminal: bool = False,
     ) -> FakeCommand:
         end = self.script.pop(0) if self.script else None
         output = b"" if end is not None and end.cause == "not started" else self.output
-        command = FakeCommand(argv, environment, (time_limit, silence_limit), on_output, output)
+        command = FakeCommand(argv, environment, (time_limit, silence_limit), on_output, output, terminal)
         self.started.append(command)
         self.consumers.append(on_output)
         if end is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -218,9 +219,10 @@ class RealBuilds(TestCase):
         self.processes = Processes(reactor)
         mirror = GitMirror(self.top / "mirrors", self.pool)
         self.link, self.uploads = FakeLink(), KeepingUploads()
+        self.commands = RecipeCommands(self.processes, self.pool, IReactorTime(reactor))
         self.tools = AttemptTools(
             sources=Worktrees(mirror, self.top / "sources", self.pool),
-            commands=RecipeCommands(self.processes, self.pool, IReactorTime(reactor)),
+            commands=self.commands,
             workshop=BuildSlots(self.top / "slots", self.pool, {}),
             uploads=self.uploads,
             clock=IReactorTime(reactor),
@@ -230,8 +232,6 @@ class RealBuilds(TestCase):
         )
 
     def serve(self, recipe: Recipe | None = None) -> BuildServer:
-        import attrs
-
         made = attrs.evolve(project(), path_to_url=lambda _: str(self.origin), client_checkers=())
         if recipe is not None:
             made = attrs.evolve(made, recipe=recipe)
@@ -275,6 +275,31 @@ class RealBuilds(TestCase):
         assert b"ok crc32" in self.uploads.log
         assert not list((self.top / "slots").iterdir())
         assert not list((self.top / "spool").iterdir())
+
+    async def test_the_bytes_of_an_artifact_are_the_same_whatever_the_umask_of_its_commands(self) -> None:
+        script = "umask; mkdir -p out/deep; echo text > out/deep/text; cp /bin/true out/run; ls -l out/deep"
+        making = Recipe(1, lambda _: Plan([Command(["sh", "-c", script], name="make")], ["out"]))
+        for number, umask in enumerate((0o000, 0o077), 1):
+            self.tools = attrs.evolve(self.tools, commands=attrs.evolve(self.commands, umask=umask))
+            server = self.serve(making)
+            await server.build(self.order(number))
+            await self.finished(server)
+        assert [type(told) for told in self.link.told] == [Done, Done], self.link.told
+        assert b"\n0000\n" in self.uploads.log
+        assert b"\n0077\n" in self.uploads.log
+        assert b"-rw-rw-rw-" in self.uploads.log
+        assert b"-rw-------" in self.uploads.log
+        assert len(set(self.uploads.digests)) == 1
+
+    async def test_a_command_has_a_terminal_where_its_recipe_says_so_and_there_alone(self) -> None:
+        script = "test -t 1 && echo terminal $TERM $(stty size) || echo none"
+        plan = Plan([Command(["sh", "-c", script], terminal=given) for given in (False, True)], ["main.c"])
+        server = self.serve(Recipe(1, lambda _: plan))
+        await server.build(self.order(1))
+        await self.finished(server)
+        assert isinstance(self.link.told[0], Done), self.link.told
+        assert self.uploads.log.count(b"\nnone\n") == 1
+        assert b"\nterminal dumb 24 80\n" in self.uploads.log
 
     async def test_a_compile_error_is_the_projects_failure_and_shows_in_the_log(self) -> None:
         (self.origin / "main.c").write_text("int main(void) { return nothing; }\n")

@@ -326,10 +326,11 @@ class AttemptRun:
         self._command = enclosed.start(
             command.argv,
             tree / command.cwd,
-            environment,
+            command.within(environment),
             on_output=self.log.write,
             time_limit=max(0.01, limit.seconds - self._spent),
             silence_limit=self._work.project.silence_limit,
+            terminal=command.terminal,
         )
         try:
             ended = await self._command.ended

@@ -234,8 +234,12 @@ class EnclosedCommands(Protocol):
         on_output: Callable[[bytes], Awaitable[None]],
         time_limit: float,
         silence_limit: float,
+        terminal: bool = False,
     ) -> RunningCommand:
-        """Start a command whose whole environment is given; limits are in seconds."""
+        """Start a command whose whole environment is given; limits are in seconds.
+
+        With ``terminal`` it has a terminal of its own, at which no person sits.
+        """
 
     async def open_network(self, hosts: Sequence[NamedHost], note: Callable[[str], None]) -> OpenNetwork:
         """Open a way to ``hosts`` for the commands that follow; ``note`` is told of each use and refusal.

@@ -25,6 +25,9 @@ ROLES = ("CC", "CXX", "AR", "RANLIB", "STRIP", "LD", "NM", "CC_VERSION")
 WORDS_LIMIT = 200
 """The longest that a command is called, in characters: room is left for what is said of it."""
 
+PLAIN_TERMINAL = "dumb"
+"""What terminals of commands are called: a kind that knows no colours, as logs do not."""
+
 T = TypeVar("T")
 
 
@@ -43,13 +46,28 @@ def _name(value: object) -> str:
     return value
 
 
+def _terminal(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"whether a command has a terminal is True or False, not {value!r}")
+    return value
+
+
 @frozen
 class Command:
-    """One command: its words (no shell), the directory below the source to run in, and what to call it in the log."""
+    """One command: its words (no shell), the directory below the source to run in, and what to call it in the log.
+
+    With ``terminal`` it has a terminal of its own, for programs that do not work without one. What reads from it
+    finds its end.
+    """
 
     argv: tuple[str, ...] = field(converter=_argv)
     cwd: str = "."
     name: str = field(default="", converter=_name)
+    terminal: bool = field(default=False, converter=_terminal)
+
+    def within(self, environment: Mapping[str, str]) -> Mapping[str, str]:
+        """Return an environment with what its terminal is called, where it has one and nothing else is said of that."""
+        return {"TERM": PLAIN_TERMINAL, **environment} if self.terminal else environment
 
     def words(self) -> str:
         """Return what the command is called in the log and in messages, of bounded length."""

@@ -53,6 +53,12 @@ def test_a_command_is_called_by_a_text(name: object) -> None:
         Command(["make"], name=name)  # a mistake of theirs
 
 
+@pytest.mark.parametrize("terminal", [1, None, "yes"])
+def test_a_command_has_a_terminal_or_not(terminal: object) -> None:
+    with pytest.raises(ConfigurationError, match="True or False"):
+        Command(["make"], terminal=terminal)  # a mistake of theirs
+
+
 @pytest.mark.parametrize(
     ("packages", "words"),
     [

@@ -198,6 +198,7 @@ class Enclosed:
         on_output: Callable[[bytes], Awaitable[None]],
         time_limit: float,
         silence_limit: float,
+        terminal: bool = False,
     ) -> Making:
         bench, limits = self.bench, (time_limit, silence_limit)
         if bench.world.fetching.starts(bench.builder.name, argv, self.way, environment):

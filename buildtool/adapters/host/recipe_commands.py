@@ -20,6 +20,7 @@ from buildtool.adapters.host.limits.control_groups import ControlGroups
 from buildtool.adapters.host.limits.watching import LimitWatch, resource_limits, within_disk
 from buildtool.adapters.network.build_proxy import BuildProxy
 from buildtool.adapters.processes.child import Spawn
+from buildtool.adapters.processes.command import UMASK
 from buildtool.adapters.processes.runner import CommandLine, Processes, RunningProcess
 from buildtool.adapters.processes.sandbox.bubblewrap import SYSTEM
 from buildtool.adapters.processes.sandbox.sandboxes import Sandbox, Sandboxes
@@ -58,7 +59,7 @@ class RecipeCommands:
     """The ``ports.Commands`` of a build server; without ``sandboxes`` nothing but the account bounds a build.
 
     ``downloading`` bounds how many bytes a second come to commands that may use the network. With ``ahead``, the next
-    sandbox of a slot is made as soon as one has ended.
+    sandbox of a slot is made as soon as one has ended. ``umask`` are the rights that what commands make lacks.
     """
 
     processes: Processes
@@ -68,11 +69,14 @@ class RecipeCommands:
     bounds: BuildBounds | None = None
     downloading: TokenBucket | None = None
     ahead: bool = False
+    umask: int = UMASK
 
     async def enclose(self, slot: int, tree: Path, place: SlotPlace) -> CommandRunner:
         """Return a runner in a sandbox made for this Attempt alone. Raises MachineFault."""
         if self.sandboxes is None:
-            return CommandRunner(self.processes, self.pool, self.clock)
+            runner = CommandRunner(self.processes, self.pool, self.clock)
+            runner.umask = self.umask
+            return runner
         sandboxes = self.sandboxes
         try:
             sandbox, watch = await self.pool.run(lambda: self._made(sandboxes, slot, tree, place))
@@ -80,6 +84,7 @@ class RecipeCommands:
             raise MachineFault(f"cannot make the sandbox: {_words(error)}") from error
         sees = (tree, place.home, place.temporary, *sandboxes.readable, *map(Path, SYSTEM))
         runner = CommandRunner(self.processes, self.pool, self.clock, sandbox, watch, sees, self.downloading)
+        runner.umask = self.umask
         if self.ahead:
             runner.after = partial(sandboxes.make_ahead, slot)
         return runner
@@ -108,10 +113,14 @@ def _words(error: OSError) -> str:
 
 
 class CommandRunner:
-    """The ``ports.EnclosedCommands`` of one Attempt; ``after`` is called in a thread once its sandbox has ended."""
+    """The ``ports.EnclosedCommands`` of one Attempt; ``after`` is called in a thread once its sandbox has ended.
+
+    ``umask`` are the rights that what its commands make lacks.
+    """
 
     _log = Logger()
     after: Callable[[], None] | None = None
+    umask = UMASK
 
     def __init__(
         self,
@@ -142,10 +151,11 @@ class CommandRunner:
         on_output: Callable[[bytes], Awaitable[None]],
         time_limit: float,
         silence_limit: float,
+        terminal: bool = False,
     ) -> RunningProcess:
         spawn: Spawn | None = None if self._sandbox is None else self._sandbox.start
         self._running = running = self._processes.start(
-            CommandLine(tuple(argv), cwd, environment, self._sees),
+            CommandLine(tuple(argv), cwd, environment, self._sees, self.umask, terminal),
             on_output=on_output,
             time_limit=time_limit,
             silence_limit=silence_limit,

@@ -9,8 +9,9 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
+from buildtool.adapters.processes.beginning.finding import found
+from buildtool.adapters.processes.beginning.terminal import open_terminal, take_terminal
 from buildtool.adapters.processes.command import CommandLine
-from buildtool.adapters.processes.finding import found
 from buildtool.adapters.processes.process_group import ProcessGroup
 
 
@@ -32,6 +33,10 @@ class Child(Protocol):
     @property
     def lost(self) -> bool:
         """Whether it ended the sandbox that it ran in, and itself with that."""
+
+    @property
+    def screen(self) -> int | None:
+        """The descriptor that its output comes from in place of the one that it was given, if it has a terminal."""
 
     @property
     def processor(self) -> float | None:
@@ -74,17 +79,29 @@ class Direct:
 
     def __init__(self, command: CommandLine, outlet: int, ring: Callable[[], None], *, use_pidfd: bool = True) -> None:
         named = {os.fsencode(name): os.fsencode(value) for name, value in command.environment.items()}
-        self._process = subprocess.Popen(
-            command.argv,
-            executable=found(os.fsencode(command.argv[0]), os.fsencode(command.cwd), named),
-            cwd=command.cwd,
-            env=dict(command.environment),
-            stdin=subprocess.DEVNULL,
-            stdout=outlet,
-            stderr=outlet,
-            start_new_session=True,
-            umask=0o022,
-        )
+        self.screen: int | None = None
+        terminal: int | None = None
+        if command.terminal:
+            self.screen, terminal = open_terminal()
+        try:
+            self._process = subprocess.Popen(
+                command.argv,
+                executable=found(os.fsencode(command.argv[0]), os.fsencode(command.cwd), named),
+                cwd=command.cwd,
+                env=dict(command.environment),
+                stdin=subprocess.DEVNULL if terminal is None else terminal,
+                stdout=outlet if terminal is None else terminal,
+                stderr=outlet if terminal is None else terminal,
+                start_new_session=True,
+                umask=command.umask,
+                preexec_fn=None if terminal is None else take_terminal,  # noqa: PLW1509 - a call of the system alone
+            )
+        except BaseException:
+            self._close_screen()
+            raise
+        finally:
+            if terminal is not None:
+                os.close(terminal)
         self._group = ProcessGroup(self._process.pid)
         self._exit_fd = _exit_fd(self._process.pid) if use_pidfd else None
         self.processor: float | None = None
@@ -147,10 +164,16 @@ class Direct:
         return self._group.describe()
 
     def close(self) -> None:
-        """Close the pidfd."""
+        """Close the pidfd, and the terminal."""
+        self._close_screen()
         if self._exit_fd is not None:
             os.close(self._exit_fd)
             self._exit_fd = None
+
+    def _close_screen(self) -> None:
+        if self.screen is not None:
+            os.close(self.screen)
+            self.screen = None
 
 
 def _exit_fd(pid: int) -> int | None:

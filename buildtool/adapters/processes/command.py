@@ -17,6 +17,9 @@ from buildtool.ports.buildserver import Obstacle
 
 Cause = Literal["exited", "time limit", "silence limit", "stopped", "not started", "sandbox ended"]
 
+UMASK = 0o022
+"""What a command makes is for others to read and not to change, unless it is said otherwise."""
+
 _SHOWN = 200
 """Most characters that are shown of a program's or directory's name."""
 
@@ -46,13 +49,16 @@ def _check_argv(_instance: object, _attribute: object, argv: tuple[str, ...]) ->
 class CommandLine:
     """A program with its arguments, the directory it runs in, and its whole environment: nothing is inherited.
 
-    ``sees`` are the directories of which it sees anything, None for the whole machine.
+    ``sees`` are the directories of which it sees anything, None for the whole machine. ``umask`` are the rights that
+    what it makes lacks. With ``terminal`` it has a terminal of its own in place of nothing to read and a pipe.
     """
 
     argv: tuple[str, ...] = field(validator=_check_argv)
     cwd: Path
     environment: Mapping[str, str]
     sees: tuple[Path, ...] | None = None
+    umask: int = UMASK
+    terminal: bool = False
 
 
 @frozen

@@ -36,9 +36,11 @@ import struct
 import subprocess
 import sys
 from contextlib import suppress
+from typing import Any
 
+from buildtool.adapters.processes.beginning.finding import found
+from buildtool.adapters.processes.beginning.terminal import open_terminal, take_terminal
 from buildtool.adapters.processes.environment import forbid_inspection
-from buildtool.adapters.processes.finding import found
 from buildtool.adapters.processes.freezer import thaw_by_name
 from buildtool.adapters.processes.killing import LONGEST_PAUSE, Freezing, Killing, quietly, signal_groups
 from buildtool.adapters.processes.procfs import SeenProcess, descendants
@@ -176,25 +178,26 @@ class _Nursery:
         self._frozen.clear()
 
 
-def _start(order: bytes, outlet: int, box: Box | None) -> int:
-    said = json.loads(order)
+def _start(said: dict[str, Any], outlet: int, box: Box | None) -> int:
+    """Start what was ordered, which has ``outlet`` to write to, or to be its terminal; return its process id."""
     _mark(said["mark"])
     if box is not None and "private" in said:
         return box.prove(said["private"], said["own"], said["shared"], outlet)
     argv, cwd = [word.encode("latin-1") for word in said["argv"]], said["cwd"].encode("latin-1")
     environment = {name.encode("latin-1"): value.encode("latin-1") for name, value in said["environment"].items()}
     if box is not None:
-        return box.spawn(argv, cwd, environment, outlet)
+        return box.spawn(argv, cwd, environment, outlet, umask=said["umask"], terminal=said["terminal"])
     process = subprocess.Popen(
         argv,
         executable=found(argv[0], cwd, environment),
         cwd=cwd,
         env=environment,
-        stdin=subprocess.DEVNULL,
+        stdin=outlet if said["terminal"] else subprocess.DEVNULL,
         stdout=outlet,
         stderr=outlet,
         start_new_session=True,
-        umask=0o022,
+        umask=said["umask"],
+        preexec_fn=take_terminal if said["terminal"] else None,  # noqa: PLW1509 - a keeper has one thread
     )
     process.returncode = 0  # it is waited for here, with all the others
     return process.pid
@@ -301,9 +304,9 @@ class _Keeper:
         elif not self._busy:
             self._tell(b"gone\n")
 
-    def _tell(self, line: bytes) -> None:
+    def _tell(self, line: bytes, *descriptors: int) -> None:
         try:
-            self._control.send(line)
+            socket.send_fds(self._control, [line], descriptors)
         except OSError:
             return  # the build server is gone; that it closed the connection is seen next
 
@@ -339,15 +342,19 @@ class _Keeper:
 
     def _begin(self, order: bytes, outlet: int) -> None:
         self._number += 1
+        said, held = json.loads(order), [outlet]
         try:
-            self._pid = _start(order, outlet, self._box)
+            if said.get("terminal"):
+                held += open_terminal()
+            self._pid = _start(said, held[-1], self._box)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             self._tell(_failure(error))
         else:
             self._busy = True
-            self._tell(b"started %d %d\n" % (self._pid, os.getpid()))
+            self._tell(b"started %d %d\n" % (self._pid, os.getpid()), *held[1:2])
         finally:
-            os.close(outlet)
+            for descriptor in held:
+                os.close(descriptor)
 
     def _listen(self) -> None:
         """Send a socket that listens in the sandbox's network, which is the only one that this keeper is in."""

@@ -114,6 +114,8 @@ class Keepers:
             "argv": [text(word) for word in command.argv],
             "cwd": text(command.cwd),
             "environment": {text(name): text(value) for name, value in command.environment.items()},
+            "umask": command.umask,
+            "terminal": command.terminal,
         }
         return json.dumps(order).encode("ascii")
 
@@ -178,6 +180,7 @@ class Keeper:
         self._control = control
         self._heard = b""
         self._number = 0
+        self.screen: int | None = None
         self.tally = procfs.ProcessorTally()
 
     def fileno(self) -> int:
@@ -222,7 +225,10 @@ class Keeper:
     def line(self) -> bytes:
         """Wait for one line. Raises OSError: ConnectionError if the keeper ended before."""
         while b"\n" not in self._heard:
-            data = self._control.recv(4096)
+            data, descriptors, _, _ = socket.recv_fds(self._control, 4096, 1)
+            for descriptor in descriptors:
+                os.set_inheritable(descriptor, False)
+                self.screen = descriptor
             if not data:
                 raise ConnectionResetError("the keeper of the command was killed")
             self._heard += data
@@ -281,6 +287,7 @@ class KeptCommand:
         self.returncode: int | None = None
         self.lost = False
         self._keeper = keeper
+        self.screen, keeper.screen = keeper.screen, None
         self._give_back = give_back
         self._gone = self._killed = False
         self._note()  # short commands have ended by now
@@ -336,6 +343,9 @@ class KeptCommand:
 
     def close(self) -> None:
         """Set the keeper free for the next command; if something is left, part from it, upon which it kills that."""
+        if self.screen is not None:
+            os.close(self.screen)
+            self.screen = None
         if self._gone and not self._killed:
             self._give_back(self._keeper)
         else:

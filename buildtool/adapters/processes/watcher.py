@@ -8,6 +8,7 @@ output is in memory: a command whose output nobody takes is held up by its full 
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import select
@@ -143,10 +144,21 @@ def supervise(
             return not_started(command, error, time.monotonic() - began)
         closing.callback(child.close)
         try:
-            return _Watch(line, limits, child, pipe, began).live(hand_over)
+            output = pipe if child.screen is None else child.screen
+            return _Watch(line, limits, child, output, began).live(hand_over)
         except BaseException:
             child.send(signal.SIGKILL)  # nobody would watch it any more
             raise
+
+
+def _read(output: int) -> bytes:
+    """Return the next output, empty at its end."""
+    try:
+        return os.read(output, CHUNK)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return b""  # so a terminal says that nobody has its other end
 
 
 class _Watch:
@@ -190,7 +202,7 @@ class _Watch:
                 return self._ended(now)
             readable = self._wait(now)
             if readable:
-                chunk = os.read(self._pipe, CHUNK)
+                chunk = _read(self._pipe)
                 if chunk:
                     self._last_output = time.monotonic()
                     self._drained += len(chunk) if self._gone_at is not None else 0

@@ -47,6 +47,7 @@ from buildtool.model.principal import PrincipalRole
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.programs.buildserver import drain_signals
 from buildtool.programs.buildserver.build_directory import BuildDirectory
+from buildtool.programs.buildserver.builds.processors import processors_told
 from buildtool.programs.buildserver.capability import AnnouncedCapability
 from buildtool.programs.buildserver.confinement import bounds_here, confinement
 from buildtool.programs.buildserver.following.commands import FOLLOW_COMMANDS
@@ -92,7 +93,6 @@ log = Logger()
 
 PROGRAM = "buildserver.py"
 THREADS = 8
-MOST_CPUS = 4_096
 
 THREADS_GRACE = 5.0
 """Seconds in which threads have to end what they do when the program ends; all that matters was waited for by then."""
@@ -243,13 +243,15 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         )
         tools = AttemptTools(
             sources=sources,
-            commands=RecipeCommands(processes, pool, reactor, sandbox.sandboxes, bounds, downloading, ahead=True),
+            commands=RecipeCommands(
+                processes, pool, reactor, sandbox.sandboxes, bounds, downloading, ahead=True, umask=said.umask
+            ),
             workshop=slots,
             uploads=transfers,
             clock=reactor,
             environment={"PATH": program.search},
             server=program.name,
-            cpus=max(1, min(usable_processors(), said.cpus or MOST_CPUS) // found.max_builds),
+            cpus=processors_told(usable_processors(), said, found.max_builds),
             time_limit=None if said.time_limit is None else float(said.time_limit),
             copies=transfers,
             secrets=program.secrets,

@@ -10,12 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from buildtool.adapters.control.build_server_link import KEEPALIVE
+from buildtool.adapters.processes.command import UMASK
+from buildtool.programs.buildserver.builds.umask import umask
 from buildtool.programs.buildserver.following.choice import FOLLOW_DEFAULTS, FOLLOW_OPTIONS
 from buildtool.programs.buildserver.sandbox_choice import directories, project_names, sandbox_choice
 from buildtool.programs.buildserver.secret_files import secret_files
 from buildtool.programs.common.subcommands import REACHING, How, number, switch, valued
 
 MOST_BUILDS = 64
+MOST_CPUS = 4_096
 
 ADDRESSES = "addresses"
 """The setting of the owner's file that says where the metaserver is."""
@@ -46,6 +49,11 @@ OPTIONS: Mapping[str, How] = {
     "--allow-network": valued(
         "projects whose recipes may speak to the hosts that they name, while they fetch", "PROJECTS", project_names
     ),
+    "--umask": valued("octal rights that what builds make lacks, such as 027 or 0o77 (default 022)", "OCTAL", umask),
+    "--numcpus": valued(
+        "processors that this machine says it has and that its builds are told of (default: those that it may use)",
+        "N", number(1, MOST_CPUS),
+    ),
     **FOLLOW_OPTIONS,
     "--admin": valued(
         "whom to ask, shown to everybody; an e-mail address is mailed when this machine is missing", "TEXT"
@@ -72,6 +80,8 @@ DEFAULTS: Mapping[str, object] = {
     "sandbox": None,
     "readable": (),
     "allow_network": (),
+    "umask": UMASK,
+    "numcpus": None,
     **FOLLOW_DEFAULTS,
     "admin": "",
     "maxdelay": 300,

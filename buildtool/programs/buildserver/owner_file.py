@@ -36,12 +36,17 @@ _SAMPLES = {
     "sandbox": '"strict"',
     "readable": '["/opt"]',
     "allow_network": '["testproject"]',
+    "umask": '"022"',
+    "numcpus": "4",
     "follow_config": '"https://git.example.org/farm.git#main"',
     "signed_by": '["keys/anna.pub"]',
     "maxretries": "100",
     "max_idle": "1800",
 }
 """What is shown of settings that have no default; nothing is set by it."""
+
+_NUMBERS = frozenset({"time_limit", "numcpus", "maxretries", "max_idle"})
+"""Settings that are numbers though they have no default."""
 
 _GUEST_SAMPLES = {
     "hours": '["Mon-Fri 20:00-07:00", "Sat,Sun 00:00-24:00"]', "network_hours": '["22:00-06:00"]', "idle_after": "15",
@@ -122,7 +127,7 @@ def _value(name: str, value: object, path: Path) -> object:
         raise ConfigurationError(f"{path}: {name} = {quoted(value)} is not true or false")
     if name in ("platforms", "secret_files", "readable", "allow_network", "signed_by") and isinstance(value, list):
         value = ",".join(map(str, value))
-    number = isinstance(DEFAULTS[name], int) or name in ("time_limit", "maxretries", "max_idle")
+    number = (isinstance(DEFAULTS[name], int) and name != "umask") or name in _NUMBERS
     if isinstance(value, bool) or not isinstance(value, int if number else str):
         raise ConfigurationError(f"{path}: {name} = {quoted(value)} is not {'a whole number' if number else 'a text'}")
     read: Callable[[str], object] = OPTIONS[f"--{name.replace('_', '-')}"]["type"]

@@ -79,6 +79,7 @@ class Start:
         info = load_info(self.settings.build_dir)
         search = self.search_path()
         detected = detect_machine(place.slots, tools_named(projects), search, self._is_seen)
+        detected["cpus"] = said.numcpus or detected.get("cpus")
         survey, choice = survey_platforms(
             said.platforms, detected, cross=said.cross, path=said.toolchains, search=search
         )

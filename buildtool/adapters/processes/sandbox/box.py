@@ -25,16 +25,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from buildtool.adapters.processes import procfs
-from buildtool.adapters.processes.finding import found
+from buildtool.adapters.processes.beginning.finding import found
+from buildtool.adapters.processes.beginning.terminal import take_terminal
 from buildtool.adapters.processes.freezer import Freezer
 from buildtool.adapters.processes.procfs import SeenProcess, descendants
 from buildtool.adapters.processes.sandbox.escapes import tell
+from buildtool.adapters.processes.sandbox.shares import bound_memory, limit, share_watches
 
 INSIDE = 1000
 """The account and group of a build within a user namespace of its own."""
-
-SHARED_MEMORY = 64 * 1024 * 1024
-"""Bytes of ``/dev/shm``, as containers have it, and of all segments of shared memory together."""
 
 PATIENCE = 20.0
 """Seconds that bubblewrap has to make a sandbox."""
@@ -65,7 +64,6 @@ _ERROR_FD = 3
 _GIVEN_BACK = (signal.SIGPIPE, signal.SIGXFSZ)
 _NOTHING_OF = ("RLIMIT_RTPRIO", "RLIMIT_NICE")
 """What an account may have been granted, and no build is: to go before everything else on the machine."""
-_SHARE_OF_WATCHES = 4
 _COMPLAINT = 4096
 
 
@@ -150,7 +148,7 @@ class Box:
         os.close(outside)
         procfs.PROC = "."
         if memory_apart:
-            _bound_memory()
+            bound_memory()
 
     def _enter_space(self, descriptor: int, kind: int) -> None:
         _need("join the sandbox", self._libc.setns(descriptor, kind))
@@ -177,7 +175,7 @@ class Box:
             _need(f"hide {hidden}", self._libc.umount2(hidden.encode("latin-1"), _DETACH))
         if self._user is None:
             self._enter_space(self._inner, _NEW_USER)
-            _share_watches()
+            share_watches()
         self._limit_calls()
         self._equipped = True
 
@@ -195,14 +193,27 @@ class Box:
     def _space(self, name: str) -> int:
         return os.open(f"{procfs.PROC}/{self.first}/ns/{name}", os.O_RDONLY)
 
-    def spawn(self, argv: Sequence[bytes], cwd: bytes, environment: Mapping[bytes, bytes], outlet: int) -> int:
-        """Start a command in the sandbox; return its process id. Raises OSError as the system said it inside."""
+    def spawn(
+        self,
+        argv: Sequence[bytes],
+        cwd: bytes,
+        environment: Mapping[bytes, bytes],
+        outlet: int,
+        *,
+        umask: int,
+        terminal: bool,
+    ) -> int:
+        """Start a command in the sandbox; return its process id. Raises OSError as the system said it inside.
+
+        With ``terminal`` the outlet is the terminal that it is to have.
+        """
 
         def begin() -> None:
             os.chdir(cwd)
+            os.umask(umask)
             os.execve(found(argv[0], cwd, environment), list(argv), dict(environment))  # noqa: S606 - that is what it is for
 
-        return self._fork(outlet, begin)
+        return self._fork(outlet, begin, terminal=terminal)
 
     def prove(self, private: Sequence[str], own: Sequence[str], shared: int, outlet: int) -> int:
         """Start the attempts to escape (``escapes``), which write what they could do; return their process id."""
@@ -214,14 +225,14 @@ class Box:
 
         return self._fork(outlet, begin)
 
-    def _fork(self, outlet: int, begin: Callable[[], None]) -> int:
+    def _fork(self, outlet: int, begin: Callable[[], None], *, terminal: bool = False) -> int:
         """Start a process that begins in the sandbox, without any rights. Raises OSError as the system said it."""
         if not self._equipped:
             raise OSError(errno.EPERM, "the sandbox is not equipped yet, so nothing would be forbidden in it")
         known, told = os.pipe()
         pid = os.fork()
         if pid == 0:
-            self._enter(outlet, told, begin)
+            self._enter(outlet, told, begin, terminal=terminal)
         os.close(told)
         try:
             said = os.read(known, _COMPLAINT)
@@ -233,19 +244,21 @@ class Box:
             raise OSError(int(number), words.decode("utf-8", "replace"))
         return pid
 
-    def _enter(self, outlet: int, told: int, begin: Callable[[], None]) -> None:
+    def _enter(self, outlet: int, told: int, begin: Callable[[], None], *, terminal: bool) -> None:
         """Be the build's account and begin, or tell why not and end. Runs in the child, whose parent is the keeper."""
         try:
             os.chdir("/")
-            told = _hold_only(os.open(os.devnull, os.O_RDONLY), outlet, told, keep=self._groups)
+            nothing = outlet if terminal else os.open(os.devnull, os.O_RDONLY)
+            told = _hold_only(nothing, outlet, told, keep=self._groups)
             os.setsid()
-            os.umask(0o022)
+            if terminal:
+                take_terminal()
             self._enter_groups()
             if self._user is not None:
                 os.fchown(1, self._user, self._user)  # or /dev/stdout could not be opened
             self._become_user()
             for name, most in {**dict.fromkeys(_NOTHING_OF, 0), **self._limits}.items():
-                _limit(getattr(resource, name), most)
+                limit(getattr(resource, name), most)
             for descriptor in self._groups:
                 os.close(descriptor)
             for signum in _GIVEN_BACK:
@@ -340,31 +353,6 @@ def _need(what: str, answer: int) -> None:
     if answer != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"cannot {what}: {os.strerror(number)}")
-
-
-def _limit(what: int, most: int) -> None:
-    _, hard = resource.getrlimit(what)
-    least = most if hard == resource.RLIM_INFINITY else min(most, hard)
-    resource.setrlimit(what, (least, least))
-
-
-def _bound_memory() -> None:
-    """Bound what segments of shared memory the sandbox may have, which stay when no process has them any more."""
-    with suppress(OSError), open(f"{procfs.PROC}/sys/kernel/shmall", "wb") as file:  # noqa: PTH123 - older kernels
-        file.write(b"%d" % (SHARED_MEMORY // resource.getpagesize()))
-
-
-def _share_watches() -> None:
-    """Leave most of the watches over files that an account may have to the account's own programs.
-
-    What a user namespace has counts for the account above it, too, which runs out of them otherwise.
-    """
-    for name in ("instances", "watches"):
-        with suppress(OSError, ValueError):  # a kernel without such watches, or without a limit for a namespace
-            with open(f"{procfs.PROC}/sys/fs/inotify/max_user_{name}", "rb") as file:  # noqa: PTH123
-                most = int(file.read())
-            with open(f"{procfs.PROC}/sys/user/max_inotify_{name}", "wb") as file:  # noqa: PTH123
-                file.write(b"%d" % (most // _SHARE_OF_WATCHES))
 
 
 def _has_ended(descriptor: int) -> bool:

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from buildtool.adapters.processes.sandbox.box import EMPTY, INSIDE, SHARED_MEMORY, SHOWN, SHUT
+from buildtool.adapters.processes.sandbox.box import EMPTY, INSIDE, SHOWN, SHUT
+from buildtool.adapters.processes.sandbox.shares import SHARED_MEMORY
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 """Where a system's programs and libraries are. Those that are links into ``/usr`` are links inside, too."""

@@ -4,12 +4,12 @@ import os
 import select
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from attrs import frozen
 
-from buildtool.adapters.processes.command import CommandLine
+from buildtool.adapters.processes.command import UMASK, CommandLine
 from buildtool.adapters.processes.keeper_client import Keepers
 from buildtool.adapters.processes.sandbox.enclosed import EnclosedKeeper
 from buildtool.adapters.processes.sandbox.sandboxes import Sandboxes
@@ -57,12 +57,14 @@ class Boxed:
     sandbox: EnclosedKeeper
     slot: Slot
 
-    def run(self, *argv: str, cwd: Path | None = None) -> Ran:
+    def run(self, *argv: str, cwd: Path | None = None, umask: int = UMASK, terminal: bool = False) -> Ran:
         """Run a command until it and all that it left are gone. Raises what its start raises."""
         answer, outlet = os.pipe()
+        place, environment = cwd or self.slot.tree, {"PATH": "/usr/bin:/bin"}
+        command = CommandLine(argv, place, environment, umask=umask, terminal=terminal)
         with os.fdopen(answer, "rb") as stream:
             try:
-                child = self.sandbox.start(CommandLine(argv, cwd or self.slot.tree, {"PATH": "/usr/bin:/bin"}), outlet)
+                child = self.sandbox.start(command, outlet)
             finally:
                 os.close(outlet)
             left = False
@@ -73,11 +75,24 @@ class Boxed:
                 assert select.select([child.news], [], [], PATIENCE)[0], "nothing is told of the command's end"
                 child.hear()
             assert child.returncode is not None
-            return Ran(stream.read().decode(), child.returncode, left, child.lost, child.processor)
+            output = stream.read()
+            if child.screen is not None:
+                output = shown_on(child.screen)
+                child.close()
+            return Ran(output.decode(), child.returncode, left, child.lost, child.processor)
 
-    def shell(self, script: str) -> Ran:
+    def shell(self, script: str, *, umask: int = UMASK, terminal: bool = False) -> Ran:
         """Run a script by sh."""
-        return self.run("sh", "-c", script)
+        return self.run("sh", "-c", script, umask=umask, terminal=terminal)
+
+
+def shown_on(screen: int) -> bytes:
+    """Return what is on a terminal that nobody has open any more: a few thousand bytes at most."""
+    said = b""
+    with suppress(OSError):  # so it tells its end
+        while chunk := os.read(screen, 4096):
+            said += chunk
+    return said
 
 
 def bubblewrap() -> str:

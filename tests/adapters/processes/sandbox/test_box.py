@@ -1,6 +1,7 @@
 """Commands in a sandbox: what they see, what they may do, and that nothing of them is left. As root and as a user."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from buildtool.adapters.processes.procfs import descendants, environment_of
+from buildtool.adapters.processes.sandbox import escapes
 from tests.adapters.processes.sandbox.sandboxed import Boxed, boxed, bubblewrap
 
 pytestmark = pytest.mark.world
@@ -85,6 +87,35 @@ def test_a_command_holds_three_descriptors_no_right_and_no_way_to_one(box: Boxed
     assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
     assert box.run("id", "-un").output == "build\n"
     assert box.run("unshare", "-U", "true").code
+
+
+def test_a_command_with_a_terminal_has_one_of_the_sandbox_s_own_and_is_as_contained(box: Boxed) -> None:
+    assert not box.shell("tty; test -t 0 || test -t 1 || test -t 2").output.startswith("/dev/")
+    said = box.shell("tty; stty size; test -t 0 && test -t 1 && test -t 2 && cat && echo all > /dev/tty", terminal=True)
+    assert (said.output, said.code) == ("/dev/pts/0\n24 80\nall\n", 0)
+    held = box.shell("exec 9>&1; ls -l /proc/$$/fd | sed -n 's/.* -> //p' | sort -u", terminal=True).output.split()
+    assert set(held) == {"/dev/pts/0"}
+    shutil.copyfile(escapes.__file__, box.slot.tree / "escapes.py")
+    hidden = [str(box.slot.top.parent / "made"), "/home", "/root"]
+    program = f"import escapes, sys; print(escapes.attempts({hidden}, sys.argv[1:], 77))"
+    own = [str(one) for one in (box.slot.tree, box.slot.place.home, box.slot.place.temporary)]
+    tried = box.run("/usr/bin/python3", "-c", program, *own, terminal=True)
+    assert tried.output == "{}\n"
+
+
+def test_a_terminal_goes_with_its_command_and_what_that_left_is_ended(box: Boxed) -> None:
+    ran = box.shell(
+        "(trap '' HUP; : > deaf; exec sleep 600) & until [ -e deaf ]; do sleep 0.05; done; echo begun", terminal=True
+    )
+    assert (ran.output, ran.left) == ("begun\n", True)
+    assert box.shell("tty; ls /dev/pts", terminal=True).output.split() == ["/dev/pts/0", "0", "ptmx"]
+
+
+def test_a_umask_is_for_its_command_alone(box: Boxed) -> None:
+    assert box.shell("umask; echo > private", umask=0o077).output == "0077\n"
+    assert box.shell("umask; echo > open").output == "0022\n"
+    modes = {name: (box.slot.tree / name).stat().st_mode & 0o777 for name in ("private", "open")}
+    assert modes == {"private": 0o600, "open": 0o644}
 
 
 def test_a_command_says_something_by_any_of_its_ways_to_its_output(box: Boxed) -> None:
