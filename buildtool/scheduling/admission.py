@@ -219,6 +219,7 @@ def _answer_with_build(context: DecisionContext, request: Request) -> answers.Di
 
 
 def _new_build(context: DecisionContext, request: Request) -> Build:
+    """Return a Build for a Request, to be put into the state once its place is known."""
     spec = request.demand.spec
     build = Build(
         id=context.state.number("build"),
@@ -231,15 +232,14 @@ def _new_build(context: DecisionContext, request: Request) -> Build:
         nice=request.nice,
         base=max(request.base, 0.0),
     )
-    context.state.put(build)
     context.happened("build-queued", f"build/{build.id}")
     return build
 
 
 def _wait_for(context: DecisionContext, request: Request, build: Build, joined: JoinReason) -> Request:
     """Add a Request to an open Build. Who would stand before it brings their own place along."""
-    based, build = placing.join(context, request, build)
-    waiting = evolve(based, build_id=build.id, joined=joined)
+    base, build = placing.join(context, request, build)
+    waiting = evolve(request, base=base, build_id=build.id, joined=joined)
     context.state.put(waiting)
     context.tell(RequestMoved(waiting, build.state.value, build.epoch))
     return waiting

@@ -623,6 +623,21 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert 0 <= build.base <= build.tag
 
     @invariant()
+    def what_competes_and_what_is_open_there_is_what_a_plain_count_finds(self) -> None:
+        state = self.broker.state
+        builds = list(state.builds.values())
+        capable = {build.id: state.queue.capable(build).keys() for build in builds}
+        for build in builds:
+            mine, rounds = capable[build.id], state.queue.rounds
+            near = [one for one in builds if not mine or not mine.isdisjoint(capable[one.id])]
+            classes = {one.spec.demand_class for one in near}
+            assert {group.example.spec.demand_class for group in rounds.competing(build)} == classes
+            plain = Counter((one.share, (one.spec.project, one.nice)) for one in near if one.place < build.place)
+            for share in {one.share for one in builds}:
+                before = {lane: count for (of, lane), count in plain.items() if of == share}
+                assert rounds.open_before(build, share, build.place) == before
+
+    @invariant()
     def who_insists_on_a_build_gets_one_that_was_not_there_when_they_asked(self) -> None:
         for request in self.broker.all(Request):
             if request.force and request.state is RequestState.SATISFIED and request.answer != "hit":

@@ -434,9 +434,9 @@ def ageing_off() -> Sequence[Change]:
 def charged_to_nobody() -> Sequence[Change]:
     original = placing._placed
 
-    def placed(turn: Any, request: Any, build: Any) -> Any:
-        own = build.place == request.id
-        return original(turn, request, build) if own else evolve(original(turn, request, build), share="")
+    def placed(turn: Any, request: Any, base: float, build: Any) -> Any:
+        found = original(turn, request, base, build)
+        return found if build.place == request.id else evolve(found, share="")
 
     return [(placing, "_placed", placed)]
 

@@ -22,20 +22,21 @@ WAITERS_LOOKED_AT = 100
 """Of so many who wait for a Build, those who asked first, the best-placed is looked for when it was left."""
 
 
-def join(context: DecisionContext, request: Request, build: Build) -> tuple[Request, Build]:
-    """Return a Request that comes to wait for an open Build, and the Build, in the place of the better of the two.
+def join(context: DecisionContext, request: Request, build: Build) -> tuple[float, Build]:
+    """Return the base of a Request that comes to wait for an open Build, and the Build, in the better place of the two.
 
-    A Build of its own takes the Request's place in any case.
+    A Build of its own takes the Request's place in any case, and may be one that is not in the state yet.
     """
-    if request.base < 0:
-        request = evolve(request, base=context.state.queue.rounds.clock(build))
-    placed = _placed(context, request, build)
+    if not context.state.queue.has(build.spec.demand_class):
+        context.state.put(build)  # who can build that decides where it stands
+    base = context.state.queue.rounds.clock(build) if request.base < 0 else request.base
+    placed = _placed(context, request, base, build)
     if placed.place != build.place and place_of(placed) >= place_of(build):
-        return request, build
+        return base, build
     if placed.tag == placed.base:
         _wind(context, placed)
     context.state.put(placed)
-    return request, placed
+    return base, placed
 
 
 def replace(context: DecisionContext, build_id: int) -> None:
@@ -46,7 +47,8 @@ def replace(context: DecisionContext, build_id: int) -> None:
     if build is None or not waiting or build.place in waiting:
         return
     first = islice(sorted(waiting), WAITERS_LOOKED_AT)
-    state.put(min((_placed(context, state.requests[one], build) for one in first), key=place_of))
+    waiters = [state.requests[request_id] for request_id in first]
+    state.put(min((_placed(context, one, one.base, build) for one in waiters), key=place_of))
 
 
 def note_started(context: DecisionContext, build: Build, server: str) -> None:
@@ -56,13 +58,13 @@ def note_started(context: DecisionContext, build: Build, server: str) -> None:
         context.state.journal.add(partial(unwind, wound))
 
 
-def _placed(context: DecisionContext, request: Request, build: Build) -> Build:
-    """Return a Build as it would stand if this Request were the only one that waits for it."""
+def _placed(context: DecisionContext, request: Request, base: float, build: Build) -> Build:
+    """Return a Build as it would stand if this Request were the only one that waits for it, with this base."""
     state, project = context.state, build.spec.project
     weights = state.projects.weights
     before = state.queue.rounds.open_before(build, request.share, request.id)
-    tag = tag_of(request.base, before, (project, request.nice), weights.of_share(request.share), weights)
-    return evolve(build, place=request.id, share=request.share, nice=request.nice, base=request.base, tag=tag)
+    tag = tag_of(base, before, (project, request.nice), weights.of_share(request.share), weights)
+    return evolve(build, place=request.id, share=request.share, nice=request.nice, base=base, tag=tag)
 
 
 def _wind(context: DecisionContext, build: Build) -> None:

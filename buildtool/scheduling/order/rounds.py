@@ -33,7 +33,8 @@ class DemandGroup:
     """The open Builds of one demand class: how many there are, and those that are ready, in order.
 
     ``offers`` has what groups of servers that are alike offer for it, ``capable`` those that are connected and can
-    build it.
+    build it, and ``bits`` the same as one number, with a bit for each of them: whether two classes have one in common
+    is then one operation.
     """
 
     example: Build
@@ -42,6 +43,7 @@ class DemandGroup:
     ready: list[Place] = field(factory=list)
     offers: dict[object, Offer | None] = field(factory=dict)
     capable: dict[str, Offer] = field(factory=dict)
+    bits: int = 0
 
 
 _CLOCK: Callable[[DemandGroup], float] = attrgetter("clock")
@@ -81,15 +83,16 @@ class Rounds:
 
     def clock(self, build: Build) -> float:
         """Return the round that is being served where an open Build competes: that of who is furthest."""
-        return max(map(_CLOCK, self._competing(build)))
+        return max(map(_CLOCK, self.competing(build)))
 
-    def _competing(self, build: Build) -> Iterable[DemandGroup]:
-        entry, every = self._classes[build.spec.demand_class], self._classes.values()
-        return every if not entry.capable else [other for other in every if _compete(entry, other)]
+    def competing(self, build: Build) -> Iterable[DemandGroup]:
+        """Return the classes that an open Build competes with, its own among them: all where no server can build it."""
+        bits, every = self._classes[build.spec.demand_class].bits, self._classes.values()
+        return every if not bits else [other for other in every if bits & other.bits]
 
     def wind(self, build: Build, clock: float) -> Wound:
         """Set the clocks where an open Build competes to at least ``clock``; return what ``unwind`` takes back."""
-        return _wind(self._competing(build), clock)
+        return _wind(self.competing(build), clock)
 
     def wind_at(self, server: str, clock: float) -> Wound:
         """Set the clocks of what a server can build to at least ``clock``; return what ``unwind`` takes back."""
@@ -100,23 +103,17 @@ class Rounds:
 
         The Build itself is not counted. Of more kinds than are looked at, all are counted.
         """
-        entry = self._classes[build.spec.demand_class]
+        bits = self._classes[build.spec.demand_class].bits
         found: dict[Lane, int] = {}
         for looked_at, (other, by_nice) in enumerate(self._accounts.of(share)):
-            if not entry.capable or looked_at >= KINDS_LOOKED_AT or _compete(entry, other):
+            if not bits or bits & other.bits or looked_at >= KINDS_LOOKED_AT:
                 for nice, places in by_nice.items():
                     lane = other.example.spec.project, nice
-                    found[lane] = found.get(lane, 0) + (
-                        len(places) if places[-1] < place else bisect_left(places, place)
-                    )
+                    before = len(places) if places[-1] < place else bisect_left(places, place)
+                    found[lane] = found.get(lane, 0) + before
         if build.share == share and build.place < place:
             found[build.spec.project, build.nice] -= 1
         return {lane: count for lane, count in found.items() if count}
-
-
-def _compete(one: DemandGroup, other: DemandGroup) -> bool:
-    """Return whether two classes compete; one that no connected server can build may do so with any, once one comes."""
-    return one is other or not one.capable or not one.capable.keys().isdisjoint(other.capable)
 
 
 def _wind(classes: Iterable[DemandGroup], clock: float) -> Wound:

@@ -96,6 +96,8 @@ class ReadyQueue:
         self._classes: dict[DemandClass, DemandGroup] = {}
         self._classes_of: dict[str, dict[DemandGroup, Offer]] = {}
         self._accounts: Accounts[DemandGroup] = Accounts()
+        self._bits: dict[str, int] = {}
+        self._bits_left: list[int] = []
         self.rounds = Rounds(self._classes, self._classes_of, self._accounts)
 
     def enter(self, build: Build) -> bool:
@@ -141,13 +143,21 @@ class ReadyQueue:
     def judge(self, key: DemandClass, server: str, offer: Offer) -> None:
         """Record that a connected server can build the Builds of a class, and with which offer."""
         entry = self._classes[key]
+        bit = self._bits.get(server)
+        if bit is None:
+            bit = self._bits[server] = self._bits_left.pop() if self._bits_left else 1 << len(self._bits)
         entry.capable[server] = offer
+        entry.bits |= bit
         self._classes_of.setdefault(server, {})[entry] = offer
 
     def forget_server(self, server: str) -> None:
         """Drop every verdict on a server: it left, or announces something else."""
+        bit = self._bits.pop(server, 0)
+        if bit:
+            self._bits_left.append(bit)
         for entry in self._classes_of.pop(server, ()):
             del entry.capable[server]
+            entry.bits ^= bit
 
     def forget_alike(self, alike: CapabilityGroup) -> None:
         """Drop what is known of servers of which none is left."""
@@ -210,11 +220,7 @@ class ReadyQueue:
         It is asked for the first ``SHARES_LOOKED_AT``.
         """
         place, mine = place_of(build), self._classes[build.spec.demand_class]
-        lines = [
-            entry.ready
-            for entry in self._classes.values()
-            if entry is mine or not mine.capable.keys().isdisjoint(entry.capable)
-        ]
+        lines = [entry.ready for entry in self._classes.values() if entry is mine or mine.bits & entry.bits]
         ends = [bisect_left(line, place) for line in lines]
         first = chain.from_iterable(islice(line, end) for line, end in zip(lines, ends, strict=True))
         shares = Counter(share_of(one[2]) for one in islice(first, SHARES_LOOKED_AT))
