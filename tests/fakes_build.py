@@ -141,12 +141,14 @@ class FakeCommands:
     started: list[FakeCommand] = field(factory=list)
     consumers: list[Callable[[bytes], Awaitable[None]]] = field(factory=list)
     enclosed: list[int] = field(factory=list)
+    roots: list[str] = field(factory=list)
     ends: int = 0
     over: ExceededLimit | None = None
     networks: list["FakeNetwork"] = field(factory=list)
 
-    async def enclose(self, slot: int, tree: Path, place: SlotPlace) -> "FakeCommands":
+    async def enclose(self, slot: int, tree: Path, place: SlotPlace, root: str = "") -> "FakeCommands":
         self.enclosed.append(slot)
+        self.roots.append(root)
         return self
 
     async def open_network(self, hosts: Sequence[NamedHost], note: Callable[[str], None]) -> OpenNetwork:

@@ -58,6 +58,11 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
     r"GLIBC_([0-9]{1,4}(\.[0-9]{1,4}){1,3})\Z": ("GLIBC_", "1.", "GLIBC_1.1"),
     r"api-ms-win-crt-.*|ucrtbase.*\.dll|vcruntime.*\.dll": ("api-ms-win-crt-", "ucrtbase.dll", "ucrtbase", ".dll"),
     r"wasi_snapshot_preview[0-9]{1,3}\Z": ("wasi_snapshot_preview", "1"),
+    # Releases and packages of Debian as their owner says them, directories of them, and what mmdebstrap says.
+    r"[a-z][a-z0-9.-]{1,30}": NAME,
+    r"[a-z0-9][a-z0-9.+-]{1,80}": NAME,
+    r"([0-9]{1,9})-[0-9a-f]{8}": DIGITS,
+    r"Unable to locate package ([a-z0-9.+-]{1,80})": ("Unable to locate package ", "Unable ", "a"),
     # What zig says of itself, and what pins it.
     r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}(?:[-+.][0-9A-Za-z.+-]{1,40})?": ("1", "1.1.1-", "1.1.1", "-"),
     r"info: [^\n]{0,200}-gnu[a-z0-9]{0,8}\.(2\.[0-9]{1,3})(?![0-9])": ("info: ", "-gnu", "-gnu.2.1"),

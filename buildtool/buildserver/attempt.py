@@ -22,7 +22,7 @@ from buildtool.buildserver.blame import Stopped, TimeLimit, brief, end_of, judge
 from buildtool.buildserver.fetching import check_allowed, network_of, put_downloads
 from buildtool.buildserver.log_upload import PATIENCE, LogPipe
 from buildtool.buildserver.masking import Masker
-from buildtool.buildserver.naming import artifact_name, check_files
+from buildtool.buildserver.naming import artifact_name, check_files, own_environment
 from buildtool.buildserver.standstill import Standstill
 from buildtool.buildserver.ticket_holder import TicketHolder
 from buildtool.buildserver.usage import AttemptUsage
@@ -31,6 +31,7 @@ from buildtool.model.guest.history import NOTHING, DoneWork
 from buildtool.model.logs.marks import LogMark
 from buildtool.model.options import Canonical, shown
 from buildtool.model.records import AttemptEnd
+from buildtool.model.servers import SYSTEM_ROOT
 from buildtool.model.text import duration_words
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.ports import buildserver as ports
@@ -43,9 +44,6 @@ from buildtool.protocol.source_parts import WHOLE, SourcePart
 
 STOP_PATIENCE = 3.0
 """Seconds that the log of a build that was stopped has to get through."""
-
-FIXED_TIME = "315532800"
-"""SOURCE_DATE_EPOCH for every build: 1980-01-01, the time that all members of an artifact have."""
 
 RECIPE_PATIENCE = 20.0
 """Seconds that a recipe has to answer: it is a function, and reads nothing."""
@@ -279,7 +277,7 @@ class AttemptRun:
             options=dict(order.options),
             platform=dict(order.platform),
             kind=order.kind.value,
-            tools=PlatformTools(self._work.tools),
+            tools=PlatformTools({role: text for role, text in self._work.tools.items() if role != SYSTEM_ROOT}),
             source=tree,
             revision=order.revision,
             cpus=self._tools.cpus,
@@ -304,9 +302,11 @@ class AttemptRun:
         check_allowed(self._work.order.project, plan, self._tools.downloads, self._tools.networked)
         self._usage.down += await put_downloads(plan, tree, self._tools.downloads, self.log.note, self._check)
         self._check()
-        enclosed = await self._tools.commands.enclose(self._work.slot, tree, place)
+        enclosed = await self._tools.commands.enclose(
+            self._work.slot, tree, place, self._work.tools.get(SYSTEM_ROOT, "")
+        )
         try:
-            environment = self._environment(place) | dict(plan.environment)
+            environment = own_environment(place, self._tools.environment, self._work.tools) | dict(plan.environment)
             if plan.fetch:
                 async with network_of(plan, enclosed, self.log.note, self._usage.moved) as more:
                     for command in plan.fetch:
@@ -354,10 +354,6 @@ class AttemptRun:
         return (
             TimeLimit(donor, donor=True) if donor is not None and donor < project else TimeLimit(project, donor=False)
         )
-
-    def _environment(self, place: ports.SlotPlace) -> dict[str, str]:
-        own = {"HOME": str(place.home), "TMPDIR": str(place.temporary), "SOURCE_DATE_EPOCH": FIXED_TIME}
-        return {"LANG": "C.UTF-8", "TZ": "UTC", **self._tools.environment, **own}
 
     async def _pack(self, plan: Plan, tree: Path, place: ports.SlotPlace) -> Pack:
         name = artifact_name(self._work.order, self._work.project.options.artifact_names)

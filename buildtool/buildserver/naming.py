@@ -1,4 +1,4 @@
-"""What an artifact is called, and whether its files are for the platform that was asked for.
+"""What an artifact is called, what its commands are told, and whether its files are for what was asked for.
 
 Covered by tests/buildserver/test_server.py.
 """
@@ -6,14 +6,19 @@ Covered by tests/buildserver/test_server.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from buildtool.errors import BuildFailed
 from buildtool.model.binaries.judging import MeasuredFile, measured_need, wrong_file
 from buildtool.model.names import ARTIFACT_NAME_LIMIT
 from buildtool.model.options import Canonical, canonical, digest_of
 from buildtool.model.platforms import Value
+from buildtool.model.servers import ROOT_PATH, SYSTEM_ROOT
+from buildtool.ports.buildserver import SlotPlace
 from buildtool.protocol.messages import Order
+
+FIXED_TIME = "315532800"
+"""SOURCE_DATE_EPOCH for every build: 1980-01-01, the time that all members of an artifact have."""
 
 
 def artifact_name(order: Order, described: frozenset[str]) -> str:
@@ -27,6 +32,16 @@ def artifact_name(order: Order, described: frozenset[str]) -> str:
     made_of = [order.project, order.recipe_version, order.source, order.revision, order.options, canonical(platform)]
     plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{order.project}-{order.revision[:12]}-{where}")
     return f"{plain.lstrip('-.')[: ARTIFACT_NAME_LIMIT - 20]}-{digest_of(made_of)[:8]}.zip"
+
+
+def own_environment(place: SlotPlace, given: Mapping[str, str], tools: Mapping[str, str]) -> dict[str, str]:
+    """Return what every command has in its environment before the recipe adds to it.
+
+    ``given`` is this machine's; one that builds in the files of another system, as ``tools`` say, has the PATH of that.
+    """
+    path = {"PATH": ROOT_PATH} if SYSTEM_ROOT in tools else {}
+    own = {"HOME": str(place.home), "TMPDIR": str(place.temporary), "SOURCE_DATE_EPOCH": FIXED_TIME}
+    return {"LANG": "C.UTF-8", "TZ": "UTC", **given, **path, **own}
 
 
 def check_files(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -19,7 +19,7 @@ from buildtool.errors import BuildFailed, Declined, MachineFault, ProjectMistake
 from buildtool.model.matching.ranges import made_by
 from buildtool.model.names import is_revision
 from buildtool.model.platforms import Value
-from buildtool.model.servers import Offer
+from buildtool.model.servers import SYSTEM_ROOT, Offer
 from buildtool.model.text import quoted
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.ports.common import Executor
@@ -38,12 +38,16 @@ log = Logger()
 
 @frozen
 class ServerOffer:
-    """The offer of this build server: projects by name, platforms, how many builds at once, and in which sandbox."""
+    """The offer of this build server: projects by name, platforms, how many builds at once, and in which sandbox.
+
+    ``lacking`` has, by another system in which builds run and then by project, the tools that are not in it.
+    """
 
     projects: Mapping[str, Project]
     offers: Sequence[Offer]
     max_builds: int
     sandbox: SandboxLevel = SandboxLevel.NONE
+    lacking: Mapping[str, Mapping[str, Sequence[str]]] = field(factory=dict)
 
     def understood(self, order: Order) -> tuple[Project, Offer]:
         """Return what this machine's own configuration says about an order. Raises Declined."""
@@ -58,6 +62,10 @@ class ServerOffer:
         offer = next(filter(None, (made_by(one, order.platform) for one in ways)), None)
         if offer is None:
             raise Declined("does not offer this platform any more")
+        root = dict(offer.tools).get(SYSTEM_ROOT, "")
+        missing = self.lacking.get(root, {}).get(order.project, ())
+        if missing:
+            raise Declined(f"{root} has no {', '.join(missing)}: its owner can add that by add-platform --refresh")
         if self.sandbox < order.sandbox:
             raise Declined(f"builds in a sandbox of level {self.sandbox.value} now, needs {order.sandbox.value}")
         if not is_revision(order.revision):

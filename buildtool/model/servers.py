@@ -43,6 +43,12 @@ class OfferKind(QuickEnum):
     EMULATED = "emulated"
 
 
+SYSTEM_ROOT = "ROOT"
+"""The role among an offer's tools that names the files of another system in which it builds: ``bookworm-arm64``."""
+
+ROOT_PATH = "/usr/local/bin:/usr/bin:/bin"
+"""PATH in the files of another system."""
+
 OFFER_RANK: dict[OfferKind, int] = {OfferKind.NATIVE: 0, OfferKind.CROSS: 1, OfferKind.EMULATED: 2}
 
 

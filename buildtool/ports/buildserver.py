@@ -257,10 +257,10 @@ class EnclosedCommands(Protocol):
 class Commands(Protocol):
     """The means to run commands."""
 
-    async def enclose(self, slot: int, tree: Path, place: SlotPlace) -> EnclosedCommands:
+    async def enclose(self, slot: int, tree: Path, place: SlotPlace, root: str = "") -> EnclosedCommands:
         """Return a runner whose commands may write in ``tree`` and ``place`` alone, as far as this machine can help it.
 
-        Raises MachineFault.
+        ``root`` is the name of another system, in whose files they run. Raises MachineFault.
         """
 
 

@@ -154,6 +154,23 @@ class TakingOrders(Case):
         self.take(at, order(3))
         assert at.sources.asked[-1][2] == 0
 
+    def test_what_is_built_in_another_system_has_its_files_and_its_path(self) -> None:
+        at = place(script=[ending(), ending()])
+        (own,) = at.server.offered.offers
+        platform = canonical({"os": "linux", "arch": "aarch64"})
+        other = Offer(platform, OfferKind.EMULATED, (("CC", "gcc"), ("ROOT", "bookworm-arm64")))
+        lacks = {"bookworm-arm64": {"paint": ("cmake", "ninja")}}
+        at.server.offered = evolve(at.server.offered, offers=[own, other], lacking=lacks)
+        wanted = order(platform=platform, kind=OfferKind.EMULATED)
+        assert self.declined(at, wanted).startswith("bookworm-arm64 has no cmake, ninja: ")
+        at.server.offered = evolve(at.server.offered, lacking={})
+        self.take(at, wanted)
+        at.pass_time()
+        self.take(at, order(2))
+        assert at.commands.roots == ["bookworm-arm64", ""]
+        paths = [command.environment["PATH"] for command in at.commands.started]
+        assert paths == ["/usr/local/bin:/usr/bin:/bin"] * 2 + ["/usr/bin"]
+
     def test_an_order_sent_twice_is_one_attempt(self) -> None:
         at = place()
         assert self.take(at) == self.take(at)

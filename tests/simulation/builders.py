@@ -106,7 +106,7 @@ class Workbench:
     made: dict[Path, tuple[str, str]] = field(factory=dict)
     begun: dict[Path, float] = field(factory=dict)
 
-    async def enclose(self, slot: int, tree: Path, place: SlotPlace) -> Enclosed:
+    async def enclose(self, slot: int, tree: Path, place: SlotPlace, root: str = "") -> Enclosed:
         (key,) = (one.key for one in self.builder.server._open.values() if one.slot == slot)
         return Enclosed(self, key)
 

@@ -33,7 +33,7 @@ from buildtool.adapters.storage import artifacts, spool
 from buildtool.adapters.tls import peers
 from buildtool.adapters.tls.peers import KeyHolders
 from buildtool.buildserver import attempt as attempt_of_server
-from buildtool.buildserver import guest
+from buildtool.buildserver import guest, naming
 from buildtool.buildserver.attempt import AttemptRun
 from buildtool.buildserver.blame import TimeLimit
 from buildtool.buildserver.delivery import Delivery
@@ -1499,12 +1499,12 @@ def fetched_without_leave() -> Sequence[Change]:
 
 @_mutant("what builds knows no way to the network any more", _FETCHING)
 def way_out_told_to_builds() -> Sequence[Change]:
-    original = AttemptRun._environment
+    original = naming.own_environment
 
-    def environment(self: AttemptRun, place: Any) -> Any:
-        return {**original(self, place), fetching.PROXY: "http://127.0.0.1:9"}
+    def environment(*given: Any) -> Any:
+        return {**original(*given), fetching.PROXY: "http://127.0.0.1:9"}
 
-    return [(AttemptRun, "_environment", environment)]
+    return [(attempt_of_server, "own_environment", environment)]
 
 
 @_mutant("what a machine announced at an earlier login does not count", _SANDBOXES)

@@ -59,7 +59,8 @@ class RecipeCommands:
     """The ``ports.Commands`` of a build server; without ``sandboxes`` nothing but the account bounds a build.
 
     ``downloading`` bounds how many bytes a second come to commands that may use the network. With ``ahead``, the next
-    sandbox of a slot is made as soon as one has ended. ``umask`` are the rights that what commands make lacks.
+    sandbox of a slot is made as soon as one has ended. ``umask`` are the rights that what commands make lacks;
+    ``roots`` are the files of other systems, by their names.
     """
 
     processes: Processes
@@ -70,35 +71,42 @@ class RecipeCommands:
     downloading: TokenBucket | None = None
     ahead: bool = False
     umask: int = UMASK
+    roots: Mapping[str, Path] = field(factory=dict)
 
-    async def enclose(self, slot: int, tree: Path, place: SlotPlace) -> CommandRunner:
+    async def enclose(self, slot: int, tree: Path, place: SlotPlace, root: str = "") -> CommandRunner:
         """Return a runner in a sandbox made for this Attempt alone. Raises MachineFault."""
+        if root and (self.sandboxes is None or root not in self.roots):
+            raise MachineFault(f"cannot build in {root}: it is not here any more, or there is no sandbox for it")
         if self.sandboxes is None:
             runner = CommandRunner(self.processes, self.pool, self.clock)
             runner.umask = self.umask
             return runner
-        sandboxes = self.sandboxes
+        sandboxes, files = self.sandboxes, self.roots.get(root)
         try:
-            sandbox, watch = await self.pool.run(lambda: self._made(sandboxes, slot, tree, place))
+            sandbox, watch = await self.pool.run(lambda: self._made(sandboxes, slot, tree, place, files))
         except OSError as error:
             raise MachineFault(f"cannot make the sandbox: {_words(error)}") from error
-        sees = (tree, place.home, place.temporary, *sandboxes.readable, *map(Path, SYSTEM))
+        # What a root has at a path is not looked at for who wrote a recipe: it is not what this machine has there.
+        system = map(Path, SYSTEM) if files is None else ()
+        sees = (tree, place.home, place.temporary, *sandboxes.readable, *system)
         runner = CommandRunner(self.processes, self.pool, self.clock, sandbox, watch, sees, self.downloading)
         runner.umask = self.umask
         if self.ahead:
             runner.after = partial(sandboxes.make_ahead, slot)
         return runner
 
-    def _made(self, sandboxes: Sandboxes, slot: int, tree: Path, place: SlotPlace) -> tuple[Sandbox, LimitWatch | None]:
+    def _made(
+        self, sandboxes: Sandboxes, slot: int, tree: Path, place: SlotPlace, root: Path | None
+    ) -> tuple[Sandbox, LimitWatch | None]:
         """Make a sandbox, and the watch over what is used in it. Blocks. Raises OSError."""
         bounds = self.bounds
         if bounds is None:
-            return sandboxes.make(slot, tree, place), None
+            return sandboxes.make(slot, tree, place, root=root), None
         limits = within_disk(bounds.limits, tree, bounds.builds, bounds.kept)
         group = bounds.groups.make(slot, limits)
         files, freezer = ((), None) if group is None else (group.processes, group.freezer)
         try:
-            sandbox = sandboxes.make(slot, tree, place, resource_limits(limits, group), files, freezer)
+            sandbox = sandboxes.make(slot, tree, place, resource_limits(limits, group), files, freezer, root)
         except BaseException:
             if group is not None:
                 group.remove()

@@ -39,10 +39,10 @@ _REASON_SHOWN = 200
 EMULATED = {"i686": "i386", "armv7l": "arm"}
 """What qemu calls architectures otherwise than this project."""
 
-_SAID = "built by buildtool"
+SAID = "built by buildtool"
+"""What the program of a trial says."""
 
-# The preprocessor answers for the library's headers and for itself; nothing of it is compiled.
-_QUESTION = """\
+QUESTION = """\
 #include <features.h>
 #if defined __GLIBC__ && !defined __UCLIBC__
 buildtool libc glibc __GLIBC__ __GLIBC_MINOR__
@@ -53,10 +53,13 @@ buildtool cc clang __clang_major__ __clang_minor__ __clang_patchlevel__
 buildtool cc gcc __GNUC__ __GNUC_MINOR__ __GNUC_PATCHLEVEL__
 #endif
 """
-_PROGRAM = f"""\
+"""What the preprocessor answers for the library's headers and for itself; nothing of it is compiled."""
+
+TRIAL = f"""\
 #include <stdio.h>
-int main(void) {{ return puts("{_SAID}") < 0; }}
+int main(void) {{ return puts("{SAID}") < 0; }}
 """
+"""The program of a trial."""
 
 
 def _words(value: str | Iterable[str]) -> tuple[str, ...]:
@@ -97,6 +100,7 @@ class Toolchain:
     tools: Mapping[str, str]
     os: str = "linux"
     up_to: str | None = None
+    os_release: str | None = None
 
 
 @frozen
@@ -196,7 +200,7 @@ def _tried(named: NamedToolchain, bench: _Bench) -> Toolchain | RejectedToolchai
     bench.directory.mkdir()
     made = bench.directory / f"program{SUFFIXES.get(named.os, '')}"
     source = made.with_suffix(".c")
-    source.write_text(_PROGRAM, encoding="ascii")
+    source.write_text(TRIAL, encoding="ascii")
     said = bench.output(*compiler, "-o", str(made), str(source), any_code=True)
     try:
         with made.open("rb") as stream:
@@ -211,7 +215,7 @@ def _tried(named: NamedToolchain, bench: _Bench) -> Toolchain | RejectedToolchai
     if isinstance(runner, RejectedToolchain):
         return runner
     question = bench.directory / "question.c"
-    question.write_text(_QUESTION, encoding="ascii")
+    question.write_text(QUESTION, encoding="ascii")
     answer = parse_answer(bench.output(*compiler, "-E", "-P", str(question)) or "")
     libc, version = _libc(named, answer.get("libc"))
     more = {"HOST": named.triple, "RUN": shlex.join(runner), "CC_VERSION": "-".join(answer.get("cc", ()))}
@@ -261,7 +265,7 @@ def _runner(
 
 
 def _runs(words: tuple[str, ...], made: Path, bench: _Bench) -> bool:
-    return (bench.output(*words, str(made)) or "").strip() == _SAID
+    return (bench.output(*words, str(made)) or "").strip() == SAID
 
 
 def _emulator(arch: str, bench: _Bench) -> str | None:

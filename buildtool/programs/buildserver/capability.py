@@ -13,8 +13,9 @@ from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.options import canonical
 from buildtool.model.platforms import ARCHES, CPU_LEVELS, Value
 from buildtool.model.properties import STANDARD, Property, Role
-from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill
+from buildtool.model.servers import SYSTEM_ROOT, Capability, Offer, OfferKind, ProjectSkill
 from buildtool.programs.buildserver.platforms import PlatformChoice
+from buildtool.programs.buildserver.roots.offers import OfferedRoot
 from buildtool.programs.buildserver.zig.offers import ZigOffers
 from buildtool.project.definition import Project
 
@@ -29,7 +30,7 @@ class AnnouncedCapability:
     """The part of a capability that stays the same; ``machine`` and ``detected`` are as of the start.
 
     ``time_limit`` is the owner's for one build, in seconds, and ``about`` what they say of the machine. ``coming`` is
-    what zig will be offered for once it was tried, and ``zig`` knows what that is.
+    what zig will be offered for once it was tried, and ``zig`` knows what that is. ``roots`` are other systems' files.
     """
 
     platform: Mapping[str, Value]
@@ -45,6 +46,7 @@ class AnnouncedCapability:
     about: str = ""
     coming: tuple[Offer, ...] = ()
     zig: ZigOffers | None = None
+    roots: tuple[OfferedRoot, ...] = ()
 
     def with_zig(self, zig: ZigOffers | None) -> AnnouncedCapability:
         """Return the same on a machine that has a zig; ``warmed`` says with what."""
@@ -112,6 +114,23 @@ def announced(
     )
 
 
+def with_roots(
+    found: AnnouncedCapability, roots: Iterable[OfferedRoot], projects: Iterable[Project]
+) -> AnnouncedCapability:
+    """Return what is announced with other systems, after what this machine makes of the same platforms by itself."""
+    properties, there = _properties(projects), tuple(roots)
+    more = [_offer(one.toolchain, properties.values()) for one in there if not (one.why or one.unchosen)]
+    known = {(one.platform, one.kind) for one in found.offers}
+    own = tuple(one for one in _once(more) if (one.platform, one.kind) not in known)
+    return evolve(found, offers=(*found.offers, *own), roots=there)
+
+
+def without_roots(found: AnnouncedCapability) -> AnnouncedCapability:
+    """Return what is announced where there is no sandbox to build in another system."""
+    own = tuple(one for one in found.offers if SYSTEM_ROOT not in dict(one.tools))
+    return evolve(found, offers=own, roots=())
+
+
 def restricted(found: AnnouncedCapability, choice: PlatformChoice) -> AnnouncedCapability:
     """Return what is announced when only the chosen platforms are offered. Raises UsageError."""
     return evolve(found, offers=choice.chosen(found.offers, found.rejected, found.coming))
@@ -153,6 +172,7 @@ def _offer(toolchain: Toolchain, properties: Iterable[Property]) -> Offer:
         "byteorder": arch.byteorder,
         "libc": toolchain.libc,
         "libc_version": toolchain.libc_version,
+        "os_release": toolchain.os_release,
         "cpu_level": CPU_LEVELS[0] if arch.name == "x86_64" else None,
     }
     platform = canonical(_platform(properties, known))

@@ -37,14 +37,12 @@ from buildtool.adapters.storage.spool import Spool
 from buildtool.adapters.tls.credentials import CredentialStore, OwnIdentity
 from buildtool.buildserver.attempt import AttemptTools
 from buildtool.buildserver.delivery import DeliveryQueue
-from buildtool.buildserver.order_check import ServerOffer
 from buildtool.buildserver.server import BuildServer
 from buildtool.concurrency.token_bucket import TokenBucket
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import BuildToolError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
 from buildtool.model.principal import PrincipalRole
-from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.programs.buildserver import drain_signals
 from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.builds.processors import processors_told
@@ -59,6 +57,9 @@ from buildtool.programs.buildserver.guest.history import HISTORY_COMMAND, HISTOR
 from buildtool.programs.buildserver.guest.hosting import host_guest
 from buildtool.programs.buildserver.guest.wishes import GUEST_OPTIONS
 from buildtool.programs.buildserver.options import OPTIONS
+from buildtool.programs.buildserver.roots.commands import ROOT_COMMANDS, ROOT_OPTIONS
+from buildtool.programs.buildserver.roots.hosting import roots_held, server_offer
+from buildtool.programs.buildserver.roots.offers import files_of
 from buildtool.programs.buildserver.running.ends import cleared, sources_of
 from buildtool.programs.buildserver.running.idleness import IdleLimit
 from buildtool.programs.buildserver.sandbox_choice import declared, sandbox_of, with_sandbox
@@ -210,6 +211,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         sandbox = await pool.run(partial(_sandbox, program, keepers))
         if sandbox.sandboxes is not None:
             closing.callback(sandbox.sandboxes.close)
+        found = roots_held(found, sandbox.sandboxes, closing)
         bounds = bounds_here(found, None if sandbox.sandboxes is None else groups)
         gentleness = Gentleness()
         processes = Processes(reactor, keepers, gentleness=gentleness)
@@ -244,7 +246,15 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         tools = AttemptTools(
             sources=sources,
             commands=RecipeCommands(
-                processes, pool, reactor, sandbox.sandboxes, bounds, downloading, ahead=True, umask=said.umask
+                processes,
+                pool,
+                reactor,
+                sandbox.sandboxes,
+                bounds,
+                downloading,
+                ahead=True,
+                umask=said.umask,
+                roots=files_of(found.roots),
             ),
             workshop=slots,
             uploads=transfers,
@@ -260,7 +270,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
             sandbox=sandbox.level,
         )
         deliveries = DeliveryQueue(Spool(place.spool, pool), link, transfers, reactor, records=done)
-        offer = _offer(settings, found, sandbox.level)
+        offer = server_offer(settings, found, sandbox.level)
         server = BuildServer(offer, tools, link, deliveries, pool, hasten=link.hasten)
         zig = host_zig(reactor, pool, found, settings.projects, server, link)
         await deliveries.restore()
@@ -318,10 +328,6 @@ def _sandbox(program: _Program, keepers: Keepers | None) -> ProvenSandbox:
     return found
 
 
-def _offer(settings: Settings, found: AnnouncedCapability, level: SandboxLevel) -> ServerOffer:
-    return ServerOffer({one.name: one for one in settings.projects}, found.offers, found.max_builds, level)
-
-
 def _reach(program: _Program, reactor: ReactorBase) -> Reach:
     """Return how to reach the metaserver. Raises ConfigurationError."""
     farm = None if program.own is None else FarmEndpoint(reactor, program.store, program.own, logs_in=True)
@@ -348,6 +354,7 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
         HISTORY_COMMAND,
         *FOLLOW_COMMANDS,
         ADD_COMMAND,
+        *ROOT_COMMANDS,
         Subcommand(
             "show-info", "say what this machine offers when it is started so, and end", "show-info --platforms ppc",
             _show_info, options=(*OPTIONS, *GUEST_OPTIONS, "--json"),
@@ -368,7 +375,7 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
             "new-project farm/mine --source src/mine", new_project, "DIR", options=("--source", "--json"),
         ),
     ),
-    {**OPTIONS, **GUEST_OPTIONS, **HOST_OPTIONS, **HISTORY_OPTIONS, **TRYING},
+    {**OPTIONS, **GUEST_OPTIONS, **HOST_OPTIONS, **HISTORY_OPTIONS, **TRYING, **ROOT_OPTIONS},
     EXIT_CODES | {
         EXIT_PROJECT: "what was tried does not build, by the project's or the recipe's fault",
         EXIT_UNAVAILABLE: "the metaserver cannot be reached: as many logins failed as --maxretries says",

@@ -12,7 +12,7 @@ from buildtool.adapters.host.toolchain_file import ToolchainFile, load_toolchain
 from buildtool.adapters.host.toolchains import RejectedToolchain, ToolchainSurvey, known_toolchains, survey
 from buildtool.errors import UsageError
 from buildtool.model.platforms import ARCHES, LIBCS, canonical_arch
-from buildtool.model.servers import Offer, OfferKind
+from buildtool.model.servers import SYSTEM_ROOT, Offer, OfferKind
 
 _KINDS = tuple(kind.value for kind in OfferKind)
 _SYSTEMS = tuple(dict.fromkeys((*LIBCS.values(), *LIBCS, "zig")))
@@ -91,7 +91,8 @@ def _names_of(offer: Offer) -> _Names:
     """Return by what an offer may be chosen."""
     platform, tools = dict(offer.platform), dict(offer.tools)
     compiler = tools.get("CC_VERSION", "").partition("-")[0]
-    more = (platform.get("os"), platform.get("libc"), compiler)
+    root = tools.get(SYSTEM_ROOT, "")
+    more = (platform.get("os"), platform.get("libc"), compiler, *([root, root.rpartition("-")[0]] if root else []))
     return offer.kind, platform.get("arch"), tools.get("HOST", ""), more
 
 

@@ -25,11 +25,12 @@ from buildtool.model.names import SERVER_NAME_WORDS, is_server_name
 from buildtool.model.properties import nearest
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.programs.buildserver.build_directory import BuildDirectory
-from buildtool.programs.buildserver.capability import AnnouncedCapability, announced, restricted, warmed
+from buildtool.programs.buildserver.capability import AnnouncedCapability, announced, restricted, warmed, with_roots
 from buildtool.programs.buildserver.guest.wishes import GuestSettings, read_settings, settings_file
 from buildtool.programs.buildserver.options import completed
 from buildtool.programs.buildserver.owner_file import FILE, OwnerFile, load_info, load_owner_file, write_samples
 from buildtool.programs.buildserver.platforms import survey_platforms
+from buildtool.programs.buildserver.roots.offers import root_offers
 from buildtool.programs.buildserver.sandbox_choice import BEST, left_out, search_path, wanted
 from buildtool.programs.buildserver.secret_files import secret_values
 from buildtool.programs.buildserver.zig.offers import zig_offers
@@ -93,7 +94,8 @@ class Start:
             found=survey,
             time_limit=said.time_limit,
         )
-        everything = warmed(everything.with_zig(compilers), projects)
+        roots = root_offers(self.settings.build_dir, choice, detected, sandboxed=self._sandboxed)
+        everything = warmed(with_roots(everything, roots, projects).with_zig(compilers), projects)
         return evolve(restricted(everything, choice), about=info.about)
 
     def networked(self) -> frozenset[str]:

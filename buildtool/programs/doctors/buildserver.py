@@ -36,6 +36,7 @@ from buildtool.programs.buildserver.confinement import confinement, memory_here
 from buildtool.programs.buildserver.following.starting import following_of, shown_with
 from buildtool.programs.buildserver.guest.local_socket import ask_server
 from buildtool.programs.buildserver.guest.wishes import settings_file
+from buildtool.programs.buildserver.roots.commands import ADD_PLATFORM
 from buildtool.programs.buildserver.sandbox_choice import BEST
 from buildtool.programs.buildserver.starting import Start
 from buildtool.programs.buildserver.zig.adding import ADD_COMMAND
@@ -117,7 +118,9 @@ def start_results(start: Start) -> tuple[list[CheckResult], AnnouncedCapability 
         except BuildToolError as error:
             results.append(_wrong(what, error))
     found = offered[0] if offered and all(map(_is_fine, results)) else None
-    return results + ([] if found is None or not start.said.cross else [zig_result(found)]), found
+    if found is None:
+        return results, None
+    return [*results, *([zig_result(found)] if start.said.cross else []), *root_results(found)], found
 
 
 def zig_result(found: AnnouncedCapability) -> CheckResult:
@@ -129,6 +132,20 @@ def zig_result(found: AnnouncedCapability) -> CheckResult:
     version, count = found.zig.store.zig.version, len(found.zig.targets)
     tried = count - len(found.zig.cold())
     return fine("zig", f"{version}, for {count} targets, of which {tried} were tried and the others are beside builds")
+
+
+def root_results(found: AnnouncedCapability) -> list[CheckResult]:
+    """Return which other releases and architectures builds run in, and why one does not, or which command adds one."""
+    if not found.roots:
+        return [fine("systems", f"none beside its own: bin/buildserver.py {ADD_PLATFORM.example} adds one")]
+    return [
+        warning(
+            "systems", f"{one.root.name} is not offered: {one.why}", one.mend or "add-platform --refresh makes it anew"
+        )
+        if one.why
+        else fine("systems", f"{one.words()}{', not chosen by --platforms' if one.unchosen else ''}")
+        for one in found.roots
+    ]
 
 
 def follow_results(start: Start) -> tuple[Start, list[CheckResult]]:

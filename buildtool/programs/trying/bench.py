@@ -9,7 +9,7 @@ import codecs
 import os
 import shutil
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -62,7 +62,8 @@ class TrialRequest:
 
     ``place`` is where it is built and emptied again, ``keep`` where artifacts are kept; ``time_limit`` is in seconds.
     ``bounds`` are what a build may use, ``search`` is PATH as builds have it; what recipes declare is kept in
-    ``downloads``. ``networked`` are the projects whose fetching commands may use the network.
+    ``downloads``. ``networked`` are the projects whose fetching commands may use the network. ``roots`` are
+    the files of other systems, by their names.
     """
 
     project: Project
@@ -78,6 +79,7 @@ class TrialRequest:
     downloads: Path
     networked: frozenset[str] = frozenset()
     time_limit: float | None = None
+    roots: Mapping[str, Path] = field(factory=dict)
 
 
 @define
@@ -234,7 +236,12 @@ class Bench:
         return AttemptTools(
             sources=self._sources,
             commands=RecipeCommands(
-                self._processes, self._pool, self._reactor, self.sandbox.sandboxes, self._wanted.bounds
+                self._processes,
+                self._pool,
+                self._reactor,
+                self.sandbox.sandboxes,
+                self._wanted.bounds,
+                roots=self._wanted.roots,
             ),
             workshop=self._slots,
             uploads=server,

@@ -25,6 +25,7 @@ from buildtool.model.options import Canonical
 from buildtool.model.records import AttemptEnd
 from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.confinement import limits_here
+from buildtool.programs.buildserver.roots.offers import files_of
 from buildtool.programs.buildserver.sandbox_choice import check_enough, declared, sandbox_seen
 from buildtool.programs.buildserver.starting import Start
 from buildtool.programs.common.ending import EXIT_FAILED, EXIT_OK
@@ -116,6 +117,7 @@ async def _tried(
         downloads=settings.build_dir / PLACE / DOWNLOADS,
         networked=start.networked(),
         time_limit=None if limit is None else float(limit),
+        roots=files_of(found.roots),
     )
     bench = Bench(wanted, reactor, stop)
     try:

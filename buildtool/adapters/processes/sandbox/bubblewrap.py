@@ -57,7 +57,8 @@ class Enclosure:
     It writes in ``writable`` and reads ``readable`` beside the system's own. ``temporary`` is its ``/tmp``; ``made`` a
     directory with its account files (``account_files``). ``sealed`` lie below what is writable, and are not. ``limits``
     are resource limits by the name that Python has for them; ``groups`` the files of control groups that its processes
-    are written into, ``freezer`` that of the one which can stop them.
+    are written into, ``freezer`` that of the one which can stop them. ``root`` has the files of another system, which
+    are seen in the place of this machine's.
     """
 
     writable: tuple[Path, ...]
@@ -68,6 +69,7 @@ class Enclosure:
     limits: dict[str, int] = field(factory=dict)
     groups: tuple[Path, ...] = ()
     freezer: Path | None = None
+    root: Path | None = None
 
     @property
     def top(self) -> Path:
@@ -93,7 +95,7 @@ def arguments(
     ]
     if not root:
         words += ["--unshare-user", "--disable-userns", "--uid", str(INSIDE), "--gid", str(INSIDE)]
-    words += [*_system(there), "--ro-bind", str(enclosure.made), "/etc"]
+    words += [*system_words(enclosure.root, there), "--ro-bind", str(enclosure.made), "/etc"]
     words += [
         "--dev",
         "/dev",
@@ -121,12 +123,15 @@ def arguments(
     return [*words, "--remount-ro", "/", "--chdir", "/", "cat" if root else HOLDER]
 
 
-def _system(there: Callable[[str], bool]) -> list[str]:
-    """Return the words for the system's own directories."""
+def system_words(root: Path | None, there: Callable[[str], bool] = os.path.exists) -> list[str]:
+    """Return the words for the directories of this machine's own system, or of the one that is below ``root``."""
     words: list[str] = []
-    for path in filter(there, SYSTEM):
-        link = Path(path)
-        words += ["--symlink", str(link.readlink()), path] if link.is_symlink() else ["--ro-bind", path, path]
+    for path in SYSTEM:
+        found = Path(path) if root is None else root / path.lstrip("/")
+        if found.is_symlink() and there(str(found)):
+            words += ["--symlink", str(found.readlink()), path]
+        elif there(str(found)):
+            words += ["--ro-bind", str(found), path]
     return words
 
 
@@ -201,20 +206,22 @@ def clear_old_settings(place: Path, age: str) -> None:
             shutil.rmtree(made, ignore_errors=True)
 
 
-def make_settings(made: Path, user: int) -> None:
+def make_settings(made: Path, user: int, root: Path | None = None) -> None:
     """Make the directory that is a build's ``/etc``, for an account with the number ``user``. Raises OSError.
 
-    One that is there already is left as it is: sandboxes may be using it.
+    It is made of this machine's, or of that of the system below ``root``. One that is there already is left as it is:
+    sandboxes may be using it.
     """
+    top = root or Path("/")
     making = Path(tempfile.mkdtemp(prefix="making-", dir=made.parent))
     try:
         making.chmod(0o755)
         for name in COPIED:
-            _copy(Path("/etc", name), making / name)
+            _copy(top / "etc" / name, making / name)
         for name, text in account_files(user).items():
             (making / name).write_text(text)
         if user == INSIDE:
-            program = shutil.which("cat") or "/bin/cat"
+            program = root / "bin/cat" if root is not None else Path(shutil.which("cat") or "/bin/cat")
             shutil.copyfile(program, making / Path(HOLDER).name)
             (making / Path(HOLDER).name).chmod(0o111)
         with suppress(OSError):  # another slot's was quicker

@@ -64,7 +64,7 @@ class ProvenSandbox:
 
 def makes_any() -> bool:
     """Return whether bubblewrap makes a sandbox here, however much that may let through. Blocks for milliseconds."""
-    program = _bubblewrap()
+    program = bubblewrap_program()
     if sys.platform != "linux" or program is None:
         return False
     own = [] if os.geteuid() == 0 else ["--unshare-user"]
@@ -78,14 +78,21 @@ def makes_any() -> bool:
     return ended.returncode == 0
 
 
-def prove(keepers: Keepers | None, place: Path, private: Sequence[Path], readable: Sequence[Path]) -> ProvenSandbox:
+def prove(
+    keepers: Keepers | None,
+    place: Path,
+    private: Sequence[Path],
+    readable: Sequence[Path],
+    root: Path | None = None,
+) -> ProvenSandbox:
     """Make a sandbox below ``place`` and try to get out of it. Blocks for a tenth of a second. Raises OSError.
 
-    ``private`` are files and directories of the build server that no build may see.
+    ``private`` are files and directories of the build server that no build may see. ``root`` has the files of another
+    system, which are seen in it in the place of this machine's.
     """
     if sys.platform != "linux" or keepers is None:
         return _without(f"there is no sandbox for {sys.platform}" if sys.platform != "linux" else _NO_KEEPERS)
-    program = _bubblewrap()
+    program = bubblewrap_program()
     if program is None:
         return _without("bubblewrap is not installed", _INSTALL.format("bubblewrap", "bubblewrap"))
     sandboxes = Sandboxes(keepers, program, place, tuple(readable))
@@ -96,7 +103,7 @@ def prove(keepers: Keepers | None, place: Path, private: Sequence[Path], readabl
         directory.mkdir(parents=True)
     try:
         with _shared_segment() as key:
-            done = _escaped(sandboxes, tried / "tree", slot, key, [*private, *_others([*readable, tried])])
+            done = _escaped(sandboxes, tried / "tree", slot, key, [*private, *_others([*readable, tried])], root)
     except OSError as error:
         return _without(f"bubblewrap makes none: {error.strerror or error}", _mend())
     finally:
@@ -112,7 +119,8 @@ _NO_KEEPERS = "processes here cannot be kept together, which a sandbox needs"
 _INSTALL = "install it: apt-get install {} (Debian, Ubuntu), dnf install {} (Fedora)"
 
 
-def _bubblewrap() -> str | None:
+def bubblewrap_program() -> str | None:
+    """Return the path of bubblewrap, None where it is not installed."""
     return shutil.which("bwrap") or shutil.which("bwrap", path=USUAL)
 
 
@@ -120,8 +128,10 @@ def _without(note: str, mend: str = "") -> ProvenSandbox:
     return ProvenSandbox(SandboxLevel.NONE, (note,), None, mend)
 
 
-def _escaped(sandboxes: Sandboxes, tree: Path, slot: SlotPlace, key: int, private: Sequence[Path]) -> dict[str, str]:
-    sandbox = sandboxes.make(_PROOF_SLOT, tree, slot)
+def _escaped(
+    sandboxes: Sandboxes, tree: Path, slot: SlotPlace, key: int, private: Sequence[Path], root: Path | None
+) -> dict[str, str]:
+    sandbox = sandboxes.make(_PROOF_SLOT, tree, slot, root=root)
     try:
         return sandbox.prove(
             [str(path) for path in private], [str(path) for path in (tree, slot.home, slot.temporary)], key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections import defaultdict
@@ -63,11 +64,13 @@ class Sandboxes:
         limits: Mapping[str, int] | None = None,
         groups: Sequence[Path] = (),
         freezer: Path | None = None,
+        root: Path | None = None,
     ) -> Sandbox:
         """Make the sandbox of a slot, in which ``tree`` and ``place`` may be written in. Raises OSError.
 
         ``limits`` are resource limits by the name that Python has for them; ``groups`` the files of control groups that
-        all processes are written into, ``freezer`` that of the one which can stop them.
+        all processes are written into, ``freezer`` that of the one which can stop them. ``root`` has the files of
+        another system, which are seen in the place of this machine's.
         """
         user = account(slot) if os.geteuid() == 0 else None
         writable = (tree, place.home, place.temporary)
@@ -75,8 +78,8 @@ class Sandboxes:
             for top in writable:
                 give(top, user)
         said = self.order(Enclosure(
-            writable, place.temporary, self._settings(user), self.readable, tuple(_sealed(tree)),
-            dict(limits or {}), tuple(groups), freezer,
+            writable, place.temporary, self._settings(user, root), self.readable, tuple(_sealed(tree)),
+            dict(limits or {}), tuple(groups), freezer, root,
         ), user)  # fmt: skip
         with self._making[slot]:
             self._last[slot] = said
@@ -119,12 +122,13 @@ class Sandboxes:
             "freezer": str(enclosure.freezer or ""),
         }
 
-    def _settings(self, user: int | None) -> Path:
+    def _settings(self, user: int | None, root: Path | None) -> Path:
         number = INSIDE if user is None else user
-        made = self.place / f"etc-{number}-{settings_age()}"
+        whose = "" if root is None else f"-{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}"
+        made = self.place / f"etc-{number}{whose}-{settings_age()}"
         if not made.is_dir():
             self.place.mkdir(parents=True, exist_ok=True)
-            make_settings(made, number)
+            make_settings(made, number, root)
         return made
 
 

@@ -1,0 +1,33 @@
+"""A build server keeps the root file systems that it builds in, and offers none of them without a sandbox."""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from buildtool.adapters.host.roots.store import alone, remove
+from buildtool.adapters.processes.keeper_client import Keepers
+from buildtool.adapters.processes.sandbox.sandboxes import Sandboxes
+from buildtool.errors import ConfigurationError
+from buildtool.programs.buildserver.roots.hosting import roots_held
+from tests.adapters.host.roots.test_store import add
+from tests.programs.buildserver.roots.test_offers import offered, told
+
+
+@pytest.mark.world
+def test_what_is_offered_is_kept_while_a_build_server_runs_and_nothing_of_it_is_offered_without_a_sandbox(
+    tmp_path: Path,
+) -> None:
+    root = add(tmp_path)
+    found, keepers = offered(tmp_path), Keepers(1)
+    sandboxes = Sandboxes(keepers, "bwrap", tmp_path)
+    keepers.close()
+    with ExitStack() as closing, alone(tmp_path) as top:
+        assert roots_held(found, sandboxes, closing) is found
+        with pytest.raises(ConfigurationError, match="in use by a build server"):
+            remove(top, root)
+    with ExitStack() as closing, alone(tmp_path) as top:
+        assert told(roots_held(found, None, closing)) == told(found)[:1]
+        remove(top, root)
+        with pytest.raises(ConfigurationError, match="was removed meanwhile"):
+            roots_held(found, sandboxes, closing)
