@@ -63,6 +63,23 @@ def test_a_machine_that_has_joined_needs_no_argument_at_its_next_start(keyed: Co
     again.wait_for("registered at 127.0.0.1:.*")
 
 
+def test_a_line_that_stays_where_a_service_manager_finds_it_keeps_no_machine_from_starting_while_the_farm_is_away(
+    control: Control,
+) -> None:
+    control.farm.extra |= {"BUILDTOOL_TRUSTED": "nobody"}
+    metaserver = control.farm.start_metaserver()
+    line = operate(control, "invite", "anna")
+    assert control.server("anna", "--join", line).stop() == 0
+    assert metaserver.stop() == 0
+    place = str(control.farm.directory / "build-anna")
+    program = str(control.farm.root / "bin" / "buildserver.py")
+    again = control.farm.start("again", [program], BUILDTOOL_BUILD_DIR=place, BUILDTOOL_JOIN=line)
+    again.wait_for("no metaserver answers.*next try in")
+    control.farm.start_metaserver()
+    again.wait_for("registered at 127.0.0.1:.*")
+    assert not any("joined" in said for said in again.lines)
+
+
 def test_joining_says_what_it_did_and_what_the_owner_writes_of_the_machine_is_shown(keyed: Control) -> None:
     anna = joined(keyed, "anna")
     place = keyed.farm.directory / "build-anna"

@@ -49,7 +49,8 @@ _PENDING = "login"
 class OwnIdentity:
     """The identity of this side at a farm: name, role, key, believed authorities, and where the metaserver is.
 
-    ``owner`` is the e-mail address that the metaserver knows of it, as far as it said that.
+    ``owner`` is the e-mail address that the metaserver knows of it, as far as it said that, and ``line`` the digest of
+    the token by which it joined, where that is known.
     """
 
     name: str
@@ -58,6 +59,7 @@ class OwnIdentity:
     believed: tuple[x509.Certificate, ...]
     addresses: tuple[tuple[str, int], ...]
     owner: str = ""
+    line: str = ""
 
     def tls(self, protocol: bytes = CONTROL, *, host: str, any_time: bool = False, skew: float = 0.0) -> ClientTls:
         """Return how to connect to the farm at a host.
@@ -108,8 +110,10 @@ class CredentialStore:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigurationError(f"{path} is damaged: remove {self.directory}, and join again") from error
 
-    def keep(self, told: enrolment.Credentials, addresses: Sequence[tuple[str, int]]) -> OwnIdentity:
-        """Keep what the metaserver answered; return who this side is now.
+    def keep(
+        self, told: enrolment.Credentials, addresses: Sequence[tuple[str, int]], line: str = ""
+    ) -> OwnIdentity:
+        """Keep what the metaserver answered; return who this side is now. ``line`` is the digest of the line's token.
 
         Raises DecodeError for an answer that is of no use: what was there before stays.
         """
@@ -120,6 +124,7 @@ class CredentialStore:
             "authorities": list(told.authorities),
             "addresses": [list(one) for one in addresses],
             "owner": told.owner,
+            "line": line,
         }
         path = self.directory / _IDENTITY
         try:
@@ -187,5 +192,5 @@ def _identity(said: dict[str, Any], key: Key) -> OwnIdentity:
         raise ValueError("it is not the one certificate of this key")
     believed = read_certificate("".join(said["authorities"]).encode())
     addresses = tuple((str(host), int(port)) for host, port in said["addresses"])
-    name, role, owner = (str(said.get(one, "")) for one in ("name", "role", "owner"))
-    return OwnIdentity(name, role, Identified(key, certificate), believed, addresses, owner)
+    name, role, owner, line = (str(said.get(one, "")) for one in ("name", "role", "owner", "line"))
+    return OwnIdentity(name, role, Identified(key, certificate), believed, addresses, owner, line)

@@ -41,6 +41,7 @@ from buildtool.buildserver.server import BuildServer
 from buildtool.concurrency.token_bucket import TokenBucket
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import BuildToolError
+from buildtool.model.access.identities import token_digest
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
 from buildtool.model.principal import PrincipalRole
 from buildtool.programs.buildserver import drain_signals
@@ -119,8 +120,10 @@ def _serve(said: argparse.Namespace, log_file: TextSink | None) -> int:
     line = said_join_line(said.join)
     anew = StopRequest()
     start = partial(Start.of, settings, said, store)
-    if line is None:
-        first = start(store.load())
+    own = store.load()
+    # The line may stay where a service manager finds it: it need not be joined by twice, so the farm may be away.
+    if line is None or (own is not None and own.line == token_digest(line.token)):
+        first = start(own)
         with first.place().lock():
             program = _started(first, anew)
             code = run(PROGRAM, partial(_served, program), verbose=said.verbose, log=log_file)

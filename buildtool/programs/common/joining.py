@@ -38,6 +38,7 @@ from buildtool.adapters.tls.signer import request_text
 from buildtool.adapters.tls.words import skew_words
 from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.errors import Unauthorised, Unavailable, UsageError
+from buildtool.model.access.identities import token_digest
 from buildtool.model.access.join_line import LINE_LIMIT, JoinLine, read_join_line
 from buildtool.model.addresses import at_port
 from buildtool.model.principal import PrincipalRole
@@ -135,7 +136,7 @@ async def join(
             raise Unauthorised(f"{refused} (this side's key is in {store.directory})") from refused
         finally:
             session.close()
-        return store.keep(told, line.addresses)
+        return store.keep(told, line.addresses, token_digest(line.token))
     raise problem
 
 
@@ -159,7 +160,7 @@ async def renew(reactor: ReactorBase, store: CredentialStore, own: OwnIdentity) 
             told = await session.ask(Renew(), Credentials)
         finally:
             session.close()
-        return store.keep(told, own.addresses), told.now
+        return store.keep(told, own.addresses, own.line), told.now
     raise problem
 
 

@@ -30,9 +30,9 @@ def told(store: CredentialStore) -> Credentials:
 
 def test_what_is_kept_is_read_again_and_only_its_owner_may(store: CredentialStore) -> None:
     assert store.load() is None
-    kept, found = store.keep(told(store), WHERE), store.load()
+    kept, found = store.keep(told(store), WHERE, "digest"), store.load()
     assert found is not None
-    assert (found.name, found.role, found.addresses) == ("attic", "build server", WHERE)
+    assert (found.name, found.role, found.addresses, found.line) == ("attic", "build server", WHERE, "digest")
     assert (found.believed, found.identified.certificate) == (kept.believed, kept.identified.certificate)
     assert {path.name: path.stat().st_mode & 0o077 for path in store.directory.iterdir()} == {
         "key.pem": 0, "identity.json": 0,
