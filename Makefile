@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help venv dev farm demo sources demo-lua test bench simulate mutants chaos check docs coverage changes map screenshots format lock clean distclean
-.PHONY: quick long branches fuzz
+.PHONY: quick long branches fuzz deb
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
@@ -108,6 +108,9 @@ format: dev  ## lay the code out as `make check` wants it
 lock: dev  ## refresh requirements-*.txt after a change of setup.cfg (ARGS=--upgrade: the newest versions that fit it)
 	@.ci/lock $(ARGS)
 	@$(MAKE) --no-print-directory dev
+
+deb: venv dev  ## make the Debian package of the four programs, with units and manuals, into build/deb
+	@deploy/debian/package build/deb
 
 clean:  ## remove what the other targets left behind, except environments, downloads and bench-results
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis _trial_temp* .demo .bench .chaos
