@@ -110,9 +110,7 @@ class CredentialStore:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigurationError(f"{path} is damaged: remove {self.directory}, and join again") from error
 
-    def keep(
-        self, told: enrolment.Credentials, addresses: Sequence[tuple[str, int]], line: str = ""
-    ) -> OwnIdentity:
+    def keep(self, told: enrolment.Credentials, addresses: Sequence[tuple[str, int]], line: str = "") -> OwnIdentity:
         """Keep what the metaserver answered; return who this side is now. ``line`` is the digest of the line's token.
 
         Raises DecodeError for an answer that is of no use: what was there before stays.
