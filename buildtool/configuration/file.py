@@ -75,8 +75,8 @@ class Execution:
             raise self._at(path, f"cannot be read: it has more than {SIZE_LIMIT} bytes")
         return source
 
-    def located(self, path: Path, error: ConfigurationError) -> ConfigurationError:
-        """Return ``error`` with the file that it is about, unless it says so already."""
+    def located(self, path: Path | str, error: ConfigurationError) -> ConfigurationError:
+        """Return ``error`` with the file, or else what gave a value, that it is about, unless it says so already."""
         if any(error is one for one in self._located):
             return error
         return self._at(path, str(error), type(error))

@@ -17,7 +17,7 @@ CONFIG_VARIABLE = "BUILDTOOL_CONFIG"
 def find_config(path: Path | None = None) -> Path:
     """Return the absolute path of the configuration file. Raises ConfigurationError when there is none."""
     said = os.environ.get(CONFIG_VARIABLE, "")
-    if path is not None:
+    if path is not None and not (said and path == Path(said)):
         return _existing(path, "--config")
     if said:
         return _existing(Path(said), f"${CONFIG_VARIABLE}")

@@ -20,6 +20,9 @@ STARTTLS = ("never", "opportunistic", "required")
 IMPLICIT_TLS_PORT = 465
 """Where a mail server begins with TLS, unless the settings say otherwise (RFC 8314)."""
 
+PASSWORDS = ("password", "password_file", "password_env")
+"""The ways to give the password, of which the configuration has the last two only."""
+
 _MAILS_AN_HOUR = range(1, 1_000_001)
 _MAIL = frozenset(
     {"host", "port", "sender", "username", "password_file", "password_env", "starttls", "verify", "per_address",
@@ -89,7 +92,7 @@ class MailSettings:
 
 
 def read_mail(path: Path, value: object, overrides: Mapping[str, object], *, secrets: bool) -> MailSettings | None:
-    """Return how mail is sent by the setting ``value`` and the ``overrides`` of the environment, or None.
+    """Return how mail is sent by the setting ``value`` and the ``overrides`` of what was given, or None.
 
     Without ``secrets`` the password is left empty and its file untouched. Raises ConfigurationError, EmptySecret.
     """
@@ -101,6 +104,8 @@ def read_mail(path: Path, value: object, overrides: Mapping[str, object], *, sec
             f"mail = {quoted(value)} is not usable: it is None or a dictionary with host, port and sender"
         )
     said = _named({} if value is None else value)
+    if any(name in over for name in PASSWORDS):
+        said = {name: one for name, one in said.items() if name not in PASSWORDS}
     said |= over
     if value is None:
         said.setdefault("sender", "buildtool@localhost")
@@ -178,6 +183,12 @@ def _named(value: Mapping[str, object]) -> dict[str, object]:
 def _password(path: Path, said: Mapping[str, object], *, secrets: bool) -> str | None:
     """Return the password, "" when it is not to be read now, or None when none is configured."""
     file, variable = said.get("password_file"), said.get("password_env")
+    if "password" in said:
+        if file is not None or variable is not None:
+            raise ConfigurationError("mail: password is there twice: use one of password, password_file, password_env")
+        if not isinstance(said["password"], str):
+            raise EmptySecret("mail: the password is not usable: it is a text")
+        return said["password"] if secrets else ""
     if file is None and variable is None:
         return None
     if file is not None and variable is not None:

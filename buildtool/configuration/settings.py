@@ -8,19 +8,22 @@ environment only.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import urlsplit
 
-from attrs import Factory, field, frozen
+from attrs import Factory, evolve, field, frozen
 
 from buildtool.configuration.admission_settings import read_limits, read_mail_domains, read_shares
 from buildtool.configuration.deployment_settings import DEPLOYMENT_READERS, read_deployment
 from buildtool.configuration.file import Execution, printing_to_stderr, projects_of
 from buildtool.configuration.finding import find_config
+from buildtool.configuration.given.names import SETTINGS
+from buildtool.configuration.given.origins import origins_of
+from buildtool.configuration.given.reading import given_here
+from buildtool.configuration.given.values import NOTHING, Given, GivenValue
 from buildtool.configuration.key_settings import (
     CERTIFICATE_LIFE,
     REJOIN_WITHIN,
@@ -43,7 +46,6 @@ from buildtool.configuration.places import (
     check_builds_apart,
     check_port,
     default_bind,
-    is_within,
     read_bind,
     read_directory,
     read_host,
@@ -86,36 +88,6 @@ from buildtool.model.text import near_word, quoted
 from buildtool.project.definition import Project
 from buildtool.project.recipe_check import Within, check_recipes, unbounded
 
-ENVIRONMENT: dict[str, str] = {
-    "BUILDTOOL_HOST": "host",
-    "BUILDTOOL_BIND": "bind",
-    "BUILDTOOL_PB_BIND": "pb_bind",
-    "BUILDTOOL_TRANSFER_BIND": "transfer_bind",
-    "BUILDTOOL_WEB_BIND": "web_bind",
-    "BUILDTOOL_PB_PORT": "pb_port",
-    "BUILDTOOL_TRANSFER_PORT": "transfer_port",
-    "BUILDTOOL_WEB_PORT": "web_port",
-    "BUILDTOOL_PLAIN_PORTS": "plain_ports",
-    "BUILDTOOL_TLS_CERTIFICATE": "tls_certificate",
-    "BUILDTOOL_TLS_KEY": "tls_key",
-    "BUILDTOOL_PUBLIC_URL": "public_url",
-    "BUILDTOOL_TRANSFER_URL": "transfer_url",
-    "BUILDTOOL_STATE_DIR": "state_dir",
-    "BUILDTOOL_BUILD_DIR": "build_dir",
-    "BUILDTOOL_LEASE": "lease",
-    "BUILDTOOL_TRUSTED": "trusted",
-    "BUILDTOOL_PUBLIC_ADDRESS": "public_address",
-    "BUILDTOOL_CERTIFICATE_LIFE": "certificate_life",
-    "BUILDTOOL_REJOIN_WITHIN": "rejoin_within",
-    "BUILDTOOL_TITLE": "title",
-    "BUILDTOOL_TITLE_URL": "title_url",
-    "BUILDTOOL_CONTACT": "contact",
-    "BUILDTOOL_MAIL_HOST": "mail.host",
-    "BUILDTOOL_MAIL_PORT": "mail.port",
-    "BUILDTOOL_MAIL_SENDER": "mail.sender",
-}
-"""Environment variables that take precedence over the file, so that several deployments can run from one."""
-
 _READERS: Mapping[str, Callable[[object, str], object]] = {
     **PLACES,
     **dict.fromkeys(BINDS, read_listening),
@@ -126,12 +98,7 @@ _READERS: Mapping[str, Callable[[object, str], object]] = {
 _LEASES = range(2, 3601)
 _DAYS = range(1, 3651)
 _NUMBERS = {"lease": (_LEASES, "a lease is from 2 to 3600 seconds")}
-_SETTINGS = frozenset(
-    {"host", "bind", "pb_port", "transfer_port", "web_port", "public_url", "transfer_url", "state_dir",
-     "build_dir", "lease", "names_kept", "mail", "projects", "trusted", "tls_names", "rights", "limits", "proxies",
-     "confirmed", "logins", "pb_bind", "transfer_bind", "web_bind", "plain_ports", "tls_certificate", "tls_key",
-     "origin_logins", "proxy_identity", "access_log", "weights", *KEY_READERS, *DEPLOYMENT_READERS}
-)  # fmt: skip
+_SETTINGS = frozenset({*(name.partition(".")[0] for name in SETTINGS), "projects"})
 
 
 def _whole(numbers: range, unit: str) -> Callable[[object, object, int], None]:
@@ -162,6 +129,7 @@ class Settings:
     key. ``transfer_apart`` is whether transfers have a port of their own. Who is invited finds the metaserver at
     ``public_address``; a certificate holds ``certificate_life`` seconds, a key may be away ``rejoin_within`` seconds
     after that. ``origin_logins`` go with the URLs of private origins; ``deployment`` and ``front`` say so themselves.
+    ``given`` is what went before the file, ``origins`` each value that is not the default, with where it comes from.
     """
 
     path: Path
@@ -201,6 +169,8 @@ class Settings:
     origin_logins: OriginLogins = NO_LOGINS
     deployment: Deployment = UNNAMED
     front: Front = field(factory=Front)
+    given: Given = field(default=NOTHING, repr=False, eq=False)
+    origins: tuple[GivenValue, ...] = field(default=(), repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
         check_apart([self.place(part) for part in Part])
@@ -271,27 +241,49 @@ class Settings:
 # --- finding and reading --------------------------------------------------------------------------------
 
 
-def load_settings(path: Path | None = None, *, secrets: bool = True) -> Settings:
+def load_settings(path: Path | None = None, *, secrets: bool = True, given: Given | None = None) -> Settings:
     """Read the configuration at ``path``, or where ``find_config`` finds it.
+
+    What is ``given`` beside it goes before it; unless that is said, it is what is given here to all programs.
 
     With ``secrets=False`` passwords are left empty and their files untouched: for programs that send no mail
     and whose users may not read them. Raises ConfigurationError, EmptySecret.
     """
+    given = given_here() if given is None else given
     found, execution = find_config(path), Execution()
     try:
         with printing_to_stderr():
-            return _settings(found, execution.namespace(found), secrets=secrets)
+            values = execution.namespace(found)
+        try:
+            return _settings(found, values, given, secrets=secrets)
+        except ConfigurationError as error:
+            culprit = _culprit(found, values, given)
+            where = found if not culprit or str(error).startswith(culprit) else culprit
+            raise execution.located(where, error) from error
     except ConfigurationError as error:
         raise execution.located(found, error) from error
+
+
+def _culprit(path: Path, values: Mapping[str, object], given: Given) -> str:
+    """Return what gave the value without which the settings are right; "" where that is the file at ``path``."""
+    for name, one in given.settings.items():
+        others = {other: value for other, value in given.settings.items() if other != name}
+        try:
+            _settings(path, values, evolve(given, settings=others), secrets=False)
+        except ConfigurationError:
+            continue
+        return one.place
+    return ""
 
 
 # --- from names to Settings -----------------------------------------------------------------------------
 
 
-def _settings(path: Path, values: Mapping[str, object], *, secrets: bool) -> Settings:
-    given, from_environment = _named(values, _SETTINGS, "setting"), _overrides()
-    mail = read_mail(path, given.pop("mail", None), from_environment, secrets=secrets)
-    given |= {name: value for name, value in from_environment.items() if not name.startswith("mail.")}
+def _settings(path: Path, values: Mapping[str, object], beside: Given, *, secrets: bool) -> Settings:
+    given, over = _named(values, _SETTINGS, "setting"), _overrides(beside)
+    origins = origins_of(path, given, beside)
+    mail = read_mail(path, given.pop("mail", None), over, secrets=secrets)
+    given |= {name: value for name, value in over.items() if not name.startswith("mail.")}
     web_port, transfer_port = given.get("web_port", 8080), given.get("transfer_port", 23433)
     pb_port = given.get("pb_port", 23432)
     for name, value in (("web_port", web_port), ("transfer_port", transfer_port), ("pb_port", pb_port)):
@@ -345,6 +337,8 @@ def _settings(path: Path, values: Mapping[str, object], *, secrets: bool) -> Set
         origin_logins=read_origin_logins(path, given.get("origin_logins", {}), secrets=secrets),
         deployment=read_deployment(given),
         front=read_front(path, given),
+        given=beside,
+        origins=origins,
     )
 
 
@@ -361,24 +355,20 @@ def _named(values: Mapping[str, object], known: frozenset[str], what: str) -> di
     return found
 
 
-def _overrides() -> dict[str, object]:
+def _overrides(given: Given) -> dict[str, object]:
+    """Return the settings that are given, each in its one form. Raises ConfigurationError that names what gave it."""
     found: dict[str, object] = {}
-    for variable, name in ENVIRONMENT.items():
-        said = os.environ.get(variable, "")
-        if not said:
-            continue
+    for name, one in given.settings.items():
+        value, what = one.value, one.blamed
         if name in _NUMBERS or name.endswith("port"):
             numbers, right = _NUMBERS.get(name, (PORTS, "a port is a number from 1 to 65535"))
-            if not is_within(said, numbers):
-                raise ConfigurationError(f"${variable} = {quoted(said)} is not usable: {right}")
-            found[name] = int(said)
+            if isinstance(value, bool) or not isinstance(value, int) or value not in numbers:
+                raise ConfigurationError(f"{what} {quoted(one.raw)} is not usable: {right}")
         elif name == "host":
-            read_metaserver(Path(), said, 1, f"${variable} =")  # so that what is wrong is blamed on the variable
-            found[name] = said
+            read_metaserver(Path(), value, 1, what)  # so that what is wrong is blamed on what gave it
         elif name in _READERS:
-            found[name] = _READERS[name](said, f"${variable} =")
-        else:
-            found[name] = said
+            value = _READERS[name](value, what)
+        found[name] = value
     return found
 
 

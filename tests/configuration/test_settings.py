@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from buildtool.configuration.description import describe
 from buildtool.configuration.finding import CONFIG_VARIABLE, find_config
+from buildtool.configuration.given.names import ENVIRONMENT
 from buildtool.configuration.mail_settings import MailSettings
-from buildtool.configuration.settings import ENVIRONMENT, Settings, check_projects, load_settings
+from buildtool.configuration.settings import Settings, check_projects, load_settings
 from buildtool.errors import ConfigurationError, EmptySecret, UnknownProject
 from buildtool.model.access.ceilings import NO_CEILINGS, USUAL_CEILINGS
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, Speech

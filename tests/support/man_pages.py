@@ -14,7 +14,8 @@ from typing import Any
 from docutils.core import publish_string
 
 from buildtool.programs.buildserver import main as buildserver
-from buildtool.programs.common.subcommands import CommandParser, Subcommand, Subcommands
+from buildtool.programs.common.given.parser import CommandParser
+from buildtool.programs.common.subcommands import Subcommand, Subcommands
 from buildtool.programs.metaserver import main as metaserver
 from buildtool.programs.startcompile import main as startcompile
 from buildtool.programs.webserver import main as webserver

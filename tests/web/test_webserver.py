@@ -256,7 +256,9 @@ def test_a_configuration_can_be_checked_without_a_metaserver(tmp_path: Path) -> 
     done = webserver("--config", configure(tmp_path), "--port", 0, "--check-config")
     assert (done.returncode, done.stderr) == (0, "")
     *described, port = done.stdout.splitlines()
-    assert described == describe(load_settings(tmp_path / "config.py"))
+    said = [line for line in described if line.startswith("set ")]
+    assert described == [*describe(load_settings(tmp_path / "config.py")), *said]
+    assert said[0].split() == ["set", "port", "=", "0,", "by", "the", "command", "line"]
     assert port.split() == ["--port", "0,", "in", "place", "of", "the", "web", "port"]
 
 

@@ -39,7 +39,7 @@ from buildtool.buildserver.attempt import AttemptTools
 from buildtool.buildserver.delivery import DeliveryQueue
 from buildtool.buildserver.server import BuildServer
 from buildtool.concurrency.token_bucket import TokenBucket
-from buildtool.configuration.settings import Settings, load_settings
+from buildtool.configuration.settings import Settings
 from buildtool.errors import BuildToolError
 from buildtool.model.access.identities import token_digest
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
@@ -61,6 +61,7 @@ from buildtool.programs.buildserver.options import OPTIONS
 from buildtool.programs.buildserver.roots.commands import ROOT_COMMANDS, ROOT_OPTIONS
 from buildtool.programs.buildserver.roots.hosting import roots_held, server_offer
 from buildtool.programs.buildserver.roots.offers import files_of
+from buildtool.programs.buildserver.running.checking import check_config, check_start
 from buildtool.programs.buildserver.running.ends import cleared, sources_of
 from buildtool.programs.buildserver.running.idleness import IdleLimit
 from buildtool.programs.buildserver.sandbox_choice import declared, sandbox_of, with_sandbox
@@ -78,6 +79,7 @@ from buildtool.programs.common.ending import (
     refuse,
     with_command,
 )
+from buildtool.programs.common.given.settings_of import settings_of
 from buildtool.programs.common.joining import FarmEndpoint, join, renewal, said_join_line
 from buildtool.programs.common.output import TextSink, say
 from buildtool.programs.common.program import StopRequest, run
@@ -101,7 +103,7 @@ THREADS_GRACE = 5.0
 
 
 def _show_info(said: argparse.Namespace) -> int:
-    settings = load_settings(said.config, secrets=False)
+    settings = settings_of(said, secrets=False)
     start = Start.of(settings, said, CredentialStore(settings.build_dir / "identity"), None)
     name, place = start.name(), start.place()
     settings, follows = shown_with(following_of(start.said, place.follow), settings)
@@ -115,7 +117,7 @@ def _show_info(said: argparse.Namespace) -> int:
 
 
 def _serve(said: argparse.Namespace, log_file: TextSink | None) -> int:
-    settings = load_settings(said.config, secrets=False)
+    settings = settings_of(said, secrets=False)
     store = CredentialStore(settings.build_dir / "identity")
     line = said_join_line(said.join)
     anew = StopRequest()
@@ -140,16 +142,6 @@ def _serve(said: argparse.Namespace, log_file: TextSink | None) -> int:
             return await _served(_started(first, anew), reactor, stop)
 
     return ended(PROGRAM, run(PROGRAM, joined, verbose=said.verbose, log=log_file), anew)
-
-
-def _check(said: argparse.Namespace) -> None:
-    """Raise BuildToolError for a start that would be refused before this machine is looked at."""
-    settings = load_settings(said.config, secrets=False)
-    store = CredentialStore(settings.build_dir / "identity")
-    start = Start.of(settings, said, store, store.load())
-    start.name()
-    start.addresses()
-    start.secrets()
 
 
 def _started(first: Start, anew: StopRequest) -> _Program:
@@ -352,7 +344,7 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
             hosted(PROGRAM, _serve), options=_SERVE,
         ),
         stop_command(PROGRAM),
-        restart_command(PROGRAM, _serve, _SERVE, _check),
+        restart_command(PROGRAM, _serve, _SERVE, check_start),
         *OWNER_COMMANDS,
         HISTORY_COMMAND,
         *FOLLOW_COMMANDS,
@@ -361,6 +353,11 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
         Subcommand(
             "show-info", "say what this machine offers when it is started so, and end", "show-info --platforms ppc",
             _show_info, options=(*OPTIONS, *GUEST_OPTIONS, "--json"),
+        ),
+        Subcommand(
+            "check-config", "say whether a start would be refused, and each setting that is not the default, with its "
+            "origin", "check-config --config farm/config.py", check_config,
+            options=(*OPTIONS, *GUEST_OPTIONS, "--json"),
         ),
         Subcommand(
             "doctor", "look at all that keeps this machine from building, and say how to mend it",

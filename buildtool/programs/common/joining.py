@@ -37,6 +37,7 @@ from buildtool.adapters.tls.pinning import pinned_authority
 from buildtool.adapters.tls.signer import request_text
 from buildtool.adapters.tls.words import skew_words
 from buildtool.concurrency.periodic import PeriodicTask
+from buildtool.configuration.given.values import Given
 from buildtool.errors import Unauthorised, Unavailable, UsageError
 from buildtool.model.access.identities import token_digest
 from buildtool.model.access.join_line import LINE_LIMIT, JoinLine, read_join_line
@@ -62,12 +63,14 @@ MakesTls = Callable[[Identified], IOpenSSLClientConnectionCreator]
 __all__ = ["FarmEndpoint", "join", "renew", "renewal"]
 
 
-def said_join_line(said: str | None) -> JoinLine | None:
-    """Return the line of an invitation that was said: itself, in a file, on standard input, or in ``$BUILDTOOL_JOIN``.
+def said_join_line(said: str | None, given: Given | None = None) -> JoinLine | None:
+    """Return the line of an invitation that was said: itself, in a file, on standard input, or as it was ``given``.
 
-    None where nothing was said. Raises UsageError.
+    Nothing that is started from here on finds it in the environment. None where nothing was said. Raises UsageError.
     """
-    kept = os.environ.pop("BUILDTOOL_JOIN", "")
+    os.environ.pop("BUILDTOOL_JOIN", "")
+    beside = None if given is None else given.options.get("join")
+    kept = "" if beside is None else str(beside.value)
     if said == "":
         raise UsageError(
             "the line to join with is empty: say the line of an invitation, a file with it, or - for standard input"

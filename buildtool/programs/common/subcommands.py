@@ -11,19 +11,17 @@ import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, TypeVar
 
 from attrs import frozen
 
+from buildtool.configuration.given.reading import given_here
 from buildtool.errors import UsageError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, read_addresses
 from buildtool.model.properties import nearest
-from buildtool.model.text import near_word, one_line
+from buildtool.model.text import one_line
 from buildtool.programs.common.ending import software, whole
-from buildtool.programs.common.output import complain, say
-
-if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
+from buildtool.programs.common.given.parser import CommandParser
 
 T = TypeVar("T")
 
@@ -48,6 +46,8 @@ class Once(argparse.Action):
 class Several(argparse.Action):
     """One that may be said several times: the values, each of which is a tuple, are put together."""
 
+    repeats = True
+
     def __call__(
         self, _parser: object, namespace: argparse.Namespace, values: object, option_string: str | None = None
     ) -> None:
@@ -67,6 +67,11 @@ def switch(words: str, off: str = "") -> How:
 
 COMMON: Mapping[str, How] = {
     "--config": valued("the configuration (default: $BUILDTOOL_CONFIG, else the checkout's)", "FILE", Path),
+    "--settings-file": valued(
+        "what is not said here, as a TOML file (default: $BUILDTOOL_SETTINGS, else /etc/buildtool/settings.toml)",
+        "FILE",
+        Path,
+    ),
     "--verbose": switch("log what the libraries say too"),
     "--json": switch("answer with one line of JSON, for programs"),
 }
@@ -108,54 +113,6 @@ def folded(text: str, first: str = "", then: str = "") -> str:
     return textwrap.fill(
         text, width, initial_indent=first, subsequent_indent=then, break_long_words=False, break_on_hyphens=False
     )
-
-
-def _takes_dashes_away() -> bool:
-    """Return whether this Python takes two dashes for the end of the options, also where they are an option's value."""
-    plain = argparse.ArgumentParser(add_help=False)
-    plain.add_argument("--value")
-    return vars(plain.parse_args(["--value=--"])) != {"value": "--"}
-
-
-class CommandParser(argparse.ArgumentParser):
-    """One that raises UsageError in place of printing its usage, and prints as everything else is printed.
-
-    ``explain`` returns what its help begins and ends with, when that is asked for; ``more`` comes behind it.
-    """
-
-    explain: Callable[[], tuple[str, str]] = staticmethod(lambda: ("", ""))
-    more = ""
-
-    def format_help(self) -> str:
-        """Return the help."""
-        self.description, end = self.explain()
-        self.epilog = f"{end}{self.more}"
-        return super().format_help()
-
-    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
-        print_ = say if file is sys.stdout else complain
-        print_(message.removesuffix("\n"))
-
-    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:  # noqa: ANN401 - as it is there
-        """Return the value of an option or a word; one of two dashes behind "=" is a value, too."""
-        dashed = action.option_strings and arg_strings == ["--"] and _takes_dashes_away()
-        return super()._get_values(action, ["--", "--"] if dashed else arg_strings)
-
-    def error(self, message: str) -> NoReturn:
-        what, _, words = message.removeprefix("argument ").partition("unrecognized arguments: ")
-        what = what.replace("expected one argument", "needs a value")
-        what = what.replace("ignored explicit argument", "takes no value: leave out")
-        raise UsageError(self.unknown(words.split()[0]) if words else f"{what} (--help shows an example)")
-
-    def unknown(self, word: str) -> str:
-        """Return what is said of a word that is not taken; the option that comes near is named."""
-        if not word.startswith("-"):
-            return f"{word[:80]!r} is too much (--help shows what is taken)"
-        flag = word.partition("=")[0]
-        known = [name for action in self._actions for name in action.option_strings]
-        near = near_word(flag, known)
-        hint = f"did you mean {near}?" if near else "--help lists all options"
-        return f"unknown option {flag[:80]} ({hint})"
 
 
 @frozen
@@ -204,8 +161,13 @@ class Subcommands(Generic[T]):
     commands: tuple[Subcommand[T], ...]
     own_options: Mapping[str, How]
     codes: Mapping[Any, str]
-    everywhere: tuple[str, ...] = ("--config", "--verbose")
+    everywhere: tuple[str, ...] = ("--config", "--settings-file", "--verbose")
     seldom: frozenset[str] = frozenset()
+
+    @property
+    def table(self) -> str:
+        """The name of the program in the settings file, and in variables of the environment."""
+        return self.program.removesuffix(".py")
 
     @property
     def options(self) -> Mapping[str, How]:
@@ -218,6 +180,7 @@ class Subcommands(Generic[T]):
 
         def act() -> int:
             command, said = self.parse(sys.argv[1:] if words is None else words)
+            given_here(self.table, self.options, said.settings_file).complete(said)
             return command.run(said)
 
         return whole(self.program, act)
@@ -226,7 +189,9 @@ class Subcommands(Generic[T]):
         """Return which command was said and with what. Raises UsageError; SystemExit after the help."""
         command, rest, said = self.chosen(words)
         parser = self.parser(command, said=said)
-        found, more = parser.parse_known_args(rest) if command.more else (parser.parse_args(rest), [])
+        found, more = parser.parse_said(rest)
+        if more and not command.more:
+            parser.error(f"unrecognized arguments: {' '.join(more)}")
         found.target, found.more = vars(found).pop(TARGET, None), more
         return command, found
 
@@ -318,7 +283,7 @@ class Subcommands(Generic[T]):
             parser.add_argument(TARGET, metavar=command.argument.strip("[]"), type=command.read, nargs=optional)
         for name in (*self.everywhere, *command.options):
             hidden = {"help": argparse.SUPPRESS} if short and name in self.seldom else {}
-            parser.add_argument(name, **{**self.options[name], **hidden})
+            parser.declare(name, {**self.options[name], **hidden})
         return parser
 
     def _end(self, *, short: bool) -> str:
@@ -377,6 +342,7 @@ def number(least: int, most: int, wrong: str = "") -> Callable[[str], int]:
             raise argparse.ArgumentTypeError(f"{text[:40]!r} {words}")
         return int(text)
 
+    setattr(read, "whole", True)  # noqa: B010 - what tells a file that it is written without quotes
     return read
 
 

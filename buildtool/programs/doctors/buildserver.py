@@ -22,7 +22,7 @@ from buildtool.adapters.host.presence.probe import PresenceProbe
 from buildtool.adapters.host.programs import find_tools
 from buildtool.adapters.processes.sandbox.proving import CONTAINER
 from buildtool.adapters.tls.credentials import CredentialStore
-from buildtool.configuration.settings import Settings, load_settings
+from buildtool.configuration.settings import Settings
 from buildtool.errors import BuildToolError
 from buildtool.model.checkup.confinement import judge_limits, judge_path, judge_sandbox
 from buildtool.model.checkup.machine import ToolFacts, install_line, judge_open_files, judge_tools
@@ -40,6 +40,7 @@ from buildtool.programs.buildserver.roots.commands import ADD_PLATFORM
 from buildtool.programs.buildserver.sandbox_choice import BEST
 from buildtool.programs.buildserver.starting import Start
 from buildtool.programs.buildserver.zig.adding import ADD_COMMAND
+from buildtool.programs.common.given.settings_of import settings_of
 from buildtool.programs.common.joining import said_join_line
 from buildtool.programs.common.program import StopRequest, run
 from buildtool.programs.doctors.visiting import MIB, Visit, disk_result, families, own_farm, report, visit
@@ -55,7 +56,7 @@ LOW, NEED = 2048 * MIB, 256 * MIB
 def doctor(program: str, said: argparse.Namespace) -> int:
     """Check everything that a build server needs, print the verdicts, and return the exit code."""
     try:
-        settings = load_settings(said.config, secrets=False)
+        settings = settings_of(said, secrets=False)
     except BuildToolError as error:
         return report([problem("configuration", str(error), "mend that file")], as_json=said.json)
     return run(program, partial(_examined, said, settings), verbose=said.verbose)

@@ -19,9 +19,10 @@ from twisted.logger import Logger
 
 from buildtool.configuration.description import as_object, describe
 from buildtool.configuration.finding import find_config
-from buildtool.configuration.settings import Settings, check_projects, load_settings
+from buildtool.configuration.settings import Settings, check_projects
 from buildtool.model.properties import TOOLS, nearest
 from buildtool.programs.common.ending import EXIT_FAILED, EXIT_OK
+from buildtool.programs.common.given.settings_of import origin_lines, origin_objects, origins, settings_of
 from buildtool.programs.common.launch import loading
 from buildtool.programs.common.output import TextSink, say, say_line
 from buildtool.programs.common.program import StopRequest, run
@@ -76,14 +77,15 @@ def _check_config(said: argparse.Namespace) -> int:
 
     def check(limit: Within) -> str:
         with within(FILE_PATIENCE):
-            settings = load_settings(file)
+            settings = settings_of(said)
             check_own_files(settings, time.time())
         check_projects(settings, thorough=True, within=limit)
         with limit("a template of mail"):
             notes = [*check_mail(settings), *_not_here(settings)]
+        set_ = origins(said, settings)
         if said.json:
-            return json.dumps({**as_object(settings), "notes": notes})
-        return "\n".join([*describe(settings), *(f"note            {line}" for line in notes)])
+            return json.dumps({**as_object(settings), "set": origin_objects(set_), "notes": notes})
+        return "\n".join([*describe(settings), *origin_lines(set_), *(f"note            {line}" for line in notes)])
 
     say(apart(check, file))
     return EXIT_OK
@@ -94,7 +96,7 @@ def _doctor(said: argparse.Namespace) -> int:
 
     def load() -> Settings:
         with within(FILE_PATIENCE):
-            return load_settings(said.config)
+            return settings_of(said)
 
     return doctor(load, said)
 
@@ -102,7 +104,7 @@ def _doctor(said: argparse.Namespace) -> int:
 def _checked(said: argparse.Namespace) -> Settings:
     """Return the settings; recipes have answered once. Raises ConfigurationError."""
     with within(FILE_PATIENCE):
-        settings = load_settings(said.config)
+        settings = settings_of(said)
     apart(lambda limit: check_projects(settings, within=limit), settings.path)
     return settings
 

@@ -17,10 +17,11 @@ from buildtool.adapters.storage.directory_lock import DATABASE, DirectoryLock
 from buildtool.adapters.storage.filesystem import RealDisk, read_whole, write_whole
 from buildtool.adapters.tls import burnt_file
 from buildtool.adapters.tls.authority import KEYS, copy_authorities
-from buildtool.configuration.settings import Settings, load_settings
+from buildtool.configuration.settings import Settings
 from buildtool.errors import StorageUnavailable, UsageError
 from buildtool.model.text import printable, size_words
 from buildtool.programs.common.ending import EXIT_CODES, EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE
+from buildtool.programs.common.given.settings_of import settings_of
 from buildtool.programs.common.output import complain, say
 from buildtool.programs.common.subcommands import How, Subcommand, switch, valued
 
@@ -87,7 +88,7 @@ def _backup(said: argparse.Namespace) -> int:
 
 def _settings(said: argparse.Namespace) -> Settings:
     """Return the settings; neither projects nor passwords have to be right. Raises ConfigurationError."""
-    return load_settings(said.config, secrets=False)
+    return settings_of(said, secrets=False)
 
 
 def _copy_keys(source: Path, target: Path, passphrase: bytes | None, *, wanted: bool) -> int:

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.configuration.current import CurrentConfiguration
+from buildtool.configuration.given.reading import given_again
 from buildtool.configuration.settings import Settings, check_projects, load_settings
 from buildtool.errors import BuildToolError, ConfigurationError
 from buildtool.ports.common import Executor
@@ -41,7 +42,7 @@ PATIENCE = 30.0
 
 def reread(old: Settings) -> Settings:
     """Return the configuration as its file is now, checked as ``check-config`` does. Raises ConfigurationError."""
-    settings = load_settings(old.path)
+    settings = load_settings(old.path, given=given_again(old.given))
     check_projects(settings)
     moved = [name for name in FIXED if getattr(old, name) != getattr(settings, name)]
     if moved:

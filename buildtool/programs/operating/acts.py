@@ -305,9 +305,9 @@ def operate(name: str, said: argparse.Namespace) -> int:
 
 def perform(make: Callable[[], OperatorAct], said: argparse.Namespace) -> int:
     """Ask the metaserver that runs for the act that is made, print its answer, and return the exit code."""
-    from buildtool.configuration.settings import load_settings
+    from buildtool.programs.common.given.settings_of import settings_of
 
-    settings = load_settings(said.config, secrets=False)
+    settings = settings_of(said, secrets=False)
     act = make()
 
     async def ask(reactor: ReactorBase, _stop: StopRequest) -> int:

@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from attrs import evolve, field, frozen
 
+from buildtool.configuration.given.reading import given_here
+from buildtool.configuration.given.values import NOTHING, Given
 from buildtool.errors import ConfigurationError, UnknownProject, UsageError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
 from buildtool.model.addresses import valid_address
 from buildtool.model.text import near_word
 from buildtool.programs.common.ending import software
+from buildtool.programs.common.given.parser import CommandParser
 from buildtool.programs.common.subcommands import (
     HELP,
     HELP_ALL,
     REACHING,
     TARGET,
-    CommandParser,
     Subcommand,
     Subcommands,
     before_dashes,
@@ -91,15 +93,18 @@ def parse(
     known: Callable[[Sequence[MetaserverPlace]], DescribedProjects | None] = lambda _places: None,
     *,
     undescribed: bool = False,
+    given: Given = NOTHING,
 ) -> tuple[Subcommand[T], Arguments]:
     """Return which command was said and with what; ``load`` reads a configuration, if there is one.
+
+    What is ``given`` counts where nothing is said.
 
     A command that takes an address asks for builds, so it has the project's options; a path is that of a matrix. Which
     projects there are is what is ``known`` of the metaserver, else what the configuration says; where neither does, or
     with ``undescribed``, they are left for later. Raises UsageError, ConfigurationError, UnknownProject; SystemExit
     after the help.
     """
-    first, _ = _first_parser().parse_known_args(list(arguments))
+    first = _first(arguments, given)
     command, left, said = line.chosen(arguments)
     help_wanted, short = helps(left)
     parser, asks = line.parser(command, said=said, short=short), bool(command.words)
@@ -108,7 +113,7 @@ def parse(
     described = known(where.asked) if asks and where.asked and not undescribed else None
     source = described or (None if undescribed else settings)
     if asks and source is None and not problem:
-        return command, _left_open(parser, command, left, settings, where)
+        return command, _left_open(parser, command, left, settings, where, given)
     try:
         if not said and first.project is None and not help_wanted and left and not left[0].startswith("-"):
             _address(left[:1], line)  # a mistyped command is of no project, so none is asked for first
@@ -121,7 +126,8 @@ def parse(
         problem = problem or str(error)
     if help_wanted:
         _show_help(parser, f"\n(no project's options: {problem})" if problem else _several(source, project, asks=asks))
-    flags, rest = parser.parse_known_args(plain_bools(left, project if asks else None))
+    flags, rest = parser.parse_said(plain_bools(left, project if asks else None))
+    given.complete(flags)
     words, asked = _positional(rest, parser), list[BuildArguments]()
     if project is not None and asks:
         asked = asked_for(flags, _address(words, line), project)
@@ -138,12 +144,13 @@ def known_projects(
     arguments: Sequence[str],
     load: Callable[[Path | None], Settings | None],
     known: Callable[[Sequence[MetaserverPlace]], DescribedProjects | None],
+    given: Given = NOTHING,
 ) -> tuple[Sequence[AnyProject], MetaserverPlaces]:
     """Return the projects that are known where an unfinished command line leads to, and where that is.
 
     Raises UsageError, ConfigurationError.
     """
-    first, _ = _first_parser().parse_known_args(list(arguments))
+    first = _first(arguments, given)
     settings = load(first.config)
     where = places_meant(first, settings.addresses if settings is not None else None)
     source = (known(where.asked) if where.asked else None) or settings
@@ -171,12 +178,14 @@ def _left_open(
     left: Sequence[str],
     settings: Settings | None,
     where: MetaserverPlaces,
+    given: Given,
 ) -> Arguments:
     """Return what was said as far as it can be read before the projects are known. SystemExit after the help."""
     help_wanted, _ = helps(left)
     if help_wanted and not where.asked:
         _show_help(parser, f"\n(no project's options: {NOWHERE})")
-    flags, _ = parser.parse_known_args([word for word in left if word not in (*HELP, HELP_ALL)])
+    flags, _ = parser.parse_said([word for word in left if word not in (*HELP, HELP_ALL)])
+    given.complete(flags)
     return evolve(_arguments(command, flags, settings, where), wants=True, help_wanted=help_wanted)
 
 
@@ -225,13 +234,28 @@ def may_be_old(error: UsageError) -> bool:
 # --- from flags to values ---------------------------------------------------------------------------------
 
 
-def _first_parser() -> CommandParser:
-    """Return a parser of what says which configuration and project are meant."""
+def given_beside(line: Subcommands[T], arguments: Sequence[str]) -> Given:
+    """Return what is given to the program beside its command line; nothing where the help is wanted and it is wrong.
+
+    Raises ConfigurationError, EmptySecret, UsageError.
+    """
+    try:
+        return given_here(line.table, line.options, _first(arguments, NOTHING).settings_file)
+    except ConfigurationError:
+        if helps(arguments)[0]:
+            return NOTHING
+        raise
+
+
+def _first(arguments: Sequence[str], given: Given) -> argparse.Namespace:
+    """Return what says which configuration and project are meant, and where the metaserver is. Raises UsageError."""
     parser = CommandParser(add_help=False, allow_abbrev=False)
-    for name in ("--config", "--project", *REACHING, *OVER_HTTP):
-        parser.add_argument(name, **EVERYWHERE[name])
+    for name in ("--config", "--settings-file", "--project", *REACHING, *OVER_HTTP):
+        parser.declare(name, EVERYWHERE[name])
     parser.add_argument("--version", action="version", version=software())
-    return parser
+    found, _ = parser.parse_said(arguments)
+    given.complete(found)
+    return found
 
 
 def _show_help(parser: CommandParser, more: str) -> NoReturn:

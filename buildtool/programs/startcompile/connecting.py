@@ -190,7 +190,9 @@ async def reached(reactor: ReactorBase, said: Arguments) -> Reached:
     if said.where.http is not None:
         from buildtool.client.connection import ApiConnection
 
-        api = ApiConnection.to(said.where.http, timers, shown_token(said.where.token_file), there.transfers)
+        api = ApiConnection.to(
+            said.where.http, timers, shown_token(said.where.token_file, said.where.token), there.transfers
+        )
         return Reached(over_http(api), there.transfers, there.farm, api)
     role = "requester" if there.farm is None else there.farm.own.role
     return Reached(over_pb(there.ways, there.where, timers, role), there.transfers, there.farm)

@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from buildtool.adapters.host.detectors import DETECTORS, Detected, Machine
 from buildtool.adapters.runtime.threads import Threads
+from buildtool.configuration.given.values import given_to
 from buildtool.errors import BuildToolError, OutputLost, Unavailable, UsageError
 from buildtool.model.platforms import Value
 from buildtool.model.properties import Role
@@ -245,7 +246,7 @@ def join(said: Arguments) -> Alone:
     from buildtool.programs.common.joining import said_join_line
     from buildtool.programs.startcompile.logging_in import joined
 
-    line = said_join_line(said.target)
+    line = said_join_line(said.target, given_to(said.flags))
     if line is None:
         raise UsageError("join needs the line of an invitation: itself, a file with it, - or $BUILDTOOL_JOIN")
     return Alone(lambda reactor, said: joined(reactor, line, said))

@@ -58,6 +58,7 @@ OVER_HTTP: Mapping[str, How] = {
 
 EVERYWHERE: Mapping[str, How] = {
     "--config": COMMON["--config"],
+    "--settings-file": COMMON["--settings-file"],
     "--project": valued("which project, when the configuration has several", "NAME"),
     **REACHING,
     **OVER_HTTP,
@@ -127,7 +128,18 @@ ASKING: Mapping[str, How] = {
 
 
 SELDOM = frozenset(
-    {"--config", *REACHING, *OVER_HTTP, "--json", "--no-download", "--wait", "--native", "--sandbox", "--nice"}
+    {
+        "--config",
+        "--settings-file",
+        *REACHING,
+        *OVER_HTTP,
+        "--json",
+        "--no-download",
+        "--wait",
+        "--native",
+        "--sandbox",
+        "--nice",
+    }
 )
 """What a short help leaves out."""
 

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from buildtool.configuration.given.values import Given
 from buildtool.errors import BuildToolError, OutputLost, UsageError
 from buildtool.programs.common.ending import whole
 from buildtool.programs.common.launch import loading
@@ -19,6 +20,7 @@ from buildtool.programs.common.output import say
 from buildtool.programs.common.subcommands import Subcommand, Subcommands
 from buildtool.programs.startcompile.command_line import (
     Arguments,
+    given_beside,
     help_without_projects,
     known_projects,
     may_be_old,
@@ -64,13 +66,15 @@ def _run(words: Sequence[str]) -> int:
         return answer(COMMAND_LINE, words[1:], _known)
     try:
         doubt = None
+        given = given_beside(COMMAND_LINE, words)
+        load = partial(_settings, given)
         try:
-            command, said = parse(COMMAND_LINE, words, _settings, kept)
+            command, said = parse(COMMAND_LINE, words, load, kept, given=given)
         except UsageError as error:
             if not may_be_old(error):
                 raise
             doubt = error
-            command, said = parse(COMMAND_LINE, words, _settings, undescribed=True)
+            command, said = parse(COMMAND_LINE, words, load, undescribed=True, given=given)
             if not (said.wants and said.where.asked):
                 raise error from None
         if command.name in _AT_ONCE:
@@ -80,7 +84,7 @@ def _run(words: Sequence[str]) -> int:
 
             monotonic_reactor()
         work = None if said.wants and not said.asked else command.run(said)
-        errand = Errand(said, work, Reading(partial(_described, words), partial(_helped, words), doubt))
+        errand = Errand(said, work, Reading(partial(_described, words, given), partial(_helped, words), doubt))
     except OutputLost:  # of the help
         raise
     except BuildToolError as error:
@@ -88,12 +92,12 @@ def _run(words: Sequence[str]) -> int:
     return run(PROGRAM, errand.run)
 
 
-def _described(words: Sequence[str], projects: DescribedProjects | None) -> tuple[Arguments, Any]:
+def _described(words: Sequence[str], given: Given, projects: DescribedProjects | None) -> tuple[Arguments, Any]:
     """Return what the command line says, and what is to be done, with projects as the metaserver describes them.
 
     Raises UsageError; SystemExit after the help.
     """
-    command, said = parse(COMMAND_LINE, words, _settings, lambda _places: projects)
+    command, said = parse(COMMAND_LINE, words, partial(_settings, given), lambda _places: projects, given=given)
     return said, command.run(said)
 
 
@@ -108,7 +112,8 @@ def _known(words: Sequence[str]) -> Surroundings:
     from buildtool.programs.startcompile.completing.own_requests import candidates
     from buildtool.programs.startcompile.completing.refs import refs_of
 
-    projects, where = known_projects(words, _settings, kept)
+    given = given_beside(COMMAND_LINE, words)
+    projects, where = known_projects(words, partial(_settings, given), kept, given)
     return Surroundings(projects, partial(refs_of, where), partial(candidates, where))
 
 
@@ -125,7 +130,7 @@ _AT_ONCE: Mapping[str, Callable[[Arguments], int]] = {"completion": _completion}
 """The commands for which nothing of Twisted is loaded."""
 
 
-def _settings(path: Path | None) -> Settings | None:
+def _settings(given: Given, path: Path | None) -> Settings | None:
     """Return the configuration, None where there is none. Raises ConfigurationError."""
     from buildtool.configuration.finding import is_named
 
@@ -133,7 +138,7 @@ def _settings(path: Path | None) -> Settings | None:
         return None
     from buildtool.configuration.settings import load_settings
 
-    return load_settings(path, secrets=False)
+    return load_settings(path, secrets=False, given=given)
 
 
 # --- commands ---------------------------------------------------------------------------------------------

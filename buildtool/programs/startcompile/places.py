@@ -11,12 +11,14 @@ import os
 from pathlib import Path
 from typing import Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 
 from buildtool.adapters.storage.private_directories import own_keys
 from buildtool.client.farm_urls import FarmUrl, read_farm_url
+from buildtool.configuration.given.values import NOTHING, SPOKEN, Given, given_to, options_of
 from buildtool.errors import UsageError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, addresses_meant, at_ports, read_addresses
+from buildtool.model.addresses import PORTS
 
 USUAL_PORT = 23_432
 """The control port, unless it is said."""
@@ -43,13 +45,14 @@ class MetaserverPlace(Protocol):
 class MetaserverPlaces:
     """The places to ask a metaserver at: ``addresses`` of its control port, ``chosen`` if one was said, or ``http``.
 
-    That is where its pages are; ``token_file`` is a file with the token to show there.
+    That is where its pages are; ``token_file`` is a file with the token to show there, ``token`` the token itself.
     """
 
     addresses: tuple[MetaserverAddress, ...] = ()
     http: FarmUrl | None = None
     token_file: Path | None = None
     chosen: bool = False
+    token: str = field(default="", repr=False)
 
     @property
     def asked(self) -> tuple[MetaserverPlace, ...]:
@@ -65,35 +68,41 @@ def places_meant(said: argparse.Namespace, configured: tuple[MetaserverAddress, 
 
     Raises UsageError for what contradicts itself, or is no address.
     """
-    chosen = bool(said.host or said.port or said.use_tls)
-    if chosen and said.http:
+    given = given_to(said) or NOTHING
+    spoken = options_of(said, SPOKEN)
+    chosen, over_http = bool(said.host or said.port or said.use_tls), bool(said.http)
+    here, there = not spoken.isdisjoint(("host", "port", "use_tls")), "http" in spoken
+    if chosen and over_http and here != there:  # what the command line says goes before what is given
+        chosen, over_http = here, there
+    if chosen and over_http:
         raise UsageError("--http says where the pages are, --host, --port and --use-tls where the control port: choose")
-    http = None if chosen else _url_said(said.http or "")
-    if said.token_file is not None and http is None:
+    http = _url_said(said.http, given) if over_http and not chosen else None
+    if said.token_file is not None and http is None and "token_file" not in given.options:
         raise UsageError("--token-file goes with --http: at the control port the key of this account says who asks")
     if configured is None:
-        configured = () if http else places_without_configuration()
+        configured = () if http else places_without_configuration(given)
     addresses: tuple[MetaserverAddress, ...] = ()
-    if configured or said.host:
+    if configured or (said.host and chosen):
         fallback = configured or (MetaserverAddress("", USUAL_PORT),)
-        addresses = addresses_meant(said.host or (), said.port, fallback, use_tls=said.use_tls)
-    return MetaserverPlaces(addresses, http, said.token_file, chosen)
+        host, port, use_tls = (said.host or (), said.port, said.use_tls) if chosen else ((), 0, False)
+        addresses = addresses_meant(host, port, fallback, use_tls=use_tls)
+    token = given.options.get("token")
+    return MetaserverPlaces(addresses, http, said.token_file, chosen, str(token.value) if token is not None else "")
 
 
-def _url_said(said: str) -> FarmUrl | None:
-    """Return where the pages are that are to be asked: as said, or as the environment says. Raises UsageError."""
-    kept = os.environ.get("BUILDTOOL_HTTP", "")
-    if not (said or kept):
-        return None
-    return read_farm_url(said) if said else read_farm_url(kept, "BUILDTOOL_HTTP")
+def _url_said(said: str, given: Given) -> FarmUrl:
+    """Return where the pages are that are to be asked: as said, or as given. Raises UsageError."""
+    kept = given.options.get("http")
+    return read_farm_url(said) if kept is None else read_farm_url(said, kept.origin)
 
 
-def shown_token(path: Path | None) -> str:
-    """Return the token to show over HTTP: in a file, or in the environment; "" for none. Raises UsageError.
+def shown_token(path: Path | None, given: str) -> str:
+    """Return the token to show over HTTP: in a file, or as it was given; "" for none. Raises UsageError.
 
     Nothing that is started from here on finds it in the environment.
     """
-    text, where = os.environ.pop("BUILDTOOL_TOKEN", ""), "BUILDTOOL_TOKEN"
+    os.environ.pop("BUILDTOOL_TOKEN", "")
+    text, where = given, "BUILDTOOL_TOKEN"
     if path is not None:
         where = f"--token-file {path}"
         try:
@@ -108,12 +117,12 @@ def shown_token(path: Path | None) -> str:
     return text
 
 
-def places_without_configuration() -> tuple[MetaserverAddress, ...]:
+def places_without_configuration(given: Given) -> tuple[MetaserverAddress, ...]:
     """Return the addresses of the metaserver, or none. Raises UsageError for what is no address."""
-    said, port = os.environ.get("BUILDTOOL_HOST", ""), os.environ.get("BUILDTOOL_PB_PORT", "")
-    number = int(port) if port.isascii() and port.isdigit() and len(port) < 6 else USUAL_PORT  # noqa: PLR2004 - digits
-    if said:
-        return at_ports(read_addresses(said, "BUILDTOOL_HOST"), number)
+    said, port = given.settings.get("host"), given.settings.get("pb_port")
+    number = port.value if port is not None and isinstance(port.value, int) and port.value in PORTS else USUAL_PORT
+    if said is not None:
+        return at_ports(read_addresses(said.value, said.origin.removeprefix("$")), number)
     joined = [found for found in map(_joined, own_keys()) if found]
     if len(joined) > 1:
         several = " and ".join(one[0].where for one in joined)

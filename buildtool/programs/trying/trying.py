@@ -19,7 +19,7 @@ from twisted.internet.base import ReactorBase
 from buildtool.adapters.host.limits.control_groups import ControlGroups
 from buildtool.adapters.host.recipe_commands import BuildBounds
 from buildtool.adapters.tls.credentials import CredentialStore
-from buildtool.configuration.settings import Settings, load_settings, need_projects
+from buildtool.configuration.settings import Settings, need_projects
 from buildtool.errors import UsageError
 from buildtool.model.options import Canonical
 from buildtool.model.records import AttemptEnd
@@ -29,6 +29,7 @@ from buildtool.programs.buildserver.roots.offers import files_of
 from buildtool.programs.buildserver.sandbox_choice import check_enough, declared, sandbox_seen
 from buildtool.programs.buildserver.starting import Start
 from buildtool.programs.common.ending import EXIT_FAILED, EXIT_OK
+from buildtool.programs.common.given.settings_of import settings_of
 from buildtool.programs.common.output import complain, say
 from buildtool.programs.common.program import StopRequest, run
 from buildtool.programs.common.subcommands import How, switch, valued
@@ -73,7 +74,7 @@ def try_project(program: str, said: argparse.Namespace) -> int:
 
     Raises UsageError, ConfigurationError.
     """
-    settings = load_settings(said.config, secrets=False)
+    settings = settings_of(said, secrets=False)
     need_projects(settings)
     project = settings.project(said.target)
     options = compile_said(project, said.more)

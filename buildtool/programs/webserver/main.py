@@ -19,13 +19,15 @@ from buildtool.adapters.runtime.service_manager import SignsOfLife
 from buildtool.adapters.tls.contexts import ANY_HTTP, ServerTls
 from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.configuration.description import as_object, describe
+from buildtool.configuration.given.values import given_to
 from buildtool.configuration.port_settings import UNIX, Part
-from buildtool.configuration.settings import Settings, load_settings
+from buildtool.configuration.settings import Settings
 from buildtool.errors import UsageError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, read_addresses
 from buildtool.model.addresses import at_port
 from buildtool.programs.common.ending import EXIT_CODES, EXIT_OK
 from buildtool.programs.common.farm_tls import LOOK_EVERY, FarmTls, kept_certificates
+from buildtool.programs.common.given.settings_of import origin_lines, origin_objects, origins, settings_of
 from buildtool.programs.common.joining import renewal, said_join_line
 from buildtool.programs.common.listening import adopt, handed_over, listen
 from buildtool.programs.common.output import TextSink, say
@@ -54,7 +56,7 @@ _log = Logger()
 
 def _read(said: argparse.Namespace) -> Settings:
     """Return the settings. Raises ConfigurationError, and UsageError for a port where there is none."""
-    settings = load_settings(said.config, secrets=False)
+    settings = settings_of(said, secrets=False)
     if said.port is not None and (bind := settings.place(Part.WEB).bind).startswith(UNIX):
         raise UsageError(f"--port {said.port} is not usable: the pages listen on {bind} (web_bind), which has no port")
     return settings
@@ -71,7 +73,7 @@ def _check(said: argparse.Namespace) -> None:
 
 
 def _join(said: argparse.Namespace) -> int:
-    line = said_join_line(said.target)
+    line = said_join_line(said.target, given_to(said))
     if line is None:
         raise UsageError("join needs the line of an invitation: itself, a file with it, - or $BUILDTOOL_JOIN")
     return run(PROGRAM, partial(joined, line, said.json), verbose=said.verbose)
@@ -82,9 +84,10 @@ def _check_config(said: argparse.Namespace) -> int:
     asked = [one.where for one in addresses_said(said, settings)]
     port = settings.web_port if said.port is None else said.port
     if said.json:
-        say(json.dumps({**as_object(settings), "web_port": port, "asked": asked}))
+        told = {**as_object(settings), "web_port": port, "asked": asked, "set": origin_objects(origins(said, settings))}
+        say(json.dumps(told))
         return EXIT_OK
-    say("\n".join(describe(settings)))
+    say("\n".join([*describe(settings), *origin_lines(origins(said, settings))]))
     if said.port is not None:
         say(f"--port          {port}, in place of the web port")
     if asked:

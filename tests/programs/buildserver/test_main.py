@@ -23,7 +23,8 @@ from twisted.internet.task import Clock
 
 from buildtool.adapters.host.detectors import DETECTORS, Detected
 from buildtool.adapters.storage.spool import Spool
-from buildtool.configuration.settings import ENVIRONMENT, load_settings
+from buildtool.configuration.given.names import ENVIRONMENT
+from buildtool.configuration.settings import load_settings
 from buildtool.errors import ConfigurationError
 from buildtool.model.project_options import ProjectOptions
 from buildtool.model.properties import STANDARD, Role, standard
@@ -89,7 +90,7 @@ def test_json_without_anything_to_print_is_refused_before_anybody_is_asked(capsy
     owners = (
         "status pause resume reload drain history config-diff accept-config add-toolchain add-platform list-platforms"
     )
-    commands = f"stop {owners} show-info doctor try new-project".split()
+    commands = f"stop {owners} show-info check-config doctor try new-project".split()
     assert capsys.readouterr().err == f"buildserver.py: --json goes with {' or '.join(commands)}\n"
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from buildtool.adapters.host.detectors import Detected
 from buildtool.adapters.host.toolchain_file import ToolchainFile
 from buildtool.adapters.host.toolchains import RejectedToolchain, Toolchain, ToolchainSurvey
-from buildtool.configuration.settings import ENVIRONMENT
+from buildtool.configuration.given.names import ENVIRONMENT
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.options import canonical
 from buildtool.model.platforms import ARCHES, CPU_LEVELS

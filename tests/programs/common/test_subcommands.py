@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from buildtool.errors import UsageError
 from buildtool.programs.buildserver import main as buildserver
 from buildtool.programs.buildserver.guest.placing import COMMANDS
-from buildtool.programs.common.subcommands import CommandParser, Subcommands
+from buildtool.programs.common.given.parser import CommandParser
+from buildtool.programs.common.subcommands import Subcommands
 from buildtool.programs.metaserver import main as metaserver
 from buildtool.programs.startcompile import main as startcompile
 from buildtool.programs.webserver import main as webserver

@@ -10,7 +10,8 @@ import pytest
 
 from buildtool.adapters.tls.certificates import certificate_text, client_certificate, new_authority
 from buildtool.adapters.tls.credentials import CredentialStore
-from buildtool.configuration.settings import ENVIRONMENT, load_settings
+from buildtool.configuration.given.names import ENVIRONMENT
+from buildtool.configuration.settings import load_settings
 from buildtool.model.checkup.verdicts import CheckVerdict
 from buildtool.programs.buildserver.main import COMMAND_LINE, main
 from buildtool.programs.buildserver.starting import Start

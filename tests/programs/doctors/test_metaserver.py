@@ -24,7 +24,7 @@ from buildtool.adapters.tls.certificates import (
     new_key,
     server_certificate,
 )
-from buildtool.configuration.settings import ENVIRONMENT
+from buildtool.configuration.given.names import ENVIRONMENT
 from buildtool.programs.doctors import metaserver as program
 from buildtool.programs.metaserver.main import main
 from tests.support.inline import run

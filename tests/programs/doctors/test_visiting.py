@@ -32,7 +32,7 @@ from buildtool.adapters.tls.contexts import ANY_HTTP, ServerTls
 from buildtool.adapters.tls.credentials import CredentialStore
 from buildtool.adapters.tls.one_port import OnePort, listening
 from buildtool.adapters.tls.words import CONTROL
-from buildtool.configuration.settings import ENVIRONMENT
+from buildtool.configuration.given.names import ENVIRONMENT
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, Speech
 from buildtool.model.checkup.verdicts import CheckResult, CheckVerdict
 from buildtool.programs.common.joining import FarmEndpoint

@@ -13,7 +13,8 @@ from twisted.trial.unittest import TestCase
 
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.configuration.current import CurrentConfiguration
-from buildtool.configuration.settings import ENVIRONMENT, Settings, load_settings
+from buildtool.configuration.given.names import ENVIRONMENT
+from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import ConfigurationError, StorageUnavailable
 from buildtool.programs.metaserver.reload import FIXED, ConfigurationReload, reread
 from tests.support.logs import listening

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from buildtool.errors import UsageError
-from buildtool.programs.common.subcommands import CommandParser
+from buildtool.programs.common.given.parser import CommandParser
 from buildtool.programs.serving.hosting import hosted
 from buildtool.programs.serving.options import HOST_OPTIONS, log_of
 

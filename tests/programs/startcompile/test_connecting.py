@@ -26,7 +26,9 @@ from buildtool.errors import (
 )
 from buildtool.model.access.metaserver_addresses import at_ports, read_addresses
 from buildtool.programs.common.joining import FarmEndpoint
+from buildtool.programs.startcompile.command_line import given_beside
 from buildtool.programs.startcompile.connecting import STARTING, as_answered, check_addressee, over_pb
+from buildtool.programs.startcompile.main import COMMAND_LINE
 from buildtool.programs.startcompile.places import MetaserverPlaces, places_meant, shown_token
 from buildtool.protocol.hello import AskRefs, AskRequests
 from buildtool.protocol.messages import RequestStatuses
@@ -154,13 +156,28 @@ def said_to_be(**more: object) -> argparse.Namespace:
     return argparse.Namespace(**{"host": None, "port": 0, "use_tls": False, "http": "", "token_file": None, **more})
 
 
+def read(*words: str) -> argparse.Namespace:
+    """What these words say of where the metaserver is, with what the environment gives."""
+    given = given_beside(COMMAND_LINE, words)
+    parser = COMMAND_LINE.parser(COMMAND_LINE.commands[0], said=False)
+    said, _ = parser.parse_said(words)
+    given.complete(said)
+    return said
+
+
 def test_over_http_is_asked_where_that_was_said_unless_a_control_port_was(monkeypatch: pytest.MonkeyPatch) -> None:
     control, pages = read_addresses("farm.example.org", "--host"), "https://farm.example.org"
     assert [one.where for one in places_meant(said_to_be(), at_ports(control, 1)).asked] == ["farm.example.org:1"]
     assert [one.where for one in places_meant(said_to_be(http=pages), control).asked] == [pages]
     monkeypatch.setenv("BUILDTOOL_HTTP", f"{pages}/api/v1")
-    assert [one.where for one in places_meant(said_to_be(), None).asked] == [pages]
-    assert [one.where for one in places_meant(said_to_be(host=control, port=2), ()).asked] == ["farm.example.org:2"]
+    assert [one.where for one in places_meant(read(), None).asked] == [pages]
+    assert [one.where for one in places_meant(read("--host=farm.example.org", "--port=2"), ()).asked] == [
+        "farm.example.org:2"
+    ]
+    monkeypatch.setenv("BUILDTOOL_STARTCOMPILE_HOST", "other.example.org")
+    assert [one.where for one in places_meant(read(f"--http={pages}/"), ()).asked] == [pages]
+    with pytest.raises(UsageError, match="control port"):
+        places_meant(read(), ())
     for contradiction in ({"http": pages, "host": control}, {"token_file": Path("token"), "host": control}):
         with pytest.raises(UsageError, match="control port"):
             places_meant(said_to_be(**contradiction), ())
@@ -170,15 +187,15 @@ def test_a_token_is_in_the_environment_or_in_a_file_and_is_handed_on_to_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BUILDTOOL_TOKEN", "bt_one")
-    assert shown_token(None) == "bt_one"
+    assert shown_token(None, places_meant(read(), ()).token) == "bt_one"
     assert "BUILDTOOL_TOKEN" not in os.environ
-    assert shown_token(None) == ""
+    assert shown_token(None, places_meant(read(), ()).token) == ""
     kept = tmp_path / "token"
     kept.write_text("bt_two\n")
-    assert shown_token(kept) == "bt_two"
+    assert shown_token(kept, "") == "bt_two"
     for text in ("", "two words", "ä"):
         kept.write_text(text)
         with pytest.raises(UsageError, match="holds no token"):
-            shown_token(kept)
+            shown_token(kept, "")
     with pytest.raises(UsageError, match="cannot be read"):
-        shown_token(tmp_path / "none")
+        shown_token(tmp_path / "none", "")

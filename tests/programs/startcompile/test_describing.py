@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from buildtool.configuration.given.reading import given_here
 from buildtool.errors import DecodeError, UsageError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
 from buildtool.model.options import canonical_json, flag
@@ -73,19 +74,19 @@ def test_a_digest_that_does_not_fit_is_refused() -> None:
 def test_the_metaserver_is_where_the_environment_says_or_where_somebody_joined(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert places_without_configuration() == ()
+    assert places_without_configuration(given_here()) == ()
     farms = tmp_path / "XDG_CONFIG_HOME" / "buildtool" / "metaservers"
     for name in ("one", "two"):
         (farms / name).mkdir(parents=True)
         (farms / name / "identity.json").write_text(json.dumps({"addresses": [[f"{name}.example.org", 443]]}))
         if name == "one":
-            assert [one.where for one in places_without_configuration()] == ["one.example.org:443"]
+            assert [one.where for one in places_without_configuration(given_here())] == ["one.example.org:443"]
     with pytest.raises(UsageError, match=r"one.example.org:443 and two.example.org:443: say which with --host"):
-        places_without_configuration()
+        places_without_configuration(given_here())
     monkeypatch.setenv("BUILDTOOL_HOST", "farm.example.org")
-    assert [one.where for one in places_without_configuration()] == ["farm.example.org:23432"]
+    assert [one.where for one in places_without_configuration(given_here())] == ["farm.example.org:23432"]
     monkeypatch.setenv("BUILDTOOL_PB_PORT", "1234")
-    assert [one.where for one in places_without_configuration()] == ["farm.example.org:1234"]
+    assert [one.where for one in places_without_configuration(given_here())] == ["farm.example.org:1234"]
 
 
 def test_what_the_metaserver_describes_decides_and_a_configuration_that_says_something_else_is_named() -> None:

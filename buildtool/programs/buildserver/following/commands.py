@@ -14,7 +14,6 @@ from buildtool.adapters.tls.credentials import CredentialStore
 from buildtool.adapters.vcs.followed.repository import FollowedRepository
 from buildtool.adapters.vcs.followed.signatures import verify_commit
 from buildtool.buildserver.following import accepting
-from buildtool.configuration.settings import load_settings
 from buildtool.errors import NotRunning, UsageError
 from buildtool.model.guest.follow_record import FollowRecord
 from buildtool.model.guest.following import SHORT
@@ -26,6 +25,7 @@ from buildtool.programs.buildserver.guest.desk import status_lines
 from buildtool.programs.buildserver.guest.local_socket import ask_server
 from buildtool.programs.buildserver.starting import Start
 from buildtool.programs.common.ending import EXIT_OK
+from buildtool.programs.common.given.settings_of import settings_of
 from buildtool.programs.common.output import say
 from buildtool.programs.common.subcommands import Subcommand
 
@@ -45,7 +45,7 @@ def _escaped(char: str) -> str:
 
 def _followed(said: argparse.Namespace) -> tuple[Following, BuildDirectory]:
     """Return what is followed and by which build server. Raises UsageError where nothing is."""
-    settings = load_settings(said.config, secrets=False)
+    settings = settings_of(said, secrets=False)
     store = CredentialStore(settings.build_dir / "identity")
     start = Start.of(settings, said, store, store.load())
     place = start.place()

@@ -11,17 +11,17 @@ from collections.abc import Callable
 from functools import partial
 
 from buildtool.adapters.tls.credentials import CredentialStore
-from buildtool.configuration.settings import load_settings
 from buildtool.programs.buildserver.guest.desk import pause_seconds, status_lines
 from buildtool.programs.buildserver.guest.local_socket import ask_server
 from buildtool.programs.buildserver.starting import Start
 from buildtool.programs.common.ending import EXIT_OK
+from buildtool.programs.common.given.settings_of import settings_of
 from buildtool.programs.common.output import say
 from buildtool.programs.common.subcommands import Subcommand
 
 
 def _act(act: str, said: argparse.Namespace) -> int:
-    settings = load_settings(said.config, secrets=False)
+    settings = settings_of(said, secrets=False)
     store = CredentialStore(settings.build_dir / "identity")
     place = Start.of(settings, said, store, store.load()).place()
     asked = {"act": act, "for": getattr(said, "target", None) or ""}

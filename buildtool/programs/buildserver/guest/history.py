@@ -13,7 +13,6 @@ from typing import Any
 from buildtool.adapters.runtime.clock import WallClock
 from buildtool.adapters.storage.history.work_book import read_history
 from buildtool.adapters.tls.credentials import CredentialStore
-from buildtool.configuration.settings import load_settings
 from buildtool.errors import NotRunning, UsageError
 from buildtool.model.guest.history import (
     EARLIER,
@@ -29,6 +28,7 @@ from buildtool.programs.buildserver.guest.desk import history_answer
 from buildtool.programs.buildserver.guest.local_socket import ask_server
 from buildtool.programs.buildserver.starting import Start
 from buildtool.programs.common.ending import EXIT_OK
+from buildtool.programs.common.given.settings_of import settings_of
 from buildtool.programs.common.output import say
 from buildtool.programs.common.subcommands import How, Subcommand, number, valued
 
@@ -42,7 +42,7 @@ HISTORY_OPTIONS: Mapping[str, How] = {
 def _history(said: argparse.Namespace) -> int:
     if said.since is not None and said.months is not None:
         raise UsageError("--since and --months say the same in two ways: say one of them")
-    settings = load_settings(said.config, secrets=False)
+    settings = settings_of(said, secrets=False)
     store = CredentialStore(settings.build_dir / "identity")
     place = Start.of(settings, said, store, store.load()).place()
     since = said.since or (EARLIER if said.months is None else first_month(WallClock().wall(), said.months))

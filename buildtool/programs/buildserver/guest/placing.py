@@ -17,8 +17,8 @@ OWNER_FILE, GUEST_FILE = "buildserver.toml", "guest.toml"
 
 COMMANDS = (
     "serve", "stop", "restart", "status", "pause", "resume", "reload", "drain", "history", "config-diff",
-    "accept-config", "add-toolchain", "add-platform", "list-platforms", "remove-platform", "show-info", "doctor", "try",
-    "new-project",
+    "accept-config", "add-toolchain", "add-platform", "list-platforms", "remove-platform", "show-info", "check-config",
+    "doctor", "try", "new-project",
 )  # fmt: skip
 """The commands of the program, each of which may be taken for a setting."""
 
@@ -29,8 +29,8 @@ _ELSEWHERE = {
     "no-cross": f"say cross = false in {OWNER_FILE}",
     **{
         one: f"it is said on the command line alone, as --{one}" for one in (
-            "join", "settings", "config", "verbose", "log-file", "log-size", "log-count", "no-logrotate", "daemon",
-            "pid-file",
+            "join", "settings", "config", "settings-file", "verbose", "log-file", "log-size", "log-count",
+            "no-logrotate", "daemon", "pid-file",
         )
     },
 }  # fmt: skip

@@ -35,7 +35,6 @@ from buildtool.adapters.processes.process_group import mark_for
 from buildtool.adapters.processes.sandbox.proving import prove
 from buildtool.adapters.processes.sandbox.sandboxes import Sandboxes
 from buildtool.adapters.storage.trees import remove_tree
-from buildtool.configuration.settings import load_settings
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.checkup.packages import COMMON
 from buildtool.model.text import duration_words
@@ -43,6 +42,7 @@ from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.programs.buildserver.platforms import PlatformChoice
 from buildtool.programs.buildserver.roots.offers import OfferedRoot, kind_of, root_offers
 from buildtool.programs.common.ending import EXIT_OK
+from buildtool.programs.common.given.settings_of import settings_of
 from buildtool.programs.common.output import complain, say
 from buildtool.programs.common.subcommands import How, Subcommand, switch, valued
 from buildtool.project.definition import Project
@@ -61,7 +61,7 @@ def add_platform(said: argparse.Namespace) -> int:
 
     Raises UsageError, ConfigurationError.
     """
-    settings = load_settings(said.config, secrets=False)
+    settings = settings_of(said, secrets=False)
     if not said.suite or not SUITE.fullmatch(said.suite):
         raise UsageError(f"add-platform {said.target[:40]} needs a release of Debian: --suite bookworm, say")
     own = _own_arch()
@@ -126,7 +126,7 @@ def needed_packages(projects: Iterable[Project]) -> set[str]:
 
 def list_platforms(said: argparse.Namespace) -> int:
     """Print which platforms were added and whether each runs here now. Raises ConfigurationError."""
-    build_dir = load_settings(said.config, secrets=False).build_dir
+    build_dir = settings_of(said, secrets=False).build_dir
     found = root_offers(build_dir, PlatformChoice(), {"arch": _own_arch()}, sandboxed=True)
     if said.json:
         say(json.dumps([_as_object(one) for one in found], sort_keys=True))
@@ -141,7 +141,7 @@ def list_platforms(said: argparse.Namespace) -> int:
 
 def remove_platform(said: argparse.Namespace) -> int:
     """Remove a platform that was added, unless a build server has it. Raises ConfigurationError."""
-    build_dir = load_settings(said.config, secrets=False).build_dir
+    build_dir = settings_of(said, secrets=False).build_dir
     root = named(build_dir, said.target)
     with alone(build_dir) as top:
         remove(top, root)

@@ -11,9 +11,9 @@ import os
 
 from buildtool.adapters.host.zig.finding import find_zig, installed_at
 from buildtool.adapters.host.zig.installing import install, pinned_versions
-from buildtool.configuration.settings import load_settings
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.programs.common.ending import EXIT_OK
+from buildtool.programs.common.given.settings_of import settings_of
 from buildtool.programs.common.output import complain, say
 from buildtool.programs.common.subcommands import Subcommand
 
@@ -24,7 +24,7 @@ def add_toolchain(said: argparse.Namespace) -> int:
     """Install a toolchain into the build directory, unless it is there. Raises UsageError, ConfigurationError."""
     if said.target not in TOOLCHAINS:
         raise UsageError(f"there is no toolchain {said.target[:40]!r} to add; there is {', '.join(TOOLCHAINS)}")
-    build_dir = load_settings(said.config, secrets=False).build_dir
+    build_dir = settings_of(said, secrets=False).build_dir
     new = install(build_dir, complain)
     zig = find_zig(build_dir, os.defpath)
     if zig is None or zig.path.parents[1] != installed_at(build_dir).resolve():

@@ -12,10 +12,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from buildtool.adapters.storage.whole_text import replace_text
-from buildtool.configuration.settings import Settings, load_settings
+from buildtool.configuration.settings import Settings
 from buildtool.errors import UsageError
 from buildtool.model.metrics import alerts, dashboard
 from buildtool.programs.common.ending import EXIT_OK
+from buildtool.programs.common.given.settings_of import settings_of
 from buildtool.programs.common.output import say
 from buildtool.programs.common.subcommands import Subcommand
 
@@ -35,7 +36,7 @@ def _monitoring(said: argparse.Namespace) -> int:
     """Write the files, and say where they are. Raises ConfigurationError, UsageError."""
     if not said.target:
         raise UsageError("monitoring needs the name of a directory, such as /etc/prometheus/buildtool")
-    target, settings = Path(said.target), load_settings(said.config, secrets=False)
+    target, settings = Path(said.target), settings_of(said, secrets=False)
     written, lines = [], []
     for name, text in files(settings).items():
         path = target / name

@@ -19,7 +19,8 @@ from buildtool.model.options import Canonical, Kind, Option
 from buildtool.model.platforms import Value
 from buildtool.model.project_options import TOOL_OPTIONS
 from buildtool.model.trust.evidence import SandboxLevel
-from buildtool.programs.common.subcommands import TARGET, CommandParser, before_dashes
+from buildtool.programs.common.given.parser import CommandParser
+from buildtool.programs.common.subcommands import TARGET, before_dashes
 from buildtool.programs.startcompile.flags import AnyProject, compile_flags, matrix_lines, project_flags
 from buildtool.protocol.limits import TOGETHER
 

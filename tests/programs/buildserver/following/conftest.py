@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from buildtool.configuration.settings import ENVIRONMENT, Settings, load_settings
+from buildtool.configuration.given.names import ENVIRONMENT
+from buildtool.configuration.settings import Settings, load_settings
 from buildtool.programs.buildserver.following.choice import BY_ITSELF, choice_of
 from buildtool.programs.buildserver.following.starting import Following
 from tests.support.signed_origin import SignedOrigin, make_key

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from buildtool.adapters.storage.history.work_book import WorkBook
-from buildtool.configuration.settings import ENVIRONMENT
+from buildtool.configuration.given.names import ENVIRONMENT
 from buildtool.model.guest.history import DoneWork
 from buildtool.model.records import AttemptEnd
 from buildtool.programs.buildserver.main import main

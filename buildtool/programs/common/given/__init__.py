@@ -1,0 +1,1 @@
+"""Command lines as they are said, and what is given beside them."""

@@ -1,0 +1,35 @@
+"""The settings as a command line, the environment and the settings file say them, and what each says of them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+
+from buildtool.configuration.given.values import Given, GivenValue, given_to
+from buildtool.configuration.settings import Settings, load_settings
+
+_LINE = frozenset({"config", "settings_file", "json", "verbose"})
+"""What says nothing of a program's settings."""
+
+
+def settings_of(said: argparse.Namespace, *, secrets: bool = True) -> Settings:
+    """Return the settings that count for what was said. Raises ConfigurationError, EmptySecret."""
+    return load_settings(said.config, secrets=secrets, given=given_to(said))
+
+
+def origins(said: argparse.Namespace, settings: Settings) -> list[GivenValue]:
+    """Return each value that is not the default, with where it comes from: options first, then settings."""
+    given = given_to(said) or Given()
+    options = [one for one in (*given.command_line, *given.options.values()) if one.name not in _LINE]
+    return [*options, *settings.origins]
+
+
+def origin_lines(found: list[GivenValue]) -> Iterator[str]:
+    """Yield a line for each value; of a secret only that there is one."""
+    for one in found:
+        yield f"set             {one.name} = {one.shown}, by {one.origin}"
+
+
+def origin_objects(found: list[GivenValue]) -> list[dict[str, str]]:
+    """Return the same for programs."""
+    return [{"name": one.name, "value": one.shown, "by": one.origin} for one in found]
