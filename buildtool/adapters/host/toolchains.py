@@ -276,8 +276,10 @@ def _emulator(arch: str, bench: _Bench) -> str | None:
 def _sysroot(triple: str, compiler: tuple[str, ...], bench: _Bench) -> str | None:
     """Return the directory in which the programs' libraries are: Debian keeps them in ``/usr/<triple>``."""
     program = bench.which(compiler[0])
-    beside = Path(program or "/usr/bin/cc").parent.resolve().parent / triple
-    if (beside / "lib").is_dir():
-        return str(beside)
+    there = Path(program or "/usr/bin/cc")
+    for place in (there.parent.resolve(), there.resolve().parent):  # it may be a link, or in a directory of links
+        beside = place.parent / triple
+        if (beside / "lib").is_dir():
+            return str(beside)
     said = (bench.output(*compiler, "-print-sysroot") or "").strip()
     return said if said not in ("", "/") and Path(said).is_dir() else None

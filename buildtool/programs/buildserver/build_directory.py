@@ -63,6 +63,10 @@ class BuildDirectory:
         return self.top / "compilers"
 
     @property
+    def without(self) -> Path:
+        return self.top / "without"
+
+    @property
     def history(self) -> Path:
         return self.top / work_book.FILE
 
@@ -88,6 +92,7 @@ class BuildDirectory:
                     self.sandbox,
                     self.follow,
                     self.compilers,
+                    self.without,
                 ]
             )
         except OSError as error:

@@ -32,7 +32,8 @@ class Confinement:
 
     ``limits`` are those of one build, ``groups`` what keeps them; ``left_out`` are directories of PATH that builds do
     not see, and ``networked`` projects that may use the network while they fetch. ``memory_present`` is how many bytes
-    all builds together may use while the owner is there, None for no fewer than else.
+    all builds together may use while the owner is there, None for no fewer than else. ``without`` are programs that are
+    hidden from builds.
     """
 
     sandbox: ProvenSandbox
@@ -41,6 +42,7 @@ class Confinement:
     left_out: tuple[str, ...] = ()
     networked: tuple[str, ...] = ()
     memory_present: int | None = None
+    without: tuple[str, ...] = ()
 
     def limit_words(self) -> str:
         """Return what one build may use, for people."""
@@ -64,6 +66,7 @@ class Confinement:
         rows += [("  meanwhile", self.present_words())] if self.memory_present is not None else []
         rows.append(("  kept by", self.groups.words()))
         rows.append(("may fetch", ", ".join(self.networked) or "no project (--allow-network names those that may)"))
+        rows += [("builds lack", f"{', '.join(self.without)} (--without)")] if self.without else []
         seen = f"{' '.join(self.left_out)} (of PATH; --readable shows builds what they need of that)"
         return [*rows, ("not seen", seen)] if self.left_out else rows
 
@@ -85,6 +88,7 @@ class Confinement:
             },
             "may_fetch": list(self.networked),
             "not_seen": list(self.left_out),
+            "without": list(self.without),
         }
 
 
@@ -120,7 +124,8 @@ def confinement(start: Start, place: BuildDirectory, found: AnnouncedCapability)
     said = start.guest_settings(memory_here(found))
     limits = within_disk(limits_here(found, said.memory), _there(place.slots), found.max_builds, said.disk_kept)
     present = said.wishes.memory_present
-    return Confinement(proven(start, place, found), limits, groups, start.left_out(), networked, present)
+    kept_from = start.left_out(), networked, present, start.said.without
+    return Confinement(proven(start, place, found), limits, groups, *kept_from)
 
 
 def proven(start: Start, place: BuildDirectory, found: AnnouncedCapability) -> ProvenSandbox:

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from buildtool.adapters.control.build_server_link import BuildServerLink, LoginPace
 from buildtool.adapters.host.build_slots import BuildSlots, changing
 from buildtool.adapters.host.detectors import Machine
+from buildtool.adapters.host.hidden_tools import HiddenTools, clear_old_directories
 from buildtool.adapters.host.limits.control_groups import ControlGroups
 from buildtool.adapters.host.processors import usable_processors
 from buildtool.adapters.host.recipe_commands import RecipeCommands
@@ -64,7 +65,7 @@ from buildtool.programs.buildserver.roots.offers import files_of
 from buildtool.programs.buildserver.running.checking import check_config, check_start
 from buildtool.programs.buildserver.running.ends import cleared, sources_of
 from buildtool.programs.buildserver.running.idleness import IdleLimit
-from buildtool.programs.buildserver.sandbox_choice import declared, sandbox_of, with_sandbox
+from buildtool.programs.buildserver.sandbox_choice import covered, declared, sandbox_of, with_sandbox
 from buildtool.programs.buildserver.show_info import as_json, as_text
 from buildtool.programs.buildserver.starting import Start, complete
 from buildtool.programs.buildserver.zig.adding import ADD_COMMAND
@@ -157,7 +158,7 @@ def _program(first: Start, following: Following | None, anew: StopRequest, setti
     start = evolve(first, settings=settings)
     name, place = start.name(), start.place()
     found, addresses = start.offered(place), start.addresses()
-    chosen = start.sandbox_choice(), start.search_path(), start.networked(), start.hidden(place)
+    chosen = start.sandbox_choice(), start.without(place), start.networked(), start.hidden(place)
     whole = _Program(
         settings, name, place, found, start.said, addresses, start.store, start.own, *chosen, start.secrets()
     )
@@ -178,7 +179,7 @@ class _Program:
     store: CredentialStore
     own: OwnIdentity | None
     sandbox: str
-    search: str
+    without: HiddenTools
     networked: frozenset[str]
     hidden: Sequence[Path]
     secrets: tuple[bytes, ...] = field(repr=False)
@@ -254,7 +255,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
             workshop=slots,
             uploads=transfers,
             clock=reactor,
-            environment={"PATH": program.search},
+            environment={"PATH": program.without.path_for(sandboxed=sandbox.sandboxes is not None)},
             server=program.name,
             cpus=processors_told(usable_processors(), said, found.max_builds),
             time_limit=None if said.time_limit is None else float(said.time_limit),
@@ -315,6 +316,8 @@ def _sandbox(program: _Program, keepers: Keepers | None) -> ProvenSandbox:
     readable = declared((*program.found.offers, *program.found.coming), program.said.readable)
     clear_old_settings(place.sandbox, settings_age())
     found = sandbox_of(program.sandbox, keepers, place.sandbox, program.hidden, readable)
+    clear_old_directories(place.without, program.without.search)
+    covered(found, program.without)
     if found.sandboxes is None and os.geteuid() == 0:
         log.warn(
             "this build server runs as root, and so does everything that is built: it may read and change all of this "
@@ -367,7 +370,7 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
             "try", "build a working tree by a project's recipe, twice, without any server, and say what differs",
             "try testproject --source testproject/source --utf8", partial(try_project, PROGRAM), "PROJECT",
             options=("--platforms", "--no-cross", "--toolchains", "--time-limit", "--sandbox", "--readable",
-                     "--allow-network", *TRYING, "--json"),
+                     "--allow-network", "--without", *TRYING, "--json"),
             words="[OPTIONS OF THE PROJECT]", more=True,
         ),
         Subcommand(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from buildtool.adapters.control.build_server_link import KEEPALIVE
 from buildtool.adapters.processes.command import UMASK
+from buildtool.programs.buildserver.builds.tool_names import tool_names
 from buildtool.programs.buildserver.builds.umask import umask
 from buildtool.programs.buildserver.following.choice import FOLLOW_DEFAULTS, FOLLOW_OPTIONS
 from buildtool.programs.buildserver.sandbox_choice import directories, project_names, sandbox_choice
@@ -54,6 +55,9 @@ OPTIONS: Mapping[str, How] = {
         "processors that this machine says it has and that its builds are told of (default: those that it may use)",
         "N", number(1, MOST_CPUS),
     ),
+    "--without": valued(
+        "programs that builds are not to find, such as ccache,python3", "TOOLS", tool_names
+    ),
     **FOLLOW_OPTIONS,
     "--admin": valued(
         "whom to ask, shown to everybody; an e-mail address is mailed when this machine is missing", "TEXT"
@@ -82,6 +86,7 @@ DEFAULTS: Mapping[str, object] = {
     "allow_network": (),
     "umask": UMASK,
     "numcpus": None,
+    "without": (),
     **FOLLOW_DEFAULTS,
     "admin": "",
     "maxdelay": 300,

@@ -38,12 +38,16 @@ _SAMPLES = {
     "allow_network": '["testproject"]',
     "umask": '"022"',
     "numcpus": "4",
+    "without": '["ccache"]',
     "follow_config": '"https://git.example.org/farm.git#main"',
     "signed_by": '["keys/anna.pub"]',
     "maxretries": "100",
     "max_idle": "1800",
 }
 """What is shown of settings that have no default; nothing is set by it."""
+
+_LISTS = frozenset({"platforms", "secret_files", "readable", "allow_network", "signed_by", "without"})
+"""Settings that may be a list."""
 
 _NUMBERS = frozenset({"time_limit", "numcpus", "maxretries", "max_idle"})
 """Settings that are numbers though they have no default."""
@@ -125,7 +129,7 @@ def _value(name: str, value: object, path: Path) -> object:
         if isinstance(value, bool):
             return value
         raise ConfigurationError(f"{path}: {name} = {quoted(value)} is not true or false")
-    if name in ("platforms", "secret_files", "readable", "allow_network", "signed_by") and isinstance(value, list):
+    if name in _LISTS and isinstance(value, list):
         value = ",".join(map(str, value))
     number = (isinstance(DEFAULTS[name], int) and name != "umask") or name in _NUMBERS
     if isinstance(value, bool) or not isinstance(value, int if number else str):

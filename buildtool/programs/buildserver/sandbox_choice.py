@@ -14,6 +14,7 @@ from pathlib import Path
 from attrs import evolve
 from twisted.logger import Logger
 
+from buildtool.adapters.host.hidden_tools import HiddenTools
 from buildtool.adapters.host.toolchains import PROGRAMS
 from buildtool.adapters.processes.keeper_client import Keepers
 from buildtool.adapters.processes.sandbox.bubblewrap import is_shown
@@ -107,6 +108,16 @@ def with_sandbox(announced: Capability, found: ProvenSandbox) -> Capability:
     """Return what is announced, with the sandbox that was proved and why it is no better."""
     notes = tuple(one_line(note, NOTE_LIMIT) for note in found.notes[:NOTES_MOST])
     return evolve(announced, sandbox=found.level, sandbox_notes=notes)
+
+
+def covered(found: ProvenSandbox, without: HiddenTools) -> ProvenSandbox:
+    """Return the sandbox that was proved, in which builds do not see what is hidden from them; log how well it is."""
+    if found.sandboxes is not None:
+        found.sandboxes.covered, found.sandboxes.hidden = without.covered, without.names
+    words = without.words(sandboxed=found.sandboxes is not None)
+    if words:
+        log.info("{words}", words=words)
+    return found
 
 
 def sandbox_seen(

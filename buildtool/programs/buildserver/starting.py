@@ -15,6 +15,7 @@ from attrs import evolve, frozen
 from twisted.logger import Logger
 
 from buildtool.adapters.host.detectors import detect_machine
+from buildtool.adapters.host.hidden_tools import HiddenTools, hide_tools
 from buildtool.adapters.processes.sandbox.bubblewrap import is_shown
 from buildtool.adapters.processes.sandbox.proving import makes_any
 from buildtool.adapters.tls.credentials import CredentialStore, OwnIdentity
@@ -78,13 +79,15 @@ class Start:
         """Return what this machine offers, which builds in ``place``. Blocks. Raises UsageError, ConfigurationError."""
         said, projects = self.said, self.settings.projects
         info = load_info(self.settings.build_dir)
-        search = self.search_path()
+        without = self.without(place)
+        search = without.search
         detected = detect_machine(place.slots, tools_named(projects), search, self._is_seen)
         detected["cpus"] = said.numcpus or detected.get("cpus")
         survey, choice = survey_platforms(
             said.platforms, detected, cross=said.cross, path=said.toolchains, search=search
         )
-        compilers = zig_offers(self.settings.build_dir, place.compilers, choice, detected, search, self._is_seen)
+        looked_for = self.settings.build_dir, place.compilers, choice, detected, search, self._is_seen
+        compilers = None if without.hides("zig") else zig_offers(*looked_for)
         everything = announced(
             projects,
             detected,
@@ -94,7 +97,7 @@ class Start:
             found=survey,
             time_limit=said.time_limit,
         )
-        roots = root_offers(self.settings.build_dir, choice, detected, sandboxed=self._sandboxed)
+        roots = root_offers(self.settings.build_dir, choice, detected, sandboxed=self._sandboxed, hidden=without.names)
         everything = warmed(with_roots(everything, roots, projects).with_zig(compilers), projects)
         return evolve(restricted(everything, choice), about=info.about)
 
@@ -117,6 +120,10 @@ class Start:
     def search_path(self) -> str:
         """Return PATH as builds have it."""
         return search_path(sandboxed=self._sandboxed, readable=self.said.readable)
+
+    def without(self, place: BuildDirectory) -> HiddenTools:
+        """Return what builds in ``place`` are not to find. Blocks. Raises UsageError, ConfigurationError."""
+        return hide_tools(self.said.without, self.search_path(), place.without, sandboxed=self._sandboxed)
 
     def left_out(self) -> tuple[str, ...]:
         """Return the directories of PATH that builds do not see."""

@@ -72,7 +72,7 @@ async def _examined(said: argparse.Namespace, settings: Settings, reactor: React
     try:
         said_join_line(said.join)
         start = Start.of(settings, said, store, None if farm is None else farm.own)
-        search, hidden = start.search_path(), start.left_out()
+        search, hidden = start.without(start.place()).search, start.left_out()
         start, told = follow_results(start)
         results += told
         settings = start.settings

@@ -19,6 +19,7 @@ from twisted.internet.base import ReactorBase
 from twisted.internet.defer import CancelledError, Deferred
 
 from buildtool.adapters.host.build_slots import BuildSlots
+from buildtool.adapters.host.hidden_tools import HiddenTools
 from buildtool.adapters.host.processors import usable_processors
 from buildtool.adapters.host.recipe_commands import BuildBounds, RecipeCommands
 from buildtool.adapters.http.client import HttpClient, HttpTimeouts
@@ -61,8 +62,8 @@ class TrialRequest:
     """The wanted trial: a project's options, for one offer of this machine, with the sources in ``source``.
 
     ``place`` is where it is built and emptied again, ``keep`` where artifacts are kept; ``time_limit`` is in seconds.
-    ``bounds`` are what a build may use, ``search`` is PATH as builds have it; what recipes declare is kept in
-    ``downloads``. ``networked`` are the projects whose fetching commands may use the network. ``roots`` are
+    ``bounds`` are what a build may use, ``without`` are programs that it does not find; what recipes declare is
+    kept in ``downloads``. ``networked`` are the projects whose fetching commands may use the network. ``roots`` are
     the files of other systems, by their names.
     """
 
@@ -75,7 +76,7 @@ class TrialRequest:
     machine: dict[str, Value]
     prove: Callable[[Keepers | None], ProvenSandbox]
     bounds: BuildBounds
-    search: str
+    without: HiddenTools
     downloads: Path
     networked: frozenset[str] = frozenset()
     time_limit: float | None = None
@@ -246,7 +247,7 @@ class Bench:
             workshop=self._slots,
             uploads=server,
             clock=self._reactor,
-            environment={"PATH": self._wanted.search},
+            environment={"PATH": self._wanted.without.path_for(sandboxed=self.sandbox.sandboxes is not None)},
             server="this machine",
             cpus=max(1, usable_processors()),
             time_limit=self._wanted.time_limit,

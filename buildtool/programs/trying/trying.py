@@ -26,7 +26,7 @@ from buildtool.model.records import AttemptEnd
 from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.confinement import limits_here
 from buildtool.programs.buildserver.roots.offers import files_of
-from buildtool.programs.buildserver.sandbox_choice import check_enough, declared, sandbox_seen
+from buildtool.programs.buildserver.sandbox_choice import check_enough, covered, declared, sandbox_seen
 from buildtool.programs.buildserver.starting import Start
 from buildtool.programs.common.ending import EXIT_FAILED, EXIT_OK
 from buildtool.programs.common.given.settings_of import settings_of
@@ -97,7 +97,7 @@ async def _tried(
         evolve(settings, projects=(project,)), said, CredentialStore(settings.build_dir / "identity"), None
     )
     place = BuildDirectory(settings.build_dir / PLACE / uuid.uuid4().hex[:8])
-    found = start.offered(place)
+    found, without = start.offered(place), start.without(place)
     readable = declared((*found.offers, *found.coming), start.said.readable)
     private = [*start.hidden(place), settings.build_dir / PLACE / DOWNLOADS]
     tools = found.detected.get("tools")
@@ -112,9 +112,11 @@ async def _tried(
         place=place.top,
         keep=(said.output or settings.build_dir / PLACE).absolute(),
         machine=dict(found.machine),
-        prove=lambda keepers: sandbox_seen(start.sandbox_choice(), keepers, place.sandbox, private, readable),
+        prove=lambda keepers: covered(
+            sandbox_seen(start.sandbox_choice(), keepers, place.sandbox, private, readable), without
+        ),
         bounds=BuildBounds(limits_here(found), found.max_builds, groups),
-        search=start.search_path(),
+        without=without,
         downloads=settings.build_dir / PLACE / DOWNLOADS,
         networked=start.networked(),
         time_limit=None if limit is None else float(limit),

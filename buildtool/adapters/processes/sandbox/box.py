@@ -49,8 +49,9 @@ _DETACH = 2
 _SHUT_FLAGS = _REMOUNT | _BIND | _READ_ONLY | _NO_SETUID | _NO_DEVICES
 _EMPTY_OPTIONS = b"size=1m,mode=755"
 
-SHOWN, EMPTY, SHUT = "shown", "empty", "shut"
-"""The steps of mounting: to show a directory somewhere, to make an empty one, to forbid to write in one."""
+SHOWN, EMPTY, SHUT, COVERED = "shown", "empty", "shut", "covered"
+"""The steps of mounting: to show a directory somewhere, to make an empty one, to forbid to write in one, and to show
+something that is no program in the place of a file."""
 
 _GET_PARENT = 0xB702
 """``NS_GET_PARENT``, of ``linux/nsfs.h``."""
@@ -181,12 +182,13 @@ class Box:
 
     def _mount(self, step: str, place: bytes, source: bytes) -> None:
         """Show a directory at a place, make an empty one there, or forbid to write there. Raises OSError."""
-        if step != SHUT:
+        if step in (SHOWN, EMPTY):
             os.makedirs(place, 0o755, exist_ok=True)  # noqa: PTH103 - it is bytes
         answer = {
             SHOWN: lambda: self._libc.mount(source, place, None, _BIND | _RECURSIVE, None),
             EMPTY: lambda: self._libc.mount(b"tmpfs", place, b"tmpfs", _NO_SETUID | _NO_DEVICES, _EMPTY_OPTIONS),
             SHUT: lambda: self._libc.mount(None, place, None, _SHUT_FLAGS, None),
+            COVERED: lambda: self._libc.mount(source, place, None, _BIND, None),
         }[step]()
         _need(f"make {os.fsdecode(place)} {step}", answer)
 

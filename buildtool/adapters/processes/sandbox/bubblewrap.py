@@ -17,7 +17,7 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from buildtool.adapters.processes.sandbox.box import EMPTY, INSIDE, SHOWN, SHUT
+from buildtool.adapters.processes.sandbox.box import COVERED, EMPTY, INSIDE, SHOWN, SHUT
 from buildtool.adapters.processes.sandbox.shares import SHARED_MEMORY
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
@@ -34,6 +34,12 @@ HOST_NAME = "build"
 """The name of every machine, seen from a build."""
 
 ACCOUNT = "build"
+
+PROGRAMS_IN = ("/usr/local/bin", "/usr/local/sbin", "/usr/bin", "/usr/sbin")
+"""Where a system has its programs; ``/bin`` and ``/sbin`` are links into ``/usr``."""
+
+_LINKS = 40
+"""Links that lead to one file at most, as the kernel has it."""
 
 _OPEN = ("--perms", "0755", "--dir")
 SHARED = ("/tmp", "/var/tmp")  # noqa: S108 - inside
@@ -58,7 +64,7 @@ class Enclosure:
     directory with its account files (``account_files``). ``sealed`` lie below what is writable, and are not. ``limits``
     are resource limits by the name that Python has for them; ``groups`` the files of control groups that its processes
     are written into, ``freezer`` that of the one which can stop them. ``root`` has the files of another system, which
-    are seen in the place of this machine's.
+    are seen in the place of this machine's. ``covered`` are files that it does not see.
     """
 
     writable: tuple[Path, ...]
@@ -70,6 +76,7 @@ class Enclosure:
     groups: tuple[Path, ...] = ()
     freezer: Path | None = None
     root: Path | None = None
+    covered: tuple[Path, ...] = ()
 
     @property
     def top(self) -> Path:
@@ -169,6 +176,8 @@ def mounts(enclosure: Enclosure) -> tuple[list[tuple[str, str, str]], list[str]]
     steps += [(EMPTY, str(top), ""), *(shown(path, path) for path in enclosure.writable)]
     for path in (*enclosure.sealed, *(one for one in _outermost(enclosure.readable) if one.is_relative_to(top))):
         steps += [shown(path, path), shut(path)]
+    shown_files = [one for one in enclosure.covered if is_shown(one, enclosure.readable)]
+    steps += [(COVERED, str(path), os.devnull) for path in shown_files]
     return [*steps, shut(top)], [str(place) for place in hidden]
 
 
@@ -176,6 +185,25 @@ def _parents(paths: Iterable[Path]) -> list[str]:
     """Return the words for the directories above those that are shown: empty, and open to the build's account."""
     above = {parent for path in paths for parent in path.parents} - set(map(Path, ("/", "/var", *SHARED)))
     return [word for path in sorted(above) for word in (*_OPEN, str(path))]
+
+
+def covered_in(root: Path, names: Iterable[str]) -> tuple[Path, ...]:
+    """Return the programs of some names in the system that is below ``root``, as they are called in it.
+
+    A link counts for what it leads to; it is followed within that system.
+    """
+    found = (_within(root, Path(place, name)) for place in PROGRAMS_IN for name in names)
+    return tuple(sorted({one for one in found if one is not None}))
+
+
+def _within(root: Path, path: Path) -> Path | None:
+    """Return the file that is at a path in the system below ``root``, None where there is none."""
+    for _ in range(_LINKS):
+        there = root / path.relative_to("/")
+        if not there.is_symlink():
+            return path if there.is_file() else None
+        path = Path(os.path.normpath(path.parent / there.readlink()))
+    return None
 
 
 def is_shown(path: Path, readable: Iterable[Path]) -> bool:

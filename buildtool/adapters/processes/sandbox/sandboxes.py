@@ -19,6 +19,7 @@ from buildtool.adapters.processes.sandbox.box import INSIDE
 from buildtool.adapters.processes.sandbox.bubblewrap import (
     Enclosure,
     arguments,
+    covered_in,
     make_settings,
     mounts,
     settings_age,
@@ -43,14 +44,17 @@ Sandbox = EnclosedKeeper
 class Sandboxes:
     """The way to make a sandbox: ``program`` is bubblewrap, ``place`` a directory for what is made of ``/etc``.
 
-    ``readable`` are directories that builds may read beside the system's own. Sandboxes that were made ahead are used
-    once, by the slot for which they are.
+    ``readable`` are directories that builds may read beside the system's own, ``covered`` files that none sees; in
+    the systems of other files, those are the programs of ``hidden`` names.
+    Sandboxes that were made ahead are used once, by the slot for which they are.
     """
 
     keepers: Keepers
     program: str
     place: Path
     readable: tuple[Path, ...] = ()
+    covered: tuple[Path, ...] = ()
+    hidden: tuple[str, ...] = ()
     _last: dict[int, Mapping[str, object]] = field(factory=dict)
     _ahead: dict[int, tuple[Mapping[str, object], Sandbox]] = field(factory=dict)
     _making: defaultdict[int, Lock] = field(factory=partial(defaultdict, Lock))
@@ -79,7 +83,7 @@ class Sandboxes:
                 give(top, user)
         said = self.order(Enclosure(
             writable, place.temporary, self._settings(user, root), self.readable, tuple(_sealed(tree)),
-            dict(limits or {}), tuple(groups), freezer, root,
+            dict(limits or {}), tuple(groups), freezer, root, self._covered(root),
         ), user)  # fmt: skip
         with self._making[slot]:
             self._last[slot] = said
@@ -90,6 +94,9 @@ class Sandboxes:
                     return _equipped(ready[1], said)
                 ready[1].end()
         return _equipped(EnclosedKeeper(self.keepers, said), said)
+
+    def _covered(self, root: Path | None) -> tuple[Path, ...]:
+        return self.covered if root is None else covered_in(root, self.hidden)
 
     def make_ahead(self, slot: int) -> None:
         """Make a sandbox for the next Attempt of a slot, as its last one was. Raises OSError."""

@@ -30,7 +30,7 @@ _TOOLS = {"CC": "gcc", "CXX": "g++", "AR": "ar", "RANLIB": "ranlib", "STRIP": "s
 class OfferedRoot:
     """A root file system of this machine: ``why`` says why it is not offered, "" where it is, and ``mend`` what helps.
 
-    ``unchosen`` ones run, and their owner wants others.
+    ``unchosen`` ones run, and their owner wants others. Builds do not find the programs that are ``hidden``.
     """
 
     root: SystemRoot
@@ -38,12 +38,17 @@ class OfferedRoot:
     why: str = ""
     mend: str = ""
     unchosen: bool = False
+    hidden: tuple[str, ...] = ()
+
+    def has(self, program: str) -> bool:
+        """Return whether builds in it find a program."""
+        return program not in self.hidden and self.root.has(program)
 
     @property
     def toolchain(self) -> Toolchain:
         """What it is offered as."""
         root = self.root
-        tools = {role: name for role, name in _TOOLS.items() if root.has(name)}
+        tools = {role: name for role, name in _TOOLS.items() if self.has(name)}
         tools |= {"CC_VERSION": root.compiler, SYSTEM_ROOT: root.name}
         return Toolchain(root.arch, self.kind, root.libc, root.libc_version, tools, os_release=root.os_release or None)
 
@@ -64,6 +69,7 @@ def root_offers(
     detected: Mapping[str, Detected],
     *,
     sandboxed: bool,
+    hidden: tuple[str, ...] = (),
     tried: Callable[[SystemRoot, str], tuple[str, str]] = why_not,
 ) -> tuple[OfferedRoot, ...]:
     """Return what root file systems there are, each with why it is not offered. Blocks: each is tried.
@@ -78,7 +84,7 @@ def root_offers(
             found.append(OfferedRoot(root, kind, unchosen=True))
             continue
         why, mend = tried(root, own) if sandboxed else ("there is no sandbox to build in it", "")
-        found.append(OfferedRoot(root, kind, why, mend))
+        found.append(OfferedRoot(root, kind, why, mend, hidden=hidden))
     return tuple(found)
 
 
@@ -105,7 +111,7 @@ def lacking(roots: Iterable[OfferedRoot], projects: Iterable[Project]) -> dict[s
         one.root.name: {
             name: missing
             for name, tools in needed.items()
-            if isinstance(tools, tuple) and (missing := tuple(tool for tool in tools if not one.root.has(tool)))
+            if isinstance(tools, tuple) and (missing := tuple(tool for tool in tools if not one.has(tool)))
         }
         for one in roots
     }

@@ -101,12 +101,13 @@ def bubblewrap() -> str:
 
 
 @contextmanager
-def boxed(top: Path, readable: tuple[Path, ...] = ()) -> Iterator[Boxed]:
+def boxed(top: Path, readable: tuple[Path, ...] = (), covered: tuple[Path, ...] = ()) -> Iterator[Boxed]:
     """Give a sandbox of a slot below ``top``, which is ended in the end."""
     keepers = Keepers(1)
     slot = Slot(top / "slot").make()
     try:
-        sandbox = Sandboxes(keepers, bubblewrap(), top / "made", readable).make(0, slot.tree, slot.place)
+        sandboxes = Sandboxes(keepers, bubblewrap(), top / "made", readable, covered)
+        sandbox = sandboxes.make(0, slot.tree, slot.place)
         try:
             yield Boxed(sandbox, slot)
         finally:

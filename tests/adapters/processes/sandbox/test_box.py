@@ -111,6 +111,24 @@ def test_a_terminal_goes_with_its_command_and_what_that_left_is_ended(box: Boxed
     assert box.shell("tty; ls /dev/pts", terminal=True).output.split() == ["/dev/pts/0", "0", "ptmx"]
 
 
+def test_a_program_that_is_covered_is_not_found_by_name_nor_at_its_place(tmp_path: Path) -> None:
+    own = tmp_path / "own" / "tool"
+    own.parent.mkdir()
+    own.write_text("#!/bin/sh\necho own\n")
+    own.chmod(0o755)
+    for path in (tmp_path, *tmp_path.parents[:-2]):
+        path.chmod(path.stat().st_mode | 0o055)
+    absent = tmp_path / "no-such-tool"
+    with boxed(tmp_path, (own.parent,), (Path("/usr/bin/od"), own, absent)) as box:
+        assert box.shell("command -v od").code
+        for name in ("od", "/usr/bin/od", str(own)):
+            assert box.shell(f"{name} /dev/null").code in (126, 127), name
+        assert box.shell("test -f /usr/bin/od || test -x /usr/bin/od || test -s /usr/bin/od").code
+        assert box.shell("printf x | wc -c").output.strip() == "1"
+    with boxed(tmp_path, (own.parent,)) as box:
+        assert box.shell(f"command -v od && {own}").output.split() == ["/usr/bin/od", "own"]
+
+
 def test_a_umask_is_for_its_command_alone(box: Boxed) -> None:
     assert box.shell("umask; echo > private", umask=0o077).output == "0077\n"
     assert box.shell("umask; echo > open").output == "0022\n"

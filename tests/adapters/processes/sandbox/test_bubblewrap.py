@@ -39,3 +39,18 @@ def test_what_was_made_of_older_settings_is_removed_and_what_holds_stays(tmp_pat
         (tmp_path / name / "ssl").mkdir(parents=True)
     bubblewrap.clear_old_settings(tmp_path, "new")
     assert {one.name for one in tmp_path.iterdir()} == {"etc-1000-new", "etc-1001-new"}
+
+
+def test_the_programs_of_a_name_are_found_in_another_system_where_its_own_links_lead(tmp_path: Path) -> None:
+    for place in ("usr/bin", "usr/lib", "etc/alternatives"):
+        (tmp_path / place).mkdir(parents=True)
+    (tmp_path / "usr/bin/gcc-12").touch()
+    (tmp_path / "usr/lib/tool").touch()
+    (tmp_path / "usr/bin/gcc").symlink_to("gcc-12")
+    (tmp_path / "etc/alternatives/cc").symlink_to("/usr/bin/gcc")
+    (tmp_path / "usr/bin/cc").symlink_to("/etc/alternatives/cc")
+    (tmp_path / "usr/bin/tool").symlink_to("../../../../usr/lib/tool")
+    (tmp_path / "usr/bin/loop").symlink_to("loop")
+    (tmp_path / "usr/bin/dead").symlink_to("/usr/bin/true")
+    assert bubblewrap.covered_in(tmp_path, ("cc", "tool")) == (Path("/usr/bin/gcc-12"), Path("/usr/lib/tool"))
+    assert bubblewrap.covered_in(tmp_path, ("loop", "dead", "absent")) == ()
