@@ -317,7 +317,10 @@ class RememberedFailure:
 
 @frozen
 class Refusal:
-    """A server's no to a Build, or breakage on it, the ``count``-th; remembered until ``until``."""
+    """A server's no to a Build, or breakage on it, the ``count``-th; remembered until ``until``.
+
+    With a ``count`` of 0 the server said nothing: until then the Build waits for a better one.
+    """
 
     build_id: int
     server: str

@@ -2,8 +2,9 @@
 
 A Build is given to the best idle capable server: one that makes what it takes before one that gave Builds up of late
 (``scheduling/order/reluctance.py``), native before cross before emulated, then the least loaded, then the one with more
-processors. A server that has a free slot takes, of all that it can build, what stands first in the order
-of fair shares (``scheduling/order/tags.py``); what only it can build goes a little before what others can build too.
+processors; or it waits for a better one that is busy, where that is quicker (``scheduling/order/better.py``). A server
+that has a free slot takes, of all that it can build, what stands first in the order of fair shares
+(``scheduling/order/tags.py``); what only it can build goes a little before what others can build too.
 
 The test is tests/scheduling/test_order.py.
 """
@@ -18,6 +19,7 @@ from buildtool.model.records import Attempt, Build, BuildState
 from buildtool.model.servers import OFFER_RANK, Offer, Server
 from buildtool.scheduling.decision import DecisionContext, announce
 from buildtool.scheduling.effects import Dispatch
+from buildtool.scheduling.order.better import held_back
 from buildtool.scheduling.order.placing import note_started
 from buildtool.scheduling.order.rounds import Place
 from buildtool.scheduling.order.tags import SPARING
@@ -40,7 +42,8 @@ def start_somewhere(context: DecisionContext, build: Build) -> str | None:
     while ranked:
         best = min(ranked)
         name = best[1]
-        if name not in context.freed or _is_first(context, build, name):
+        taken = name not in context.freed or _is_first(context, build, name)
+        if taken and not _is_held_back(context, build, name, capable[name]):
             start(context, build, state.servers[name], capable[name])
             return name
         ranked.remove(best)
@@ -116,26 +119,35 @@ def _is_first(context: DecisionContext, build: Build, name: str) -> bool:
     return found is not None and found[0].id == build.id
 
 
-def _first_for(context: DecisionContext, name: str) -> tuple[Build, Offer] | None:
+def _is_held_back(context: DecisionContext, build: Build, name: str, offer: Offer) -> bool:
+    def stands_first(other: str) -> bool:
+        found = _first_for(context, other, any_kind=True)  # what is held back elsewhere is no question here
+        return found is not None and found[0].id == build.id
+
+    return held_back(context, build, name, offer, stands_first)
+
+
+def _first_for(context: DecisionContext, name: str, *, any_kind: bool = False) -> tuple[Build, Offer] | None:
     """Return the Build that a server takes next, and by which offer: the first in the order that it may take.
 
     If others can build that too, what only this server can build goes before it, by ``SPARING`` rounds at most.
+    With ``any_kind`` none is held back for a better server.
     """
     state = context.state
     lines = state.queue.heads(name)
-    found = _earliest(context, lines, name, math.inf)
+    found = _earliest(context, lines, name, math.inf, any_kind=any_kind)
     if found is None:
         return None
     if not found[1].lone and any(line.lone for line in lines):
         build = state.builds[found[0][2]]
         if any(other != name and state.servers[other].takes for other in state.queue.capable(build)):
             lone = [line for line in lines if line.lone]
-            found = _earliest(context, lone, name, found[0][0] + SPARING) or found
+            found = _earliest(context, lone, name, found[0][0] + SPARING, any_kind=any_kind) or found
     return state.builds[found[0][2]], found[1].offer
 
 
 def _earliest(
-    context: DecisionContext, lines: list[WaitingLine], name: str, latest: float
+    context: DecisionContext, lines: list[WaitingLine], name: str, latest: float, *, any_kind: bool
 ) -> tuple[Place, WaitingLine] | None:
     """Return the place of the first Build of these lines that a server may take, due in round ``latest`` or before."""
     found: tuple[Place, WaitingLine] | None = None
@@ -145,7 +157,8 @@ def _earliest(
         for place in line.places:
             if (found is not None and place > found[0]) or place[0] > latest:
                 break
-            if may_take(context, context.state.builds[place[2]], name):
+            build = context.state.builds[place[2]]
+            if may_take(context, build, name) and (any_kind or not _is_held_back(context, build, name, line.offer)):
                 found = place, line
                 break
     return found

@@ -127,7 +127,7 @@ class _Look:
         if name not in self._free:
             self._slots += server.capability.max_builds
             within = self._slots <= SLOTS_LOOKED_AT
-            self._free[name] = _free_in(self.state, server, self.now) if within else None
+            self._free[name] = free_in(self.state, server, self.now) if within else None
         return self._free[name]
 
     def _fit(self, server: Server) -> OfferFit | None:
@@ -234,8 +234,8 @@ def offered_in(state: State, build: Build, server: Server, now: float) -> float:
     return max(0.0, *(when - now for when in (refused, closed, server.quarantined_until, build.not_before)))
 
 
-def _free_in(state: State, server: Server, now: float) -> list[float]:
-    """Return for every slot of a server in how many seconds it is free; infinity for one of which nobody knows."""
+def free_in(state: State, server: Server, now: float) -> list[float]:
+    """Return for every slot of a server in how many seconds it is free; infinity where no estimate tells."""
     waits = [0.0] * max(0, server.capability.max_builds - state.slots.load_of(server.name))
     for key in state.slots.attempts_of.get(server.name, ()):
         build = state.builds.get(key[0])  # None for one that is being aborted, which its build server has to say

@@ -17,6 +17,7 @@ from buildtool.scheduling.order.rounds import place_of
 from buildtool.scheduling.order.tags import SPARING
 from buildtool.scheduling.state.state import State
 from tests.simulation.declines import Declines
+from tests.simulation.waits import HeldBack
 
 Wrong = Callable[[str], None]
 
@@ -29,10 +30,12 @@ def watched(comparisons: Mapping[str, Any], wrong: Wrong, declines: Declines) ->
     """Look at every decision that a metaserver takes; `wrong` is told what should not be."""
     original = batches.__dict__[DECIDE]
     known: list[object] = []
+    held = HeldBack()
 
     def decide(state: State, event: Event, now: float) -> Decision:
         decision: Decision = original(state, event, now)
         _check_hits(state, event, decision, comparisons, wrong)
+        held.look(state, event, wrong)
         if len(submissions(event)) <= 1:  # a later one may change who could have been started by an earlier one
             _check_starts(state, decision, now, wrong)
         if known != [state.reluctance]:  # the metaserver reads its database anew, and remembers no more of machines

@@ -77,7 +77,8 @@ from buildtool.scheduling.allowances import Allowances
 from buildtool.scheduling.answers import Acknowledged
 from buildtool.scheduling.decide import Decision
 from buildtool.scheduling.events import AttemptEnded, AttemptEvent, Delivered, Registered, Submitted, Tick
-from buildtool.scheduling.order import placing, rounds
+from buildtool.scheduling.order import better, placing, rounds
+from buildtool.scheduling.order.better import HELD
 from buildtool.scheduling.order.reluctance import Reluctance
 from buildtool.scheduling.servers import declining, leases, quarantine, sessions
 from buildtool.scheduling.servers import owners as owners_of_servers
@@ -87,7 +88,7 @@ from buildtool.scheduling.state.projects import ProjectPolicies
 from buildtool.scheduling.state.records import Records
 from buildtool.scheduling.state.slots import ServerSlots
 from buildtool.web import sessions as sessions_of_pages
-from tests.simulation import blows, downtimes, fetching, origin, owners, projects, sandboxes, visitors
+from tests.simulation import blows, downtimes, fetching, origin, owners, projects, sandboxes, visitors, waits
 from tests.simulation import limits as limits_of_worlds
 from tests.simulation.disk import SimulatedDisk
 
@@ -383,6 +384,20 @@ def slots_without_end() -> Sequence[Change]:
 @_mutant("who refused is not asked again at once")
 def refusal_forgotten() -> Sequence[Change]:
     return [(attempts, "_remember", lambda *what: None)]
+
+
+@_mutant("what waits for a better machine is held back once, and no longer than was said", (waits, "MATTERS", 1.0))
+def held_back_again() -> Sequence[Change]:
+    original = better.held_back
+
+    def held_back(turn: Any, build: Any, name: str, *more: Any) -> bool:
+        before = turn.state.refusals.get((build.id, name))
+        if before is not None and before.count == HELD and before.until <= turn.now:
+            turn.state.put(evolve(before, until=turn.now + 60.0))
+            return True
+        return original(turn, build, name, *more)
+
+    return [(dispatching, "held_back", held_back)]
 
 
 @_mutant("where a build failed it is not repeated")

@@ -54,6 +54,7 @@ from tests.simulation.trust import Trust
 from tests.simulation.twins import Twin
 from tests.simulation.visitors import Pages, Visitor, visitors
 from tests.simulation.visits import Visits
+from tests.simulation.waits import arches_of, believed_lengths
 
 EPOCH = 1_700_000_000.0
 PATIENCE = 2 * 86_400.0
@@ -222,7 +223,7 @@ class World:
         builder = Builder(
             world=self,
             name=name,
-            arches=arches,
+            arches=arches_of(self.seed, name, arches),
             memory=rng.choice((1024, 4096)),
             max_builds=rng.choice((1, 1, 2)),
             slowness=rng.choice((0.5, 1.0, 3.0)),
@@ -386,7 +387,7 @@ class World:
         try:
             comparisons = dict(self.settings.projects[0].scheduling().comparisons)
             looking = watched(comparisons, self.watch.wrong, self.watch.declines)
-            with looking, self.keys.in_use():
+            with looking, believed_lengths(self.seed), self.keys.in_use():
                 self._run()
         finally:
             globalLogPublisher.removeObserver(observer)
