@@ -328,6 +328,11 @@ class Refusal:
     reason: str
     count: int = 1
 
+    @property
+    def held_back(self) -> bool:
+        """Whether it is for a better server that the Build waits."""
+        return not self.count
+
 
 @frozen
 class Mail:

@@ -78,7 +78,6 @@ from buildtool.scheduling.answers import Acknowledged
 from buildtool.scheduling.decide import Decision
 from buildtool.scheduling.events import AttemptEnded, AttemptEvent, Delivered, Registered, Submitted, Tick
 from buildtool.scheduling.order import better, placing, rounds
-from buildtool.scheduling.order.better import HELD
 from buildtool.scheduling.order.reluctance import Reluctance
 from buildtool.scheduling.servers import declining, leases, quarantine, sessions
 from buildtool.scheduling.servers import owners as owners_of_servers
@@ -392,12 +391,17 @@ def held_back_again() -> Sequence[Change]:
 
     def held_back(turn: Any, build: Any, name: str, *more: Any) -> bool:
         before = turn.state.refusals.get((build.id, name))
-        if before is not None and before.count == HELD and before.until <= turn.now:
+        if before is not None and before.held_back and before.until <= turn.now:
             turn.state.put(evolve(before, until=turn.now + 60.0))
             return True
         return original(turn, build, name, *more)
 
     return [(dispatching, "held_back", held_back)]
+
+
+@_mutant("what waits for a better machine begins elsewhere once that takes nothing more", (waits, "MATTERS", 1.0))
+def waits_for_who_left() -> Sequence[Change]:
+    return [(decide, "release", lambda turn: None)]
 
 
 @_mutant("where a build failed it is not repeated")

@@ -47,7 +47,8 @@ class Records:
     the Builds whose failure waits to be repeated, ``absent`` the servers that contact was lost with, ``idle_sizes``
     those that are not connected and never built anything, with the bytes that each takes. ``revisions_wanted`` counts
     the acceptable revisions of all open Requests together, of which each takes memory, and ``open_counts`` the open
-    Requests by who asked.
+    Requests by who asked. ``held`` are the refusals by which Builds wait for a better server, and ``gone`` the servers
+    that take nothing more, or offer something else, since it was last looked at what waits for them.
     """
 
     def __init__(
@@ -68,6 +69,8 @@ class Records:
         self.missing_of: dict[int, dict[AttemptKey, None]] = {}
         self.refusals_of: dict[int, dict[str, None]] = {}
         self.refused_by: dict[str, dict[int, None]] = {}
+        self.held: dict[RefusalKey, None] = {}
+        self.gone: set[str] = set()
         self.confirming: dict[int, None] = {}
         self.absent: dict[str, None] = {}
         self.idle_sizes: dict[str, int] = {}
@@ -224,6 +227,8 @@ class Records:
 
     def _set_server(self, key: str, old: Server | None, new: Server | None) -> None:
         old, new = _known(old), _known(new)
+        if old is not None and old.takes and not (new and new.takes and new.capability is old.capability):
+            self.gone.add(key)
         if new is None:
             del self._tables.servers[key]
         else:
@@ -247,10 +252,15 @@ class Records:
             self._tables.refusals.pop(key, None)
             drop(self.refusals_of, key[0], key[1])
             drop(self.refused_by, key[1], key[0])
+            self.held.pop(key, None)
             return
         self._tables.refusals[key] = new
         self.refusals_of.setdefault(key[0], {})[key[1]] = None
         self.refused_by.setdefault(key[1], {})[key[0]] = None
+        if new.held_back:
+            self.held[key] = None
+        else:
+            self.held.pop(key, None)
 
 
 def _open_request(request: Request | None) -> Request | None:
