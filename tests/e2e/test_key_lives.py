@@ -131,6 +131,7 @@ def test_a_metaserver_that_was_restored_believes_keys_once_the_operator_has_said
     state, copy = farm.directory / "metaserver", farm.directory / "copy"
     secret = farm.directory / "passphrase"
     secret.write_text("a long one\n")
+    secret.chmod(0o600)
     operate(keyed, "backup", str(copy), "--passphrase-file", str(secret))
     assert "ENCRYPTED" in (copy / "tls" / "authority-1.pem").read_text()
     operate(keyed, "revoke", "ben", "--reason", "it was sold")

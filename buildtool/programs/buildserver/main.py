@@ -62,6 +62,7 @@ from buildtool.programs.buildserver.options import OPTIONS
 from buildtool.programs.buildserver.roots.commands import ROOT_COMMANDS, ROOT_OPTIONS
 from buildtool.programs.buildserver.roots.hosting import roots_held, server_offer
 from buildtool.programs.buildserver.roots.offers import files_of
+from buildtool.programs.buildserver.running.basedir import BASEDIR, HOW, based
 from buildtool.programs.buildserver.running.checking import check_config, check_start
 from buildtool.programs.buildserver.running.ends import cleared, sources_of
 from buildtool.programs.buildserver.running.idleness import IdleLimit
@@ -341,7 +342,7 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
     PROGRAM,
     "Offer this machine to a metaserver: take builds, compile, deliver. SIGTERM hands running builds back; SIGHUP "
     "finishes them first.",
-    (
+    tuple(one if one.name == "new-project" else based(one) for one in (
         Subcommand(
             "serve", "take builds until it is told to stop", "--config farm/config.py --name attic --max-builds 2",
             hosted(PROGRAM, _serve), options=_SERVE,
@@ -377,8 +378,8 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
             "new-project", "write DIR/config.py, a project's configuration, from a look at its sources",
             "new-project farm/mine --source src/mine", new_project, "DIR", options=("--source", "--json"),
         ),
-    ),
-    {**OPTIONS, **GUEST_OPTIONS, **HOST_OPTIONS, **HISTORY_OPTIONS, **TRYING, **ROOT_OPTIONS},
+    )),
+    {**OPTIONS, **GUEST_OPTIONS, **HOST_OPTIONS, **HISTORY_OPTIONS, **TRYING, **ROOT_OPTIONS, BASEDIR: HOW},
     EXIT_CODES | {
         EXIT_PROJECT: "what was tried does not build, by the project's or the recipe's fault",
         EXIT_UNAVAILABLE: "the metaserver cannot be reached: as many logins failed as --maxretries says",

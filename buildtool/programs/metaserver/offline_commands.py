@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
+import stat
 import time
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
@@ -102,12 +104,15 @@ def _copy_keys(source: Path, target: Path, passphrase: bytes | None, *, wanted: 
 
 
 def _passphrase(path: Path) -> bytes:
-    """Return the first line of a file. Raises UsageError for one that cannot be read or is empty."""
+    """Return the first line of a file. Raises UsageError for one that cannot be read, is everybody's, or is empty."""
     try:
         with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
             first = file.read(PASSPHRASE_LIMIT).split(b"\n", 1)[0].rstrip(b"\r")
     except OSError as error:
         raise UsageError(f"--passphrase-file {path} cannot be read: {error.strerror}") from error
+    if stat.S_ISREG(mode) and mode & (stat.S_IROTH | stat.S_IWOTH):
+        raise UsageError(f"--passphrase-file {path} is open to everybody on this machine: chmod 600 it")
     if not first:
         raise UsageError(f"--passphrase-file {path} has no passphrase in its first line")
     return first

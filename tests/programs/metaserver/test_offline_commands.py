@@ -19,6 +19,7 @@ from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.adapters.storage.directory_lock import DirectoryLock
 from buildtool.errors import StorageUnavailable, UsageError
+from buildtool.programs.metaserver import offline_commands
 from buildtool.programs.metaserver.offline_commands import EXIT_DAMAGED
 from tests.adapters.maintenance import states
 from tests.adapters.maintenance.states import BYTES, DIGEST, LOG, NOW, soil, spoil, stored
@@ -304,3 +305,15 @@ def test_a_backup_leaves_alone_what_another_one_is_writing_and_what_is_no_copy(s
 def test_the_digest_of_the_restored_artifact_is_that_of_its_row(state: Path, tmp_path: Path) -> None:
     run(Backup(state, tmp_path / "copy").run())
     assert hashlib.sha256(stored(tmp_path / "copy").read_bytes()).hexdigest() == DIGEST
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o602, 0o606])
+def test_a_passphrase_that_everybody_may_read_or_change_is_refused_with_the_mend(tmp_path: Path, mode: int) -> None:
+    secret = tmp_path / "passphrase"
+    secret.write_text("correct horse\n")
+    secret.chmod(mode)
+    with pytest.raises(UsageError, match=r"^--passphrase-file .*passphrase is open to everybody .*: chmod 600 it$"):
+        offline_commands._passphrase(secret)
+    for kept in (0o600, 0o640, 0o400):
+        secret.chmod(kept)
+        assert offline_commands._passphrase(secret) == b"correct horse"

@@ -30,7 +30,7 @@ _ELSEWHERE = {
     **{
         one: f"it is said on the command line alone, as --{one}" for one in (
             "join", "settings", "config", "settings-file", "verbose", "log-file", "log-size", "log-count",
-            "no-logrotate", "daemon", "pid-file",
+            "no-logrotate", "daemon", "pid-file", "basedir",
         )
     },
 }  # fmt: skip

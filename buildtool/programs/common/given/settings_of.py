@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from pathlib import Path
+
+from attrs import evolve
 
 from buildtool.configuration.given.values import Given, GivenValue, given_to
+from buildtool.configuration.places import check_builds_apart
 from buildtool.configuration.settings import Settings, load_settings
 
 _LINE = frozenset({"config", "settings_file", "json", "verbose"})
@@ -13,8 +17,16 @@ _LINE = frozenset({"config", "settings_file", "json", "verbose"})
 
 
 def settings_of(said: argparse.Namespace, *, secrets: bool = True) -> Settings:
-    """Return the settings that count for what was said. Raises ConfigurationError, EmptySecret."""
-    return load_settings(said.config, secrets=secrets, given=given_to(said))
+    """Return the settings that count for what was said, with ``--basedir`` for the build directory.
+
+    Raises ConfigurationError, EmptySecret.
+    """
+    found = load_settings(said.config, secrets=secrets, given=given_to(said))
+    top: Path | None = vars(said).get("basedir")
+    if top is None:
+        return found
+    check_builds_apart(found.state_dir, top.absolute())
+    return evolve(found, build_dir=top.absolute())
 
 
 def origins(said: argparse.Namespace, settings: Settings) -> list[GivenValue]:
