@@ -20,12 +20,19 @@ class TokenBucket:
 
     async def take(self, amount: float) -> None:
         """Take units from the bucket; return when so many may go through."""
-        if self.rate is None or amount <= 0:
-            return
+        if amount > 0 and (owed := self.owe(amount)) > 0:
+            await deferLater(self.clock, owed)
+
+    def owe(self, amount: float) -> float:
+        """Take units that went through already; return for how many seconds nothing more should.
+
+        Several threads may call it: of two that do at the very same moment one may go without being counted.
+        """
+        if self.rate is None:
+            return 0.0
         now = self.clock.seconds()
         self._paid_until = max(self._paid_until, now - BURST) + amount / self.rate
-        if self._paid_until > now:
-            await deferLater(self.clock, self._paid_until - now)
+        return self._paid_until - now
 
     def piece(self, most: int) -> int:
         """Return how much to take at once, so that something moves a few times a second."""

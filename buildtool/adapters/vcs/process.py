@@ -19,7 +19,9 @@ from twisted.logger import Logger
 
 from buildtool.adapters.runtime.fair_pool import worked_for
 from buildtool.adapters.storage.trees import plain_bytes, remove_tree
+from buildtool.adapters.vcs.pacing import TransferPace
 from buildtool.concurrency.asker import hung_up
+from buildtool.concurrency.token_bucket import TokenBucket
 from buildtool.errors import BuildToolError, MachineFault
 
 log = Logger()
@@ -62,10 +64,12 @@ def read(
     limit: float,
     on_line: Callable[[bytes], None] | None = None,
     sink: Callable[[bytes], object] | None = None,
+    pace: TransferPace | None = None,
 ) -> ProcessOutput:
     """Read both streams to their ends with bounded memory, then return how the process ended.
 
-    ``limit`` is in seconds; ``on_line`` takes the output line by line instead of keeping it, ``sink`` as it comes.
+    ``limit`` is in seconds, without those for which it stands still by its ``pace``; ``on_line`` takes the output line
+    by line instead of keeping it, ``sink`` as it comes.
     Raises TimedOut, MachineFault for an answer without end, and Unavailable when its askers have left (in a
     ``FairPool``). The process is the caller's to ``end``.
     """
@@ -76,8 +80,10 @@ def read(
             if stream is not None:
                 selector.register(stream, selectors.EVENT_READ, kept)
         while selector.get_map():
-            ready = selector.select(min(_LOOK, max(0.0, deadline - time.monotonic())))
-            _check_waited_for(deadline, ready=bool(ready))
+            look = _LOOK if pace is None else pace.step()
+            late = deadline + (0.0 if pace is None else pace.rested)
+            ready = selector.select(min(look, max(0.0, late - time.monotonic())))
+            _check_waited_for(late, ready=bool(ready))
             for key, _ in ready:
                 chunk = os.read(key.fd, 65536)
                 if not chunk:
@@ -91,6 +97,9 @@ def read(
                 out.clear()
             if len(out) > OUT_LIMIT:
                 raise MachineFault(f"{program} answered with more than {OUT_LIMIT} bytes")
+    if pace is not None:
+        pace.close()
+        deadline += pace.rested
     return ProcessOutput(
         _exit_code(process, max(0.1, deadline - time.monotonic())), bytes(out), err.decode("utf-8", "replace")
     )
@@ -163,11 +172,16 @@ class VcsProgram:
     """A program whose runs are processes that end with this one where they obey. All methods block, in any thread."""
 
     def __init__(self, name: str, missing: Callable[[str], BuildToolError]) -> None:
-        """``missing`` makes the error for a machine on which what was to be run is not installed."""
+        """``missing`` makes the error for a machine on which what was to be run is not installed.
+
+        ``downloading`` may be set: the bucket by which processes fetch.
+        """
         self._name = name
         self._missing = missing
         self._lock = threading.Lock()
         self._running: set[int] = set()
+        self._paces: dict[int, TransferPace] = {}
+        self.downloading: TokenBucket | None = None
         self._closed = False
 
     def close(self, signum: signal.Signals = signal.SIGTERM) -> None:
@@ -212,8 +226,17 @@ class VcsProgram:
             self._running.add(process.pid)
             return process
 
+    def pace(self, process: subprocess.Popen[bytes]) -> TransferPace | None:
+        """Return the pace for ``read`` of a process that was started, None where it may fetch as fast as it can."""
+        if self.downloading is None or self.downloading.rate is None:
+            return None
+        return self._paces.setdefault(process.pid, TransferPace(self.downloading, process.pid))
+
     def end(self, process: subprocess.Popen[bytes]) -> None:
         """End a process, and wait until it is gone."""
+        pace = self._paces.pop(process.pid, None)
+        if pace is not None:
+            pace.close()
         if process.stdin is not None:
             with suppress(BrokenPipeError):
                 process.stdin.close()

@@ -196,7 +196,8 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
     with ExitStack() as closing:
         pool = Threads(reactor, THREADS, "build server")
         closing.callback(pool.stop, THREADS_GRACE)
-        sources = sources_of(place, pool, closing, THREADS)
+        downloading = TokenBucket(reactor)
+        sources = sources_of(place, pool, closing, THREADS, downloading)
         groups = await pool.run(partial(ControlGroups.found, program.name))  # what was left frozen can be ended then
         closing.callback(groups.close)
         slots = BuildSlots(place.slots, pool, found.machine, found.seed)
@@ -213,7 +214,6 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         gentleness = Gentleness()
         processes = Processes(reactor, keepers, gentleness=gentleness)
         there = _reach(program, reactor)
-        downloading = TokenBucket(reactor)
         transfers = TransferClient(reactor, pool, farm=there.transfers, downloading=downloading)
         fetcher = HttpClient(reactor, HttpTimeouts(), downloading=downloading)
         done = WorkBook(place.history, there.where, WallClock(), pool)

@@ -125,10 +125,12 @@ class GitCommand(VcsProgram):
         place = [] if git_dir is None else [f"--git-dir={git_dir}"]
         place += [] if tree is None else ["-C", str(tree)]
         environment = _environment(self._settings, None if url is None else self._login(url), settings)
+        if self.downloading is not None and self.downloading.rate is not None:
+            environment["GIT_HTTP_LOW_SPEED_LIMIT"] = "1"  # what is slow by its owner's wish has not stalled
         with _input(given) as stream:
             process = self.start(["git", *place, *arguments], environment, stream, _elsewhere())
         try:
-            return read(process, "git", limit, on_line, sink)
+            return read(process, "git", limit, on_line, sink, self.pace(process))
         except TimedOut as error:
             raise TimedOut(f"git {arguments[0]} took longer than {limit:g} s") from error
         finally:

@@ -123,7 +123,7 @@ class SvnCommand(VcsProgram):
                 with contextlib.suppress(BrokenPipeError):  # it ended before it read: its answer says why
                     process.stdin.write(said)
                     process.stdin.close()
-            return read(process, words[0], limit)
+            return read(process, words[0], limit, pace=self.pace(process))
         except TimedOut as error:
             raise TimedOut(f"{' '.join(words[:2])} took longer than {limit:g} s") from error
         finally:

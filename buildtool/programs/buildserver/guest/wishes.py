@@ -99,9 +99,7 @@ GUEST_OPTIONS: Mapping[str, How] = {
                      "(default 0)", "GIB", number(0, 10**6)),
     "--upload-rate": valued("KiB of logs and artifacts that are sent each second at most (default: no limit)", "KIB",
                             number(1, 10**7)),
-    "--download-rate": valued("KiB that are fetched each second at most, without what git and svn fetch "
-                              "(default: no limit)",
-                              "KIB", number(1, 10**7)),
+    "--download-rate": valued("KiB that are fetched each second at most (default: no limit)", "KIB", number(1, 10**7)),
     "--allow-shutdown": valued("what lets it drain: signal (SIGHUP), file (shutdown.stamp), both, none (default both)",
                                "WHAT", shutdown_choice),
 }  # fmt: skip

@@ -17,6 +17,7 @@ from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
 from buildtool.adapters.vcs.git_worktrees.worktrees import Worktrees
 from buildtool.adapters.vcs.svn.command import SvnCommand
 from buildtool.adapters.vcs.svn.copies import SvnSources
+from buildtool.concurrency.token_bucket import TokenBucket
 from buildtool.ports.buildserver import Halt, Halted
 from buildtool.ports.common import Executor
 from buildtool.programs.buildserver.build_directory import BuildDirectory
@@ -25,12 +26,18 @@ from buildtool.programs.common.program import StopRequest
 log = Logger()
 
 
-def sources_of(place: BuildDirectory, pool: Executor, closing: ExitStack, threads: int) -> Checkouts:
-    """Return what checks out, in a pool of so many threads; a checkout that is not waited for any more ends."""
+def sources_of(
+    place: BuildDirectory, pool: Executor, closing: ExitStack, threads: int, downloading: TokenBucket
+) -> Checkouts:
+    """Return what checks out, in a pool of so many threads; a checkout that is not waited for any more ends.
+
+    ``downloading`` is the bucket by which is fetched.
+    """
     turns = FairPool(pool, threads)
     mirror = GitMirror(place.mirrors, turns)
     closing.callback(mirror.close)
     svn = SvnCommand(place.subversion)
+    mirror.command.downloading = svn.downloading = downloading
     closing.callback(svn.close)
     return Checkouts(git=Worktrees(mirror, place.sources, turns), svn=SvnSources(svn, place.sources / "svn", turns))
 
