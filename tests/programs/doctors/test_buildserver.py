@@ -15,8 +15,10 @@ from buildtool.configuration.settings import load_settings
 from buildtool.model.checkup.verdicts import CheckVerdict
 from buildtool.programs.buildserver.main import COMMAND_LINE, main
 from buildtool.programs.buildserver.starting import Start
-from buildtool.programs.doctors.buildserver import follow_results, start_results, wish_results
+from buildtool.programs.doctors.buildserver import follow_results, root_results, start_results, wish_results
 from buildtool.protocol.enrolment import Credentials
+from tests.adapters.host.roots.test_store import add
+from tests.programs.buildserver.roots.test_offers import offered
 from tests.support.packages import require
 from tests.support.signed_origin import make_key
 
@@ -119,3 +121,20 @@ def test_the_doctor_says_what_each_wish_means_now(builds: Path) -> None:
     (skipped,) = told("disk = -1")
     assert skipped.startswith("skipped: hours, presence, power and disk, because ")
     assert "disk = '-1' is not a whole number" in skipped
+
+
+def test_the_doctor_tells_of_each_other_system_whether_it_is_offered_and_else_why_and_what_helps(
+    tmp_path: Path,
+) -> None:
+    (none,) = root_results(offered(tmp_path))
+    assert none.verdict is CheckVerdict.OK
+    assert "bin/buildserver.py add-platform arm64 --suite bookworm adds one" in none.words
+    add(tmp_path)
+    (one,) = root_results(offered(tmp_path))
+    assert (one.verdict, one.words) == (
+        CheckVerdict.OK, "bullseye-amd64: native, debian-11, glibc 2.31, gcc-10.2.1",
+    )  # fmt: skip
+    (wrong,) = root_results(offered(tmp_path, why="nothing runs it"))
+    assert (wrong.verdict, wrong.words, wrong.mend) == (
+        CheckVerdict.WARNING, "bullseye-amd64 is not offered: nothing runs it", "mend it",
+    )  # fmt: skip

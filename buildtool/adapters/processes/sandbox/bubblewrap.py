@@ -228,9 +228,9 @@ def settings_age() -> str:
 
 
 def clear_old_settings(place: Path, age: str) -> None:
-    """Remove what was made of ``/etc`` when that was another. No sandbox may be using it."""
+    """Remove what was made of ``/etc`` when that was another, or of other systems'. No sandbox may be using it."""
     for made in (*place.glob("etc-*"), *place.glob("making-*")):
-        if not made.name.endswith(f"-{age}"):
+        if not made.name.endswith(f"-{age}") or made.match("etc-*-*-*"):
             shutil.rmtree(made, ignore_errors=True)
 
 

@@ -35,7 +35,8 @@ def test_the_program_that_holds_a_sandbox_may_not_be_read_by_its_account(tmp_pat
 
 
 def test_what_was_made_of_older_settings_is_removed_and_what_holds_stays(tmp_path: Path) -> None:
-    for name in ("etc-1000-old", "making-x", "etc-1000-new", "etc-1001-new"):
+    """Those of other systems are made anew, which may have been removed since."""
+    for name in ("etc-1000-old", "making-x", "etc-1000-new", "etc-1001-new", "etc-1000-root-new"):
         (tmp_path / name / "ssl").mkdir(parents=True)
     bubblewrap.clear_old_settings(tmp_path, "new")
     assert {one.name for one in tmp_path.iterdir()} == {"etc-1000-new", "etc-1001-new"}
