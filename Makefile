@@ -12,7 +12,7 @@ LAUNCHERS = $(wildcard bin/*)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev farm demo sources demo-lua test bench simulate mutants chaos check docs coverage changes map screenshots format lock clean distclean
+.PHONY: help venv dev farm demo sources demo-lua demo-platforms test bench simulate mutants chaos check docs coverage changes map screenshots format lock clean distclean
 .PHONY: quick long branches fuzz deb
 
 help:  ## list the targets
@@ -32,6 +32,9 @@ demo: venv  ## a request, a build, a hit and a mail, on this machine, with real 
 
 demo-lua: venv  ## three releases of Lua for three platforms, from Debian's sources, built and run
 	@$(RUN) -m buildtool.demo.demo_lua
+
+demo-platforms: venv  ## three projects for a dozen platforms, by a compiler that is fetched once (100 MB), run where they can be
+	@$(RUN) -m buildtool.demo.demo_platforms
 
 sources: venv  ## the example's sources as a git repository, for a farm by hand: var/testproject.git
 	@$(RUN) -m buildtool.demo.sources
@@ -72,6 +75,7 @@ check: dev  ## style, types and the direction of imports
 	$(DEV) -m mypy --strict docs/conf.py
 	$(DEV) -m mypy --strict examples/lua/config.py examples/import_sources.py
 	$(DEV) -m mypy --strict examples/cpython/config.py
+	$(DEV) -m mypy --strict examples/zlib/config.py
 	$(DEV) -m mypy --strict examples/make_repositories.py examples/wheel/config.py
 	$(DEV) -m mypy --strict examples/golang/config.py
 	$(DEV) -m mypy --strict examples/cmake/config.py

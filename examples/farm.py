@@ -14,6 +14,7 @@ projects = [
     load("cmake/config.py"),  # noqa: F821
     load("rust/config.py"),  # noqa: F821
     load("lua/config.py"),  # noqa: F821
+    load("zlib/config.py"),  # noqa: F821
     load("cpython/config.py"),  # noqa: F821
     load("pypy/config.py"),  # noqa: F821
 ]

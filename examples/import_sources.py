@@ -3,7 +3,7 @@
 
     examples/import_sources.py NAME [REPOSITORY] [--cache DIR]
 
-NAME is lua, cpython or pypy. REPOSITORY is where NAME/config.py looks for it: var/NAME.git of the checkout. The
+NAME is lua, zlib, cpython or pypy. REPOSITORY is where NAME/config.py looks for it: var/NAME.git of the checkout. The
 packages come through apt-get, from the mirrors that this machine is configured with, by deb-src lines in a
 configuration and state of this script's own: nothing of the system's is changed, and no root is needed. What was
 downloaded is kept in the cache (.cache/NAME of the checkout) and checked against the digests below, so that every
@@ -90,6 +90,10 @@ ALL: Mapping[str, Sources] = {one.name: one for one in (
                  "164c7849653b80ae67bec4b7473b884bf5cc8d2dca05653475ec2ed27b9ebf61")),
         _release("5.4.7", "trixie", datetime(2024, 6, 25, tzinfo=UTC), ("lua5.4_5.4.7.orig.tar.gz",
                  "9fbf5e28ef86c69858f6d3d34eccc32e911c1a28b4120ff3e84aaa70cfbf1e30")),
+    )),
+    Sources("zlib", "zlib", "zlib", (
+        _release("1.2.13", "bookworm", datetime(2022, 10, 13, tzinfo=UTC), ("zlib_1.2.13.dfsg.orig.tar.bz2",
+                 "71feb7947e3c00ef125f83b79a4e529bde31171e5babe48b391f06758d1ab0a1")),
     )),
     Sources("cpython", "CPython", "python3.11", (
         _release("3.11.2", "bookworm", datetime(2023, 2, 7, tzinfo=UTC), ("python3.11_3.11.2.orig.tar.gz",

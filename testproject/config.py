@@ -55,7 +55,10 @@ def plan(wanted: Wanted) -> Plan:
     # binary, or two machines would make different ones. There is no shell here, but make starts one: hence the quotes.
     # No -march either: what the compiler makes unasked runs on every processor of its architecture.
     cflags = "-O2 " + shlex.quote(f"-ffile-prefix-map={wanted.source}=.")
+    # Where programs have an end to their name it is part of what is built, so that the self-check runs that.
+    program = {"windows": "tally.exe", "wasi": "tally.wasm"}.get(str(wanted.platform.get("os")), "tally")
     variables = [
+        f"PROGRAM={program}",
         # `tools` holds what this build server builds this platform with: a cross build has CC=powerpc-linux-gnu-gcc.
         f"CC={wanted.tools.get('CC', 'gcc')}",
         f"AR={wanted.tools.get('AR', 'ar')}",
@@ -66,17 +69,12 @@ def plan(wanted: Wanted) -> Plan:
         f"UTF8={1 if wanted.options['utf8'] else 0}",
         f"TABLE_SIZE={wanted.options['table_size']}",
     ]
-    if wanted.tools.get("CC_VERSION", "").startswith("zig-"):
-        variables.append("LDFLAGS=-s")  # zig has no strip, and its linker leaves symbols out itself
     commands = [Command(["make", f"-j{wanted.cpus}", *variables], name="build")]
     # What was cross-built runs here only in an emulator. Where there is one, `emulator` are the words to put before it:
     # qemu-ppc-static -L /usr/powerpc-linux-gnu
     if wanted.can_run:
         run = f"RUN={shlex.join(wanted.emulator)}"
         commands.append(Command(["make", "check", *variables, run], name="self-check"))
-    program = {"windows": "tally.exe", "wasi": "tally.wasm"}.get(str(wanted.platform.get("os")), "tally")
-    if program != "tally":
-        commands.append(Command(["mv", "tally", program], name="name"))
     return Plan(
         # Run one after another, without a shell. The first that fails ends the build: the project's own failure.
         commands=commands,

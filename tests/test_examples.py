@@ -58,6 +58,7 @@ def test_each_example_is_accepted_with_every_value_of_every_option() -> None:
         "primes",
         "hashline",
         "lua",
+        "zlib",
         "cpython",
         "pypy",
     ]

@@ -56,16 +56,16 @@ def main() -> int:
 def _show(directory: Path) -> None:
     repository = directory / "lua.git"
     import_releases(repository)
+    step("Lua's releases are now tags of a git repository of their own")
     with local_farm(directory, EXAMPLE / "farm.py", BUILDTOOL_LUA_REPOSITORY=str(repository)) as farm:
         show(farm)
 
 
-def import_releases(repository: Path) -> None:
-    """Run the examples' own script. Raises FarmError with what it said."""
+def import_releases(repository: Path, name: str = "lua") -> None:
+    """Run the examples' own script for one of them. Raises FarmError with what it said."""
     script = EXAMPLE.parent / "import_sources.py"
-    done = subprocess.run([sys.executable, script, "lua", repository], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, script, name, repository], capture_output=True, text=True, check=False)
     must(done.returncode == 0, done.stderr.strip())
-    step("Lua's releases are now tags of a git repository of their own")
 
 
 def show(farm: LocalFarm) -> None:

@@ -70,6 +70,16 @@ def demonstrate(name: str, description: str, config: Path, show: Callable[[Path]
 def asked(farm: LocalFarm, *arguments: str) -> dict[str, Any]:
     """Run startcompile.py --json and return what it printed. Raises FarmError."""
     done = farm.request("--json", *arguments, seconds=BUILD_PATIENCE)
+    found = last_object(done)
+    if done.returncode:
+        why = found.get("error") or found.get("reason") or found.get("state")
+        logs = farm.directory / "metaserver" / "logs"
+        raise FarmError(f"startcompile.py ended with {done.returncode}: {why} (logs are in {logs})")
+    return found
+
+
+def last_object(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """Return the JSON object that startcompile.py printed last. Raises FarmError with what it said instead."""
     try:
         found = json.loads((done.stdout.splitlines() or [""])[-1])
     except ValueError:
@@ -77,10 +87,6 @@ def asked(farm: LocalFarm, *arguments: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         said = done.stderr.strip() or done.stdout.strip()
         raise FarmError(f"startcompile.py ended with {done.returncode} and printed no JSON object: {said}")
-    if done.returncode:
-        why = found.get("error") or found.get("reason") or found.get("state")
-        logs = farm.directory / "metaserver" / "logs"
-        raise FarmError(f"startcompile.py ended with {done.returncode}: {why} (logs are in {logs})")
     return found
 
 

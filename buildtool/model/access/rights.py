@@ -291,7 +291,7 @@ def known_platform(text: str, there: Collection[str] = ()) -> str:
     raise UsageError(f"there is no platform {text!r:.60}: {hint}")
 
 
-_SYSTEMS = ("linux", "darwin", "windows", "freebsd", "openbsd", "netbsd")
+_SYSTEMS = ("linux", "darwin", "windows", "wasi", "freebsd", "openbsd", "netbsd")
 
 
 def _who(by: Principal) -> str:

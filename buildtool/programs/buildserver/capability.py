@@ -9,6 +9,7 @@ from attrs import evolve, frozen
 
 from buildtool.adapters.host.detectors import DETECTORS, Detected
 from buildtool.adapters.host.toolchains import RejectedToolchain, Toolchain, ToolchainSurvey
+from buildtool.adapters.host.wine import seed_wine
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.options import canonical
 from buildtool.model.platforms import ARCHES, CPU_LEVELS, Value
@@ -53,9 +54,15 @@ class AnnouncedCapability:
         return evolve(self, zig=zig)
 
     @property
-    def seed(self) -> Callable[[Mapping[str, str], Path, Callable[[], None]], object] | None:
-        """What puts the compiler's warm cache into the home of a build, where one needs that."""
-        return None if self.zig is None else self.zig.store.seed
+    def seed(self) -> Callable[[Mapping[str, str], Path, Callable[[], None]], object]:
+        """What puts into the home of a build what its tools begin with: a warm cache, a drive for wine."""
+
+        def put(tools: Mapping[str, str], home: Path, check: Callable[[], None]) -> None:
+            seed_wine(tools, home)
+            if self.zig is not None:
+                self.zig.store.seed(tools, home, check)
+
+        return put
 
     def capability(self, changed: Mapping[str, Value]) -> Capability:
         """Return what is announced now; ``changed`` are the machine properties that were looked at again."""

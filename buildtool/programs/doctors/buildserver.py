@@ -20,6 +20,7 @@ from twisted.internet.base import ReactorBase
 
 from buildtool.adapters.host.presence.probe import PresenceProbe
 from buildtool.adapters.host.programs import find_tools
+from buildtool.adapters.host.wine import PACKAGES
 from buildtool.adapters.processes.sandbox.proving import CONTAINER
 from buildtool.adapters.tls.credentials import CredentialStore
 from buildtool.configuration.settings import Settings
@@ -29,6 +30,7 @@ from buildtool.model.checkup.machine import ToolFacts, install_line, judge_open_
 from buildtool.model.checkup.packages import COMMON
 from buildtool.model.checkup.verdicts import CheckResult, CheckVerdict, fine, problem, warning
 from buildtool.model.guest.stance import judge_stance
+from buildtool.model.servers import OfferKind
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.capability import AnnouncedCapability
@@ -51,6 +53,13 @@ OPEN_FILES = 256
 
 LOW, NEED = 2048 * MIB, 256 * MIB
 """Bytes of free disk below which the owner is told, and below which hardly anything is built."""
+
+RUNNERS = {
+    "linux": "apt-get install qemu-user-static",
+    "windows": f"apt-get install --no-install-recommends {PACKAGES}",
+    "wasi": f"bin/buildserver.py {ADD_COMMAND.example}",
+}
+"""The command that installs what runs programs of a system; nothing here runs those of macOS."""
 
 
 def doctor(program: str, said: argparse.Namespace) -> int:
@@ -121,7 +130,7 @@ def start_results(start: Start) -> tuple[list[CheckResult], AnnouncedCapability 
     found = offered[0] if offered and all(map(_is_fine, results)) else None
     if found is None:
         return results, None
-    return [*results, *([zig_result(found)] if start.said.cross else []), *root_results(found)], found
+    return [*results, *([zig_result(found), *runs(found)] if start.said.cross else []), *root_results(found)], found
 
 
 def zig_result(found: AnnouncedCapability) -> CheckResult:
@@ -147,6 +156,25 @@ def root_results(found: AnnouncedCapability) -> list[CheckResult]:
         else fine("systems", f"{one.words()}{', not chosen by --platforms' if one.unchosen else ''}")
         for one in found.roots
     ]
+
+
+def runs(found: AnnouncedCapability) -> list[CheckResult]:
+    """Return for which systems programs are made here and not run, with the command that installs what would."""
+    names = ("os", "arch")
+    made = {
+        tuple(dict(one.platform).get(name) for name in names) for one in found.offers if one.kind is OfferKind.CROSS
+    }
+    ran = {tuple(dict(one.platform).get(name) for name in names) for one in found.offers if "RUN" in dict(one.tools)}
+    if found.zig is not None:
+        made |= {(one.os, one.arch) for one in found.zig.targets}
+        ran |= {(one.os, one.arch) for one in found.zig.targets if found.zig.store.runners(one)}
+    results = []
+    for system, mend in RUNNERS.items():
+        lacking = sorted(str(arch) for there, arch in made - ran if there == system)
+        if lacking:
+            what = f"what is built for {system} ({', '.join(lacking)}) is not run: {mend} installs what may run it"
+            results.append(fine("running", what))
+    return results
 
 
 def follow_results(start: Start) -> tuple[Start, list[CheckResult]]:

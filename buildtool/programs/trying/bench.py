@@ -64,7 +64,7 @@ class TrialRequest:
     ``place`` is where it is built and emptied again, ``keep`` where artifacts are kept; ``time_limit`` is in seconds.
     ``bounds`` are what a build may use, ``without`` are programs that it does not find; what recipes declare is
     kept in ``downloads``. ``networked`` are the projects whose fetching commands may use the network. ``roots`` are
-    the files of other systems, by their names.
+    the files of other systems, by their names; ``seed`` puts into a home what tools begin with.
     """
 
     project: Project
@@ -81,6 +81,7 @@ class TrialRequest:
     networked: frozenset[str] = frozenset()
     time_limit: float | None = None
     roots: Mapping[str, Path] = field(factory=dict)
+    seed: Callable[[Mapping[str, str], Path, Callable[[], None]], object] | None = None
 
 
 @define
@@ -153,7 +154,7 @@ class Bench:
         self.sandbox = wanted.prove(keepers)
         self._fetcher = HttpClient(reactor, HttpTimeouts())
         self._processes = Processes(reactor, keepers)
-        self._slots = BuildSlots(slots, self._pool, wanted.machine)
+        self._slots = BuildSlots(slots, self._pool, wanted.machine, wanted.seed)
         self._reactor = reactor
 
     async def facts(self) -> TreeFacts:

@@ -121,6 +121,7 @@ async def _tried(
         networked=start.networked(),
         time_limit=None if limit is None else float(limit),
         roots=files_of(found.roots),
+        seed=found.seed,
     )
     bench = Bench(wanted, reactor, stop)
     try:

@@ -167,7 +167,14 @@ def test_what_is_no_role_act_or_extent_is_named(changes: dict[str, dict[str, str
 
 @pytest.mark.parametrize(
     ("text", "name"),
-    [("PowerPC", "ppc"), ("linux-amd64", "linux-x86_64"), ("Linux", "linux"), ("x86-64", "x86_64"), ("new", "new")],
+    [
+        ("PowerPC", "ppc"),
+        ("linux-amd64", "linux-x86_64"),
+        ("WASI-wasm", "wasi-wasm32"),
+        ("Linux", "linux"),
+        ("x86-64", "x86_64"),
+        ("new", "new"),
+    ],
 )
 def test_a_platform_is_named_in_one_form(text: str, name: str) -> None:
     assert platform_name(text) == name

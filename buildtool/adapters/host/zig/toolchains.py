@@ -10,18 +10,16 @@ from pathlib import Path
 from attrs import frozen
 
 from buildtool.adapters.host.toolchains import EMULATED, Toolchain
+from buildtool.adapters.host.wine import wines
 from buildtool.adapters.host.zig.finding import ZigProgram
 from buildtool.adapters.host.zig.targets import STATIC, ZigTarget
-from buildtool.adapters.host.zig.warm_store import WarmTarget
+from buildtool.adapters.host.zig.warm_store import STRIPPED, WarmTarget
 from buildtool.model.matching.ranges import LIBC_VERSION
 from buildtool.model.platforms import TRIPLES, compare_versions
 from buildtool.model.servers import OfferKind
 
 AS_IT_IS = ("env",)
 """The words before a program that runs here by itself although it was made as for another machine."""
-
-QUIET = ("env", "WINEDEBUG=-all")
-"""What keeps wine from telling on the program's own output of what is missing for windows on a screen."""
 
 
 @frozen
@@ -40,7 +38,7 @@ class Runners:
     def __call__(self, target: ZigTarget) -> Sequence[tuple[str, ...]]:
         """Return what may run programs of a target, what to try first before the others."""
         if target.os == "windows":
-            return [(*QUIET, one) for one in ("wine", "wine64") if shutil.which(one, path=self.search)]
+            return [*wines(self.search)]
         if target.os == "wasi":
             return [*self._wasmtime()]
         if target.os != "linux":
@@ -68,12 +66,12 @@ def toolchains_of(zig: ZigProgram, warm: WarmTarget) -> list[Toolchain]:
     target = warm.target
     words = target.words(LIBC_VERSION if target.libc == "glibc" else None)
     program = shlex.quote(str(zig.path))
+    made_for = f"-target {words} {STRIPPED}"
     tools = {
-        "CC": f"{program} cc -target {words}", "CXX": f"{program} c++ -target {words}", "AR": f"{program} ar",
+        "CC": f"{program} cc {made_for}", "CXX": f"{program} c++ {made_for}", "AR": f"{program} ar",
         "RANLIB": f"{program} ranlib", "HOST": target.triple, "CC_VERSION": f"zig-{zig.version}",
+        "STRIP": "true",
     }  # fmt: skip
-    if target.os != "wasi":
-        tools["STRIP"] = "true"
     running = tools if warm.run is None else tools | {"RUN": shlex.join(warm.run)}
     if target.libc == "musl":
         return [_toolchain(target, STATIC, None, running)]

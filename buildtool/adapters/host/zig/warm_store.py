@@ -23,6 +23,7 @@ from attrs import define, field, frozen
 
 from buildtool.adapters.host.programs import output_of
 from buildtool.adapters.host.toolchains import SUFFIXES, last_words
+from buildtool.adapters.host.wine import seed_wine
 from buildtool.adapters.host.zig.finding import ZigProgram
 from buildtool.adapters.host.zig.targets import OLDEST, ZigTarget
 from buildtool.adapters.storage.trees import never, remove_tree
@@ -41,7 +42,13 @@ KEPT = 96
 SEEDED = ("b", "h", "o")
 """What of a cache a build needs: what was compiled, and of what. The rest is for compiling the libraries themselves."""
 
-STEPS = (("-O2",), ("-O2", "-s"))
+STRIPPED = "-s"
+"""What zig is told before anything else: without it, what it links has the names of its own files in it.
+
+A ``-g`` that comes after it goes before it.
+"""
+
+PLAIN, DEBUGGED = ("-O2",), ("-O2", "-g")
 """The ways of compiling that are warmed: each has libraries of its own, and these two are what makefiles say."""
 
 SAID = "built by buildtool"
@@ -126,6 +133,35 @@ class WarmStore:
             raise MachineFault(f"what was made for {target.name} has gone from {self.place}")
         return found
 
+    def lacks_debugged(self, target: ZigTarget) -> bool:
+        """Return whether a target was tried, but not compiled as programs with debugging information have it."""
+        found = self._record(self._oldest_of(target))
+        return found is not None and not found.get("debugged")
+
+    def add_debugged(self, target: ZigTarget, check: Callable[[], None] = never) -> None:
+        """Add to the cache of a target the library for programs with debugging information.
+
+        Raises MachineFault with the reason where it does not work, and what ``check`` raises.
+        """
+        words = self._oldest_of(target)
+        try:
+            bench = self._bench(f".{words}")
+            try:
+                shutil.copytree(self.place / words / "cache", bench / "cache", symlinks=True, dirs_exist_ok=True)
+                made = bench / f"program{SUFFIXES.get(target.os, '')}"
+                said = self._zig(made, words, DEBUGGED, check, gently=True)
+                if not made.is_file():
+                    raise MachineFault(f"zig makes no program with debugging information: {last_words(said)}")
+                _finish(bench, {**(self._record(words) or {}), "debugged": True})
+                with self._locks[words]:
+                    (self.place / words).rename(bench / "old")
+                    bench.rename(self.place / words)
+                remove_tree(self.place / words / "old")
+            finally:
+                remove_tree(bench)
+        except OSError as error:
+            raise MachineFault(f"cannot warm zig's cache in {self.place}: {error.strerror or error}") from error
+
     def seed(self, tools: Mapping[str, str], home: Path, check: Callable[[], None] = never) -> float:
         """Copy what a build, whose home is ``home``, needs of the cache, if ``tools`` are this zig's.
 
@@ -145,10 +181,11 @@ class WarmStore:
         waited = time.monotonic() - began if new else 0.0
         own = home / ".cache" / "zig"
         try:
-            os.utime(self.place / name)
-            for part in SEEDED:
-                shutil.copytree(self.place / name / "cache" / part, own / part, symlinks=True)
-                check()
+            with self._locks[name]:
+                os.utime(self.place / name)
+                for part in SEEDED:
+                    shutil.copytree(self.place / name / "cache" / part, own / part, symlinks=True)
+                    check()
         except OSError as error:
             raise MachineFault(f"cannot copy zig's cache to {own}: {error.strerror or error}") from error
         return waited
@@ -182,21 +219,16 @@ class WarmStore:
         words = target.words(version)
         bench = self._bench(f".{words}")
         try:
-            for step in STEPS:
-                made = bench / f"program{SUFFIXES.get(target.os, '')}"
-                said = self._zig(made, words, step, check, gently=gently)
-                floor = self.zig.known.floor(said) if version == OLDEST and not made.is_file() else None
-                if floor is not None:
-                    raise _OnlyFrom(floor)
-                if not made.is_file():
-                    raise MachineFault(f"zig makes no program for {words}: {last_words(said)}")
-                check_made(target, made)
+            made = bench / f"program{SUFFIXES.get(target.os, '')}"
+            said = self._zig(made, words, PLAIN, check, gently=gently)
+            floor = self.zig.known.floor(said) if version == OLDEST and not made.is_file() else None
+            if floor is not None:
+                raise _OnlyFrom(floor)
+            if not made.is_file():
+                raise MachineFault(f"zig makes no program for {words}: {last_words(said)}")
+            check_made(target, made)
             run, here = self._run(target, made)
-            record = {"run": run, "here": here}
-            (bench / "probe.json").write_text(json.dumps(record), encoding="utf-8")
-            for waste in bench.glob("program*"):
-                waste.unlink()
-            remove_tree(bench / "cache" / "z")  # of use only to compile the libraries again
+            _finish(bench, {"run": run, "here": here})
             bench.rename(self.place / words)
         finally:
             remove_tree(bench)
@@ -212,7 +244,7 @@ class WarmStore:
         """Run the compiler once, to make ``made``, and return what it said, however it ended."""
         bench = made.parent
         made.unlink(missing_ok=True)
-        argv = [str(self.zig.path), "cc", "-target", words, *more, "program.c", "-o", str(made)]
+        argv = [str(self.zig.path), "cc", "-target", words, STRIPPED, *more, "program.c", "-o", str(made)]
         if gently and shutil.which("nice"):
             argv = ["nice", "-n", "15", *argv]
         cache = str(bench / "cache")
@@ -241,6 +273,7 @@ class WarmStore:
         home = self.place / f".home-{target.name}"  # or an emulator of a system makes one in the owner's
         for words in self.runners(target):
             home.mkdir(exist_ok=True)
+            seed_wine({"RUN": shlex.join(words)}, home)
             said = output_of(["env", f"HOME={home}", *words, str(made)], time_limit=RUNS) or ""
             lines = [line.strip() for line in said.splitlines()]
             with suppress(OSError):  # what still ends may write there: it goes at the next start
@@ -274,6 +307,14 @@ class _OnlyFrom(MachineFault):
     def __init__(self, version: str) -> None:
         super().__init__(f"there is no older glibc than {version}")
         self.version = version
+
+
+def _finish(bench: Path, record: Mapping[str, object]) -> None:
+    """Write what is known of a target, and remove what builds have no use for."""
+    (bench / "probe.json").write_text(json.dumps(record), encoding="utf-8")
+    for waste in bench.glob("program*"):
+        waste.unlink()
+    remove_tree(bench / "cache" / "z")  # of use only to compile the libraries again
 
 
 def _await(process: subprocess.Popen[bytes], check: Callable[[], None]) -> None:

@@ -20,6 +20,7 @@ from buildtool.errors import MachineFault
 from buildtool.ports.buildserver import Halt, Halted
 from buildtool.ports.common import Executor
 from buildtool.programs.buildserver.capability import AnnouncedCapability, warmed
+from buildtool.programs.buildserver.zig.offers import ZigOffers
 from buildtool.project.definition import Project
 
 log = Logger()
@@ -82,10 +83,10 @@ class ZigHosting:
         cold = [one for one in await self.pool.run(zig.cold) if one not in self._failed]
         if not cold or (self._untold and self.reactor.seconds() - self._last >= ANNOUNCED):
             await self._tell()
-        if not cold:
-            return 3_600.0  # a target whose files somebody removed is made again
         if not self.may():
             return BUSY
+        if not cold:
+            return await self._debug_one(zig)
         target = cold[0]
         try:
             await self.pool.run(partial(zig.store.try_target, target, self._halt.check))
@@ -97,6 +98,20 @@ class ZigHosting:
         else:
             self._untold += 1
             log.info("zig makes programs for {name}; still to be tried: {count}", name=target.name, count=len(cold) - 1)
+        return 0.0
+
+    async def _debug_one(self, zig: ZigOffers) -> float:
+        """Add to one target, while there is any, what programs with debugging information are linked with."""
+        plain = [one for one in await self.pool.run(zig.plain) if one not in self._failed]
+        if not plain:
+            return 3_600.0  # a target whose files somebody removed is made again
+        try:
+            await self.pool.run(partial(zig.store.add_debugged, plain[0], self._halt.check))
+        except MachineFault as error:
+            self._failed.add(plain[0])
+            log.warn("each build with -g for {name} takes long: {why}", name=plain[0].name, why=str(error))
+        except Halted:
+            return BUSY
         return 0.0
 
     async def _tell(self) -> None:

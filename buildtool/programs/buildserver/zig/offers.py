@@ -37,6 +37,10 @@ class ZigOffers:
         """Return what is still to be tried. Reads the disk."""
         return [one for one in self.targets if self.store.warm(one) is None]
 
+    def plain(self) -> list[ZigTarget]:
+        """Return what was tried, but not with debugging information. Reads the disk."""
+        return [one for one in self.targets if self.store.lacks_debugged(one)]
+
     def coming(self) -> list[Toolchain]:
         """Return the toolchains that are offered once they were tried and work. Reads the disk."""
         expected = (WarmTarget(one, OLDEST if one.libc == "glibc" else None, None, None) for one in self.cold())

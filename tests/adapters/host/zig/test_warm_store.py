@@ -10,7 +10,7 @@ import pytest
 from buildtool.adapters.host.zig.finding import ZigProgram, find_zig, installed_at
 from buildtool.adapters.host.zig.targets import ZigTarget
 from buildtool.adapters.host.zig.toolchains import Runners, toolchains_of
-from buildtool.adapters.host.zig.warm_store import STEPS, WarmStore, WarmTarget
+from buildtool.adapters.host.zig.warm_store import WarmStore, WarmTarget
 from buildtool.errors import MachineFault
 from buildtool.ports.buildserver import Halt, Halted
 from tests.support.packages import require
@@ -142,8 +142,36 @@ def test_only_what_is_asked_for_now_and_then_goes_where_there_is_too_much(
     assert left == {"x86_64-linux-gnu.2.17", "x86_64-linux-gnu.2.36"}
 
 
-def test_both_ways_in_which_makefiles_compile_are_warmed() -> None:
-    assert {" ".join(step) for step in STEPS} == {"-O2", "-O2 -s"}
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the small zig makes programs of this machine's own")
+def test_what_debugging_needs_is_added_to_a_target_later_and_what_builds_have_meanwhile_stays(
+    store: WarmStore, tmp_path: Path
+) -> None:
+    noting = store.zig.path.read_text(encoding="ascii").replace("shift 2\n", 'shift 2\necho "$@" >> "$0.words"\n')
+    store.zig.path.write_text(noting, encoding="ascii")
+    own = target(store, "x86_64-linux-gnu")
+    assert not store.lacks_debugged(own), "it was not even tried"
+    found = store.try_target(own)
+    store.seed(tools(store, "x86_64-linux-gnu.2.17"), tmp_path / "before")
+    assert store.lacks_debugged(own)
+    store.add_debugged(own)
+    assert not store.lacks_debugged(own)
+    assert store.warm(own) == found
+    store.seed(tools(store, "x86_64-linux-gnu.2.17"), tmp_path / "after")
+    assert (tmp_path / "after/.cache/zig/o/x86_64-linux-gnu.2.17/libc.a").is_file()
+    words = store.zig.path.with_suffix(".words").read_text(encoding="ascii").splitlines()
+    assert [line.partition(" program.c")[0] for line in words] == ["-s -O2", "-s -O2 -g"]
+    assert not [one for one in store.place.iterdir() if one.name.startswith(".")]
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the small zig makes programs of this machine's own")
+def test_a_target_that_cannot_be_debugged_stays_as_it_is(store: WarmStore) -> None:
+    own = target(store, "x86_64-linux-gnu")
+    found = store.try_target(own)
+    store.zig.path.write_text("#!/bin/sh\necho error: no >&2\nexit 1\n", encoding="ascii")
+    with pytest.raises(MachineFault, match="makes no program with debugging information: error: no"):
+        store.add_debugged(own)
+    assert store.warm(own) == found
+    assert store.lacks_debugged(own)
 
 
 @pytest.mark.parametrize(
@@ -160,5 +188,5 @@ def test_programs_for_newer_libraries_than_there_are_here_are_not_said_to_run(
 ) -> None:
     made = toolchains_of(store.zig, WarmTarget(target(store, "x86_64-linux-gnu"), "2.17", run, here))
     assert [(one.libc_version, one.up_to, "RUN" in one.tools) for one in made] == expected
-    assert all(one.tools["CC"] == f"{store.zig.path} cc -target x86_64-linux-gnu.{{libc_version}}" for one in made)
+    assert all(one.tools["CC"] == f"{store.zig.path} cc -target x86_64-linux-gnu.{{libc_version}} -s" for one in made)
     assert all(one.tools["CC_VERSION"] == "zig-0.99.1" for one in made)

@@ -92,6 +92,21 @@ def test_nothing_is_tried_while_the_owner_wants_the_machine(tmp_path: Path) -> N
     assert len(host.told) == 1
 
 
+def test_what_debugging_needs_is_compiled_when_all_is_offered_and_the_owner_is_away(tmp_path: Path) -> None:
+    host = Host(tmp_path, ("native", OWN))
+    zig = host.hosting.found.zig
+    assert zig is not None
+    host.start()
+    host.may = False
+    host.pass_time()
+    host.may = True
+    host.pass_time(BUSY)
+    assert len(host.told) == 1
+    assert zig.plain() == []
+    assert zig.warm()
+    assert zig.store.lacks_debugged(zig.targets[0]) is False
+
+
 @pytest.mark.parametrize(
     ("names", "chosen"),
     [
