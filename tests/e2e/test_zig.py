@@ -63,7 +63,7 @@ def test_one_machine_builds_three_projects_for_a_dozen_platforms_and_runs_all_bu
     words = [sys.executable, "-m", "buildtool.demo.demo_platforms", "--directory", str(tmp_path / "demo")]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=1_200)
     assert done.returncode == 0, done.stdout + done.stderr
-    row = r"^(testproject|lua|zlib) +(\S+) +(\S+) +(\S+(?: [0-9.]+)?) +\d+  (\S+(?: machine)?) +(by its headers.*)$"
+    row = r"^(testproject|lua|zlib) +(\S+) +(\S+) +(\S+(?: [0-9.]+)?) +\d+ +(\S+(?: machine)?) +(by its headers.*)$"
     rows = re.findall(row, done.stdout, re.MULTILINE)
     platforms = {(system, arch, libc) for _, system, arch, libc, _, _ in rows}
     assert len(rows) == 3 * len(platforms) >= 36, done.stdout
