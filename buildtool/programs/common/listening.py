@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 
 from twisted.internet.base import ReactorBase
@@ -120,7 +120,14 @@ def adopt(reactor: ReactorBase, factory: IProtocolFactory, descriptor: int) -> I
                 "the socket that was handed over is not for TCP: use ListenStream with an address and port"
             )
         found.setblocking(False)
-        made: IListeningPort = reactor.adoptStreamPort(found.fileno(), found.family, factory)  # type: ignore[attr-defined]
+        made: Port = reactor.adoptStreamPort(found.fileno(), found.family, factory)  # type: ignore[attr-defined]
+    accept: Callable[[], object] = made.doRead
+
+    def accept_some() -> None:
+        made.numberAccepts = min(made.numberAccepts, AT_ONCE)
+        accept()
+
+    made.doRead = accept_some  # type: ignore[method-assign] # Twisted makes this port, and none of another class
     return made
 
 

@@ -31,14 +31,20 @@ def many() -> Iterator[ExitStack]:
     reactor.iterate(0)  # which ends the connections that were broken off
 
 
-def test_a_crowd_is_let_in_a_few_at_a_time(many: ExitStack) -> None:
+@pytest.mark.parametrize("adopted", [False, True], ids=["own", "adopted"])
+def test_a_crowd_is_let_in_a_few_at_a_time(many: ExitStack, *, adopted: bool) -> None:
     met: list[Protocol] = []
 
     class Met(Protocol):
         def connectionMade(self) -> None:
             met.append(self)
 
-    port = listen(reactor, Factory.forProtocol(Met), "127.0.0.1", 0, "pb_port")  # type: ignore[arg-type] # it is one
+    factory = Factory.forProtocol(Met)
+    if adopted:
+        ours = many.enter_context(socket.create_server(("127.0.0.1", 0), backlog=5 * AT_ONCE))
+        port = adopt(reactor, factory, ours.fileno())  # type: ignore[arg-type] # it is one
+    else:
+        port = listen(reactor, factory, "127.0.0.1", 0, "pb_port")  # type: ignore[arg-type]
     many.callback(lambda: [one.transport.abortConnection() for one in met])  # type: ignore[union-attr]
     many.callback(port.stopListening)
     for _ in range(5 * AT_ONCE):

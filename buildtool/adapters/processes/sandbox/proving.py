@@ -183,8 +183,8 @@ def _mend() -> str:
         return "allow it: sysctl -w user.max_user_namespaces=15000"
     if any(Path(mark).exists() for mark in CONTAINER):
         return (
-            "this is a container: start it with --security-opt seccomp=unconfined and apparmor=unconfined, or run "
-            "the build server outside"
+            "this is a container: start it with --security-opt seccomp=unconfined --security-opt unmask=ALL (Docker: "
+            "systempaths=unconfined) and, where it has AppArmor, apparmor=unconfined, or run the build server outside"
         )
     return "see what it says of its own: bwrap --unshare-user --unshare-pid --ro-bind / / --proc /proc true"
 
