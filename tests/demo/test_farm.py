@@ -120,7 +120,7 @@ def test_a_farm_runs_until_it_is_told_to_stop_and_what_it_says_to_type_works(tmp
 def test_farms_have_no_port_in_common_until_one_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also not between two starts of one farm's metaserver, when its ports are free."""
     first = next(one for one in range(9_000, 12_000 - 6, 6) if all(map(is_free, range(one, one + 6))))  # no farm's
-    monkeypatch.setattr("buildtool.demo.local_farm._PORTS", (first, first + 6))
+    monkeypatch.setattr("buildtool.programs.local.ground._PORTS", (first, first + 6))
     farms = [LocalFarm(tmp_path / name, tmp_path / "config.py") for name in "ab"]
     ports = [set(farm.ports.values()) for farm in farms]
     assert ports[0] | ports[1] == set(range(first, first + 6))

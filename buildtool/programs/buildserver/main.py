@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -45,6 +45,7 @@ from buildtool.errors import BuildToolError
 from buildtool.model.access.identities import token_digest
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
 from buildtool.model.principal import PrincipalRole
+from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.programs.buildserver import drain_signals
 from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.builds.processors import processors_told
@@ -129,8 +130,8 @@ def _serve(said: argparse.Namespace, log_file: TextSink | None) -> int:
     if line is None or (own is not None and own.line == token_digest(line.token)):
         first = start(own)
         with first.place().lock():
-            program = _started(first, anew)
-            code = run(PROGRAM, partial(_served, program), verbose=said.verbose, log=log_file)
+            program = started(first, anew)
+            code = run(PROGRAM, partial(served, program), verbose=said.verbose, log=log_file)
         return ended(PROGRAM, code, anew)
 
     async def joined(reactor: ReactorBase, stop: StopRequest) -> int:
@@ -141,12 +142,12 @@ def _serve(said: argparse.Namespace, log_file: TextSink | None) -> int:
         complete(settings.build_dir, own)
         first = start(own)
         with first.place().lock():
-            return await _served(_started(first, anew), reactor, stop)
+            return await served(started(first, anew), reactor, stop)
 
     return ended(PROGRAM, run(PROGRAM, joined, verbose=said.verbose, log=log_file), anew)
 
 
-def _started(first: Start, anew: StopRequest) -> _Program:
+def started(first: Start, anew: StopRequest) -> BuildServerProgram:
     """Return the program as it was said, as the owner's file completes that, with the projects that are followed.
 
     Raises BuildToolError.
@@ -155,12 +156,12 @@ def _started(first: Start, anew: StopRequest) -> _Program:
     return started_with(following, first.settings, partial(_program, first, following, anew))
 
 
-def _program(first: Start, following: Following | None, anew: StopRequest, settings: Settings) -> _Program:
+def _program(first: Start, following: Following | None, anew: StopRequest, settings: Settings) -> BuildServerProgram:
     start = evolve(first, settings=settings)
     name, place = start.name(), start.place()
     found, addresses = start.offered(place), start.addresses()
     chosen = start.sandbox_choice(), start.without(place), start.networked(), start.hidden(place)
-    whole = _Program(
+    whole = BuildServerProgram(
         settings, name, place, found, start.said, addresses, start.store, start.own, *chosen, start.secrets()
     )
     return evolve(whole, following=following, anew=anew)
@@ -170,7 +171,9 @@ def _program(first: Start, following: Following | None, anew: StopRequest, setti
 
 
 @frozen
-class _Program:
+class BuildServerProgram:
+    """A build server before it runs. ``serving`` is called once it does, with what its builds run in."""
+
     settings: Settings
     name: str
     place: BuildDirectory
@@ -186,9 +189,11 @@ class _Program:
     secrets: tuple[bytes, ...] = field(repr=False)
     following: Following | None = None
     anew: StopRequest = field(factory=StopRequest)
+    serving: Callable[[SandboxLevel], None] = lambda _level: serves()
 
 
-async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) -> int:  # noqa: PLR0915 - a line a part
+async def served(program: BuildServerProgram, reactor: ReactorBase, stop: StopRequest) -> int:  # noqa: PLR0915 - a line a part
+    """Run a build server until it is to stop, or ends by itself; return its exit code. Raises BuildToolError."""
     settings, place, said, found = program.settings, program.place, program.said, program.found
     life = SignsOfLife.here(reactor)
     place.close_to_others()
@@ -286,7 +291,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         link.startService()
         following.start()
         life.start(f"{program.name} offers itself to {there.where}")
-        serves()
+        program.serving(sandbox.level)
         try:
             if await drain_signals.told_to_leave(server, stop, drain, following.taken_over()):
                 log.info("stopping: {reason}", reason=stop.reason)
@@ -311,7 +316,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
     return EXIT_IDLE if idle.reached and not stop.reason else EXIT_OK
 
 
-def _sandbox(program: _Program, keepers: Keepers | None) -> ProvenSandbox:
+def _sandbox(program: BuildServerProgram, keepers: Keepers | None) -> ProvenSandbox:
     """Return the sandbox of builds, proved now. Blocks. Raises ConfigurationError when it is less than is wanted."""
     place = program.place
     readable = declared((*program.found.offers, *program.found.coming), program.said.readable)
@@ -327,7 +332,7 @@ def _sandbox(program: _Program, keepers: Keepers | None) -> ProvenSandbox:
     return found
 
 
-def _reach(program: _Program, reactor: ReactorBase) -> Reach:
+def _reach(program: BuildServerProgram, reactor: ReactorBase) -> Reach:
     """Return how to reach the metaserver. Raises ConfigurationError."""
     farm = None if program.own is None else FarmEndpoint(reactor, program.store, program.own, logs_in=True)
     return reach(reactor, program.addresses, farm)

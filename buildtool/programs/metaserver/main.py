@@ -10,6 +10,7 @@ import json
 import shutil
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twisted.internet.base import ReactorBase
@@ -27,7 +28,7 @@ from buildtool.programs.common.launch import loading
 from buildtool.programs.common.output import TextSink, say, say_line
 from buildtool.programs.common.program import StopRequest, run
 from buildtool.programs.common.shutdown import last_resort
-from buildtool.programs.common.subcommands import Subcommand, Subcommands, switch
+from buildtool.programs.common.subcommands import Subcommand, Subcommands, number, switch, valued
 from buildtool.programs.metaserver import offline_commands, operator_commands
 from buildtool.programs.metaserver.access import new_secret
 from buildtool.programs.metaserver.checking import FILE_PATIENCE, apart, within
@@ -47,6 +48,9 @@ log = Logger()
 PROGRAM = "metaserver"
 SWITCH = 0.0005
 """Seconds after which a thread that computes lets others go on: the reactor needs that after each system call."""
+
+MOST_LOCAL = 16
+"""Most build servers inside this process."""
 
 GARBAGE_LOOK = 0.5
 """Seconds between two looks whether it is time to look for garbage."""
@@ -107,6 +111,12 @@ def _checked(said: argparse.Namespace) -> Settings:
         settings = settings_of(said)
     apart(lambda limit: check_projects(settings, within=limit), settings.path)
     return settings
+
+
+def _local(said: argparse.Namespace) -> int:
+    with loading():
+        from buildtool.programs.local.running import local
+    return local(PROGRAM, said)
 
 
 def _mail_test(said: argparse.Namespace) -> int:
@@ -213,6 +223,11 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
             _doctor, options=("--web", "--json"),
         ),
         Subcommand(
+            "local", "try things out: a whole farm in this process, with N build servers, that leaves nothing",
+            "local 2 --recipe farm/mine/config.py", _local, "[N]", number(1, MOST_LOCAL),
+            options=("--recipe", "--project", "--platforms"),
+        ),
+        Subcommand(
             "mail-test", "send one mail to ADDRESS now, and say how it went", "mail-test you@example.org",
             _mail_test, "ADDRESS", options=("--json",),
         ),
@@ -224,6 +239,8 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
     ),
     {
         "--web": switch("serve the pages too, on web_port"),
+        "--recipe": valued("a project's config.py (default: --config, else the example)", "FILE", Path),
+        "--platforms": valued("offer only these, as bin/buildserver.py does: native, ppc, zig (default: all)", "NAMES"),
         "--restored": switch("this state directory comes from a snapshot of a machine"),
         "--accept-new-database": switch("start with an empty database beside files of an earlier one"),
         **HOST_OPTIONS,

@@ -88,7 +88,8 @@ def unused_port() -> int:
 def test_json_without_anything_to_print_is_refused_before_anybody_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--json", "--name", "attic"]) == 2
     owners = (
-        "status pause resume reload drain history config-diff accept-config add-toolchain add-platform list-platforms"
+        "status pause resume reload drain history config-diff accept-config add-toolchain add-platform list-platforms "
+        "remove-platform"
     )
     commands = f"stop {owners} show-info check-config doctor try new-project".split()
     assert capsys.readouterr().err == f"buildserver.py: --json goes with {' or '.join(commands)}\n"

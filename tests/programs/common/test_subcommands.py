@@ -151,7 +151,7 @@ def test_what_may_be_left_out_has_a_default_that_cannot_be_taken_for_a_value(pro
 def test_every_command_but_those_that_serve_answers_programs_too(program: str, name: str) -> None:
     line = LINES[program]
     one = next(one for one in line.commands if one.name == name)
-    assert ("--json" in (*one.options, *line.everywhere)) == (name not in ("serve", "restart"))
+    assert ("--json" in (*one.options, *line.everywhere)) == (name not in ("serve", "restart", "local"))
 
 
 @pytest.mark.parametrize(

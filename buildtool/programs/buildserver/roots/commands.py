@@ -145,7 +145,7 @@ def remove_platform(said: argparse.Namespace) -> int:
     root = named(build_dir, said.target)
     with alone(build_dir) as top:
         remove(top, root)
-    say(f"{root.name} is removed")
+    say(json.dumps({"removed": root.name}) if said.json else f"{root.name} is removed")
     return EXIT_OK
 
 
@@ -187,6 +187,6 @@ ROOT_COMMANDS: tuple[Subcommand[int], ...] = (
     ),
     Subcommand(
         "remove-platform", "remove a platform that was added", "remove-platform bookworm-arm64", remove_platform,
-        "NAME",
+        "NAME", options=("--json",),
     ),
 )  # fmt: skip

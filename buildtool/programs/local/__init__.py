@@ -1,0 +1,1 @@
+"""A whole farm inside one process, for trying things out."""
