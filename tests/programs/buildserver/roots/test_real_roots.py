@@ -32,7 +32,7 @@ PATIENCE = 1_200.0
 
 @contextmanager
 def registered(*arches: str) -> Iterator[None]:
-    """Have the kernel run programs of other architectures, as systemd does where it runs; all is as before then."""
+    """Have the kernel run programs of other architectures, as systemd does where it runs; none is registered then."""
     if not REGISTERED.joinpath("register").exists() and os.geteuid() == 0:
         subprocess.run(["mount", "-t", "binfmt_misc", "none", REGISTERED], check=False)
     own = [one for one in arches if obstacle(one)[0]]
