@@ -73,6 +73,8 @@ class Front:
     control: Control
     port: int
     place: Path
+    below: str = "/farm/"
+    """The path below which the pages are."""
 
     def configuration(self, name: str) -> str:
         """Return a file of deploy/proxies with the ports and files of this farm."""
@@ -87,7 +89,7 @@ class Front:
         for old, new in changes:
             text, count = re.subn(old, new, text)
             assert count, f"{name} does not say {old}"
-        return text
+        return text.replace("/farm/", self.below)
 
     def get(self, path: str, headers: Mapping[str, str] = NONE, who: str = "") -> tuple[int, bytes]:
         """Ask for a path, by the certificate of a person if there is one; of what is live take what comes first."""
@@ -134,7 +136,21 @@ def people(place: Path, *addresses: str) -> None:
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     """A farm with an artifact, for all proxies by turns: a start takes two seconds."""
-    with farm(tmp_path_factory.mktemp("front")) as control:
+    with fronted(tmp_path_factory.mktemp("front"), "/farm/") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def front_at_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+    """Another one, whose pages are at the root of the site."""
+    with fronted(tmp_path_factory.mktemp("root"), "/") as made:
+        yield made
+
+
+@contextmanager
+def fronted(directory: Path, below: str) -> Iterator[Front]:
+    """Start a farm that proxies may stand in front of."""
+    with farm(directory) as control:
         (port,) = free_ports(1)
         place = control.directory / "tls"
         place.mkdir()
@@ -145,12 +161,12 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
         config.write_text(SETTINGS)
         control.farm.config = config
         control.farm.extra |= {
-            "BUILDTOOL_PUBLIC_URL": f"https://localhost:{port}/farm",
+            "BUILDTOOL_PUBLIC_URL": f"https://localhost:{port}{below.rstrip('/')}",
             "BUILDTOOL_TRANSFER_URL": f"https://localhost:{port}/transfers",
             "SSL_CERT_FILE": made["BUILDTOOL_TLS_CERTIFICATE"],
         }
         control.farm.start_metaserver("--web")
-        yield Front(control, port, place)
+        yield Front(control, port, place, below)
 
 
 def begun(front: Front, name: str) -> list[str]:
@@ -188,25 +204,37 @@ def proxy(front: Front, name: str) -> Iterator[None]:
 def test_behind_a_proxy_pages_downloads_and_what_is_live_work_and_certificates_say_who_one_is(
     front: Front, name: str
 ) -> None:
+    all_works(front, name)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["nginx.conf", "haproxy.cfg", "apache.conf"])
+def test_at_the_root_of_a_site_it_is_so_too(front_at_root: Front, name: str) -> None:
+    all_works(front_at_root, name)
+
+
+def all_works(front: Front, name: str) -> None:
+    """Check all that goes through a proxy."""
+    at = front.below
     with proxy(front, name):
         if not any(one.name == "elm" for one in front.control.farm.programs):
             front.control.server("elm")
         done = front.control.ask("ben@example.org", "--foreground")
         assert done["build_state"] == "succeeded", "what was built went through the proxy"
 
-        status, page = front.get(f"/farm/build/{done['build_id']}")
+        status, page = front.get(f"{at}build/{done['build_id']}")
         assert status == 200
         found = re.search(rf"https://localhost:{front.port}(/transfers/[^\"]+)", page.decode())
         assert found is not None, page
         whole = front.get(found[1])
         assert (whole[0], len(whole[1]) > 100) == (200, True)
         assert front.get(found[1], {"Range": "bytes=10-19"}) == (206, whole[1][10:20])
-        assert front.get("/farm/api/v1/builds", {"Accept": "application/json"})[0] == 200
-        status, first = front.get("/farm/events")
+        assert front.get(f"{at}api/v1/builds", {"Accept": "application/json"})[0] == 200
+        status, first = front.get(f"{at}events")
         assert (status, bool(first)) == (200, True), "what is live is not held back"
         for link in set(re.findall(r'(?:href|src)="(/[^"]+)"', page.decode())):
-            assert urlsplit(link).path.startswith("/farm/"), link
+            assert urlsplit(link).path.startswith(at), link
 
-        assert b"anna@example.org" in front.get("/farm/sign-in", who="anna")[1]
+        assert b"anna@example.org" in front.get(f"{at}sign-in", who="anna")[1]
         for spoofed in ("X-Forwarded-Email", "x-forwarded-email", "X_Forwarded_Email"):
-            assert b"anna@example.org" not in front.get("/farm/sign-in", {spoofed: "anna@example.org"})[1]
+            assert b"anna@example.org" not in front.get(f"{at}sign-in", {spoofed: "anna@example.org"})[1]
