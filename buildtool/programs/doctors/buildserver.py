@@ -81,7 +81,7 @@ async def _examined(said: argparse.Namespace, settings: Settings, reactor: React
     try:
         said_join_line(said.join)
         start = Start.of(settings, said, store, None if farm is None else farm.own)
-        search, hidden = start.without(start.place()).search, start.left_out()
+        search, hidden = start.without(_place(start)[0]).search, start.left_out()
         start, told = follow_results(start)
         results += told
         settings = start.settings
@@ -109,12 +109,8 @@ def start_results(start: Start) -> tuple[list[CheckResult], AnnouncedCapability 
     """
     results: list[CheckResult] = []
     offered: list[AnnouncedCapability] = []
-    try:
-        place = start.place()
-        results.append(fine("machine", place.top.name))
-    except BuildToolError as error:
-        results.append(_wrong("machine", error))
-        place = BuildDirectory(start.settings.build_dir)
+    place, verdict = _place(start)
+    results.append(verdict)
     checks: list[tuple[str, Callable[[], object]]] = [
         ("build_dir", place.check),
         ("platforms", lambda: offered.append(start.offered(place))),
@@ -131,6 +127,15 @@ def start_results(start: Start) -> tuple[list[CheckResult], AnnouncedCapability 
     if found is None:
         return results, None
     return [*results, *([zig_result(found), *runs(found)] if start.said.cross else []), *root_results(found)], found
+
+
+def _place(start: Start) -> tuple[BuildDirectory, CheckResult]:
+    """Return where the machine builds, and the verdict on it; where it is wrong, what is around it is looked at."""
+    try:
+        place = start.place()
+    except BuildToolError as error:
+        return BuildDirectory(start.settings.build_dir), _wrong("machine", error)
+    return place, fine("machine", place.top.name)
 
 
 def zig_result(found: AnnouncedCapability) -> CheckResult:
