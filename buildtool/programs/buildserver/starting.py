@@ -19,6 +19,7 @@ from buildtool.adapters.host.hidden_tools import HiddenTools, hide_tools
 from buildtool.adapters.processes.sandbox.bubblewrap import is_shown
 from buildtool.adapters.processes.sandbox.proving import makes_any
 from buildtool.adapters.tls.credentials import CredentialStore, OwnIdentity
+from buildtool.configuration.given.values import given_to
 from buildtool.configuration.settings import Settings
 from buildtool.errors import UsageError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, addresses_meant
@@ -131,8 +132,10 @@ class Start:
 
     def hidden(self, place: BuildDirectory) -> list[Path]:
         """Return what of the build server no build may see."""
+        given = given_to(self.said)
         return [
             self.store.directory, place.mirrors, place.subversion, place.spool, place.follow, self.settings.path,
+            *([given.path] if given is not None and given.path is not None else []),
         ]  # fmt: skip
 
     @cached_property

@@ -10,6 +10,7 @@ from attrs import evolve
 from buildtool.adapters.host.limits.control_groups import ControlGroups
 from buildtool.adapters.processes.sandbox.proving import ProvenSandbox
 from buildtool.adapters.tls.credentials import CredentialStore
+from buildtool.configuration.given.values import Given
 from buildtool.configuration.settings import load_settings
 from buildtool.model.guest.limits import BuildLimits
 from buildtool.model.trust.evidence import SandboxLevel
@@ -60,6 +61,14 @@ def start(tmp_path: Path, **said: object) -> Start:
     said = {**DEFAULTS, **said}
     owners, store = OwnerFile(tmp_path, {}), CredentialStore(tmp_path)
     return Start(load_settings(secrets=False), argparse.Namespace(**said), owners, store, None)
+
+
+def test_no_build_sees_the_settings_file_which_has_secrets(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    one = start(tmp_path)
+    assert path not in one.hidden(one.place())
+    Given(path=path).complete(one.said)
+    assert path in one.hidden(one.place())
 
 
 @pytest.fixture
