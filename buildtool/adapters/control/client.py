@@ -233,8 +233,8 @@ async def greet(
 
 
 async def _greeted(way: Way, hello: Hello, clock: IReactorTime, within: float) -> Session:
-    endpoint, where = way.endpoint, way.where
-    broker = await _connected(endpoint, where, clock, within)
+    where = way.where
+    broker = await _connected(way, hello.role, clock, within)
     try:
         await _speaking(broker, way, hello.role, clock, within)
         answer = await _hello(broker, hello, clock, within)
@@ -254,18 +254,22 @@ async def _greeted(way: Way, hello: Hello, clock: IReactorTime, within: float) -
     return Session(where, clock, broker, perspective, theirs)
 
 
-async def _connected(endpoint: IStreamClientEndpoint, where: str, clock: IReactorTime, within: float) -> Guarded:
+_ASK_OTHERS = "its operator knows whether it runs, and at which port"
+"""What is said to the owner of a machine, on which there is no metaserver."""
+
+
+async def _connected(way: Way, role: str, clock: IReactorTime, within: float) -> Guarded:
+    where = way.where
     try:
-        connecting: Deferred[Guarded] = endpoint.connect(_Factory(clock))  # type: ignore[assignment]
+        connecting: Deferred[Guarded] = way.endpoint.connect(_Factory(clock))  # type: ignore[assignment]
         return await connecting.addTimeout(within, clock)
     except (defer.TimeoutError, error.TimeoutError) as problem:
         raise Unavailable(f"no metaserver answers at {where}: no connection within {within:g} s") from problem
     except error.DNSLookupError as problem:
         raise Unavailable(f"no metaserver answers at {where}: no such host is known") from problem
     except error.ConnectionRefusedError as problem:
-        raise Unavailable(f"no metaserver answers at {where}: nothing listens there; is bin/metaserver running?") from (
-            problem
-        )
+        ask = _ASK_OTHERS if role == "build server" else "is bin/metaserver running?"
+        raise Unavailable(f"no metaserver answers at {where}: nothing listens there; {ask}") from problem
     except (error.ConnectError, OSError) as problem:
         raise Unavailable(f"no metaserver answers at {where}: {problem}") from problem
 

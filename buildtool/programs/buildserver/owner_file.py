@@ -21,6 +21,9 @@ from buildtool.model.text import one_line, quoted
 from buildtool.programs.buildserver.guest.placing import GUEST_FILE, OWNER_FILE, unknown_setting
 from buildtool.programs.buildserver.guest.wishes import GUEST_NAMES, GUEST_OPTIONS
 from buildtool.programs.buildserver.options import ADDRESSES, DEFAULTS, OPTIONS
+from buildtool.programs.common.ending import EXIT_OK
+from buildtool.programs.common.output import say
+from buildtool.programs.common.subcommands import Subcommand
 
 FILE = OWNER_FILE
 INFO = "info"
@@ -197,6 +200,18 @@ def sample(name: str, addresses: Sequence[tuple[str, int]]) -> str:
         shown = _SAMPLES.get(option) or json.dumps(default)
         lines += ["", f"# {words[:1].upper()}{words[1:]}.", f"# {option} = {shown}"]
     return "\n".join(lines) + "\n"
+
+
+def _show_guest_sample(_said: argparse.Namespace) -> int:
+    say(guest_sample().rstrip("\n"))
+    return EXIT_OK
+
+
+SAMPLE_COMMAND: Subcommand[int] = Subcommand(
+    "guest-sample", f"print a sample of {GUEST_FILE}: each wish that its owner may have, and what it means",
+    f"guest-sample > builds/{GUEST_FILE}", _show_guest_sample, options=(),
+)  # fmt: skip
+"""The command that prints what joining a farm writes."""
 
 
 def guest_sample() -> str:

@@ -25,7 +25,7 @@ from buildtool.adapters.tls.by_endpoint import authorities_in, believes_farm
 from buildtool.adapters.tls.certificates import key_id, life_of
 from buildtool.adapters.tls.credentials import CredentialStore
 from buildtool.adapters.tls.pinning import chain_at
-from buildtool.errors import BuildToolError, ProtocolMismatch, Unauthorised, Unavailable
+from buildtool.errors import BuildToolError, ConfigurationError, ProtocolMismatch, Unauthorised, Unavailable
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, Speech
 from buildtool.model.checkup.connection import (
     ChainFacts,
@@ -137,11 +137,18 @@ async def _greeted(
     except Unavailable as error:
         return judge_greeting(address.where, "", str(error), "mend what stands above, or say another --port")
     except BuildToolError as error:
-        return judge_greeting(address.where, "", str(error), "mend that")
+        return judge_greeting(address.where, "", str(error), _mend(error))
     minor = session.theirs.minor
     session.close()
     await session.closed()
     return judge_greeting(address.where, f"protocol {PROTOCOL_VERSION}.{minor}", "", "")
+
+
+def _mend(error: BuildToolError) -> str:
+    """Return what mends that there was no greeting, for a reason that is no way's, version's or key's."""
+    if isinstance(error, ConfigurationError):
+        return "see that the file which the address names is there and can be read, or say another address"
+    return "that is what the metaserver answered: its operator finds more in its log"
 
 
 def _update(error: ProtocolMismatch) -> str:

@@ -454,6 +454,15 @@ def test_why_there_is_no_connection_is_said_in_one_line(problem: Exception, word
         farm.result(connect_requester(Endpoint(problem), WHERE, farm.clock))  # type: ignore[arg-type]
 
 
+def test_who_owns_a_machine_is_not_asked_whether_a_metaserver_runs_on_it() -> None:
+    farm = Farm()
+    with pytest.raises(Unavailable, match="nothing listens there; its operator knows whether it runs") as told:
+        farm.result(
+            connect_requester(Endpoint(error.ConnectionRefusedError()), WHERE, farm.clock, role="build server")  # type: ignore[arg-type]
+        )
+    assert "bin/metaserver" not in str(told.value)
+
+
 class _Says(Protocol):
     words = b""
 

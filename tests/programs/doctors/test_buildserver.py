@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
+from twisted.internet.base import ReactorBase
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
+from buildtool.adapters.control.operator_endpoint import NAME, short_address
 from buildtool.adapters.tls.certificates import certificate_text, client_certificate, new_authority
 from buildtool.adapters.tls.credentials import CredentialStore
 from buildtool.configuration.given.names import ENVIRONMENT
@@ -15,7 +24,15 @@ from buildtool.configuration.settings import load_settings
 from buildtool.model.checkup.verdicts import CheckVerdict
 from buildtool.programs.buildserver.main import COMMAND_LINE, main
 from buildtool.programs.buildserver.starting import Start
-from buildtool.programs.doctors.buildserver import follow_results, root_results, start_results, wish_results
+from buildtool.programs.common.ending import EXIT_FAILED
+from buildtool.programs.common.program import StopRequest
+from buildtool.programs.doctors.buildserver import (
+    _examined,
+    follow_results,
+    root_results,
+    start_results,
+    wish_results,
+)
 from buildtool.protocol.enrolment import Credentials
 from tests.adapters.host.roots.test_store import add
 from tests.programs.buildserver.roots.test_offers import offered
@@ -138,3 +155,66 @@ def test_the_doctor_tells_of_each_other_system_whether_it_is_offered_and_else_wh
     assert (wrong.verdict, wrong.words, wrong.mend) == (
         CheckVerdict.WARNING, "bullseye-amd64 is not offered: nothing runs it", "mend it",
     )  # fmt: skip
+
+
+@pytest.mark.world
+def test_the_doctor_says_what_a_build_server_that_runs_says_of_itself(builds: Path) -> None:
+    def running() -> tuple[CheckVerdict, str, str]:
+        store = CredentialStore(builds / "identity")
+        _, said = COMMAND_LINE.parse(["doctor"])
+        last = wish_results(Start.of(load_settings(secrets=False), said, store, store.load()), None)[-1]
+        assert last.what == "running"
+        return last.verdict, last.words, last.mend
+
+    verdict, words, _ = running()
+    assert verdict is CheckVerdict.OK
+    assert "no build server named attic runs" in words
+    for answer, expected in (
+        ({"takes": True}, (CheckVerdict.OK, "attic runs and takes builds", "")),
+        (
+            {"takes": False, "why": "its owner paused it"},
+            (
+                CheckVerdict.WARNING,
+                "attic runs and takes no builds: its owner paused it",
+                "bin/buildserver.py resume ends a pause",
+            ),
+        ),
+    ):
+        with answering(builds / "attic" / NAME, answer):
+            assert running() == expected
+
+
+def test_after_wrong_options_the_doctor_says_what_it_skipped_and_why(
+    builds: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (builds / "buildserver.toml").write_text("nonsense = 1\n")
+    _, said = COMMAND_LINE.parse(["doctor", "--json"])
+    unused = cast(ReactorBase, Clock())
+    ended = Deferred.fromCoroutine(_examined(said, load_settings(secrets=False), unused, StopRequest()))
+    assert ended.result == EXIT_FAILED
+    told = {one["what"]: one for one in json.loads(capsys.readouterr().out)["checks"]}
+    assert told["options"]["verdict"] == "problem"
+    assert told["metaserver"]["words"].startswith("skipped: what comes after that, up to the metaserver, because ")
+    assert "nonsense" in told["metaserver"]["words"]
+    assert told["metaserver"]["verdict"] == "warning"
+
+
+@contextmanager
+def answering(path: Path, answer: object) -> Iterator[None]:
+    """Let something answer once at a build server's socket."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with socket.socket(socket.AF_UNIX) as listening, short_address(path) as address:
+        listening.bind(address)
+        listening.listen()
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(json.dumps(answer).encode() + b"\n")
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield
+        thread.join(60)
+    path.unlink()

@@ -13,6 +13,7 @@ from functools import partial
 from buildtool.adapters.tls.credentials import CredentialStore
 from buildtool.programs.buildserver.guest.desk import pause_seconds, status_lines
 from buildtool.programs.buildserver.guest.local_socket import ask_server
+from buildtool.programs.buildserver.owner_file import SAMPLE_COMMAND
 from buildtool.programs.buildserver.starting import Start
 from buildtool.programs.common.ending import EXIT_OK
 from buildtool.programs.common.given.settings_of import settings_of
@@ -54,5 +55,6 @@ OWNER_COMMANDS: tuple[Subcommand[int], ...] = (
     _command("resume", "take builds again after a pause", "resume"),
     _command("reload", "read the owner's settings again", "reload"),
     _command("drain", "finish what builds, deliver it, and end", "drain"),
+    SAMPLE_COMMAND,
 )  # fmt: skip
-"""Each answers with how things stand then."""
+"""Each but the last, which needs no build server, answers with how things stand then."""

@@ -17,8 +17,8 @@ OWNER_FILE, GUEST_FILE = "buildserver.toml", "guest.toml"
 
 COMMANDS = (
     "serve", "stop", "restart", "status", "pause", "resume", "reload", "drain", "history", "config-diff",
-    "accept-config", "add-toolchain", "add-platform", "list-platforms", "remove-platform", "show-info", "check-config",
-    "doctor", "try", "new-project",
+    "accept-config", "add-toolchain", "add-platform", "list-platforms", "remove-platform", "guest-sample", "show-info",
+    "check-config", "doctor", "try", "new-project",
 )  # fmt: skip
 """The commands of the program, each of which may be taken for a setting."""
 

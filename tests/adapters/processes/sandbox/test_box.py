@@ -1,6 +1,7 @@
 """Commands in a sandbox: what they see, what they may do, and that nothing of them is left. As root and as a user."""
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from tests.adapters.processes.sandbox.sandboxed import Boxed, boxed, bubblewrap
 pytestmark = pytest.mark.world
 
 AS_USER = "BUILDTOOL_TESTS_AS_USER"
+IOCTL = {"x86_64": 16, "aarch64": 29}
 
 
 @pytest.fixture
@@ -87,6 +89,22 @@ def test_a_command_holds_three_descriptors_no_right_and_no_way_to_one(box: Boxed
     assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
     assert box.run("id", "-un").output == "build\n"
     assert box.run("unshare", "-U", "true").code
+
+
+TYPES = """
+import ctypes, errno, os, sys
+kernel = ctypes.CDLL(None, use_errno=True)
+for upper in (0, 1 << 32, 0xFFFFFFFF << 32):
+    for request in (0x5412, 0x541C):
+        done = kernel.syscall(ctypes.c_long({number}), ctypes.c_long(0), ctypes.c_ulong(upper | request), b"x")
+        print(done, errno.errorcode[ctypes.get_errno()])
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in IOCTL, reason="the number of ioctl is not known for this processor")
+def test_nobody_types_into_a_terminal_whatever_stands_in_the_upper_half_of_what_is_asked(box: Boxed) -> None:
+    said = box.run("/usr/bin/python3", "-c", TYPES.format(number=IOCTL[platform.machine()]), terminal=True)
+    assert said.output.split() == ["-1", "EPERM"] * 6
 
 
 def test_a_command_with_a_terminal_has_one_of_the_sandbox_s_own_and_is_as_contained(box: Boxed) -> None:

@@ -1,12 +1,15 @@
 """What of ``/etc`` a build is shown: what everybody may read."""
 
 import os
+import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from buildtool.adapters.processes.sandbox import bubblewrap
 from buildtool.adapters.processes.sandbox.box import INSIDE
+from tests.support.packages import require
 
 
 def test_what_not_everybody_may_read_is_not_copied_for_builds(tmp_path: Path) -> None:
@@ -55,3 +58,27 @@ def test_the_programs_of_a_name_are_found_in_another_system_where_its_own_links_
     (tmp_path / "usr/bin/dead").symlink_to("/usr/bin/true")
     assert bubblewrap.covered_in(tmp_path, ("cc", "tool")) == (Path("/usr/bin/gcc-12"), Path("/usr/lib/tool"))
     assert bubblewrap.covered_in(tmp_path, ("loop", "dead", "absent")) == ()
+
+
+@pytest.mark.world
+def test_as_a_user_no_build_makes_a_namespace_of_users_even_where_no_filter_looks() -> None:
+    """By ``--disable-userns``: the same words without it let one be made, so that this could fail."""
+    program = require("bwrap", "bubblewrap")
+    with tempfile.TemporaryDirectory() as top:
+        Path(top).chmod(0o755)
+        bubblewrap.make_settings(Path(top) / "made", INSIDE)
+        slot = Path(top) / "slot"
+        slot.mkdir()
+        enclosure = bubblewrap.Enclosure((slot / "tree",), slot / "tmp", Path(top) / "made", ())
+        words = bubblewrap.arguments(program, enclosure, root=False)[:-1]
+        account = {"user": 65_534, "group": 65_534} if os.geteuid() == 0 else {}
+
+        def makes_one(said: list[str]) -> bool:
+            inside = [*said, "/bin/sh", "-c", "unshare -U true && echo made || echo refused"]
+            done = subprocess.run(inside, capture_output=True, text=True, check=False, **account)  # type: ignore[call-overload]
+            if "made" not in done.stdout and "refused" not in done.stdout:
+                pytest.skip(f"bubblewrap does not work here as a user: {done.stderr.strip()[:200]}")
+            return "made" in done.stdout
+
+        assert not makes_one(words)
+        assert makes_one([one for one in words if one != "--disable-userns"])
