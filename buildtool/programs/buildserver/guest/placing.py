@@ -16,8 +16,8 @@ OWNER_FILE, GUEST_FILE = "buildserver.toml", "guest.toml"
 """The owner's files of settings, in ``build_dir``."""
 
 COMMANDS = (
-    "serve", "stop", "restart", "status", "pause", "resume", "reload", "drain", "history", "config-diff",
-    "accept-config", "add-toolchain", "add-platform", "list-platforms", "remove-platform", "guest-sample", "show-info",
+    "serve", "stop", "restart", "status", "pause", "resume", "reload", "drain", "guest-sample", "history",
+    "config-diff", "accept-config", "add-toolchain", "add-platform", "list-platforms", "remove-platform", "show-info",
     "check-config", "doctor", "try", "new-project",
 )  # fmt: skip
 """The commands of the program, each of which may be taken for a setting."""
