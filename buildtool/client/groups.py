@@ -86,19 +86,21 @@ class BuildWish:
     key: str = field(factory=new_key)
     sandbox: SandboxLevel = SandboxLevel.NONE
     nice: int = 0
+    supersede: bool = False
 
     def submit(self) -> Submit:
         """Return the submission of it."""
         return Submit(
             self.key, self.project, self.email, self.source, self.revision, self.revrange, dict(self.options),
             dict(self.platform), {}, self.force, self.native, self.sandbox, self.nice,
+            self.supersede,
         )  # fmt: skip
 
     def question(self) -> AskExplain:
         """Return the question what it would be answered."""
         return AskExplain(
             self.project, self.source, self.revision, self.revrange, dict(self.options), dict(self.platform), {},
-            self.force, self.native, self.sandbox, self.nice,
+            self.force, self.native, self.sandbox, self.nice, self.supersede,
         )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ OPTIONS_LIMIT = 100_000
 
 M = TypeVar("M", Submit, AskExplain)
 
-_BODY = tuple(one.name for one in attrs.fields(Submit) if one.name not in ("client_id", "sandbox", "nice"))
+_BODY = tuple(one.name for one in attrs.fields(Submit) if one.name not in ("client_id", "sandbox", "nice", "supersede"))
 
 
 @define
@@ -140,7 +140,8 @@ def body_digest(message: Submit) -> str:
     # Who demands none says the same as ever, so that what was asked before an upgrade is known after it.
     if message.sandbox is not SandboxLevel.NONE:
         plain["sandbox"] = message.sandbox.value
-    return digest_of(plain | {"nice": message.nice} if message.nice else plain)
+    later = {"nice": message.nice, "supersede": message.supersede}
+    return digest_of(plain | {name: value for name, value in later.items() if value})
 
 
 def source_url(project: Project, source: str) -> str:

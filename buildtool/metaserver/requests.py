@@ -15,6 +15,7 @@ from buildtool.concurrency.inbox import Gate
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.metaserver.access.admittance import Admittance
 from buildtool.metaserver.access.described import ProjectDescriber
+from buildtool.metaserver.access.superseding import older_of
 from buildtool.metaserver.authorised import Permissions
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.demands import DemandReader, body_digest, source_url
@@ -161,16 +162,8 @@ class RequestService:
         urls = []
         settings = self.configuration.settings
         for item, digest in zip(items, digests, strict=True):
-            project = self.permissions.project(by, item.project)
-            email = valid_address(item.email)
-            url = source_url(project, item.source)
-            demand = await self._demands.read(project, url, item, resolved)
-            _check_may_ask(self.permissions, by, demand, email, force=item.force)
-            self.noticed(demand.spec, url)
-            share, at = self.admittance.share(by, email), by.address[:ASKER_LIMIT]
-            submitted.append(
-                Submitted(item.client_id, digest, email, demand, item.force, asker=at, share=share, nice=item.nice)
-            )
+            one, url = await self._understood(by, item, digest, resolved)
+            submitted.append(one)
             urls.append(url)
         if settings is not self.configuration.settings:
             # Meanwhile another configuration was taken over: what was understood by the old one, nobody would build.
@@ -188,6 +181,22 @@ class RequestService:
             await self.admittance.release(email)  # it was confirmed meanwhile
         together = answer.answers if isinstance(answer, answers.AnsweredTogether) else (answer,)
         return await self._statuses(together, urls)
+
+    async def _understood(
+        self, by: Principal, item: messages.Submit, digest: str, resolved: dict[tuple[str, str, str], tuple[str, ...]]
+    ) -> tuple[Submitted, str]:
+        """Return one of several that are asked for at once as an event, and the URL of its source."""
+        project = self.permissions.project(by, item.project)
+        email = valid_address(item.email)
+        url = source_url(project, item.source)
+        demand = await self._demands.read(project, url, item, resolved)
+        _check_may_ask(self.permissions, by, demand, email, force=item.force)
+        self.noticed(demand.spec, url)
+        share, at = self.admittance.share(by, email), by.address[:ASKER_LIMIT]
+        one = Submitted(item.client_id, digest, email, demand, item.force, asker=at, share=share, nice=item.nice)
+        if item.supersede:
+            one = evolve(one, older=await older_of(by, one, url, self.admittance, self.permissions, self.resolver))
+        return one, url
 
     async def _statuses(
         self, together: Sequence[answers.Answer], urls: Sequence[str]

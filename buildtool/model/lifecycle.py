@@ -23,6 +23,7 @@ REQUEST: Mapping[RequestState | None, frozenset[RequestState]] = {
             RequestState.UNBUILDABLE,
             RequestState.CANCELLED,
             RequestState.EXPIRED,
+            RequestState.SUPERSEDED,
         }
     ),
 }

@@ -26,6 +26,7 @@ class RequestState(QuickEnum):
     UNBUILDABLE = "unbuildable"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
+    SUPERSEDED = "superseded"
 
 
 class BuildState(QuickEnum):
@@ -327,11 +328,6 @@ class Refusal:
     until: float
     reason: str
     count: int = 1
-
-    @property
-    def held_back(self) -> bool:
-        """Whether it is for a better server that the Build waits."""
-        return not self.count
 
 
 @frozen

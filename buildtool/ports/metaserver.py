@@ -172,6 +172,15 @@ class SourceResolver(Protocol):
     async def pin(self, url: str, commit: str) -> None:
         """Keep ``commit`` in the mirror whatever happens at the origin."""
 
+    async def older(
+        self, url: str, ref: str, commit: str, among: Collection[tuple[str, str]]
+    ) -> frozenset[tuple[str, str]]:
+        """Return those of ``among``, refs as typed with full ids, that are the same ref and lie before ``commit``.
+
+        ``commit`` is what ``ref`` was resolved to: of what a force-push took away nothing lies before it. Raises
+        UsageError where ``ref`` is the id of a revision, UnknownRef, RepositoryUnreachable.
+        """
+
     async def refs(self, url: str) -> Sequence[str]:
         """Return the newest branches and tags, as they were when the origin was asked last; none for Subversion."""
 

@@ -29,7 +29,7 @@ class Submit:
     """A submission: asks for a build by what the requester set; ``local`` is their machine's artifact properties.
 
     ``sandbox`` is the least level that they accept; what the project demands counts where it is stricter. ``nice`` is
-    by how many rounds it stands back in the order.
+    by how many rounds it stands back; with ``supersede`` it takes the place of theirs for older commits of its ref.
     """
 
     client_id: str = field(metadata={"most": 64})
@@ -45,6 +45,7 @@ class Submit:
     native: bool = False
     sandbox: SandboxLevel = SandboxLevel.NONE
     nice: int = 0
+    supersede: bool = False
 
 
 @frozen
@@ -92,6 +93,7 @@ class AskExplain:
     native: bool = False
     sandbox: SandboxLevel = SandboxLevel.NONE
     nice: int = 0
+    supersede: bool = False
 
 
 @frozen
@@ -104,9 +106,6 @@ class AskBuild:
     """A question of the pages for the state of an open Build, and why it waits."""
 
     build_id: int
-
-
-# --- metaserver -> requester ---------------------------------------------------------------------------
 
 
 @frozen

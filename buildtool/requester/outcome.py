@@ -35,6 +35,7 @@ class ExitCode(enum.IntEnum):
     REFUSED = 8
     DOWNLOAD = 9
     WAITING = 10
+    SUPERSEDED = 14
     INTERRUPTED = 130
     UNREAD = 141
 
@@ -51,6 +52,7 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.REFUSED: "refused by the metaserver (unknown revision, repository unreachable, ...)",
     ExitCode.DOWNLOAD: "the artifact could not be fetched, verified or written",
     ExitCode.WAITING: "still waiting when the deadline came, not failed; the request goes on",
+    ExitCode.SUPERSEDED: "a request for a newer commit took its place (--supersede)",
     ExitCode.INTERRUPTED: "interrupted; the request goes on",
     ExitCode.UNREAD: "nobody read what was printed to its end, as with | head -1",
 }
@@ -63,6 +65,7 @@ _OF_STATE = {
     RequestState.UNBUILDABLE.value: ExitCode.UNBUILDABLE,
     RequestState.CANCELLED.value: ExitCode.CANCELLED,
     RequestState.EXPIRED.value: ExitCode.EXPIRED,
+    RequestState.SUPERSEDED.value: ExitCode.SUPERSEDED,
 }
 
 
@@ -84,6 +87,7 @@ class RequestResult:
 SEVERITY: tuple[ExitCode, ...] = (
     ExitCode.OK,
     ExitCode.WAITING,
+    ExitCode.SUPERSEDED,
     ExitCode.CANCELLED,
     ExitCode.EXPIRED,
     ExitCode.FAILED,

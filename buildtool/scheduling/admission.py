@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache, partial
 from itertools import chain, islice
@@ -29,6 +30,7 @@ from buildtool.scheduling.dispatching import start_somewhere, start_waiting
 from buildtool.scheduling.effects import RequestMoved
 from buildtool.scheduling.events import AddressConfirmed, Submitted, SubmittedTogether
 from buildtool.scheduling.order import placing
+from buildtool.scheduling.order.superseding import end_older, heir_of
 
 HELD_FOR = 86_400.0
 """Seconds for which a Request waits until its e-mail address is confirmed."""
@@ -104,7 +106,9 @@ def submit(context: DecisionContext, event: Submitted, group: tuple[int, int] | 
         share=event.share or event.email.lower(),
         nice=event.nice,
     )
-    answer = hold(context, request) if event.held else answer_new(context, request)
+    heir = heir_of(context, request, event.older)
+    answer = hold(context, request) if event.held else answer_new(context, heir.request, heir.tag)
+    end_older(context, heir)
     context.state.remember_answer(
         event.client_id, AnsweredRequest(request.id, event.body_digest, answer.request.answer)
     )
@@ -173,8 +177,11 @@ def find_failure(context: DecisionContext, demand: Demand) -> RememberedFailure 
     return None
 
 
-def answer_new(context: DecisionContext, request: Request) -> answers.Admitted:
-    """Admit a Request that is not known yet, and return what its requester is answered."""
+def answer_new(context: DecisionContext, request: Request, most: float = math.inf) -> answers.Admitted:
+    """Admit a Request that is not known yet, and return what its requester is answered.
+
+    If it comes to wait, its tag is at most ``most``.
+    """
     demand = request.demand
     artifact = None if request.force else context.state.hits.find(demand)
     if artifact is not None:
@@ -190,7 +197,7 @@ def answer_new(context: DecisionContext, request: Request) -> answers.Admitted:
         return answers.Hit(ended, artifact)
     found = _joinable(context, request)
     if found is not None:
-        joined = _wait_for(context, evolve(request, answer="joined"), *found)
+        joined = _wait_for(context, evolve(request, answer="joined"), *found, most)
         start_waiting(context, found[0].id)
         return answers.JoinedBuild(joined, context.state.builds[found[0].id])
     failure = None if request.force else find_failure(context, demand)
@@ -205,12 +212,12 @@ def answer_new(context: DecisionContext, request: Request) -> answers.Admitted:
         )
         context.state.put(ended)
         return answers.KnownFailure(ended, failure.build_id, failure.reason)
-    return _answer_with_build(context, request)
+    return _answer_with_build(context, request, most)
 
 
-def _answer_with_build(context: DecisionContext, request: Request) -> answers.Dispatched | answers.Queued:
+def _answer_with_build(context: DecisionContext, request: Request, most: float) -> answers.Dispatched | answers.Queued:
     build = _new_build(context, request)
-    waiting = _wait_for(context, request, build, JoinReason.OWN)
+    waiting = _wait_for(context, request, build, JoinReason.OWN, most)
     server = start_somewhere(context, context.state.builds[build.id])
     answered = evolve(waiting, answer="queued" if server is None else "dispatched")
     context.state.put(answered)
@@ -236,9 +243,11 @@ def _new_build(context: DecisionContext, request: Request) -> Build:
     return build
 
 
-def _wait_for(context: DecisionContext, request: Request, build: Build, joined: JoinReason) -> Request:
+def _wait_for(
+    context: DecisionContext, request: Request, build: Build, joined: JoinReason, most: float = math.inf
+) -> Request:
     """Add a Request to an open Build. Who would stand before it brings their own place along."""
-    base, build = placing.join(context, request, build)
+    base, build = placing.join(context, request, build, most)
     waiting = evolve(request, base=base, build_id=build.id, joined=joined)
     context.state.put(waiting)
     context.tell(RequestMoved(waiting, build.state.value, build.epoch))

@@ -23,7 +23,6 @@ from buildtool.scheduling.decision import DecisionContext, expire, expire_held
 from buildtool.scheduling.dispatching import fill, start_waiting
 from buildtool.scheduling.effects import Effect
 from buildtool.scheduling.order import placing
-from buildtool.scheduling.order.better import release
 from buildtool.scheduling.order.rounds import Place, place_of
 from buildtool.scheduling.servers import leases, names, quarantine, sessions
 from buildtool.scheduling.state.state import State
@@ -166,7 +165,6 @@ def settle(context: DecisionContext) -> None:
         placing.replace(context, build_id)
     for request_id in sorted(context.anew):
         admit_anew(context, state.requests[request_id])
-    release(context)
     for place in _in_order(state, context.again):
         start_waiting(context, place[2])
     for name in sorted(context.freed, key=lambda one: (state.reluctance.of(one, context.now), one)):

@@ -17,13 +17,25 @@ _NO_NOTICE = OwnerNotice()
 
 
 @frozen
+class Older:
+    """The older commits of a ref whose Requests a newer one takes the place of: pairs of a ref as typed and a full id.
+
+    ``asker`` is the network address that these must have come from; None where a key proves whose they are.
+    """
+
+    commits: frozenset[tuple[str, str]]
+    asker: str | None = None
+
+
+@frozen
 class Submitted:
     """A requester asks for a build; the demand is validated, complete, and its revision resolved.
 
     ``by`` says who did it where that was an operator, as for all that an operator may do: it is written down. ``asker``
     is the network address that it came from. One that is ``held`` waits until its e-mail address is confirmed.
     ``places`` limits how many Requests of its requester may wait; all that are asked for together have the same.
-    ``share`` and ``nice`` are as in ``Request``; without a share it is the e-mail address.
+    ``share`` and ``nice`` are as in ``Request``; without a share it is the e-mail address. It takes the place of what
+    its requester asked for of ``older`` commits.
     """
 
     client_id: str
@@ -37,6 +49,7 @@ class Submitted:
     places: Places | None = None
     share: str = ""
     nice: int = 0
+    older: Older | None = None
 
 
 @frozen

@@ -1,7 +1,7 @@
 """What requesters ask for: what is taken is bounded, whoever asks."""
 
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import count
 from typing import Any
 
@@ -83,6 +83,11 @@ class Resolver:
 
     async def acceptable(self, url: str, commit: str, revrange: str) -> tuple[str, ...]:
         return (commit, *(f"{number:040x}" for number in range(self.near - 1)))
+
+    async def older(
+        self, url: str, ref: str, commit: str, among: Collection[tuple[str, str]]
+    ) -> frozenset[tuple[str, str]]:
+        return frozenset(one for one in among if one[0] == ref and one[1] != commit)
 
     async def pin(self, url: str, commit: str) -> None:
         return None
@@ -361,6 +366,8 @@ def test_the_digest_of_a_body_is_that_of_what_is_on_the_wire(message: Submit) ->
         del plain["sandbox"]  # which earlier releases did not have
     if not message.nice:
         del plain["nice"]
+    if not message.supersede:
+        del plain["supersede"]
     assert body_digest(message) == digest_of(plain)
 
 

@@ -14,7 +14,7 @@ from buildtool.adapters.vcs.by_url import Resolvers
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
 from buildtool.adapters.vcs.svn.command import SvnCommand
 from buildtool.adapters.vcs.svn.resolver import SvnResolver
-from buildtool.errors import RepositoryUnreachable, UnknownRef
+from buildtool.errors import RepositoryUnreachable, UnknownRef, UsageError
 from buildtool.ports.metaserver import SourceResolver
 from tests.adapters.vcs.svn.repositories import SvnOrigin
 from tests.simulation.origin import resting
@@ -92,6 +92,20 @@ def test_what_is_not_there_and_one_that_answers_nobody_are_told_apart(line: OneL
     line.go_away()
     with pytest.raises(RepositoryUnreachable):
         run(line.resolver.resolve(line.url, "HEAD"))
+
+
+def test_what_lies_before_the_newest_of_a_ref_is_older_whoever_asked_for_the_same_ref(line: OneLine) -> None:
+    newest = run(line.resolver.resolve(line.url, "HEAD"))
+    among = [("HEAD", one) for one in line.ids] + [("elsewhere", line.ids[0])]
+    assert run(line.resolver.older(line.url, "HEAD", newest, among)) == {("HEAD", one) for one in line.ids[:-1]}
+    assert run(line.resolver.older(line.url, "HEAD", newest, [])) == frozenset()
+    assert run(line.resolver.older(line.url, "HEAD", line.ids[1], among)) == {("HEAD", line.ids[0])}
+
+
+def test_of_what_is_no_ref_nothing_is_older(line: OneLine) -> None:
+    newest = run(line.resolver.resolve(line.url, "HEAD"))
+    with pytest.raises(UsageError):
+        run(line.resolver.older(line.url, newest, newest, [("HEAD", line.ids[0])]))
 
 
 def test_what_is_named_can_be_asked_for(line: OneLine) -> None:

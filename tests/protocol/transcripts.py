@@ -77,12 +77,15 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
     protocol.AskStatus(12, "abcdef"),
     protocol.AskExplain("testproject", "", "main", "5", {"utf8": True}, {"arch": "ppc"}, {"os": "linux"}, True, True),
     attrs.evolve(
-        protocol.AskExplain("testproject", "", "main", "", {}, {}, {"os": "linux"}), sandbox=SandboxLevel.STRICT, nice=4
+        protocol.AskExplain("testproject", "", "main", "", {}, {}, {"os": "linux"}),
+        sandbox=SandboxLevel.STRICT,
+        nice=4,
+        supersede=True,
     ),
     protocol.AskWhy(12, "abcdef"),
     protocol.AskBuild(17),
     messages.found(),
-    messages.submit(sandbox=SandboxLevel.STRICT, nice=4),
+    messages.submit(sandbox=SandboxLevel.STRICT, nice=4, supersede=True),
     messages.told(artifact=messages.found(sandbox=SandboxLevel.WEAK), sandbox=SandboxLevel.WEAK),
     protocol.Register("anna", attrs.evolve(_CAPABILITY, sandbox=SandboxLevel.WEAK, sandbox_notes=("it sees /home",))),
     attrs.evolve(messages.order(), sandbox=SandboxLevel.STRICT),

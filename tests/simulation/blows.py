@@ -104,7 +104,8 @@ class Blows:
             force=rng.random() < 0.05,
             sandbox=self.world.sandboxes.wish(),
         )
-        asked = evolve(asked, nice=NICE[int(asked.client_id[:2], 16) % len(NICE)])
+        supersede = ref not in REVISIONS and int(asked.client_id[2:4], 16) % 2 == 0
+        asked = evolve(asked, nice=NICE[int(asked.client_id[:2], 16) % len(NICE)], supersede=supersede)
         return self.world.sandboxes.asked(asked)
 
     def _crash_metaserver_soon(self) -> None:

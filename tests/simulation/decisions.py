@@ -35,7 +35,7 @@ def watched(comparisons: Mapping[str, Any], wrong: Wrong, declines: Declines) ->
     def decide(state: State, event: Event, now: float) -> Decision:
         decision: Decision = original(state, event, now)
         _check_hits(state, event, decision, comparisons, wrong)
-        held.look(state, event, now, wrong)
+        held.look(state, event, wrong)
         if len(submissions(event)) <= 1:  # a later one may change who could have been started by an earlier one
             _check_starts(state, decision, now, wrong)
         if known != [state.reluctance]:  # the metaserver reads its database anew, and remembers no more of machines

@@ -6,13 +6,15 @@ It knows nothing of clocks and lines of the metaserver: it goes by rows, through
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from attrs import define, field
 
 from buildtool.model.farm.weights import EVEN, Weights
 from buildtool.model.records import Build, BuildState, Request, RequestState
+from tests.simulation.origin import full
+from tests.simulation.projects import REVISIONS
 
 OPEN = (BuildState.QUEUED, BuildState.RUNNING)
 AGEING = 100
@@ -27,6 +29,9 @@ class Fairness:
 
     wrong: Callable[[str], None]
     weights: Weights = EVEN
+    superseding: Collection[str] = ()
+    """Client ids of what was asked for with ``supersede``."""
+
     _requests: dict[int, Request] = field(factory=dict)
     _builds: dict[int, Build] = field(factory=dict)
     _newcomers: dict[int, Build] = field(factory=dict)
@@ -42,21 +47,47 @@ class Fairness:
         there = Counter(row.share for row in [*before.values(), *builds.values()])
         # One that came within this batch may have been charged to somebody else by its end.
         there.update(one.share for one in self._requests.values() if one.build_id in builds)
+        heirs = {row.id: self._superseded(row, [requests[number] for number in fresh]) for row in requests.values()}
         for row in builds.values():
             self._keeps(before.get(row.id), row)
             if row.state in OPEN:
                 self._builds[row.id] = row
                 self._charged(row)
-                if row.id not in before and row.place in fresh:
+                if row.id not in before and row.place in fresh and row.place not in heirs.values():
                     self._comes(row, there[row.share], before)
             else:
                 self._builds.pop(row.id, None)
                 self._newcomers.pop(row.id, None)
+        for number, heir in heirs.items():
+            self._inherits(before.get(requests[number].build_id or 0), requests[number], heir)
         for number, request in requests.items():
             if request.nice < 0:
                 self.wrong(f"request {number} was moved forward by who asked for it")
             if request.state is not RequestState.WAITING:
                 del self._requests[number]
+
+    def _superseded(self, row: Request, fresh: Sequence[Request]) -> int:
+        """Return by which new Request one has ended, 0 where it has not: one of the same person, for a later commit."""
+        if row.state is not RequestState.SUPERSEDED:
+            return 0
+        for one in fresh:
+            mine, theirs = row.demand.spec, one.demand.spec
+            same = (row.email, row.share, full(row.demand.ref)) == (one.email, one.share, full(one.demand.ref))
+            kind = (mine.options, mine.platform, mine.native) == (theirs.options, theirs.platform, theirs.native)
+            later = REVISIONS.index(theirs.revision) > REVISIONS.index(mine.revision)
+            if same and kind and later and one.client_id in self.superseding:
+                return one.id
+        self.wrong(f"request {row.id} is superseded, and {row.email} asked for nothing newer in its place")
+        return 0
+
+    def _inherits(self, was: Build | None, row: Request, heir: int) -> None:
+        """The Build of a Request that took another's place is due no later than that one's was."""
+        newer = self._requests.get(heir)
+        if newer is None or was is None or was.place != row.id:
+            return
+        now = self._builds.get(newer.build_id or 0)
+        if now is not None and now.tag > was.tag + SLACK:
+            self.wrong(f"build {now.id} of request {heir} is due at {now.tag:.2f}, and took a place at {was.tag:.2f}")
 
     def _keeps(self, before: Build | None, now: Build) -> None:
         """A build keeps its place as long as it is charged to the same request, whatever becomes of it."""

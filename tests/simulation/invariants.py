@@ -26,6 +26,7 @@ _SAID = {
     RequestState.UNBUILDABLE: "could not be built",
     RequestState.EXPIRED: "expired",
     RequestState.CANCELLED: "cancelled",
+    RequestState.SUPERSEDED: "superseded",
     RequestState.WAITING: "which waits",
 }
 """What a digest says of a Request that ended so."""

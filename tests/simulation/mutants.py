@@ -43,6 +43,7 @@ from buildtool.concurrency.asker import Asker
 from buildtool.concurrency.single_flight import SingleFlight, _Sharers
 from buildtool.errors import BuildToolError, Unauthorised
 from buildtool.metaserver import requests as requests_of_broker
+from buildtool.metaserver.access import superseding as superseding_access
 from buildtool.metaserver.access import tokens as access_tokens
 from buildtool.metaserver.access.mailed_codes import MailedCodes
 from buildtool.metaserver.access.tokens import TokenService, WaitingBrowsers
@@ -77,7 +78,8 @@ from buildtool.scheduling.allowances import Allowances
 from buildtool.scheduling.answers import Acknowledged
 from buildtool.scheduling.decide import Decision
 from buildtool.scheduling.events import AttemptEnded, AttemptEvent, Delivered, Registered, Submitted, Tick
-from buildtool.scheduling.order import better, placing, rounds
+from buildtool.scheduling.order import better, placing, rounds, superseding
+from buildtool.scheduling.order.better import HELD
 from buildtool.scheduling.order.reluctance import Reluctance
 from buildtool.scheduling.servers import declining, leases, quarantine, sessions
 from buildtool.scheduling.servers import owners as owners_of_servers
@@ -391,17 +393,12 @@ def held_back_again() -> Sequence[Change]:
 
     def held_back(turn: Any, build: Any, name: str, *more: Any) -> bool:
         before = turn.state.refusals.get((build.id, name))
-        if before is not None and before.held_back and before.until <= turn.now:
+        if before is not None and before.count == HELD and before.until <= turn.now:
             turn.state.put(evolve(before, until=turn.now + 60.0))
             return True
         return original(turn, build, name, *more)
 
     return [(dispatching, "held_back", held_back)]
-
-
-@_mutant("what waits for a better machine begins elsewhere once that takes nothing more", (waits, "MATTERS", 1.0))
-def waits_for_who_left() -> Sequence[Change]:
-    return [(decide, "release", lambda turn: None)]
 
 
 @_mutant("where a build failed it is not repeated")
@@ -473,6 +470,25 @@ def retry_loses_its_place() -> Sequence[Change]:
         original(turn, evolve(build, tag=build.tag + 1.0))
 
     return [(attempts, "requeue", requeue)]
+
+
+@_mutant("with --supersede nobody else's request ends")
+def another_superseded() -> Sequence[Change]:
+    def waiting_alike(state: Any, newer: Any) -> list[Any]:
+        own = newer.demand.spec
+        return [
+            one
+            for one in state.requests.values()
+            if one.demand.spec.shelf[:4] == own.shelf[:4] and superseding._unbuilt(state, one)
+        ]
+
+    return [(superseding, "waiting_alike", waiting_alike), (superseding_access, "waiting_alike", waiting_alike)]
+
+
+@_mutant("who takes another's place with --supersede stands where that one stood")
+def place_not_inherited() -> Sequence[Change]:
+    original = superseding.heir_of
+    return [(admission, "heir_of", lambda *asked: evolve(original(*asked), tag=1e9))]
 
 
 @_mutant("only an operator moves a build forward")

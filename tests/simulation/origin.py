@@ -6,14 +6,14 @@ A witness holds what Requests are for against what their refs meant between the 
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from itertools import combinations
 
 from attrs import define, field
 from twisted.internet.defer import succeed
 
 from buildtool.concurrency.single_flight import SingleFlight
-from buildtool.errors import RepositoryUnreachable, UnknownRef
+from buildtool.errors import RepositoryUnreachable, UnknownRef, UsageError
 from buildtool.model.records import Request
 from buildtool.protocol.messages import Submit, SubmitTogether
 from tests.simulation.projects import REVISIONS
@@ -26,6 +26,11 @@ MOVES = 0.3
 
 LOOKS = (0.05, 0.05, 4.0, 30.0)
 """Seconds that a look at the refs takes, about."""
+
+
+def full(ref: str) -> str:
+    """Return which ref a name means: HEAD is at main."""
+    return "main" if ref in ("", "HEAD") else ref
 
 
 @define(eq=False)
@@ -60,7 +65,7 @@ class MovingOrigin:
 
     def meant(self, ref: str, since: float) -> set[str | None]:
         """Return what a ref may have meant between a time and now: None where it was not there."""
-        name = "main" if ref in ("", "HEAD") else ref
+        name = full(ref)
         if name not in NAMES:
             return {ref}
         newest = [refs for at, refs in self._history if at <= since][-1:]
@@ -98,7 +103,7 @@ class Resolver:
         refs = await self._looking.share(url, self._look)
         if self.unreachable():
             raise RepositoryUnreachable(f"{url} does not answer")
-        name = "main" if ref == "HEAD" else ref
+        name = full(ref)
         if name not in refs:
             raise UnknownRef(f"there is no {ref!r} in {url}")
         return refs[name]
@@ -107,6 +112,19 @@ class Resolver:
         at, most = REVISIONS.index(commit), int(revrange)
         near = sorted(range(len(REVISIONS)), key=lambda index: (abs(index - at), index))
         return tuple(REVISIONS[index] for index in near if abs(index - at) <= most)
+
+    async def older(
+        self, url: str, ref: str, commit: str, among: Collection[tuple[str, str]]
+    ) -> frozenset[tuple[str, str]]:
+        if ref in REVISIONS:
+            raise UsageError(f"{ref!r} is a revision")
+        refs = await self._looking.share(url, self._look)
+        if self.unreachable():
+            raise RepositoryUnreachable(f"{url} does not answer")
+        if full(ref) not in refs:
+            raise UnknownRef(f"there is no {ref!r} in {url}")
+        before = REVISIONS[: REVISIONS.index(commit)]
+        return frozenset((name, one) for name, one in among if full(name) == full(ref) and one in before)
 
     async def pin(self, url: str, commit: str) -> None:
         return None
@@ -129,11 +147,15 @@ class RefWitness:
     origin: MovingOrigin
     wrong: Callable[[str], None]
     _asked: dict[str, float] = field(factory=dict, init=False)
+    superseding: set[str] = field(factory=set, init=False)
+    """Client ids of what was asked for with ``supersede``."""
 
     def asks(self, items: Sequence[Submit]) -> None:
         """The metaserver is asked for builds."""
         for item in items:
             self._asked.setdefault(item.client_id, self.origin.now())
+            if item.supersede:
+                self.superseding.add(item.client_id)
 
     def answered(self, rows: Sequence[Request]) -> None:
         """It is about to answer with these Requests, which were asked for at once."""

@@ -14,6 +14,7 @@ from attrs import define, field
 from buildtool.model.options import Canonical
 from buildtool.model.servers import OFFER_RANK
 from buildtool.scheduling.events import ClockStepped, Event, Tick
+from buildtool.scheduling.order.better import HELD
 from buildtool.scheduling.state.estimates import BuildDurations, Estimate
 from buildtool.scheduling.state.state import State
 from tests.simulation.projects import ARCHES
@@ -66,9 +67,9 @@ class HeldBack:
 
     _known: Mapping[tuple[int, str], float] = field(factory=dict)
 
-    def look(self, state: State, event: Event, now: float, wrong: Callable[[str], None]) -> None:
-        """None waits longer than was said when it first did, nor for a machine that is no better or has left."""
-        held = {key: one.until for key, one in state.refusals.items() if one.held_back}
+    def look(self, state: State, event: Event, wrong: Callable[[str], None]) -> None:
+        """None waits longer than was said when it first did, nor for a machine that is no better."""
+        held = {key: one.until for key, one in state.refusals.items() if one.count == HELD}
         for (build, name), until in held.items() if not isinstance(event, ClockStepped) else ():
             said = [known for key, known in self._known.items() if key[0] == build and key in held]
             if said and until > max(said) + SLACK:
@@ -78,12 +79,4 @@ class HeldBack:
                 mine = OFFER_RANK[capable[name].kind]
                 if not any(OFFER_RANK[offer.kind] < mine for offer in capable.values()):
                     wrong(f"build {build} is held back from {name}, and no machine makes it in a better way")
-        for build, name in held.keys() & self._known.keys() if not isinstance(event, Tick) else ():
-            capable = state.queue.capable(state.builds[build]) if build in state.builds else {}
-            if name not in state.slots.free or name not in capable or held[build, name] <= now:
-                continue
-            better = (OFFER_RANK[offer.kind] < OFFER_RANK[capable[name].kind] for offer in capable.values())
-            there = (state.servers[other].takes for other in capable)
-            if not any(one and takes for one, takes in zip(better, there, strict=True)):
-                wrong(f"build {build} is held back from {name}, and all that make it in a better way have left")
         self._known = held

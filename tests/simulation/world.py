@@ -170,7 +170,8 @@ class World:
         self.office = Office(self)
         most = (rng.choice((3, 12)), rng.choice((2, 6))) if self.keyed and rng.random() < LIMITED else (None, None)
         self.shares = Shares(self.watch.wrong, *most)
-        self.fairness = Fairness(self.watch.wrong, Weights({"ann@example.org": 4.0}) if seed % 3 == 0 else EVEN)
+        weights = Weights({"ann@example.org": 4.0}) if seed % 3 == 0 else EVEN
+        self.fairness = Fairness(self.watch.wrong, weights, self.refs.superseding)
         self.lines: list[str] = []
         self.parties: list[Party] = []
         self.intruder: Intruder | None = None

@@ -27,6 +27,7 @@ REQUEST: Mapping[RequestState, Badge] = {
     RequestState.UNBUILDABLE: Badge("bad", "unbuildable", "broken"),
     RequestState.CANCELLED: Badge("quiet", "cancelled"),
     RequestState.EXPIRED: Badge("quiet", "expired", "expired"),
+    RequestState.SUPERSEDED: Badge("quiet", "superseded"),
 }
 
 _GOING: Mapping[AttemptState, Badge] = {

@@ -194,6 +194,7 @@ _ASKED = (
     "native",
     "sandbox",
     "nice",
+    "supersede",
 )
 
 

@@ -47,6 +47,7 @@ _STATES = {
     RequestState.UNBUILDABLE: BuildState.UNBUILDABLE,
     RequestState.EXPIRED: BuildState.EXPIRED,
     RequestState.CANCELLED: BuildState.CANCELLED,
+    RequestState.SUPERSEDED: BuildState.CANCELLED,
 }
 _ENDS = {RequestState.SATISFIED: AttemptEnd.SUCCEEDED, RequestState.FAILED: AttemptEnd.FAILED}
 

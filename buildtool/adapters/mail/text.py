@@ -47,6 +47,7 @@ _VERB = {
     RequestState.UNBUILDABLE: "could not be built",
     RequestState.EXPIRED: "expired",
     RequestState.CANCELLED: "cancelled",
+    RequestState.SUPERSEDED: "superseded",
 }
 _LOOK = {
     RequestState.SATISFIED: Look("ok", "✓", "Ready"),
@@ -54,6 +55,7 @@ _LOOK = {
     RequestState.UNBUILDABLE: Look("bad", "△", "Could not be built"),
     RequestState.EXPIRED: Look("wait", "⧗", "Expired"),
     RequestState.CANCELLED: Look("quiet", "⊘", "Cancelled"),
+    RequestState.SUPERSEDED: Look("quiet", "↷", "Superseded"),
 }
 
 
@@ -298,6 +300,7 @@ _OUTCOME = {
     RequestState.UNBUILDABLE: "could not be built",
     RequestState.EXPIRED: "expired before it could be built",
     RequestState.CANCELLED: "cancelled",
+    RequestState.SUPERSEDED: "superseded by a newer commit",
     RequestState.WAITING: "still waits",
 }
 
@@ -307,4 +310,5 @@ _HEADLINE = {
     RequestState.UNBUILDABLE: "This could not be built",
     RequestState.EXPIRED: "Your request expired before it could be built",
     RequestState.CANCELLED: "Your request was cancelled",
+    RequestState.SUPERSEDED: "A newer commit of yours took the place of your request",
 }

@@ -99,7 +99,7 @@ class MailFacts:
         deciding = self.deciding.reason if self.deciding else ""
         of_build = self.build.reason if self.build else ""
         # What a Request waited for stands on the Request: of its Build it is only known that nobody was left.
-        ended_alone = self.outcome in (RequestState.EXPIRED, RequestState.CANCELLED)
+        ended_alone = self.outcome in (RequestState.EXPIRED, RequestState.CANCELLED, RequestState.SUPERSEDED)
         first = own if ended_alone and own else of_build
         return plain(first or own or deciding, REASON_SHOWN)
 

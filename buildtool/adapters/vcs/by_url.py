@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -36,6 +36,11 @@ class Resolvers:
 
     async def pin(self, url: str, commit: str) -> None:
         await self._of(url).pin(url, commit)
+
+    async def older(
+        self, url: str, ref: str, commit: str, among: Collection[tuple[str, str]]
+    ) -> frozenset[tuple[str, str]]:
+        return await self._of(url).older(url, ref, commit, among)
 
     async def refs(self, url: str) -> Sequence[str]:
         return await self._of(url).refs(url)

@@ -334,6 +334,7 @@ def _submit(asked: BuildArguments, local: dict[str, Value]) -> Submit:
         native=asked.native,
         sandbox=asked.sandbox or SandboxLevel.NONE,
         nice=asked.nice,
+        supersede=asked.supersede,
     )
 
 

@@ -123,6 +123,7 @@ ASKING: Mapping[str, How] = {
         "N",
         read_nice,
     ),
+    "--supersede": switch("end what waits that you asked for of older commits of this branch, and take its place"),
 }  # fmt: skip
 """The options of what is asked for."""
 
@@ -139,6 +140,7 @@ SELDOM = frozenset(
         "--native",
         "--sandbox",
         "--nice",
+        "--supersede",
     }
 )
 """What a short help leaves out."""

@@ -2,8 +2,8 @@
 
 It does where the better one is expected to have it done sooner, by what earlier Builds took on both. Then it is held
 back from the other one as if that had declined, until it would have been done there as soon as by beginning on the
-better one, or all that are better have left: a Build is held at most once for a server, and in all no longer than was
-said the first time. Where nothing is known of one of them it takes what is free.
+better one: a Build is held at most once for a server, and in all no longer than was said the first time. Where nothing
+is known of one of them it takes what is free.
 
 The test is tests/scheduling/order/test_better.py.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from buildtool.model.records import Build, Refusal
 from buildtool.model.servers import OFFER_RANK, Offer, OfferKind
@@ -71,21 +71,6 @@ def held_back(
     return True
 
 
-def release(context: DecisionContext) -> None:
-    """End the wait of each Build whose better servers take nothing more: it begins where it was held back."""
-    state, now = context.state, context.now
-    for key in list(state.records.held) if state.records.gone else ():
-        build, refusal = state.builds[key[0]], state.refusals[key]
-        capable = state.queue.capable(build)
-        if refusal.until <= now or key[1] not in capable:
-            continue
-        rank = OFFER_RANK[capable[key[1]].kind]
-        if not any(OFFER_RANK[offer.kind] < rank and state.servers[name].takes for name, offer in capable.items()):
-            state.put(evolve(refusal, until=now))
-            context.freed.add(key[1])
-    state.records.gone.clear()
-
-
 def _better(
     context: DecisionContext, build: Build, kind: OfferKind, stands_first: Callable[[str], bool]
 ) -> Iterator[BetterServer]:
@@ -109,5 +94,5 @@ def _said_before(context: DecisionContext, build: Build) -> Iterator[float]:
     """Yield until when (wall time) a Build was held back before."""
     for server in context.state.records.refusals_of.get(build.id, ()):
         refusal = context.state.refusals[build.id, server]
-        if refusal.held_back:
+        if refusal.count == HELD:
             yield refusal.until

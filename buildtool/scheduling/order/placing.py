@@ -22,21 +22,29 @@ WAITERS_LOOKED_AT = 100
 """Of so many who wait for a Build, those who asked first, the best-placed is looked for when it was left."""
 
 
-def join(context: DecisionContext, request: Request, build: Build) -> tuple[float, Build]:
+def join(context: DecisionContext, request: Request, build: Build, most: float) -> tuple[float, Build]:
     """Return the base of a Request that comes to wait for an open Build, and the Build, in the better place of the two.
 
-    A Build of its own takes the Request's place in any case, and may be one that is not in the state yet.
+    A Build of its own takes the Request's place in any case, and may be one that is not in the state yet. The tag is at
+    most ``most``, which the Request has inherited.
     """
     if not context.state.queue.has(build.spec.demand_class):
         context.state.put(build)  # who can build that decides where it stands
     base = context.state.queue.rounds.clock(build) if request.base < 0 else request.base
     placed = _placed(context, request, base, build)
+    if placed.tag > most:
+        placed = evolve(placed, tag=most)
     if placed.place != build.place and place_of(placed) >= place_of(build):
         return base, build
     if placed.tag == placed.base:
         _wind(context, placed)
     context.state.put(placed)
     return base, placed
+
+
+def alone(context: DecisionContext, request: Request, build: Build) -> Build:
+    """Return the Build that a Request waits for as it stands if it is charged to that one, or would stand."""
+    return build if build.place == request.id else _placed(context, request, request.base, build)
 
 
 def replace(context: DecisionContext, build_id: int) -> None:

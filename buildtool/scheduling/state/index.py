@@ -55,6 +55,12 @@ class Index(Generic[K]):
         return ((key, self.get(key)) for key in self._of)
 
 
+def alike(request: Request) -> tuple[str, ...]:
+    """Return what Requests of one share for one kind of artifact, whatever its revision, have in common."""
+    shelf = request.demand.spec.shelf
+    return (request.share, shelf.project, shelf.source, shelf.options_digest)
+
+
 class OpenCounts:
     """The numbers of open Requests of each e-mail address, each network address, and each network around one."""
 

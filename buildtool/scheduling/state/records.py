@@ -18,7 +18,7 @@ from buildtool.model import lifecycle
 from buildtool.model.records import Attempt, AttemptState, Build, BuildState, Refusal, Request, RequestState, ShelfKey
 from buildtool.model.servers import Server
 from buildtool.scheduling.state.capability_groups import CapabilityGroups
-from buildtool.scheduling.state.index import Index, OpenCounts, drop
+from buildtool.scheduling.state.index import Index, OpenCounts, alike, drop
 from buildtool.scheduling.state.journal import Journal
 from buildtool.scheduling.state.lease_table import LeaseTable
 from buildtool.scheduling.state.ready_queue import ReadyQueue
@@ -42,13 +42,13 @@ class Records:
     """The indexes over the open records.
 
     ``build_by_key`` finds a Build by its BuildKey, ``builds_on`` those of a shelf. ``waiting_on`` has the Requests that
-    wait for a Build, ``wanting`` those that a shelf would satisfy, ``group_open`` those of a group, ``missing_of`` the
+    wait for a Build, ``wanting`` those that a shelf would satisfy, ``asked_alike`` those of one share for one
+    kind of artifact, ``group_open`` those of a group, ``missing_of`` the
     missing Attempts of a Build. ``refusals_of`` and ``refused_by`` are refusals by Build and by server, ``confirming``
     the Builds whose failure waits to be repeated, ``absent`` the servers that contact was lost with, ``idle_sizes``
     those that are not connected and never built anything, with the bytes that each takes. ``revisions_wanted`` counts
     the acceptable revisions of all open Requests together, of which each takes memory, and ``open_counts`` the open
-    Requests by who asked. ``held`` are the refusals by which Builds wait for a better server, and ``gone`` the servers
-    that take nothing more, or offer something else, since it was last looked at what waits for them.
+    Requests by who asked.
     """
 
     def __init__(
@@ -65,12 +65,11 @@ class Records:
         self.builds_on: Index[ShelfKey] = Index()
         self.waiting_on: Index[int] = Index()
         self.wanting: Index[ShelfKey] = Index()
+        self.asked_alike: Index[tuple[str, ...]] = Index()
         self.group_open: dict[int, dict[int, None]] = {}
         self.missing_of: dict[int, dict[AttemptKey, None]] = {}
         self.refusals_of: dict[int, dict[str, None]] = {}
         self.refused_by: dict[str, dict[int, None]] = {}
-        self.held: dict[RefusalKey, None] = {}
-        self.gone: set[str] = set()
         self.confirming: dict[int, None] = {}
         self.absent: dict[str, None] = {}
         self.idle_sizes: dict[str, int] = {}
@@ -156,6 +155,7 @@ class Records:
         if new is not None and new.group is not None:
             self.group_open.setdefault(new.group, {})[key] = None
         self.open_counts.follow(old, new)
+        self._follow_alike(key, old, new)
         before = old.demand if old is not None else None
         after = new.demand if new is not None else None
         if before is not after:
@@ -170,6 +170,14 @@ class Records:
             self._tables.requests.pop(key, None)
         else:
             self._tables.requests[key] = new
+
+    def _follow_alike(self, key: int, old: Request | None, new: Request | None) -> None:
+        if old is not None and new is not None and old.share == new.share and old.demand.spec is new.demand.spec:
+            return
+        if old is not None:
+            self.asked_alike.drop(alike(old), key)
+        if new is not None:
+            self.asked_alike.add(alike(new), key)
 
     def _set_build(self, key: int, old: Build | None, new: Build | None) -> None:
         old, new = _open_build(old), _open_build(new)
@@ -227,8 +235,6 @@ class Records:
 
     def _set_server(self, key: str, old: Server | None, new: Server | None) -> None:
         old, new = _known(old), _known(new)
-        if old is not None and old.takes and not (new and new.takes and new.capability is old.capability):
-            self.gone.add(key)
         if new is None:
             del self._tables.servers[key]
         else:
@@ -252,15 +258,10 @@ class Records:
             self._tables.refusals.pop(key, None)
             drop(self.refusals_of, key[0], key[1])
             drop(self.refused_by, key[1], key[0])
-            self.held.pop(key, None)
             return
         self._tables.refusals[key] = new
         self.refusals_of.setdefault(key[0], {})[key[1]] = None
         self.refused_by.setdefault(key[1], {})[key[0]] = None
-        if new.held_back:
-            self.held[key] = None
-        else:
-            self.held.pop(key, None)
 
 
 def _open_request(request: Request | None) -> Request | None:

@@ -1,12 +1,10 @@
 """A build waits for a better machine that is busy exactly where that is quicker, and never longer than was said."""
 
-import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
 from buildtool.model.servers import Capability, OfferKind
-from buildtool.scheduling.events import ServerPaused
 from buildtool.scheduling.order.better import BetterServer, worth_waiting
 from buildtool.scheduling.waiting import lines
 from tests.scheduling.farm import Farm, NewRequest
@@ -111,21 +109,6 @@ def test_a_machine_that_has_been_overdue_is_not_waited_for() -> None:
     farm.begin(emulated=600.0, native=60.0)
     farm.pass_time(70.0)
     assert farm.running_on(farm.ask_new()) == "anna"
-
-
-@pytest.mark.parametrize("how", ["leaves", "is paused", "has its owner back"])
-def test_when_the_better_machine_takes_nothing_more_the_free_one_has_it_at_once(how: str) -> None:
-    farm = Story()
-    farm.begin(emulated=600.0, native=60.0)
-    second = farm.ask_new()
-    farm.pass_time(10.0)
-    if how == "leaves":
-        farm.logout("carl")
-    elif how == "is paused":
-        farm.send(ServerPaused("carl", "disk"))
-    else:
-        farm.take_back("carl")
-    assert farm.running_on(second) == "anna"
 
 
 def test_another_slow_machine_that_comes_meanwhile_does_not_put_off_what_was_said_first() -> None:

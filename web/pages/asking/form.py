@@ -76,6 +76,7 @@ class AskPage:
     force: bool
     native: bool
     nice: int
+    supersede: bool
     sandbox: FormField
     would: WouldPart
     problem: str = ""
@@ -132,6 +133,7 @@ def ask_page(  # noqa: PLR0913 - each is of another source
         force=wish.force,
         native=wish.native,
         nice=wish.nice,
+        supersede=wish.supersede,
         sandbox=_sandbox(wish.sandbox, least),
         would=would,
         problem=problems.get("", "") or problems.get(w.PLATFORM, ""),

@@ -24,12 +24,15 @@ from buildtool.protocol.limits import TOGETHER
 from buildtool.protocol.messages import AskExplain
 
 PROJECT, PLATFORM, FORCE, NATIVE, SANDBOX, NICE = "project", "platform", "force", "native", "sandbox", "nice"
+SUPERSEDE = "supersede"
 """Fields that no project's option can be called like, see ``project_options.RESERVED``."""
 
 SEVERAL, LOOK, SEND, MARK, ONCE, EMAIL = "_several", "_look", "_send", "_mark", "_once", "email"
 """Fields of the form itself, and its two buttons; an option's name begins with a letter."""
 
-_OF_FORM = frozenset({PROJECT, PLATFORM, FORCE, NATIVE, SANDBOX, NICE, SEVERAL, LOOK, SEND, MARK, ONCE, EMAIL, "part"})
+_OF_FORM = frozenset(
+    {PROJECT, PLATFORM, FORCE, NATIVE, SANDBOX, NICE, SUPERSEDE, SEVERAL, LOOK, SEND, MARK, ONCE, EMAIL, "part"}
+)
 
 PROGRAM = "bin/startcompile.py"
 
@@ -50,6 +53,7 @@ class Wish:
     several: bool = False
     sandbox: SandboxLevel = SandboxLevel.NONE
     nice: int = 0
+    supersede: bool = False
 
     def value(self, name: str) -> str:
         """Return the one value of an option, "" where none was said."""
@@ -100,7 +104,8 @@ def read_wish(project: str, options: ProjectOptions, pairs: Iterable[tuple[str, 
     found = {name: tuple(dict.fromkeys(said)) for name, said in values.items() if said}
     many = len(platforms) > 1 or any(len(said) > 1 for said in found.values())
     chosen = tuple(dict.fromkeys(platforms))[: TOGETHER + 1]
-    return Wish(project, found, chosen, FORCE in own, NATIVE in own, SEVERAL in own or many, sandbox, nice)
+    flags = FORCE in own, NATIVE in own, SEVERAL in own or many
+    return Wish(project, found, chosen, *flags, sandbox, nice, SUPERSEDE in own)
 
 
 def _platform(text: str, options: ProjectOptions) -> tuple[tuple[str, str], ...]:
@@ -128,7 +133,7 @@ def fields_of(wish: Wish, options: ProjectOptions) -> list[tuple[str, str]]:
     pairs += [(PLATFORM, " ".join(f"{name}={text}" for name, text in one)) for one in wish.platforms]
     pairs += [(SANDBOX, wish.sandbox.value)] if wish.sandbox is not SandboxLevel.NONE else []
     pairs += [(NICE, str(wish.nice))] if wish.nice else []
-    own = {FORCE: wish.force, NATIVE: wish.native, SEVERAL: wish.several}
+    own = {FORCE: wish.force, NATIVE: wish.native, SUPERSEDE: wish.supersede, SEVERAL: wish.several}
     return pairs + [(name, "yes") for name, said in own.items() if said]
 
 
@@ -189,7 +194,7 @@ def _ask(wish: Wish, values: Mapping[str, Value], options: ProjectOptions) -> As
     source, revision, revrange = (str(values.get(name, "")) for name in ("source", "revision", "revrange"))
     return AskExplain(
         wish.project, source, revision, revrange, chosen, system, local={}, force=wish.force, native=wish.native,
-        sandbox=wish.sandbox, nice=wish.nice,
+        sandbox=wish.sandbox, nice=wish.nice, supersede=wish.supersede,
     )  # fmt: skip
 
 
@@ -224,6 +229,7 @@ def command(wish: Wish, options: ProjectOptions, email: str) -> EqualCommand:
     flags = [_flag(option, text) for option, text in said]
     flags += ["--force"] if wish.force else []
     flags += ["--native"] if wish.native else []
+    flags += ["--supersede"] if wish.supersede else []
     flags += [f"--sandbox={wish.sandbox.value}"] if wish.sandbox is not SandboxLevel.NONE else []
     flags += [f"--nice={wish.nice}"] if wish.nice else []
     lines = []

@@ -7,7 +7,7 @@ found out once for all who ask at the same time.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from buildtool.adapters.vcs.git.command import GitCommand, need
 from buildtool.adapters.vcs.git.ids import Unreadable
@@ -54,6 +54,18 @@ class FirstParentLines:
             found = await self._reading.share(" ".join(key), lambda: self._pool.run(read))
             keep_newest(self._older, key, found, KEPT)
         return self._older[key]
+
+    async def before(self, mirror: Mirror, commit: str, among: Collection[str]) -> frozenset[str]:
+        """Return those of ``among`` that are ancestors of ``commit``; what is not in the mirror is not known to be."""
+
+        def lies_before(one: str) -> bool:
+            arguments = ("merge-base", "--is-ancestor", "--end-of-options", one, commit)
+            return self._command.run(arguments, git_dir=mirror.path).code == 0
+
+        def find() -> frozenset[str]:
+            return frozenset(one for one in among if one != commit and lies_before(one))
+
+        return await self._pool.run(find) if among else frozenset()
 
     async def near(self, mirror: Mirror, commit: str, steps: int) -> tuple[str, ...]:
         """Return what lies at most ``steps`` before or after, nearest first, of two equally near the older first.

@@ -50,6 +50,17 @@ class Listing:
             raise UnknownRef(f"{ref!r} is a branch and a tag of {mask(url)}: say refs/heads/{ref} or refs/tags/{ref}")
         return found[0] if found else None
 
+    def named_as(self, ref: str, others: Collection[str], url: str) -> frozenset[str]:
+        """Return those of other names that mean the same ref as ``ref`` does here; its name itself is one of them.
+
+        Raises UnknownRef where ``ref`` is no ref here, or two.
+        """
+        listed = self.choose(ref, url)
+        if listed is None:
+            raise UnknownRef(f"{ref!r} is no branch or tag of {mask(url)}: what is older is found out of one of these")
+        meant = {name: next((full for full in meanings(name) if full in self.refs), "") for name in others}
+        return frozenset(name for name, full in meant.items() if name == ref or full == listed.name)
+
 
 NAMES = 500
 """At most so many branches and tags are named."""
@@ -59,6 +70,11 @@ def meanings(ref: str) -> tuple[str, ...]:
     """Return the full names that ``ref`` may stand for."""
     exact = ref == "HEAD" or ref.startswith("refs/")
     return (ref,) if exact else (f"refs/heads/{ref}", f"refs/tags/{ref}")
+
+
+def spellings(ref: str) -> tuple[str, ...]:
+    """Return all full names that have to be known to tell which names mean the same ref as ``ref``."""
+    return (*meanings(ref), *meanings(ref.removeprefix("refs/heads/").removeprefix("refs/tags/")))
 
 
 def known_names(command: GitCommand, mirror: Path) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,7 +25,7 @@ from buildtool.adapters.vcs.git.objects import note_of
 from buildtool.adapters.vcs.git.reader import DamagedMirror, ObjectCache, ObjectReader
 from buildtool.adapters.vcs.git_mirrors.copies import MirrorCopies
 from buildtool.adapters.vcs.git_mirrors.lines import FirstParentLines
-from buildtool.adapters.vcs.git_mirrors.listing import Listed, known_names, meanings
+from buildtool.adapters.vcs.git_mirrors.listing import Listed, known_names, meanings, spellings
 from buildtool.adapters.vcs.git_mirrors.mirror import Mirror, MirrorKeeper, unfit, unlock
 from buildtool.adapters.vcs.git_mirrors.origin import FETCH_LIMIT, Origins
 from buildtool.adapters.vcs.git_mirrors.tags import OriginTags
@@ -41,7 +41,7 @@ from buildtool.adapters.vcs.refs import (
 )
 from buildtool.concurrency.asker import INTERNAL, working_for
 from buildtool.concurrency.single_flight import Batches
-from buildtool.errors import MachineFault, RepositoryUnreachable, SourceUnusable, UnknownRef
+from buildtool.errors import MachineFault, RepositoryUnreachable, SourceUnusable, UnknownRef, UsageError
 from buildtool.model.search.commits import CommitNote
 from buildtool.model.text import meant
 from buildtool.ports.buildserver import CommitCopy
@@ -223,6 +223,22 @@ class GitMirror:
                 f"of the first-parent line of {asked.last!r} ({commit[:12]})"
             )
         return tuple(line[: line.index(first) + 1])
+
+    async def older(
+        self, url: str, ref: str, commit: str, among: Collection[tuple[str, str]]
+    ) -> frozenset[tuple[str, str]]:
+        """Return those of ``among``, refs as typed with full ids, that are the same ref and ancestors of ``commit``.
+
+        Raises UsageError where ``ref`` is an id, UnknownRef where it is no ref now, RepositoryUnreachable.
+        """
+        mirror, commit = self.mirror(url), _full(commit, url)
+        if is_full_id(ref):
+            raise UsageError(f"{ref!r} is a commit: name a branch or tag of {mask(url)}, of which others are older")
+        listing = await self._origins.list_refs(mirror, spellings(ref))
+        same = listing.named_as(ref, {name for name, _ in among}, url)
+        ids = {one for name, one in among if name in same and is_full_id(one)}
+        before = await self._lines.before(mirror, commit, ids)
+        return frozenset((name, one) for name, one in among if name in same and one in before)
 
     async def refresh(self, url: str) -> None:
         """Fetch every branch and tag as they are now. Raises RepositoryUnreachable."""

@@ -8,7 +8,7 @@ what was asked once by number is remembered.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from buildtool.adapters.vcs.process import TimedOut
@@ -17,7 +17,7 @@ from buildtool.adapters.vcs.svn.command import LOG_LIMIT, SvnCommand, failure, n
 from buildtool.adapters.vcs.svn.refs import FIRST, Address, address, full_id, full_number, revision_number
 from buildtool.concurrency.bounded_cache import keep_newest
 from buildtool.concurrency.single_flight import SingleFlight
-from buildtool.errors import RepositoryUnreachable, UnknownRef
+from buildtool.errors import RepositoryUnreachable, UnknownRef, UsageError
 from buildtool.model.search.commits import CommitNote
 from buildtool.ports.common import Executor
 
@@ -85,6 +85,21 @@ class SvnResolver:
     async def pin(self, url: str, commit: str) -> None:
         """Check the id, which is enough: no revision leaves a Subversion repository. Raises UnknownRef."""
         full_number(commit, url)
+
+    async def older(
+        self, url: str, ref: str, commit: str, among: Collection[tuple[str, str]]
+    ) -> frozenset[tuple[str, str]]:
+        """Return those of ``among`` that were HEAD, as ``ref`` has to be, and that ``commit`` follows at this URL.
+
+        Looked at are the last 1,000 changes. Raises UsageError for a number, UnknownRef, RepositoryUnreachable.
+        """
+        if revision_number(ref, url) is not None:
+            raise UsageError(f"{ref!r} is one revision of {mask(url)}: only HEAD has others that are older")
+        if not among:
+            return frozenset()
+        line = await self._older(address(url), full_number(commit, url), REVRANGE_LIMIT)
+        before = set(map(full_id, line[1:]))
+        return frozenset((name, one) for name, one in among if name == ref and one in before)
 
     async def refs(self, url: str) -> tuple[str, ...]:
         """Return nothing: branches and tags are folders there, which ``--source`` says."""

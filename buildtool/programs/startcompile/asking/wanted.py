@@ -30,7 +30,7 @@ class BuildArguments:
     """The wanted build, as the command line says it: only what was set, each value checked and canonical.
 
     ``sandbox`` is the least level that is accepted, None where nothing was said of it, ``nice`` by how many rounds it
-    stands back in the order.
+    stands back in the order; with ``supersede`` it takes the place of what they asked for of older commits.
     """
 
     project: AnyProject
@@ -42,6 +42,7 @@ class BuildArguments:
     native: bool = False
     sandbox: SandboxLevel | None = None
     nice: int = 0
+    supersede: bool = False
 
 
 def asked_for(flags: argparse.Namespace, email: str, project: AnyProject) -> list[BuildArguments]:
@@ -140,6 +141,7 @@ def _asked(flags: argparse.Namespace, email: str, project: AnyProject) -> BuildA
         native=flags.native,
         sandbox=flags.sandbox,
         nice=flags.nice or 0,
+        supersede=flags.supersede,
     )
 
 

@@ -6,7 +6,7 @@ import socket
 import sqlite3
 import stat
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
@@ -840,6 +840,11 @@ class DispatchTests(SvnCase):
 
             async def pin(self, url: str, commit: str) -> None:
                 pinned.append(url)
+
+            async def older(
+                self, url: str, ref: str, commit: str, among: Collection[tuple[str, str]]
+            ) -> frozenset[tuple[str, str]]:
+                return frozenset({(url, ref)})
 
             async def refs(self, url: str) -> tuple[str, ...]:
                 return (url,)

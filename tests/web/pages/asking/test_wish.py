@@ -184,9 +184,11 @@ def test_a_question_has_all_that_a_wish_has() -> None:
     (one,) = asks()
     assert {it.name for it in fields(AskExplain)} == {
         "project", "source", "revision", "revrange", "compile", "system", "local", "force", "native", "sandbox", "nice",
+        "supersede",
     }  # fmt: skip
     assert evolve(one, force=True) == asks(("force", "yes"))[0]
     assert evolve(one, sandbox=SandboxLevel.STRICT) == asks(("sandbox", "strict"))[0]
+    assert evolve(one, supersede=True) == asks(("supersede", "yes"))[0]
     assert evolve(one, nice=3) == asks(("nice", "3"))[0]
 
 
