@@ -83,7 +83,7 @@ class Declines:
         """The metaserver's clock was set: what waits may wait shorter for that, where nobody was there to notice."""
         for pair in self._of:
             self.changed(pair)
-        self.forget()
+        self.reluctant.clear()  # who ever gave something up stays known: the program has that in mind, too
 
     def too_early(self, pair: Pair, now: float) -> str:
         """Return in words why a build may not be given to this build server now, "" if it may."""
