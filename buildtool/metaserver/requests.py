@@ -242,7 +242,7 @@ class RequestService:
         answer = await self.broker.send(CancelRequested(message.request_id, *ended))
         if isinstance(answer, answers.Cancelled) and answer.request is not None:
             return await self.status_reader.read(answer.request)
-        return await self.status_reader.read(await self._request(message.request_id))
+        return await self.status_reader.read(await _request(self, message.request_id))
 
     async def status(self, by: Principal, message: messages.AskStatus) -> messages.RequestStatus:
         """Return the status of a Request; its token only to who may cancel it. Raises NotFound, Unauthorised."""
@@ -324,13 +324,7 @@ class RequestService:
             raise errors.Conflict(
                 "this client request id was used for another request: make a new id for a new request"
             )
-        return await self.status_reader.read(await self._request(request_id))
-
-    async def _request(self, request_id: int) -> Request:
-        found = self.broker.state.requests.get(request_id) or await self.store.request(request_id)
-        if found is None:
-            raise errors.NotFound(f"there is no request {request_id}")
-        return found
+        return await self.status_reader.read(await _request(self, request_id))
 
     async def _own(self, by: Principal, act: Act, message: OwnRequest) -> Request:
         """Return a Request that a caller may do an act to: by its token, or as who they are. Raises Unauthorised."""
@@ -349,6 +343,13 @@ class RequestService:
                 wrong = f"request {request_id} is not yours, or there is none"
             raise errors.Unauthorised(f"{wrong}: use the id as it was told to you")
         return request
+
+
+async def _request(service: RequestService, request_id: int) -> Request:
+    found = service.broker.state.requests.get(request_id) or await service.store.request(request_id)
+    if found is None:
+        raise errors.NotFound(f"there is no request {request_id}")
+    return found
 
 
 def _nice(message: messages.Submit | messages.AskExplain) -> int:

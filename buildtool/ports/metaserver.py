@@ -382,28 +382,3 @@ class Conditions(Protocol):
 
     def problems(self) -> tuple[str, ...]:
         """Return each problem in one line; empty when all is well."""
-
-
-@frozen
-class ResourceUse:
-    """A measurement of what the metaserver takes: files and connections, memory, processor and disk.
-
-    There may be so many files and connections as ``descriptors_most`` says, None for any number.
-    ``memory``, ``database``, ``free`` and ``disk`` are bytes, ``processor`` seconds, ``started`` wall time in seconds.
-    """
-
-    descriptors: int
-    descriptors_most: int | None
-    memory: int
-    processor: float
-    started: float
-    database: int
-    free: int
-    disk: int
-
-
-class ResourceSource(Protocol):
-    """The part that knows what the metaserver takes of its machine."""
-
-    async def read(self) -> ResourceUse:
-        """Return what is taken now. Raises StorageUnavailable."""

@@ -180,7 +180,7 @@ def find_failure(context: DecisionContext, demand: Demand) -> RememberedFailure 
 def answer_new(context: DecisionContext, request: Request, most: float = math.inf) -> answers.Admitted:
     """Admit a Request that is not known yet, and return what its requester is answered.
 
-    If it comes to wait, its tag is at most ``most``.
+    If it comes to wait, its tag is at most ``most`` rounds.
     """
     demand = request.demand
     artifact = None if request.force else context.state.hits.find(demand)

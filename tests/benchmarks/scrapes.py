@@ -13,7 +13,7 @@ from buildtool.metaserver.showing.farm_counts import FarmCounts
 from buildtool.metaserver.showing.figures import FigureService, TurnFigures
 from buildtool.model.metrics import table
 from buildtool.model.principal import Principal, PrincipalRole
-from buildtool.ports.metaserver import ResourceUse
+from buildtool.ports.resources import ResourceUse
 from buildtool.protocol.codec import encode
 from buildtool.protocol.pages.figures import AskFigures
 from buildtool.scheduling.state.state import State

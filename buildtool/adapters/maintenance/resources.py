@@ -16,7 +16,7 @@ from buildtool.adapters.runtime.memory import resident
 from buildtool.adapters.storage.directory_lock import DATABASE
 from buildtool.errors import StorageUnavailable
 from buildtool.ports.common import Executor
-from buildtool.ports.metaserver import ResourceUse
+from buildtool.ports.resources import ResourceUse
 
 WRITTEN_AHEAD = "-wal"
 

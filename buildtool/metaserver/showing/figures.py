@@ -24,7 +24,8 @@ from buildtool.model.principal import Principal
 from buildtool.model.records import AttemptState, BuildState
 from buildtool.model.servers import Server
 from buildtool.ports.common import Clock
-from buildtool.ports.metaserver import Conditions, Handlers, OperatorStore, ResourceSource
+from buildtool.ports.metaserver import Conditions, Handlers, OperatorStore
+from buildtool.ports.resources import ResourceSource
 from buildtool.protocol.pages.figures import FIGURES_TOLD, AskFigures, Figure, FiguresTold
 
 KEPT = 2.0

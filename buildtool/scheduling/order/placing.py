@@ -26,7 +26,7 @@ def join(context: DecisionContext, request: Request, build: Build, most: float) 
     """Return the base of a Request that comes to wait for an open Build, and the Build, in the better place of the two.
 
     A Build of its own takes the Request's place in any case, and may be one that is not in the state yet. The tag is at
-    most ``most``, which the Request has inherited.
+    most ``most`` rounds, which the Request has inherited.
     """
     if not context.state.queue.has(build.spec.demand_class):
         context.state.put(build)  # who can build that decides where it stands
@@ -34,7 +34,8 @@ def join(context: DecisionContext, request: Request, build: Build, most: float) 
     placed = _placed(context, request, base, build)
     if placed.tag > most:
         placed = evolve(placed, tag=most)
-    if placed.place != build.place and place_of(placed) >= place_of(build):
+    takes_over = placed.tag == most and placed.share == build.share and place_of(placed)[0] == place_of(build)[0]
+    if placed.place != build.place and place_of(placed) >= place_of(build) and not takes_over:
         return base, build
     if placed.tag == placed.base:
         _wind(context, placed)

@@ -32,7 +32,7 @@ WAITING_LOOKED_AT = 10_000
 
 @frozen
 class Heir:
-    """A Request that takes the place of older ones: as it is admitted, and the tag that its Build has at most."""
+    """A Request that takes the place of ``older`` ones. Its Build has a tag of at most ``tag`` rounds."""
 
     request: Request
     tag: float = math.inf
@@ -68,7 +68,7 @@ def heir_of(context: DecisionContext, newer: Request, older: Older | None) -> He
 
 
 def end_older(context: DecisionContext, heir: Heir) -> None:
-    """End the Requests whose place another one has taken. A Build that nobody else waits for ends too."""
+    """End the Requests whose place another one has taken. A Build that no other Request waits for ends too."""
     newer = heir.request
     reason = f"request {newer.id} took its place, for a newer commit of {newer.demand.ref}"
     for request_id in heir.older:

@@ -11,7 +11,7 @@ from buildtool.metaserver.authorised import Permissions
 from buildtool.metaserver.showing.figures import KEPT, FigureService, TurnFigures
 from buildtool.model.metrics import table
 from buildtool.model.principal import Principal, PrincipalRole
-from buildtool.ports.metaserver import ResourceUse
+from buildtool.ports.resources import ResourceUse
 from buildtool.protocol.codec import decode, encode
 from buildtool.protocol.pages.figures import AskFigures, FiguresTold
 from buildtool.scheduling.events import Registered

@@ -13,6 +13,7 @@ import hashlib
 import re
 import signal
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -282,20 +283,13 @@ class GitMirror:
 
     async def _resolve_short(self, mirror: Mirror, prefix: str) -> str:
         await self._origins.refresh(mirror)
-        commits = await self._origins.read(mirror, lambda: self._pool.run(lambda: self._abbreviated(mirror, prefix)))
+        find = partial(_abbreviated, self.keeper, mirror, prefix)
+        commits = await self._origins.read(mirror, lambda: self._pool.run(find))
         if len(commits) > 1:
             raise UnknownRef(f"{prefix!r} abbreviates several commits of {mask(mirror.url)}: give more digits")
         if not commits:
             raise UnknownRef(f"{mask(mirror.url)} has no branch, tag or commit {prefix!r}{_shallow(mirror)}")
         return mirror.remember(commits.pop())
-
-    def _abbreviated(self, mirror: Mirror, prefix: str) -> set[str]:
-        """Return (blocking) the commits that are meant by an abbreviation of their ids or of their tags'."""
-        if not mirror.path.exists():
-            return set()
-        objects = self.keeper.objects(mirror)
-        kinds = objects.kinds(objects.beginning(prefix)).values()
-        return {kind.commit for kind in kinds if kind.commit is not None}
 
     async def _commit(self, mirror: Mirror, object_id: str) -> str | None:
         """Return the commit that a full id names in the mirror, or leads to; None when nothing is there.
@@ -347,6 +341,15 @@ def directory_name(url: str) -> str:
     """Return a file name for ``url``: readable, without passwords, and different for different addresses."""
     readable = re.sub(r"[^A-Za-z0-9]+", "-", mask(url).removesuffix(".git")).strip("-")[-40:].strip("-")
     return f"{readable}-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
+
+
+def _abbreviated(keeper: MirrorKeeper, mirror: Mirror, prefix: str) -> set[str]:
+    """Return (blocking) the commits that are meant by an abbreviation of their ids or of their tags'."""
+    if not mirror.path.exists():
+        return set()
+    objects = keeper.objects(mirror)
+    kinds = objects.kinds(objects.beginning(prefix)).values()
+    return {kind.commit for kind in kinds if kind.commit is not None}
 
 
 def _full(commit: str, url: str) -> str:
