@@ -67,6 +67,7 @@ from buildtool.programs.buildserver.running.basedir import BASEDIR, HOW, based
 from buildtool.programs.buildserver.running.checking import check_config, check_start
 from buildtool.programs.buildserver.running.ends import cleared, sources_of
 from buildtool.programs.buildserver.running.idleness import IdleLimit
+from buildtool.programs.buildserver.running.leftovers import tidied
 from buildtool.programs.buildserver.sandbox_choice import covered, declared, sandbox_of, with_sandbox
 from buildtool.programs.buildserver.show_info import as_json, as_text
 from buildtool.programs.buildserver.starting import Start, complete
@@ -208,6 +209,7 @@ async def served(program: BuildServerProgram, reactor: ReactorBase, stop: StopRe
         slots = BuildSlots(place.slots, pool, found.machine, found.seed)
         if not await cleared(slots, stop):
             return EXIT_OK
+        await tidied(place, said, pool)
         keepers = Keepers.where_possible(mark_for(place.slots))
         if keepers is not None:
             closing.callback(keepers.close)
@@ -245,19 +247,13 @@ async def served(program: BuildServerProgram, reactor: ReactorBase, stop: StopRe
             pace=LoginPace(most=float(said.maxdelay), retries=said.maxretries),
             keepalive=float(said.keepalive),
         )
+        roots = files_of(found.roots)
+        commands = RecipeCommands(
+            processes, pool, reactor, sandbox.sandboxes, bounds, downloading, ahead=True, umask=said.umask, roots=roots
+        )
         tools = AttemptTools(
             sources=sources,
-            commands=RecipeCommands(
-                processes,
-                pool,
-                reactor,
-                sandbox.sandboxes,
-                bounds,
-                downloading,
-                ahead=True,
-                umask=said.umask,
-                roots=files_of(found.roots),
-            ),
+            commands=commands,
             workshop=slots,
             uploads=transfers,
             clock=reactor,

@@ -58,6 +58,9 @@ OPTIONS: Mapping[str, How] = {
     "--without": valued(
         "programs that builds are not to find, such as ccache,python3", "TOOLS", tool_names
     ),
+    "--delete-leftover-dirs": {
+        **switch("delete at the start what is left over of earlier settings, which is named otherwise"), "default": None
+    },
     **FOLLOW_OPTIONS,
     "--admin": valued(
         "whom to ask, shown to everybody; an e-mail address is mailed when this machine is missing", "TEXT"
@@ -87,6 +90,7 @@ DEFAULTS: Mapping[str, object] = {
     "umask": UMASK,
     "numcpus": None,
     "without": (),
+    "delete_leftover_dirs": False,
     **FOLLOW_DEFAULTS,
     "admin": "",
     "maxdelay": 300,

@@ -128,7 +128,7 @@ def parse_owner_file(found: Mapping[str, object], path: Path) -> OwnerFile:
 
 def _value(name: str, value: object, path: Path) -> object:
     """Return a setting as its option has it. Raises ConfigurationError."""
-    if name == "cross":
+    if isinstance(DEFAULTS[name], bool):
         if isinstance(value, bool):
             return value
         raise ConfigurationError(f"{path}: {name} = {quoted(value)} is not true or false")

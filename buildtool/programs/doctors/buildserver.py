@@ -39,6 +39,7 @@ from buildtool.programs.buildserver.following.starting import following_of, show
 from buildtool.programs.buildserver.guest.local_socket import ask_server
 from buildtool.programs.buildserver.guest.wishes import settings_file
 from buildtool.programs.buildserver.roots.commands import ADD_PLATFORM
+from buildtool.programs.buildserver.running.leftovers import DELETE, leftovers_of
 from buildtool.programs.buildserver.sandbox_choice import BEST
 from buildtool.programs.buildserver.starting import Start
 from buildtool.programs.buildserver.zig.adding import ADD_COMMAND
@@ -91,6 +92,7 @@ async def _examined(said: argparse.Namespace, settings: Settings, reactor: React
             results.append(_skipped("sandbox", "sandbox, limits and what builds see", told))
         else:
             results += confinement_results(start, found)
+            results += leftover_results(start)
         results += wish_results(start, found)
         results += await visit(reactor, Visit(start.addresses(), "build server", settings.transfer_port), farm)
     except BuildToolError as error:
@@ -207,6 +209,12 @@ def confinement_results(start: Start, found: AnnouncedCapability) -> list[CheckR
         judge_path(within.left_out),
         fine("network", f"while they fetch: {', '.join(within.networked) or 'no project'} (--allow-network)"),
     ]
+
+
+def leftover_results(start: Start) -> list[CheckResult]:
+    """Return what is left over of earlier settings below the build server's directory. Blocks."""
+    found, mend = leftovers_of(start.place(), start.said), f"{DELETE} deletes it at a start"
+    return [warning("left over", one.words(), mend) for one in found] or [fine("left over", "nothing")]
 
 
 def wish_results(start: Start, found: AnnouncedCapability | None) -> list[CheckResult]:

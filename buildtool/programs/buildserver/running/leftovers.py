@@ -1,0 +1,33 @@
+"""What is left over below a build server's directory is named at its start, and deleted where its owner says so."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from functools import partial
+
+from twisted.logger import Logger
+
+from buildtool.adapters.host.leftovers import find_leftovers, remove_leftovers
+from buildtool.model.guest.leftovers import KeptNow, LeftoverDirectory
+from buildtool.ports.common import Executor
+from buildtool.programs.buildserver.build_directory import BuildDirectory
+
+log = Logger()
+
+DELETE = "--delete-leftover-dirs"
+
+
+def leftovers_of(place: BuildDirectory, said: argparse.Namespace) -> tuple[LeftoverDirectory, ...]:
+    """Return what is left over there, when it is started as was said. Blocks."""
+    return find_leftovers(place.top, KeptNow(said.max_builds, bool(said.follow_config)), time.time())
+
+
+async def tidied(place: BuildDirectory, said: argparse.Namespace, pool: Executor) -> None:
+    """Log what is left over, and delete it where that was said. Raises MachineFault."""
+    found = await pool.run(partial(leftovers_of, place, said))
+    if said.delete_leftover_dirs:
+        await pool.run(partial(remove_leftovers, found))
+    for one in found:
+        end = "it is deleted" if said.delete_leftover_dirs else f"{DELETE} deletes it"
+        log.info("{words}; {end}", words=one.words(), end=end)
