@@ -18,7 +18,7 @@ _numbers = st.integers(-(2**63) + 1, 2**63 - 1)
 _names = strategies.server_names.map(lambda name: name[:40])
 _values = st.dictionaries(strategies.option_names, strategies.values, max_size=5)
 _capabilities = st.builds(
-    attrs.evolve, strategies.capabilities, host_info=_text, admin=_text, software=_text
+    attrs.evolve, strategies.capabilities, host_info=_text, admin=_text, software=_text, access_uri=_text
 )  # no NUL, which is replaced when it is sent
 
 _held = st.lists(st.builds(Held, _numbers, _numbers, st.sampled_from(HeldState)), max_size=3).map(tuple)

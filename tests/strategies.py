@@ -186,6 +186,7 @@ capabilities = st.builds(
     software=free_text,
     sandbox=sandbox_levels,
     sandbox_notes=st.lists(words, max_size=3).map(tuple),
+    access_uri=free_text,
 )
 
 # --- what is asked, built and stored ---------------------------------------------------------------------

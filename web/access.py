@@ -75,9 +75,9 @@ class EverythingSeen:
     def check_role(self, by: Principal, act: Act) -> None:
         """Check nothing."""
 
-    def sees(self, _by: Principal, _project: str, _act: Act, _platform: Canonical | None = None) -> bool:
-        """Return that they may."""
-        return True
+    def sees(self, _by: Principal, _project: str, act: Act, _platform: Canonical | None = None) -> bool:
+        """Return that they may, but for how machines are reached."""
+        return act is not Act.SEE_ACCESS
 
     def offered(self, _by: Principal) -> Collection[str]:
         """Return the names to choose from."""
@@ -137,7 +137,8 @@ def seen_line(line: ServerLine, access: Access, by: Principal) -> ServerLine:
     running = tuple(one for one in line.running if may_see(access, by, one.build.spec))
     capability = line.server.capability
     skills = tuple(skill for skill in capability.skills if access.sees(by, skill.project, Act.SEE_BUILD))
-    server = evolve(line.server, capability=evolve(capability, skills=skills))
+    access_uri = capability.access_uri if access.sees(by, "", Act.SEE_ACCESS) else ""
+    server = evolve(line.server, capability=evolve(capability, skills=skills, access_uri=access_uri))
     return evolve(line, server=server, running=running, hidden=line.hidden + len(line.running) - len(running))
 
 

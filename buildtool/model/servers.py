@@ -134,7 +134,7 @@ class Capability:
     """The announcement of a build server: platforms, machine properties (memory and disk in MiB), and projects.
 
     ``sandbox`` is the least level in which it builds, as its self-test proved it at the start; ``sandbox_notes`` say
-    what keeps that from being higher, and how it is mended.
+    what keeps that from being higher, and how it is mended. ``access_uri`` is how those who may log in reach it.
     """
 
     offers: tuple[Offer, ...] = field(metadata={"members": 64})
@@ -146,6 +146,7 @@ class Capability:
     software: str = field(default="", metadata={"most": 200})
     sandbox: SandboxLevel = SandboxLevel.NONE
     sandbox_notes: tuple[str, ...] = field(default=(), metadata={"members": NOTES_MOST, "most": NOTE_LIMIT})
+    access_uri: str = field(default="", metadata={"kept": "start"})
 
     @property
     def evidence(self) -> Evidence:
@@ -156,7 +157,7 @@ class Capability:
         """Return about how many bytes of memory this takes."""
         pairs = [pair for offer in self.offers for pair in (*offer.platform, *offer.tools, *offer.up_to)]
         texts = sum(_PAIR_BYTES + len(str(value)) for _, value in (*pairs, *self.machine))
-        return texts + len(self.host_info) + len(self.admin) + sum(map(len, self.sandbox_notes))
+        return texts + len(self.host_info) + len(self.admin) + len(self.access_uri) + sum(map(len, self.sandbox_notes))
 
     def skill(self, project: str) -> ProjectSkill | None:
         """Return what this server announces of ``project``, or None."""

@@ -87,7 +87,7 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
     messages.found(),
     messages.submit(sandbox=SandboxLevel.STRICT, nice=4, supersede=True),
     messages.told(artifact=messages.found(sandbox=SandboxLevel.WEAK), sandbox=SandboxLevel.WEAK),
-    protocol.Register("anna", attrs.evolve(_CAPABILITY, sandbox=SandboxLevel.WEAK, sandbox_notes=("it sees /home",))),
+    protocol.Register("anna", attrs.evolve(_CAPABILITY, sandbox=SandboxLevel.WEAK, sandbox_notes=("it sees /home",), access_uri="ssh://attic")),
     attrs.evolve(messages.order(), sandbox=SandboxLevel.STRICT),
     protocol.Done(17, 1, messages.DIGEST, messages.DIGEST, 5, "a.zip", 1.5, "done\n", SandboxLevel.STRICT, 0.5,
                   (("libc_version", "2.17"),)),

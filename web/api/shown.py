@@ -9,6 +9,7 @@ from buildtool.model.options import Canonical, Option, flag_of
 from buildtool.model.project_options import TOOL_OPTIONS, ProjectOptions
 from buildtool.model.records import Artifact as ArtifactRecord
 from buildtool.model.records import Attempt, Build
+from buildtool.model.text import one_line
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.ports.artifacts import FileKind, FilesFound
 from buildtool.ports.pages import BuildDetail, BuildLine, BuildsFound, EventLine, ServerLine
@@ -33,6 +34,9 @@ from buildtool.protocol.api.answers import (
 
 from ..pages import badges, words
 from ..urls import Urls, file_of
+
+TEXT_SHOWN = 500
+"""Most characters of what owners say of their machines."""
 
 
 def artifact_of(one: ArtifactRecord | None, urls: Urls) -> ArtifactSummary | None:
@@ -122,6 +126,8 @@ def machine_of(line: ServerLine, urls: Urls, now: float) -> MachineSummary:
         tuple(one.build.id for one in line.running), tuple(dict(one.platform) for one in can.offers[:100]),
         tuple(one.project for one in can.skills[:1_000]), it.strikes, urls.absolute(urls.server(it.name)),
         can.sandbox, tuple(map(words.without_addresses, can.sandbox_notes)),
+        one_line(can.admin, TEXT_SHOWN), words.without_addresses(one_line(can.host_info, TEXT_SHOWN)),
+        one_line(can.access_uri, TEXT_SHOWN),
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from attrs import frozen
 
+from buildtool.model.farm.access_uri import access_link
 from buildtool.model.matching.ranges import spanned
 from buildtool.model.servers import Capability, Offer, Server
 from buildtool.model.text import moment_words
@@ -51,7 +52,10 @@ class RunningLink:
 
 @frozen
 class ServerCard:
-    """One build server; ``held`` says that it was paused, so that it can be resumed."""
+    """One build server; ``held`` says that it was paused, so that it can be resumed.
+
+    ``access`` is how it is reached, empty for who may not know it; ``access_url`` the same where it may be a link.
+    """
 
     name: str
     anchor: str
@@ -70,6 +74,8 @@ class ServerCard:
     admin: str
     software: str
     sandbox: str
+    access: str = ""
+    access_url: str = ""
 
 
 @frozen
@@ -162,6 +168,8 @@ def server_card(line: ServerLine, urls: Urls, now: float) -> ServerCard:
         admin=cut(offered.admin),
         software=cut(offered.software),
         sandbox=_sandbox(offered),
+        access=cut(offered.access_uri),
+        access_url=access_link(offered.access_uri),
     )
 
 

@@ -97,6 +97,7 @@ def _capability_text(value: Capability) -> str:
             "sandbox": value.sandbox.value,
             "sandbox_notes": value.sandbox_notes,
         }
+        | ({"access_uri": value.access_uri} if value.access_uri else {})
     )
 
 

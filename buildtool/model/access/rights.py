@@ -40,6 +40,7 @@ class Act(QuickEnum):
     SEE_LOG = "see logs"
     SEE_ARTIFACT = "fetch artifacts"
     SEE_FARM = "see the farm"
+    SEE_ACCESS = "see how machines are reached"
     PING = "ask whether the metaserver is well"
     CONFIRM = "confirm addresses"
     SEE_STATIC = "see what is the same for everybody"

@@ -45,6 +45,7 @@ class AnnouncedCapability:
     rejected: tuple[RejectedToolchain, ...] = ()
     time_limit: int | None = None
     about: str = ""
+    access_uri: str = ""
     coming: tuple[Offer, ...] = ()
     zig: ZigOffers | None = None
     roots: tuple[OfferedRoot, ...] = ()
@@ -77,6 +78,7 @@ class AnnouncedCapability:
             host_info=self.host_info(),
             admin=self.admin[:TEXT_LIMIT],
             software=self.software,
+            access_uri=self.access_uri[:TEXT_LIMIT],
         )
 
     def host_info(self) -> str:

@@ -67,6 +67,7 @@ from buildtool.programs.buildserver.running.basedir import BASEDIR, HOW, based
 from buildtool.programs.buildserver.running.checking import check_config, check_start
 from buildtool.programs.buildserver.running.ends import cleared, sources_of
 from buildtool.programs.buildserver.running.idleness import IdleLimit
+from buildtool.programs.buildserver.running.introducing import introduced
 from buildtool.programs.buildserver.running.leftovers import tidied
 from buildtool.programs.buildserver.sandbox_choice import covered, declared, sandbox_of, with_sandbox
 from buildtool.programs.buildserver.show_info import as_json, as_text
@@ -229,7 +230,7 @@ async def served(program: BuildServerProgram, reactor: ReactorBase, stop: StopRe
         machine = Machine(place.slots)
 
         def register() -> Register:
-            announced = zig.found.capability(changing(machine))
+            announced = introduced(zig.found, settings.build_dir, said.admin).capability(changing(machine))
             return Register(program.name, with_sandbox(announced, sandbox), instance=instance)
 
         errors: list[BuildToolError] = []

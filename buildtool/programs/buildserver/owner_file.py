@@ -69,6 +69,13 @@ _ABOUT = {
 }
 """The samples in ``info/``, by name. Lines that begin with # are not shown to anybody."""
 
+_UNEDITED = frozenset({
+    *(words.removeprefix("# ") for words in _ABOUT.values()),
+    "Your Name Here <admin@youraddress.invalid>",
+    "Please put a description of this build host here",
+})  # fmt: skip
+"""What stands in samples, ours and Buildbot's, and says nothing."""
+
 
 @frozen
 class OwnerFile:
@@ -86,11 +93,6 @@ class MachineInfo:
     admin: str = ""
     host: str = ""
     access_uri: str = ""
-
-    @property
-    def about(self) -> str:
-        """What to show beside what the machine is."""
-        return "; ".join(one for one in (self.host, self.access_uri) if one)
 
 
 # --- reading --------------------------------------------------------------------------------------------
@@ -153,8 +155,12 @@ def load_info(build_dir: Path) -> MachineInfo:
 
 
 def _words(path: Path) -> str:
+    """Return what a file of the owner's says in a line; nothing while it is a sample. Raises ConfigurationError."""
+    if path.exists() and not path.is_file():  # a pipe or a device might never end
+        raise ConfigurationError(f"{path}: is no file")
     text = (_read(path) or b"").decode("utf-8", "replace")
-    return one_line(" ".join(line for line in text.splitlines() if not line.lstrip().startswith("#")).strip())
+    said = one_line(" ".join(line for line in text.splitlines() if not line.lstrip().startswith("#")).strip())
+    return "" if said in _UNEDITED else said
 
 
 def _read(path: Path) -> bytes | None:

@@ -25,6 +25,7 @@ def as_json(name: str, found: AnnouncedCapability, within: Confinement, install:
         "follows": follows,
         "admin": found.admin,
         "host_info": found.host_info(),
+        "access_uri": found.access_uri,
         "max_builds": found.max_builds,
         "time_limit": found.time_limit,
         "offers": [_offer_as_json(offer) for offer in found.offers],
@@ -58,6 +59,7 @@ def as_text(name: str, found: AnnouncedCapability, within: Confinement, install:
     rows = [("name", name), ("software", found.software), ("builds at once", str(found.max_builds))]
     rows += [("admin", found.admin)] if found.admin else []
     rows += [("about it", found.about)] if found.about else []
+    rows += [("reached by", found.access_uri)] if found.access_uri else []
     rows += [] if found.time_limit is None else [("time limit", f"{found.time_limit} s for one build")]
     rows += within.rows()
     rows += [(label, _words(value)) for label, value in found.detected.items()]

@@ -100,7 +100,7 @@ class Start:
         )
         roots = root_offers(self.settings.build_dir, choice, detected, sandboxed=self._sandboxed, hidden=without.names)
         everything = warmed(with_roots(everything, roots, projects).with_zig(compilers), projects)
-        return evolve(restricted(everything, choice), about=info.about)
+        return evolve(restricted(everything, choice), about=info.host, access_uri=info.access_uri)
 
     def networked(self) -> frozenset[str]:
         """Return the projects that may use the network while they fetch. Raises UsageError for an unknown one."""

@@ -129,8 +129,9 @@ class BuildReport:
 class MachineSummary:
     """A build server: its state in a word, why, what it offers, and the builds that run there.
 
-    ``sandbox`` is the level that it announces, ``sandbox_notes`` what keeps it from a higher one. Times are seconds
-    since 1970.
+    ``sandbox`` is the level that it announces, ``sandbox_notes`` what keeps it from a higher one. ``admin`` is whom
+    to ask, ``host_info`` what it is; ``access_uri`` how it is reached, empty for who may not know.
+    Times are seconds since 1970.
     """
 
     name: str
@@ -147,6 +148,9 @@ class MachineSummary:
     page_url: str
     sandbox: SandboxLevel = SandboxLevel.NONE
     sandbox_notes: tuple[str, ...] = field(default=(), metadata={"members": NOTES_MOST, "most": NOTE_LIMIT})
+    admin: str = ""
+    host_info: str = ""
+    access_uri: str = ""
 
 
 @frozen

@@ -37,7 +37,7 @@ subjects = st.builds(
 )
 WHOLE = {
     Act.INVITE, Act.ROTATE, Act.REVOKE, Act.SEE_KEYS, Act.DRAIN, Act.PAUSE, Act.FORGET_SERVER, Act.JOIN,
-    Act.HOLD_TOKENS, Act.SEE_AUDIT, Act.NOTE_BOUNCES,
+    Act.HOLD_TOKENS, Act.SEE_AUDIT, Act.SEE_ACCESS, Act.NOTE_BOUNCES,
 }  # fmt: skip
 
 

@@ -160,7 +160,7 @@ def test_the_words_about_the_machine_are_one_line_each_without_comments(tmp_path
     assert found.admin == "Ann <ann@example.org>"
     assert "\x1b" not in found.host
     assert found.host.startswith("the old workstation")
-    assert found.about.endswith("; ssh://attic")
+    assert found.access_uri == "ssh://attic"
 
 
 def test_the_sample_of_the_owners_wishes_sets_nothing_and_names_each_with_a_value_that_is_taken(tmp_path: Path) -> None:

@@ -1,0 +1,57 @@
+"""What an owner wrote about a machine is what the farm hears at the next login, and a mistake there changes nothing."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from buildtool.programs.buildserver.capability import TEXT_LIMIT, AnnouncedCapability, announced
+from buildtool.programs.buildserver.owner_file import write_samples
+from buildtool.programs.buildserver.running.introducing import introduced
+
+
+@pytest.fixture
+def plain() -> AnnouncedCapability:
+    return announced([], {}, max_builds=1, admin="", software="")
+
+
+def test_what_is_edited_between_two_logins_is_told_at_the_second(tmp_path: Path, plain: AnnouncedCapability) -> None:
+    write_samples(tmp_path, "attic", [("farm", 1)])
+    first = introduced(plain, tmp_path, "").capability({})
+    assert (first.admin, first.access_uri, first.host_info.count(";")) == ("", "", 0)
+    shared = tmp_path / "shared"
+    shared.write_text("# of all machines\nAnn <ann@example.org>\x1b[31m\n")
+    (tmp_path / "info" / "admin").unlink()
+    (tmp_path / "info" / "admin").symlink_to(shared)
+    (tmp_path / "info" / "access_uri").write_text("ssh://attic.example.org\n")
+    (tmp_path / "info" / "host").write_text("the old workstation\n")
+    second = introduced(plain, tmp_path, "").capability({})
+    assert second.admin.startswith("Ann <ann@example.org>")
+    assert second.admin.isprintable()
+    assert second.access_uri == "ssh://attic.example.org"
+    assert second.host_info.startswith("the old workstation; ")
+    assert "ssh:" not in second.host_info
+    assert introduced(plain, tmp_path, "Ben").capability({}).admin == "Ben"
+
+
+def test_a_sample_that_was_not_edited_is_not_told_though_its_sign_is_gone(
+    tmp_path: Path, plain: AnnouncedCapability
+) -> None:
+    write_samples(tmp_path, "attic", [("farm", 1)])
+    for one in ("admin", "host", "access_uri"):
+        file = tmp_path / "info" / one
+        file.write_text(file.read_text().removeprefix("# "))
+    (tmp_path / "info" / "admin").write_text("Your Name Here <admin@youraddress.invalid>\n")
+    told = introduced(plain, tmp_path, "").capability({})
+    assert (told.admin, told.access_uri, told.host_info) == ("", "", plain.capability({}).host_info)
+
+
+def test_what_cannot_be_read_leaves_what_was_told_before(tmp_path: Path, plain: AnnouncedCapability) -> None:
+    (tmp_path / "info").mkdir()
+    (tmp_path / "info" / "host").write_text("a machine")
+    before = introduced(plain, tmp_path, "")
+    os.mkfifo(tmp_path / "info" / "access_uri")
+    assert introduced(before, tmp_path, "") == before
+    (tmp_path / "info" / "access_uri").unlink()
+    (tmp_path / "info" / "access_uri").write_text("x" * 200_000)
+    assert len(introduced(before, tmp_path, "").capability({}).access_uri) <= TEXT_LIMIT
