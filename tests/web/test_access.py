@@ -43,6 +43,8 @@ class Some:
     def sees(self, by: Principal, project: str, act: Act, platform: Canonical | None = None) -> bool:
         if self.unseen and self.unseen in platform_names(platform or ()):
             return False
+        if act is Act.SEE_ACCESS:
+            return by.role is PrincipalRole.OPERATOR
         return project != SECRET or by.role is not PrincipalRole.VISITOR
 
     def offered(self, by: Principal) -> Collection[str]:
@@ -128,6 +130,21 @@ def test_no_route_names_a_secret_project_to_a_stranger_and_what_is_of_it_is_as_i
                 gone, never = stranger.visit(path), stranger.visit(path.replace(str(build.id), "999"))
                 assert gone.status == never.status == 404
                 assert gone.text.replace(f"build {build.id}", "build 999") == never.text
+
+
+@pytest.mark.parametrize("said", ["ssh://ann@attic.example.org", "javascript://attic/%0aalert(1)"])
+def test_how_a_machine_is_reached_is_told_to_those_who_may_know_it_and_is_a_link_only_for_known_ways(said: str) -> None:
+    pages = farm()
+    pages.servers = [evolve(it, capability=evolve(it.capability, access_uri=said)) for it in pages.servers]
+    name = pages.servers[0].name
+    paths = (f"/buildservers/{name}", f"/buildservers?name={name}", "/", "/buildservers", "/api/v1/machines")
+    for role in PrincipalRole:
+        visits = Visitor(pages, access=Some(Principal(role, "x")))
+        told = [path for path in paths if "attic" in visits.visit(path).text]
+        assert bool(told) == (role is PrincipalRole.OPERATOR), (role, told)
+        if told:
+            assert {f"/buildservers/{name}", "/api/v1/machines"} <= set(told)
+            assert (f'href="{said}"' in visits.visit(paths[0]).text) == said.startswith("ssh:")
 
 
 def test_who_may_not_see_the_builds_that_are_counted_is_told_so() -> None:
