@@ -12,12 +12,13 @@ from attrs import define, frozen
 from buildtool.concurrency.bounded_cache import remembering, weight
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.model.incarnations import Keys
+from buildtool.model.matching.satisfaction import lesser_need
 from buildtool.model.options import Canonical
 from buildtool.model.records import Artifact, Attempt, Build, BuildState, Request, RequestState
 from buildtool.model.tickets import cancel_token
 from buildtool.ports.metaserver import BrokerStore
 from buildtool.protocol.codec import listed, size_of
-from buildtool.protocol.messages import PLATFORM_SENT, FoundArtifact, RequestStatus
+from buildtool.protocol.messages import NEED_SENT, PLATFORM_SENT, FoundArtifact, RequestStatus
 from buildtool.scheduling.state.state import State
 from buildtool.scheduling.waiting import lines, standstill_words, why
 
@@ -127,6 +128,7 @@ class RequestStatusReader:
             build_id=artifact.build_id,
             built_at=artifact.built_at,
             sandbox=artifact.evidence.sandbox,
+            need=_told_need(artifact),
         )
 
 
@@ -137,6 +139,12 @@ def _since(request: Request, attempt: Attempt | None) -> float:
     if attempt is not None:
         return attempt.accepted_at or attempt.offered_at
     return request.admitted_at
+
+
+def _told_need(artifact: Artifact) -> Canonical:
+    """Return what files need, unless it is too long to be told: a build server may have said anything."""
+    need = lesser_need(artifact)
+    return need if size_of(listed(need)) <= NEED_SENT else ()
 
 
 def _fitted(platform: Canonical) -> Canonical:

@@ -335,6 +335,13 @@ def canonical(values: Mapping[str, Value]) -> Canonical:
     return tuple(sorted(values.items()))
 
 
+def need_words(need: Canonical, platform: Canonical) -> str:
+    """Return for people what the files of an artifact need of a machine: ``glibc 2.28 or later``."""
+    library = str(dict(platform).get("libc", "libc_version"))
+    named = ((library if name == "libc_version" else name, written(value)) for name, value in need)
+    return ", ".join(f"{name} {value} or later" for name, value in named)
+
+
 def shown(values: Canonical) -> str:
     """Return ``values`` for people: ``arch=ppc utf8=yes``."""
     return " ".join(f"{name}={written(value)}" for name, value in values)

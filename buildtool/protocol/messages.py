@@ -23,6 +23,9 @@ LOG_TAIL_LIMIT = 16 * 1024
 PLATFORM_SENT = 2_000
 """Most bytes of JSON of an artifact's platform in an answer."""
 
+NEED_SENT = 90
+"""Most bytes of JSON of what an artifact needs in an answer: a version of the C library, and a level of processors."""
+
 
 @frozen
 class Submit:
@@ -110,7 +113,10 @@ class AskBuild:
 
 @frozen
 class FoundArtifact:
-    """An artifact: name, URL on the transfer port, size in bytes, digests, what it was built for, in which sandbox."""
+    """An artifact: name, URL on the transfer port, size in bytes, digests, what it was built for, in which sandbox.
+
+    ``need`` is what its files need where that is less than what it was built for, as far as it was measured.
+    """
 
     name: str = field(metadata={"most": 255, "sent": 255})
     url: str = field(metadata={"sent": 700})
@@ -124,6 +130,7 @@ class FoundArtifact:
     build_id: int
     built_at: float
     sandbox: SandboxLevel = SandboxLevel.NONE
+    need: Canonical = field(default=(), metadata={"members": 8, "whole": NEED_SENT})
 
 
 @frozen

@@ -159,6 +159,7 @@ def _artifact(found: FoundArtifact | None) -> dict[str, object] | None:
         "platform": {name: list(v) if isinstance(v, tuple) else v for name, v in found.platform},
         "kind": found.kind.value,
         "sandbox": found.sandbox.value,
+        "need": dict(found.need),
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from buildtool.model.options import shown
+from buildtool.model.options import need_words, shown
 from buildtool.model.records import BuildState, RequestState
 from buildtool.model.text import about, ahead_words, duration_words, one_line
 
@@ -74,6 +74,7 @@ def _artifact(found: FoundArtifact) -> list[str]:
     return [
         f"artifact: {clean(found.name)}, {found.size} bytes, revision {clean(found.revision)[:12]}",
         f"  built {built} by {clean(found.server)} ({how}) for {clean(shown(found.platform))}",
+        *([f"  needs {clean(need_words(found.need, found.platform))}"] if found.need else []),
         f"  SHA-256 {clean(found.digest)}",
     ]
 

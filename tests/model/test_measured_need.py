@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from buildtool.model.matching import satisfaction
 from buildtool.model.matching.reasons import unmet
-from buildtool.model.matching.satisfaction import really_needed, satisfies
+from buildtool.model.matching.satisfaction import lesser_need, really_needed, satisfies
 from buildtool.model.options import Canonical
 from buildtool.model.platforms import CPU_LEVELS, Value, compare_versions
 from buildtool.model.properties import Comparison
@@ -96,3 +96,11 @@ def test_each_other_way_to_believe_it_is_found(monkeypatch: pytest.MonkeyPatch, 
 def test_a_need_never_makes_an_artifact_do_for_less(platform: Canonical, need: Canonical) -> None:
     artifact = evolve(artifact_for(BuildSpec("lua", "", "a" * 40, 3, (), ()), platform), need=need)
     assert unmet(platform, really_needed(artifact, {}), {}) == []
+
+
+@given(platforms, needs)
+def test_what_is_told_of_a_need_is_what_counts_and_only_where_it_is_less(platform: Canonical, need: Canonical) -> None:
+    artifact = evolve(artifact_for(BuildSpec("lua", "", "a" * 40, 3, (), ()), platform), need=need)
+    said = dict(lesser_need(artifact))
+    assert {**dict(platform), **said} == really_needed(artifact, {})
+    assert not [name for name, value in said.items() if dict(platform)[name] == value]

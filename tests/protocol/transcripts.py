@@ -86,7 +86,9 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
     protocol.AskBuild(17),
     messages.found(),
     messages.submit(sandbox=SandboxLevel.STRICT, nice=4, supersede=True),
-    messages.told(artifact=messages.found(sandbox=SandboxLevel.WEAK), sandbox=SandboxLevel.WEAK),
+    messages.told(
+        artifact=messages.found(sandbox=SandboxLevel.WEAK, need=(("libc_version", "2.17"),)), sandbox=SandboxLevel.WEAK
+    ),
     protocol.Register("anna", attrs.evolve(_CAPABILITY, sandbox=SandboxLevel.WEAK, sandbox_notes=("it sees /home",), access_uri="ssh://attic")),
     attrs.evolve(messages.order(), sandbox=SandboxLevel.STRICT),
     protocol.Done(17, 1, messages.DIGEST, messages.DIGEST, 5, "a.zip", 1.5, "done\n", SandboxLevel.STRICT, 0.5,

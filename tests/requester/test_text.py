@@ -48,6 +48,12 @@ def test_in_which_sandbox_an_artifact_was_made_is_said_where_there_was_one() -> 
     assert "by anna (native) for" in answered(messages.told(), 1.0)[2]
 
 
+def test_what_files_need_is_said_where_it_is_less_than_what_they_were_made_for() -> None:
+    made = {"platform": (("libc", "glibc"), ("libc_version", "2.36")), "need": (("libc_version", "2.28"),)}
+    assert "  needs glibc 2.28 or later" in answered(messages.told(artifact=messages.found(**made)), 1.0)
+    assert not [line for line in answered(messages.told(), 1.0) if "needs" in line]
+
+
 def test_an_estimate_says_of_what_it_is() -> None:
     for verdict, server, words in (
         ("queued", "", "it may start in about"),

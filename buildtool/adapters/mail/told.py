@@ -21,7 +21,8 @@ from buildtool.adapters.mail.plain_text import (
     wrapped,
 )
 from buildtool.model.matching.reasons import bound
-from buildtool.model.options import Canonical, written
+from buildtool.model.matching.satisfaction import lesser_need
+from buildtool.model.options import Canonical, need_words, written
 from buildtool.model.platforms import Value
 from buildtool.model.properties import comparison_of
 from buildtool.model.records import Artifact, Attempt, Build, Request, RequestState
@@ -111,6 +112,9 @@ class MailFacts:
         if self.source:
             yield "Source", self.source
         yield "Platform", shown(self.platform)
+        need = lesser_need(self.artifact) if self.artifact else ()
+        if need:
+            yield "Needs", plain(need_words(need, self.platform))
         there = dict(self.platform)
         differing = [(name, value) for name, value in self.wanted if there.get(name) != value]
         if differing:

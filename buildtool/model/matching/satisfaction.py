@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from buildtool.model.binaries.judging import MEASURED
 from buildtool.model.matching.acceptance import acceptable
 from buildtool.model.matching.reasons import Cause, Reason, unmet
-from buildtool.model.options import Canonical
+from buildtool.model.options import Canonical, canonical
 from buildtool.model.platforms import Value
 from buildtool.model.properties import Comparison, comparison_of, meets
 from buildtool.model.records import Artifact, BuildSpec, Demand
@@ -57,6 +57,12 @@ def really_needed(artifact: Artifact, comparisons: Mapping[str, Comparison]) -> 
         ):
             have[name] = value
     return have
+
+
+def lesser_need(artifact: Artifact) -> Canonical:
+    """Return what the files of an artifact need where that is less than it was made for, as far as it is believed."""
+    made_for = dict(artifact.platform)
+    return canonical({name: value for name, value in really_needed(artifact, {}).items() if made_for[name] != value})
 
 
 def _option_differences(wanted: Canonical, have: Canonical) -> list[Reason]:

@@ -268,6 +268,9 @@ def test_what_differs_from_the_platform_asked_for_is_told_beside_it_with_its_dir
     body = told(evolve(mail, build=evolve(made, spec=evolve(made.spec, platform=wanted))))[1]
     assert "  Platform    arch=ppc libc_version=2.31\n" in body
     assert "  Asked for   bits 32, libc_version ≤ 2.36\n" in body
+    assert "  Needs " not in body
+    less = evolve(mail.artifact or artifact(), need=(("libc_version", "2.17"),))
+    assert "  Needs       libc_version 2.17 or later\n" in told(evolve(mail, artifact=less))[1]
     same = evolve(mail, build=evolve(made, spec=evolve(made.spec, platform=(("arch", "ppc"),))))
     assert "Asked for" not in told(same)[1]
 
