@@ -121,6 +121,7 @@ class Scene:
         self.secret = secrets.token_hex(16)
         self.token = f"hostile-{secrets.token_hex(8)}"
         self.sandboxed = sandboxed
+        self.offer = Offer(PLATFORM)
         self.groups = ControlGroups() if bounds is None else bounds.groups
         self._closing = closing
         self._make_files()
@@ -258,7 +259,7 @@ class Scene:
     def _state(self) -> dict[str, object]:
         mounts = [line.split(" ")[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
         return {
-            "the mirror": _digest(self.top / "mirrors"),
+            "the mirror": digest_below(self.top / "mirrors"),
             "a secret": [(path.read_text(), path.stat()[:7]) for path in self.secrets],
             "another slot": [sorted(path.parent.iterdir()) for path in self.secrets],
             "a mount": sorted(place for place in mounts if str(self.top) in place),
@@ -281,7 +282,7 @@ class Scene:
         projects = {f"project-{number}": self._project(number, asked) for number, asked in enumerate(all_asked)}
         spool = Spool(self.top / "deliveries", self.pool)
         deliveries = DeliveryQueue(spool, self.link, self.uploads, self.tools.clock)
-        offered = ServerOffer(projects, [Offer(PLATFORM)], len(projects))
+        offered = ServerOffer(projects, [self.offer], len(projects))
         server = BuildServer(offered, self.tools, self.link, deliveries, self.pool)
         server.connected(Welcome(1, BASE, 10**9, 10**7, 60.0))
         orders = [self._order(project) for project in projects.values()]
@@ -347,7 +348,8 @@ def _came(door: socket.socket) -> bool:
     return True
 
 
-def _digest(top: Path) -> str:
+def digest_below(top: Path) -> str:
+    """Return one digest of all that is below a directory: names, modes, owners and what files hold."""
     digest = hashlib.sha256()
     for path in sorted(top.rglob("*")):
         found = path.lstat()
