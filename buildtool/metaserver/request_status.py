@@ -18,7 +18,8 @@ from buildtool.model.records import Artifact, Attempt, Build, BuildState, Reques
 from buildtool.model.tickets import cancel_token
 from buildtool.ports.metaserver import BrokerStore
 from buildtool.protocol.codec import listed, size_of
-from buildtool.protocol.messages import NEED_SENT, PLATFORM_SENT, FoundArtifact, RequestStatus
+from buildtool.protocol.limits import NEED_SENT, PLATFORM_SENT
+from buildtool.protocol.messages import FoundArtifact, RequestStatus
 from buildtool.scheduling.state.state import State
 from buildtool.scheduling.waiting import lines, standstill_words, why
 

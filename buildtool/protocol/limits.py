@@ -46,3 +46,9 @@ def limits_of(metadata: Mapping[str, Any]) -> Limits:
 
 NAME = Limits(most=255)
 """The bounds of a name in a dictionary: of an option or a property."""
+
+PLATFORM_SENT = 2_000
+"""Most bytes of JSON of an artifact's platform in an answer."""
+
+NEED_SENT = 90
+"""Most bytes of JSON of what an artifact needs in an answer: a version of the C library, and a level of processors."""

@@ -15,16 +15,11 @@ from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Capability, Held, HeldVerdict, OfferKind, OwnerNotice
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.protocol.hello import AskProjects, AskRefs, AskRequests
-from buildtool.protocol.limits import TOGETHER
+from buildtool.protocol.limits import NEED_SENT, PLATFORM_SENT, TOGETHER
 from buildtool.protocol.pages.farm_view import WhyLine
 
 LOG_TAIL_LIMIT = 16 * 1024
 """Most bytes of a log's end that travel in a message and are kept in the database."""
-PLATFORM_SENT = 2_000
-"""Most bytes of JSON of an artifact's platform in an answer."""
-
-NEED_SENT = 90
-"""Most bytes of JSON of what an artifact needs in an answer: a version of the C library, and a level of processors."""
 
 
 @frozen
@@ -113,10 +108,7 @@ class AskBuild:
 
 @frozen
 class FoundArtifact:
-    """An artifact: name, URL on the transfer port, size in bytes, digests, what it was built for, in which sandbox.
-
-    ``need`` is what its files need where that is less than what it was built for, as far as it was measured.
-    """
+    """An artifact: name, URL, size in bytes, digests, what it was built for, in which sandbox, and what it needs."""
 
     name: str = field(metadata={"most": 255, "sent": 255})
     url: str = field(metadata={"sent": 700})
