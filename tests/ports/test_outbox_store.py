@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
@@ -79,6 +79,13 @@ def tried(store: OutboxStore, step: tuple[object, ...], now: float) -> str:
 
 @settings(max_examples=examples(20), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(STEPS, TIMES), max_size=8))
+@example(
+    [
+        (("deferred", 5, 10.0), 10.0),
+        (("hold", {1}, 10.0, 20.0), 10.0),
+        (("hold", {2, 4, 9}, 10.0, 10.0), 10.0),
+    ]
+)
 def test_whatever_is_done_to_it_the_same_is_due_at_the_same_time(
     made: Made, steps: list[tuple[tuple[object, ...], float]]
 ) -> None:

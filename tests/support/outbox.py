@@ -119,7 +119,7 @@ class MemoryOutbox:
         for one in self.waiting.values():
             if one.digest in keys:
                 one.due = until
-        alone = [self.waiting[key] for key in keys if key in self.waiting]
+        alone = [self.waiting[key] for key in dict.fromkeys(keys) if key in self.waiting]
         for one in sorted(alone, key=lambda one: (one.mail.mail.created_at, one.mail.mail.key)):
             begun = f"digest:{one.mail.mail.key}", until
             one.digest, one.due = self._open_digest(one.mail.mail.email, now) or begun
