@@ -56,8 +56,8 @@ def bucket(rate: float | None = RATE) -> CountingBucket:
 
 
 @contextmanager
-def served(content: bytes) -> Iterator[int]:
-    """Send the same to whoever connects, as fast as they take it; the port is the value."""
+def served(content: bytes, *, endless: bool = False) -> Iterator[int]:
+    """Send the same to whoever connects, as fast as they take it, or ``endless`` of it; the port is the value."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def answer() -> None:
@@ -69,6 +69,8 @@ def served(content: bytes) -> Iterator[int]:
                 with connection:
                     try:
                         connection.sendall(content)
+                        while endless:
+                            connection.sendall(content)
                     except OSError:
                         continue
 
@@ -148,7 +150,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_what_stands_still_goes_on_when_this_program_is_killed() -> None:
-    with served(CONTENT) as port:
+    with served(CONTENT, endless=True) as port:
         done = subprocess.run(
             [sys.executable, "-c", DIES, str(port)], cwd=ROOT, capture_output=True, text=True, check=False
         )
@@ -164,7 +166,7 @@ def test_what_stands_still_goes_on_when_this_program_is_killed() -> None:
 
 
 def test_what_is_told_to_end_while_it_stands_still_ends() -> None:
-    with served(CONTENT) as port:
+    with served(CONTENT, endless=True) as port:
         runs = program(bucket(1.0))
         process = runs.start(["bash", "-c", f"exec cat </dev/tcp/127.0.0.1/{port} >/dev/null"], dict(os.environ))
         pace = runs.pace(process)
