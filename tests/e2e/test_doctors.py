@@ -1,6 +1,7 @@
 """The doctors of real programs: well where all is, and each names what was broken."""
 
 import json
+from pathlib import Path
 
 from tests.e2e.control import Control
 from tests.e2e.test_identities import joined, keyed, program  # noqa: F401 - a fixture
@@ -24,6 +25,8 @@ def test_each_program_of_a_farm_with_keys_is_well_and_tells_what_is_not(keyed: C
     assert set(troubles(keyed, "metaserver")) <= {"mail", "disk"}
     assert set(troubles(keyed, "buildserver.py", build_dir=place)) <= {"disk"}
     anna.stop()
+    (Path(place) / "anna" / "follow" / "of-once").touch()
+    assert "left over" in troubles(keyed, "buildserver.py", build_dir=place)
     dead = f"tls:127.0.0.1:{dead_port(keyed)}"
     owners = keyed.farm.directory / "build-anna" / "buildserver.toml"
     owners.write_text('name = "rita"\nplatforms = ["plan9"]\nsecret_files = ["nope"]\n')

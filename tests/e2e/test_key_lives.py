@@ -147,6 +147,7 @@ def test_a_metaserver_that_was_restored_believes_keys_once_the_operator_has_said
     assert "nothing is confirmed yet" in told
     assert operate(keyed, code=2).splitlines()[-1] == refused
     (farm.directory / "wrong").write_text("another\n")
+    (farm.directory / "wrong").chmod(0o600)
     words = ("--revocations", str(state / "tls" / "revoked.jsonl"), "--passphrase-file")
     assert "cannot be decrypted" in operate(keyed, "restore", *words, str(farm.directory / "wrong"), code=2)
     assert operate(keyed, code=2).splitlines()[-1] == refused

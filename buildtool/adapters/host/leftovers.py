@@ -18,7 +18,7 @@ _SIZE_LOOKS = 200_000
 def find_leftovers(top: Path, now: KeptNow, at: float) -> tuple[LeftoverDirectory, ...]:
     """Return what is left over below a build server's directory ``top``; ``at`` is wall time in seconds.
 
-    What lies in another that is left over is not told apart.
+    What lies in another that is left over is not told apart, and what is empty takes nothing and is not told at all.
     """
     found: list[LeftoverDirectory] = []
     for path, parts in sorted(_candidates(top)):
@@ -28,8 +28,11 @@ def find_leftovers(top: Path, now: KeptNow, at: float) -> tuple[LeftoverDirector
             beside = top / "sources" / path.name.removesuffix(".git")  # what was made from a mirror tells of its use
             newest = max(_changed(path), _changed(beside) if parts[0] == "mirrors" and beside.is_dir() else 0.0)
             unused = max(0.0, at - newest)
+            empty = not any(path.iterdir())
         except OSError:
             continue  # it has gone meanwhile, or is not ours to look at
+        if empty:
+            continue
         why = why_left(parts, unused, now)
         if why:
             found.append(LeftoverDirectory(str(path), why, _size(path), unused))

@@ -212,8 +212,17 @@ def confinement_results(start: Start, found: AnnouncedCapability) -> list[CheckR
 
 
 def leftover_results(start: Start) -> list[CheckResult]:
-    """Return what is left over of earlier settings below the build server's directory. Blocks."""
-    found, mend = leftovers_of(start.place(), start.said), f"{DELETE} deletes it at a start"
+    """Return what is left over of earlier settings below the build server's directory. Blocks.
+
+    One that runs was started with settings of its own, by which it uses what is there.
+    """
+    place = start.place()
+    try:
+        ask_server(place.top, {"act": "status"})
+    except BuildToolError:
+        found, mend = leftovers_of(place, start.said), f"{DELETE} deletes it at a start"
+    else:
+        return [fine("left over", f"not looked for while {place.top.name} runs, which has named it at its start")]
     return [warning("left over", one.words(), mend) for one in found] or [fine("left over", "nothing")]
 
 

@@ -109,6 +109,8 @@ def test_what_fewer_builds_a_stopped_following_and_a_broken_trial_leave_is_named
 def test_a_mirror_is_in_use_as_long_as_what_was_made_from_it(tmp_path: Path) -> None:
     for name in (f"sources/{REPOSITORY}/slot-0", f"mirrors/{REPOSITORY}.git"):
         (tmp_path / "attic" / name).mkdir(parents=True)
+        (tmp_path / "attic" / name / "HEAD").touch()
+    (tmp_path / "attic" / "follow").mkdir()  # which is empty
     age(tmp_path, UNUSED + 10)
     now = KeptNow(1, follows=False)
     assert len(find_leftovers(tmp_path / "attic", now, AT)) == 2
