@@ -146,7 +146,7 @@ ENUMERATED: Mapping[str, Collection[Value]] = {
 COUNTED = (*ENUMERATED, "os", "byteorder", "os_release", "cc_version")
 """Of what else it is known which values build servers offer, so that what none does is said."""
 
-SHOWN = 20
+SHOWN = 24
 """At most so many values are named in one message."""
 
 TOOLS = (
