@@ -42,9 +42,20 @@ class ZigOffers:
         return [one for one in self.targets if self.store.lacks_debugged(one)]
 
     def coming(self) -> list[Toolchain]:
-        """Return the toolchains that are offered once they were tried and work. Reads the disk."""
-        expected = (WarmTarget(one, OLDEST if one.libc == "glibc" else None, None, None) for one in self.cold())
+        """Return the toolchains that are offered once they were tried and work. Reads the disk.
+
+        They tell also what would run programs for systems other than this: builds have to see it from the start.
+        """
+        expected = (
+            WarmTarget(one, OLDEST if one.libc == "glibc" else None, self._expected_run(one), None)
+            for one in self.cold()
+        )
         return [made for one in expected for made in toolchains_of(self.store.zig, one)]
+
+    def _expected_run(self, target: ZigTarget) -> tuple[str, ...] | None:
+        """Return the last words that may run programs of another system, which is a script where one was installed."""
+        ways = () if target.os == "linux" else self.store.runners(target)
+        return tuple(ways[-1]) if ways else None
 
 
 def zig_offers(

@@ -9,10 +9,12 @@ from twisted.internet.task import Clock
 
 from buildtool.adapters.host.detectors import Detected
 from buildtool.adapters.host.zig.finding import installed_at
+from buildtool.adapters.host.zig.installing import RUNNER
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.errors import UsageError
 from buildtool.programs.buildserver.capability import AnnouncedCapability, announced, restricted, warmed
 from buildtool.programs.buildserver.platforms import PlatformChoice
+from buildtool.programs.buildserver.sandbox_choice import declared
 from buildtool.programs.buildserver.zig.hosting import BUSY, ZigHosting
 from buildtool.programs.buildserver.zig.offers import zig_offers
 from tests.fakes_build import project
@@ -57,6 +59,17 @@ class Host:
 
 def triples(found: AnnouncedCapability) -> list[str]:
     return [dict(one.tools).get("HOST", "") for one in found.offers]
+
+
+def test_builds_see_from_the_start_what_will_run_their_programs_once_that_was_tried(tmp_path: Path) -> None:
+    script = installed_at(tmp_path).resolve() / RUNNER
+    program = small_zig(script.parent / "ziglang")
+    script.touch()
+    targets = program.with_name("zig.targets")
+    targets.write_text(targets.read_text("ascii").replace("x86_64-windows-gnu", "wasm32-wasi-musl"), "ascii")
+    found = Host(tmp_path, ("native", "wasi")).hosting.found
+    assert triples(found) == [""]
+    assert script.parent in declared((*found.offers, *found.coming), [])
 
 
 def test_what_works_is_announced_with_its_range_and_what_does_not_is_left_out(tmp_path: Path) -> None:
