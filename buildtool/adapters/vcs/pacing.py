@@ -191,7 +191,7 @@ def _taken(handle: int, number: int) -> socket.socket | None:
 
 
 def _note_refused(error: AttributeError | OSError) -> None:
-    """Say once why the rate does not hold here; who just ended is no reason."""
+    """Log once why the rate does not hold here; who just ended is no reason."""
     if isinstance(error, ProcessLookupError) or getattr(error, "errno", None) == 9:  # noqa: PLR2004 - EBADF
         return
     if not _refused:

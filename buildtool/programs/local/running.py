@@ -149,7 +149,7 @@ class _LocalFarm:
                 stop.ask(f"{program.name} has ended")
 
     def _one_more(self, stop: StopRequest, level: SandboxLevel) -> None:
-        """Say how the farm is used once all of its build servers serve, and end it with the terminal."""
+        """Print how the farm is used once all of its build servers serve, and end it with the terminal."""
         self._levels.append(level)
         if len(self._levels) < len(self.programs):
             return

@@ -38,10 +38,10 @@ def worth_waiting(length: float, better: Iterable[BetterServer]) -> tuple[float,
     ``length`` is how many seconds it takes on the one that could begin now. Of several it is the one that is expected
     to be done first.
     """
-    sooner = [(one.free + one.length, one.name, one) for one in better if one.free + one.length < length]
+    sooner = [one for one in better if one.free + one.length < length]
     if not sooner:
         return None
-    best = min(sooner)[2]
+    best = min(sooner, key=lambda one: (one.free + one.length, one.name, one.length))
     return length - best.length, best.name
 
 

@@ -1,7 +1,7 @@
 """A build waits for a better machine that is busy exactly where that is quicker, and never longer than was said."""
 
 from attrs import evolve
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from buildtool.model.servers import Capability, OfferKind
@@ -49,6 +49,7 @@ class Story(Farm):
 
 
 @given(SECONDS, BETTER)
+@example(4.0, [BetterServer("bert", 1.0, 2.0), BetterServer("bert", 2.0, 1.0)])
 def test_it_is_worth_waiting_only_where_all_of_it_is_quicker_and_for_no_longer_than_the_difference(
     length: float, better: list[BetterServer]
 ) -> None:
