@@ -28,13 +28,7 @@ def find_config(path: Path | None = None) -> Path:
 
 
 def _existing(path: Path, by: str) -> Path:
-    try:
-        # Not resolve(), which would follow links: what lies beside the link may be meant.
-        absolute = Path(os.path.abspath(at_home(path, by)))  # noqa: PTH100
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path}: the current directory, beside which this file is ({by}), is not there any more: cd to another one"
-        ) from error
+    absolute = from_here(path, by)
     try:
         if absolute.is_dir():
             raise ConfigurationError(f"{absolute}: is a directory; {by} must name a configuration file")
@@ -43,6 +37,17 @@ def _existing(path: Path, by: str) -> Path:
     except OSError as error:  # the name comes last: it may be what is too long, and the line is cut at its end
         raise ConfigurationError(f"what {by} names cannot be read: {error.strerror}: {absolute}") from error
     return absolute
+
+
+def from_here(path: Path, by: str) -> Path:
+    """Return a path as one that begins at the root. Raises ConfigurationError that names ``by``, which said it."""
+    try:
+        # Not resolve(), which would follow links: what lies beside the link may be meant.
+        return Path(os.path.abspath(at_home(path, by)))  # noqa: PTH100
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path}: the current directory, beside which this file is ({by}), is not there any more: cd to another one"
+        ) from error
 
 
 def at_home(path: Path, by: str) -> Path:

@@ -119,6 +119,17 @@ def sleeping() -> bool:
     return False
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_terminal_that_is_closed_while_the_farm_begins_leaves_nothing_either(
+    tmp_path: Path, directory: Path, number: signal.Signals
+) -> None:
+    recipe = tmp_path / "slow.py"
+    recipe.write_text("import time\nprint('here', flush=True)\ntime.sleep(1_000)\n")
+    program = started(directory, "--recipe", str(recipe))
+    program.wait_for("^here$")
+    assert program.stop(number) == 128 + signal.SIGINT
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -127,6 +138,8 @@ def sleeping() -> bool:
             "--recipe /nowhere/config.py",
             "/nowhere/config.py: there is no such file: --recipe",
         ),
+        ("--recipe .", f"{Path.cwd()}: is no file: --recipe names"),
+        ("--recipe /dev/null", "/dev/null: is no file: --recipe names"),
         ("--platforms sparcle", "--platforms: "),
         ("0", "N: '0' is not a whole number from 1 to 16"),
     ],
@@ -139,3 +152,13 @@ def test_what_cannot_be_tried_is_one_line_and_leaves_nothing(
     assert main(["local", *words.split()]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"metaserver: {said}")
+
+
+def test_a_recipe_without_a_project_is_blamed_and_not_the_file_that_goes_with_the_farm(
+    tmp_path: Path, directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(directory))
+    recipe = tmp_path / "none.py"
+    recipe.write_text("projects = []\n")
+    assert main(["local", "--recipe", str(recipe)]) == 2
+    assert capsys.readouterr().err == f"metaserver: {recipe}: projects is empty, so there is nothing to build\n"

@@ -7,7 +7,6 @@ environment goes before the file, and what is said for one program before what i
 from __future__ import annotations
 
 import argparse
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from buildtool.configuration.given.names import (
     option_name,
     variable,
 )
+from buildtool.configuration.given.toml_text import tables_of
 from buildtool.configuration.given.values import Given, GivenValue, SettingsText
 from buildtool.errors import BuildToolError, ConfigurationError, EmptySecret
 from buildtool.model.properties import nearest
@@ -147,9 +147,9 @@ def _of_file(program: str, flags: Mapping[str, object], file: SettingsText | Non
     if file is None:
         return
     try:
-        tables = tomllib.loads(file.text)
-    except (ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{file.path}: is not TOML: {' '.join(str(error).split())}") from error
+        tables = tables_of(file.text)
+    except ValueError as error:
+        raise ConfigurationError(f"{file.path}: is not TOML: {error}") from error
     _check_secrets(file, tables)
     for name, value in tables.items():
         if name in PROGRAMS:
@@ -251,8 +251,8 @@ def _read_text(raw: _Raw, text: str, kind: SettingKind) -> object:
 def _inline(raw: _Raw, text: str, kind: SettingKind) -> object:
     """Return what the text of a variable is in TOML, as it would stand behind ``=``. Raises ConfigurationError."""
     try:
-        found = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError) as error:
+        found = tables_of(f"value = {text}")
+    except ValueError as error:
         right = '["a", "b"]' if kind is SettingKind.LIST else "{name = 1}"
         raise ConfigurationError(f"{raw.origin} = {quoted(text)} is not usable: it is TOML, such as {right}") from error
     if list(found) != ["value"]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from attrs import evolve
 
-from buildtool.configuration.finding import at_home
+from buildtool.configuration.finding import from_here
 from buildtool.configuration.given.gathering import Options, gather
 from buildtool.configuration.given.names import FILE_VARIABLE
 from buildtool.configuration.given.values import Given, SettingsText
@@ -48,7 +48,7 @@ def settings_text(
     said = environment.get(FILE_VARIABLE, "")
     by = "--settings-file" if named is not None else f"${FILE_VARIABLE}" if said else ""
     path = named if named is not None else Path(said) if said else usual
-    path = Path(os.path.abspath(at_home(path, by))) if by else path  # noqa: PTH100 - what lies beside a link is meant
+    path = from_here(path, by) if by else path
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
             found = os.fstat(stream.fileno())
@@ -68,7 +68,7 @@ def settings_text(
     if found.st_mode & stat.S_IWOTH:
         raise ConfigurationError(f"{path}: everybody on this machine may change it: chmod o-w {path}")
     try:
-        text = data.decode()
+        text = data.decode("utf-8-sig")  # editors of Windows begin their files so
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}: is no text in UTF-8") from error
     return SettingsText(path, text, bool(found.st_mode & stat.S_IROTH))

@@ -22,6 +22,7 @@ from buildtool.adapters.processes.environment import forbid_inspection
 from buildtool.adapters.storage.trees import remove_tree
 from buildtool.adapters.tls.credentials import CredentialStore
 from buildtool.configuration.current import CurrentConfiguration
+from buildtool.configuration.finding import from_here
 from buildtool.configuration.given.values import NOTHING
 from buildtool.configuration.settings import Settings, check_projects, load_settings
 from buildtool.errors import BuildToolError, ConfigurationError
@@ -49,6 +50,8 @@ _SOURCES = "BUILDTOOL_TESTPROJECT_REPOSITORY"
 
 def local(program: str, said: argparse.Namespace) -> int:
     """Run a farm until it is told to stop, remove all that it made, and return the exit code. Raises BuildToolError."""
+    ending = [number for number in (signal.SIGTERM, signal.SIGHUP) if not is_ignored(number)]
+    before = {number: signal.signal(number, signal.default_int_handler) for number in ending}  # until it heeds them
     there = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
     try:
         settings = _settings(said, there)
@@ -57,6 +60,8 @@ def local(program: str, said: argparse.Namespace) -> int:
         return run(program, farm.run, verbose=said.verbose)
     finally:
         remove_tree(there)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _settings(said: argparse.Namespace, there: Path) -> Settings:
@@ -73,6 +78,8 @@ def _settings(said: argparse.Namespace, there: Path) -> Settings:
     file.write_text(configuration(there, free_ports(3), recipe, said.project or ()), encoding="utf-8")
     with within(FILE_PATIENCE):
         settings = load_settings(file, given=NOTHING)
+    if not settings.projects and not said.project:
+        raise ConfigurationError(f"{recipe}: projects is empty, so there is nothing to build")
     everything = {one.name for one in settings.projects}
     for name in said.project or ():
         if name not in everything:
@@ -86,9 +93,10 @@ def _recipe(said: argparse.Namespace) -> Path:
     named = said.recipe or said.config
     if named is None and not (ROOT / "setup.cfg").is_file():
         raise ConfigurationError("there is no checkout with an example here: say --recipe FILE, a project's config.py")
-    found = Path(os.path.abspath(named or ROOT / "config.py"))  # noqa: PTH100 - what lies beside a link is meant
+    found = from_here(named or ROOT / "config.py", "--recipe" if said.recipe else "--config")
     if not found.is_file():
-        raise ConfigurationError(f"{found}: there is no such file: --recipe names a project's config.py")
+        what = "is no file" if found.exists() else "there is no such file"
+        raise ConfigurationError(f"{found}: {what}: --recipe names a project's config.py")
     return found
 
 
@@ -115,6 +123,7 @@ class _LocalFarm:
     _failed: bool = field(default=False, init=False)
 
     async def run(self, reactor: ReactorBase, stop: StopRequest) -> int:
+        _end_with_terminal(stop)
         metaserver = Metaserver(
             CurrentConfiguration(self.settings), reactor, True, stop.ask, StartOptions(False, False)
         )
@@ -153,6 +162,11 @@ class _LocalFarm:
         self._levels.append(level)
         if len(self._levels) < len(self.programs):
             return
-        if not is_ignored(signal.SIGHUP):
-            signal.signal(signal.SIGHUP, lambda _number, _frame: stop.ask("the terminal is closed (SIGHUP)"))
+        _end_with_terminal(stop)  # again: each build server drains at this signal
         say("\n".join(what_to_do(self.settings, self._levels, sys.argv[0])))
+
+
+def _end_with_terminal(stop: StopRequest) -> None:
+    """Ask the farm to stop when its terminal is closed. Where SIGHUP is ignored (``nohup`` does that) it stays so."""
+    if not is_ignored(signal.SIGHUP):
+        signal.signal(signal.SIGHUP, lambda _number, _frame: stop.ask("the terminal is closed (SIGHUP)"))

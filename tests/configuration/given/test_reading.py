@@ -56,6 +56,25 @@ def test_what_is_no_settings_file_is_refused_in_one_line(tmp_path: Path, content
         settings_text(path, {})
 
 
+def test_a_file_of_an_editor_that_marks_utf_8_is_read_without_the_mark(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_bytes(b"\xef\xbb\xbftitle = 'attic'")
+    found = settings_text(path, {})
+    assert found is not None
+    assert found.text == "title = 'attic'"
+
+
+def test_a_name_beside_a_directory_that_went_is_not_blamed_on_the_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    monkeypatch.chdir(there)
+    there.rmdir()
+    with pytest.raises(ConfigurationError, match=r"this file is \(\$BUILDTOOL_SETTINGS\), is not there any more"):
+        settings_text(None, {"BUILDTOOL_SETTINGS": "settings.toml"})
+
+
 def test_what_might_have_no_end_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):

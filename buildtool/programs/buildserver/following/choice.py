@@ -17,6 +17,7 @@ from buildtool.adapters.storage.private_directories import OTHERS_WRITE
 from buildtool.adapters.vcs.followed.bounded_git import BoundedGit
 from buildtool.adapters.vcs.followed.repository import FollowedRepository
 from buildtool.adapters.vcs.refs import check_ref, check_url
+from buildtool.configuration.finding import at_home, from_here
 from buildtool.errors import BuildToolError, ConfigurationError, UsageError
 from buildtool.model.guest.signing_keys import OPENPGP, SigningKey, read_signing_keys
 from buildtool.programs.common.subcommands import How, number, valued
@@ -43,11 +44,11 @@ def followed_url(text: str) -> str:
 
 
 def key_files(text: str) -> tuple[Path, ...]:
-    """Return the files that ``--signed-by`` names. Raises ArgumentTypeError."""
+    """Return the files that ``--signed-by`` names. Raises ArgumentTypeError, ConfigurationError."""
     names = [name.strip() for name in text.split(",")]
     if not all(names) or len(names) > MOST_FILES:
         raise ArgumentTypeError(f"at most {MOST_FILES} files, separated by commas")
-    return tuple(Path(name).expanduser() for name in names)
+    return tuple(at_home(Path(name), "--signed-by") for name in names)
 
 
 def applying(text: str) -> str:
@@ -115,7 +116,7 @@ def choice_of(said: argparse.Namespace) -> FollowChoice | None:
         raise UsageError(
             "--follow-config needs --signed-by FILE with your public keys: what is not signed by one is never run"
         )
-    files = tuple(Path(os.path.abspath(one)) for one in said.signed_by)  # noqa: PTH100 - links stay as they are
+    files = tuple(from_here(one, "--signed-by") for one in said.signed_by)
     return FollowChoice(url, branch, files, said.apply_config == ASK, said.follow_every * 60.0)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from attrs import evolve
 
+from buildtool.configuration.finding import from_here
 from buildtool.programs.common.subcommands import Subcommand, valued
 
 BASEDIR = "--basedir"
@@ -38,7 +39,7 @@ def based(command: Subcommand[int]) -> Subcommand[int]:
 
 def place(said: argparse.Namespace, *, kept: bool) -> None:
     """Set, of what was said, all places that were left open; ``kept`` says that a pid file is one of them."""
-    named, top = vars(said), said.basedir.absolute()
+    named, top = vars(said), from_here(said.basedir, "--basedir")
     if said.config is None and (top / CONFIG).is_file():
         said.config = top / CONFIG
     if kept or named.get("daemon"):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from attrs import evolve
 
+from buildtool.configuration.finding import from_here
 from buildtool.configuration.given.values import Given, GivenValue, given_to
 from buildtool.configuration.places import check_builds_apart
 from buildtool.configuration.settings import Settings, load_settings
@@ -25,8 +26,9 @@ def settings_of(said: argparse.Namespace, *, secrets: bool = True) -> Settings:
     top: Path | None = vars(said).get("basedir")
     if top is None:
         return found
-    check_builds_apart(found.state_dir, top.absolute())
-    return evolve(found, build_dir=top.absolute())
+    build_dir = from_here(top, "--basedir")
+    check_builds_apart(found.state_dir, build_dir)
+    return evolve(found, build_dir=build_dir)
 
 
 def origins(said: argparse.Namespace, settings: Settings) -> list[GivenValue]:

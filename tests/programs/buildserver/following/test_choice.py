@@ -88,3 +88,19 @@ def test_a_file_of_keys_that_others_may_change_or_that_is_none_is_refused(tmp_pa
     path.unlink()
     os.mkfifo(path, 0o600)
     assert "is no file" in wrong()
+
+
+def test_a_home_that_nobody_has_is_named_with_the_option() -> None:
+    with pytest.raises(ConfigurationError, match=r"--signed-by: ~nobody-at-all/k begins with ~, but no home"):
+        key_files("a, ~nobody-at-all/k")
+
+
+def test_a_file_beside_a_directory_that_went_is_named_with_the_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    monkeypatch.chdir(there)
+    there.rmdir()
+    with pytest.raises(ConfigurationError, match=r"this file is \(--signed-by\), is not there any more"):
+        said("https://x.example/y.git", "k")
