@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
+from typing import Any
 
 _DEPTH = 16
 """How deep tables and lists may lie in each other: more than any setting needs, and less than Python can write."""
@@ -15,10 +16,10 @@ _WHOLE = 2**63
 """Whole numbers of TOML are smaller, with either sign; Python refuses to write those of more than 4,300 digits."""
 
 
-def tables_of(text: str) -> dict[str, object]:
+def tables_of(text: str) -> dict[str, Any]:
     """Return what a text in TOML says. Raises ValueError, in one line, for what is no TOML or in no setting."""
     try:
-        found: dict[str, object] = tomllib.loads(text)
+        found: dict[str, Any] = tomllib.loads(text)
     except RecursionError as error:
         raise ValueError(_TOO_DEEP) from error
     except ValueError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 import signal
@@ -19,6 +20,8 @@ from buildtool.programs.common.output import complain
 _FAILED = 1
 _FRAMES = 12
 _INTERRUPTED = 128 + signal.SIGINT
+_LIMITS = (errno.EAGAIN, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""What the system says where an account has used up what it may."""
 
 
 def metaserver() -> int:
@@ -72,7 +75,8 @@ def _run(program: str, module: str) -> int:
         complain(f"{program}: cannot be loaded: {error} (see ulimit -a, and whether `make venv` says anything)")
     except OSError as error:
         where = f"{error.filename}: " if error.filename is not None else ""
-        complain(f"{program}: {where}{error.strerror or error} (see ulimit -a for what this account may use)")
+        hint = " (see ulimit -a for what this account may use)" if error.errno in _LIMITS else ""
+        complain(f"{program}: {where}{error.strerror or error}{hint}")
     except MemoryError:
         complain(f"{program}: there is not enough memory (see ulimit -a for what this account may use)")
     except KeyboardInterrupt:

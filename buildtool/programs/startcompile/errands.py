@@ -52,8 +52,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Errand", "Reading", "monotonic_reactor", "run"]
 
-PROGRAM = "startcompile.py"
-
 _DUMB = ("dumb", "unknown", "")
 """Terminals (``$TERM``) that show no more than lines."""
 
@@ -85,12 +83,14 @@ class Reading:
 class Errand:
     """A command that is to be done, checked as far as that goes without the metaserver.
 
-    Without ``work`` it is not known yet what is to be done, since which options there are is not.
+    Without ``work`` it is not known yet what is to be done, since which options there are is not. ``called`` is how
+    the program is called to do more at the same metaserver.
     """
 
     said: Arguments
     work: Work | Alone | RemoteAct | None
     reading: Reading
+    called: str
 
     async def run(self, reactor: ReactorBase, stop: StopRequest) -> int:
         """Run the command to its end, or until the program is asked to stop, and return the exit code."""
@@ -121,7 +121,7 @@ class Errand:
         console = console_of(said, timers)
         place = FilePlace(OutputPlace(said.output), files)
         owner = "" if there.farm is None else there.farm.own.owner
-        requester = Requester(connect, downloads, console, place, timers, time.time, sys.argv[0] or PROGRAM, owner)
+        requester = Requester(connect, downloads, console, place, timers, time.time, self.called, owner)
         working = Deferred.fromCoroutine(self._worked(connect, requester, there.farm))
         stopping = Deferred.fromCoroutine(stop.asked())
         stopping.addCallback(lambda _: working.cancel())

@@ -38,6 +38,7 @@ from buildtool.programs.startcompile.flags import (
     LOGGING_IN,
     SELDOM,
 )
+from buildtool.programs.startcompile.places import called_again
 from buildtool.programs.startcompile.remote_acts import REMOTE_COMMANDS, REMOTE_OPTIONS, options_of
 from buildtool.programs.startcompile.reporting import refused
 from buildtool.programs.startcompile.sparing import sparing
@@ -84,7 +85,8 @@ def _run(words: Sequence[str]) -> int:
 
             monotonic_reactor()
         work = None if said.wants and not said.asked else command.run(said)
-        errand = Errand(said, work, Reading(partial(_described, words, given), partial(_helped, words), doubt))
+        reading = Reading(partial(_described, words, given), partial(_helped, words), doubt)
+        errand = Errand(said, work, reading, called_again(sys.argv[0] or PROGRAM, words))
     except OutputLost:  # of the help
         raise
     except BuildToolError as error:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +21,10 @@ from buildtool.configuration.given.values import NOTHING, SPOKEN, Given, given_t
 from buildtool.errors import UsageError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, addresses_meant, at_ports, read_addresses
 from buildtool.model.addresses import PORTS
+from buildtool.programs.common.subcommands import before_dashes
+
+_LEADING = ("--host", "--port", "--config", "--settings-file")
+"""The options with a value that say where the metaserver is, for whatever is done there."""
 
 USUAL_PORT = 23_432
 """The control port, unless it is said."""
@@ -88,6 +94,18 @@ def places_meant(said: argparse.Namespace, configured: tuple[MetaserverAddress, 
         addresses = addresses_meant(host, port, fallback, use_tls=use_tls)
     token = given.options.get("token")
     return MetaserverPlaces(addresses, http, said.token_file, chosen, str(token.value) if token is not None else "")
+
+
+def called_again(program: str, words: Sequence[str]) -> str:
+    """Return how a program is called that speaks to the same metaserver as one that was called with these words."""
+    found, coming = [program], iter(before_dashes(words))
+    for word in coming:
+        flag, equals, _ = word.partition("=")
+        if flag in _LEADING:
+            found += [word] if equals else [word, next(coming, "")]
+        elif word == "--use-tls":
+            found.append(word)
+    return shlex.join(found)
 
 
 def _url_said(said: str, given: Given) -> FarmUrl:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from buildtool.model.properties import standard
 from buildtool.programs.startcompile.command_line import parse
 from buildtool.programs.startcompile.description_cache import keep, kept
 from buildtool.programs.startcompile.main import COMMAND_LINE
-from buildtool.programs.startcompile.places import places_without_configuration
+from buildtool.programs.startcompile.places import called_again, places_without_configuration
 from buildtool.protocol.hello import ProjectsDescribed
 from buildtool.protocol.projects.described import read_told
 from tests.programs.startcompile.test_command_line import project, settings
@@ -121,3 +122,17 @@ def test_the_help_lists_the_projects_of_the_metaserver(capsys: pytest.CaptureFix
             COMMAND_LINE, ["--project", "lua", "--help", "--host", "x"], lambda _path: None, lambda _addresses: projects
         )
     assert "--table-size" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "called"),
+    [
+        ("--foreground ann@example.org", "sc"),
+        ("--host farm --port=1 --project x --use-tls a@b", "sc --host farm --port=1 --use-tls"),
+        ("--config /my/config.py a@b -- --host x", "sc --config /my/config.py"),
+        ("--host 'tls:farm:1:trustRoots=/my keys' a@b", "sc --host 'tls:farm:1:trustRoots=/my keys'"),
+        ("--host", "sc --host ''"),
+    ],
+)
+def test_the_command_that_is_told_to_go_on_with_leads_to_the_same_metaserver(words: str, called: str) -> None:
+    assert called_again("sc", shlex.split(words)) == called
