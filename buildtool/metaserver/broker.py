@@ -95,7 +95,7 @@ class Broker:
 
     def __attrs_post_init__(self) -> None:
         self._inbox, self.turn = Inbox(self.timers.seconds), ReactorTurn(self.stopwatch, self.timers)
-        self._batches = BatchDecider(self.state, self.store, self.artifacts, self._inbox, self.turn, self._believed)
+        self._batches = BatchDecider(self.state, self.store, self.artifacts, self._inbox, self.turn, self.believed)
 
     async def start(self) -> None:
         """Load what is open, and let every Lease begin anew. Raises StorageUnavailable."""
@@ -130,10 +130,10 @@ class Broker:
         if doubtful is not None and stepped:
             self._apart += doubtful[1]
         # By the clock as it was believed so far: a step that was not taken in yet shifts them afterwards.
-        self.state.leases.start(self._believed())
+        self.state.leases.start(self.believed())
         return stepped
 
-    def _believed(self) -> float:
+    def believed(self) -> float:
         """Return the wall time as it would be without a step that was not taken in yet."""
         return self._apart + self.timers.seconds()
 

@@ -226,6 +226,9 @@ class BuildServerService:
             if attempt is None:
                 return messages.Ok(stale=True)
             await self._publish(by, message)
+        if attempt is not None:  # others wait by what earlier builds took: no longer than was seen
+            seen = max(0.0, self.broker.believed() - attempt.offered_at)
+            message = evolve(message, seconds=min(message.seconds, seen))
         return await self._record(events.Delivered, by, message)
 
     async def _publish(self, by: Principal, message: messages.Done) -> None:

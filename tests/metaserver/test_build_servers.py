@@ -368,6 +368,16 @@ class DeliveringTests(SynchronousTestCase):
         assert "seconds" in str(self.failureResultOf(told, UsageError).value)
         assert self.world.store.all(Artifact) == []
 
+    def test_a_build_took_no_longer_than_it_was_seen_to_take(self) -> None:
+        """Whoever said a year could have others wait for a better machine for as long."""
+        timers = self.world.broker.timers
+        assert isinstance(timers, Clock)
+        timers.advance(2.5)
+        done = Done(self.attempt.build_id, self.attempt.epoch, DIGEST, DIGEST, 10, "x.zip", 300 * 86_400.0, "")
+        self.successResultOf(Deferred.fromCoroutine(self.world.service.done(anna(self.session), done)))
+        (artifact,) = self.world.store.all(Artifact)
+        assert artifact.seconds == 2.5
+
     def test_processor_seconds_that_no_build_uses_are_refused_with_either_end(self) -> None:
         """They are added up for good."""
         key = (self.attempt.build_id, self.attempt.epoch)
