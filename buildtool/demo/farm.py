@@ -10,15 +10,13 @@ import argparse
 import contextlib
 import fcntl
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import FrameType
 
-from buildtool.demo.local_farm import FarmError, LocalFarm, free_ports, import_sources, is_free
-from buildtool.demo.narrator import ROOT, registered, step
+from buildtool.demo.local_farm import FarmError, LocalFarm, free_ports, held, import_sources, is_free
+from buildtool.demo.narrator import ROOT, registered, step, stop_at_signals
 from buildtool.model.addresses import is_port
 from buildtool.model.text import one_line
 from buildtool.programs.common.output import complain, say
@@ -36,8 +34,6 @@ PORTS = {
 LOOK = 0.2
 """Seconds between two looks at what the programs said."""
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
 
 def main() -> int:
     """Run the farm until it is told to stop; return 0 unless something failed, which is said in one line."""
@@ -47,11 +43,11 @@ def main() -> int:
     if not (ROOT / "config.py").exists():
         complain("make farm runs in a checkout, which has config.py and testproject/")
         return 1
-    _stop_at_signals()
+    stop_at_signals()
     try:
         with _locked(directory):
             ports, notes = choose_ports(os.environ)
-            farm = LocalFarm(directory, directory / "config.py", ports=ports, keep_ports=True)
+            farm = LocalFarm(directory, directory / "config.py", ports=ports, keep_ports=True, popen=held())
             try:
                 _start(farm, notes)
                 _show_logs(farm)
@@ -162,19 +158,6 @@ def _show_logs(farm: LocalFarm) -> None:
             if code is not None:
                 raise FarmError(f"{program.name} has ended, with exit code {code}")
         time.sleep(LOOK)
-
-
-def _stop_at_signals() -> None:
-    """Make the first signal that ends programs stop the farm in order, and ignore further ones meanwhile."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        for number in _SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    for number in _SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, stop)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from queue import Empty, Queue
 from time import monotonic
@@ -20,6 +21,7 @@ from weakref import finalize
 
 from attrs import define, field
 
+from buildtool.adapters.processes.environment import die_with_parent
 from buildtool.programs.local.ground import FarmError, claimed_ports, free_ports, import_sources, is_free
 
 __all__ = ["FarmError", "LocalFarm", "Program", "free_ports", "import_sources", "is_free", "local_farm"]
@@ -272,10 +274,19 @@ class LocalFarm:
             raise FarmError("; ".join(problems))
 
 
+def held() -> Popen:
+    """Return what starts processes that are told to end when this one is killed; call them in the main thread.
+
+    What happens between the fork and the program needs nothing that other threads may hold.
+    """
+    begin: Popen = subprocess.Popen
+    return partial(begin, preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGTERM))
+
+
 @contextlib.contextmanager
 def local_farm(directory: Path, config: Path, **extra: str) -> Iterator[LocalFarm]:
-    """Yield a farm that is stopped at the end, whatever happens."""
-    farm = LocalFarm(directory, config, extra)
+    """Yield a farm that is stopped at the end, whatever happens: also where this process is killed (on Linux)."""
+    farm = LocalFarm(directory, config, extra, popen=held())
     try:
         yield farm
     finally:

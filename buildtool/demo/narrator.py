@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,7 @@ import time
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from buildtool.demo.local_farm import BUILD_PATIENCE, FarmError, LocalFarm, Program
@@ -20,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 """The checkout; an installed package has none of what demos need beside it."""
 
 _BEGAN = time.monotonic()
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def step(words: str) -> None:
@@ -58,13 +61,30 @@ def demonstrate(name: str, description: str, config: Path, show: Callable[[Path]
     if directory is None:
         (ROOT / ".demo").mkdir(exist_ok=True)
         directory = Path(tempfile.mkdtemp(prefix="run-", dir=ROOT / ".demo"))
+    stop_at_signals()
     try:
         show(directory := directory.resolve())
+    except KeyboardInterrupt:
+        print(f"\nInterrupted, and stopped. What there is lies in {directory}", file=sys.stderr)
+        return 130
     except FarmError as error:
         print(f"\nThe demo failed: {error}", file=sys.stderr)
         return 1
     print(f"\nAll as promised. Everything lies in {directory}")
     return 0
+
+
+def stop_at_signals() -> None:
+    """Make the first signal that ends programs stop the farm in order, and ignore further ones meanwhile."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in _SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
 
 
 def asked(farm: LocalFarm, *arguments: str) -> dict[str, Any]:

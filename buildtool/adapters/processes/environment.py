@@ -42,10 +42,13 @@ def forbid_inspection() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def die_with_parent(parent: int) -> None:
-    """Ask Linux to kill this process, forked by ``parent``, when that one ends. Do nothing on other systems."""
+def die_with_parent(parent: int, number: signal.Signals = signal.SIGKILL) -> None:
+    """Ask Linux to send this process, forked by ``parent``, a signal when that one ends, and nothing of other systems.
+
+    To Linux, who ends is the thread that forked.
+    """
     if sys.platform != "linux":
         return
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
     if os.getppid() != parent:  # it has ended before that was said
         os._exit(1)
