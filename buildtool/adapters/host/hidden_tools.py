@@ -135,6 +135,6 @@ def _check_aliases(covered: dict[Path, str], directories: Iterable[Path], hidden
                 "that one alone"
             )
         raise UsageError(
-            f"--without {covered[real]}: {real} is also called {', '.join(sorted(names))}: say "
+            f"--without {covered[real]}: that is {real}, which is also called {', '.join(sorted(names))}: say "
             f"--without {','.join((*hidden, *sorted(names)))}"
         )

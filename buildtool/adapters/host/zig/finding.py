@@ -27,6 +27,13 @@ class ZigProgram:
     key: str
     known: ZigKnowledge
 
+    def is_the_same(self) -> bool:
+        """Return whether the program that is there now is the one that was asked."""
+        try:
+            return _key(self.path, self.version) == self.key
+        except OSError:
+            return False
+
 
 def installed_at(build_dir: Path) -> Path:
     """Return the directory into which ``--add-toolchain zig`` installs."""
@@ -54,7 +61,6 @@ def _places(build_dir: Path, search: str | None, seen: Callable[[str], bool]) ->
 def _asked(place: Path) -> ZigProgram | None:
     try:
         program = place.resolve(strict=True)
-        status = program.stat()
     except OSError:
         return None
     version = (output_of([str(program), "version"], time_limit=ASKED) or "").strip()
@@ -63,6 +69,14 @@ def _asked(place: Path) -> ZigProgram | None:
     known = knowledge_of(output_of([str(program), "targets"], time_limit=ASKED) or "")  # the first 16 KiB have it
     if known is None:
         return None
+    try:
+        return ZigProgram(program, version, _key(program, version), known)
+    except OSError:
+        return None  # somebody has just removed it
+
+
+def _key(program: Path, version: str) -> str:
     # Another build of one version is another program; what an update through pip leaves has other times.
+    status = program.stat()
     sign = f"{program} {status.st_size} {status.st_mtime_ns}"
-    return ZigProgram(program, version, f"zig-{version}-{hashlib.sha256(sign.encode()).hexdigest()[:8]}", known)
+    return f"zig-{version}-{hashlib.sha256(sign.encode()).hexdigest()[:8]}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from attrs import frozen
@@ -26,6 +26,7 @@ AS_IT_IS = ("env",)
 class Runners:
     """The ways to run programs on a machine of ``own_arch``, as far as they are in PATH, which ``search`` replaces.
 
+    ``seen`` is asked whether builds may start what is there, which may be a link to where they see nothing.
     ``sysroots`` is where libraries of other architectures are, in directories that are called by their triples;
     ``wasi`` is a script of Python's that runs programs for WASI.
     """
@@ -34,11 +35,12 @@ class Runners:
     search: str | None = None
     sysroots: Path = Path("/usr")
     wasi: Path | None = None
+    seen: Callable[[str], bool] = lambda _: True
 
     def __call__(self, target: ZigTarget) -> Sequence[tuple[str, ...]]:
         """Return what may run programs of a target, what to try first before the others."""
         if target.os == "windows":
-            return [*wines(self.search)]
+            return [words for words in wines(self.search) if self._which(words[-1])]
         if target.os == "wasi":
             return [*self._wasmtime()]
         if target.os != "linux":
@@ -46,19 +48,24 @@ class Runners:
         ways: list[tuple[str, ...]]
         ways = [AS_IT_IS] if target.arch == self.own_arch or (target.arch, self.own_arch) == ("i686", "x86_64") else []
         name = f"qemu-{EMULATED.get(target.arch, target.arch)}"
-        emulator = next((one for one in (f"{name}-static", name) if shutil.which(one, path=self.search)), None)
+        emulator = next((one for one in (f"{name}-static", name) if self._which(one)), None)
         if emulator is not None:
             roots = [self.sysroots / triple for triple, arch in TRIPLES.items() if arch == target.arch]
             there = [root for root in roots if (root / "lib").is_dir()] if target.libc == "glibc" else []
             ways += [(emulator, "-L", str(root)) for root in there] or [(emulator,)]
         return ways
 
+    def _which(self, program: str) -> str | None:
+        there = shutil.which(program, path=self.search)
+        return there if there is not None and self.seen(there) else None
+
     def _wasmtime(self) -> Iterator[tuple[str, ...]]:
-        if shutil.which("wasmtime", path=self.search):
+        if self._which("wasmtime"):
             yield "wasmtime", "run", "--dir=."
-        python = shutil.which("python3", path=self.search)
+        python = self._which("python3")
         if python is not None and self.wasi is not None and self.wasi.is_file():
-            yield python, "-I", str(self.wasi)
+            # Itself, and no link to it: where programs are hidden, PATH has directories that a sandbox does not show.
+            yield str(Path(python).resolve()), "-I", str(self.wasi)
 
 
 def toolchains_of(zig: ZigProgram, warm: WarmTarget) -> list[Toolchain]:

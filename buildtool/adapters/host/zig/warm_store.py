@@ -68,6 +68,10 @@ int main(void) {{
 _LOOK = 0.1
 
 
+Ways = Sequence[tuple[str, ...]]
+"""The words that may be put before a program to run it here, best first."""
+
+
 @frozen
 class WarmTarget:
     """A target whose cache is warm. ``oldest`` is the version that was tried, None where there are no versions.
@@ -88,7 +92,7 @@ class WarmStore:
 
     zig: ZigProgram
     top: Path
-    runners: Callable[[ZigTarget], Sequence[tuple[str, ...]]]
+    runners: Callable[[ZigTarget], Ways]
     _locks: defaultdict[str, Lock] = field(factory=lambda: defaultdict(Lock))
 
     @property
@@ -107,8 +111,11 @@ class WarmStore:
                     remove_tree(entry)
 
     def warm(self, target: ZigTarget) -> WarmTarget | None:
-        """Return what is known of a target that was tried before, None for another one."""
-        found = self._record(self._oldest_of(target))
+        """Return what is known of a target that was tried before by what runs programs here, None for another one.
+
+        What was installed or removed since then, or is hidden from builds, makes it one to be tried again.
+        """
+        found = self._tried_by(self.runners(target), self._oldest_of(target))
         if found is None:
             return None
         run, here = found.get("run"), found.get("here")
@@ -154,9 +161,7 @@ class WarmStore:
                     raise MachineFault(f"zig makes no program with debugging information: {last_words(said)}")
                 _finish(bench, {**(self._record(words) or {}), "debugged": True})
                 with self._locks[words]:
-                    (self.place / words).rename(bench / "old")
-                    bench.rename(self.place / words)
-                remove_tree(self.place / words / "old")
+                    _put(bench, self.place / words)
             finally:
                 remove_tree(bench)
         except OSError as error:
@@ -173,6 +178,8 @@ class WarmStore:
         meant = self.zig.known.target(words[3])
         if meant is None:
             raise MachineFault(f"zig {self.zig.version} makes nothing for {words[3][:80]}")
+        if not self.zig.is_the_same():  # what would be made says that it is made by the one that was there
+            raise MachineFault(f"zig was replaced since this build server was started: restart it ({self.zig.path})")
         began = time.monotonic()
         name = meant[0].words(meant[1])
         new = self._record(name) is None
@@ -207,18 +214,24 @@ class WarmStore:
     def _make(self, target: ZigTarget, version: str | None, check: Callable[[], None], *, gently: bool) -> None:
         words = target.words(version)
         with self._locks[words]:
-            if self._record(words) is not None:
+            ways = self.runners(target)
+            if self._tried_by(ways, words) is not None:
                 return  # who came before has made it
             try:
-                self._tried(target, version, check, gently=gently)
+                self._tried(target, version, ways, check, gently=gently)
                 self._drop_oldest()
             except OSError as error:
                 raise MachineFault(f"cannot warm zig's cache in {self.place}: {error.strerror or error}") from error
 
-    def _tried(self, target: ZigTarget, version: str | None, check: Callable[[], None], *, gently: bool) -> None:
+    def _tried(
+        self, target: ZigTarget, version: str | None, ways: Ways, check: Callable[[], None], *, gently: bool
+    ) -> None:
         words = target.words(version)
         bench = self._bench(f".{words}")
+        known, there = self._record(words) or {}, self.place / words
         try:
+            if known:  # only what runs programs here is another one, so nothing is compiled anew
+                shutil.copytree(there / "cache", bench / "cache", symlinks=True, dirs_exist_ok=True)
             made = bench / f"program{SUFFIXES.get(target.os, '')}"
             said = self._zig(made, words, PLAIN, check, gently=gently)
             floor = self.zig.known.floor(said) if version == OLDEST and not made.is_file() else None
@@ -227,9 +240,9 @@ class WarmStore:
             if not made.is_file():
                 raise MachineFault(f"zig makes no program for {words}: {last_words(said)}")
             check_made(target, made)
-            run, here = self._run(target, made)
-            _finish(bench, {"run": run, "here": here})
-            bench.rename(self.place / words)
+            run, here = self._run(target, made, ways)
+            _finish(bench, {**known, "run": run, "here": here, "ways": _listed(ways)})
+            _put(bench, there)
         finally:
             remove_tree(bench)
 
@@ -269,9 +282,9 @@ class WarmStore:
         log.unlink()
         return text
 
-    def _run(self, target: ZigTarget, made: Path) -> tuple[list[str] | None, str | None]:
+    def _run(self, target: ZigTarget, made: Path, ways: Ways) -> tuple[list[str] | None, str | None]:
         home = self.place / f".home-{target.name}"  # or an emulator of a system makes one in the owner's
-        for words in self.runners(target):
+        for words in ways:
             home.mkdir(exist_ok=True)
             seed_wine({"RUN": shlex.join(words)}, home)
             said = output_of(["env", f"HOME={home}", *words, str(made)], time_limit=RUNS) or ""
@@ -291,6 +304,11 @@ class WarmStore:
         except (OSError, ValueError):
             return None
         return found if isinstance(found, dict) else None
+
+    def _tried_by(self, ways: Ways, words: str) -> Mapping[str, object] | None:
+        """Return the record of what was tried by these ways to run programs."""
+        found = self._record(words)
+        return found if found is not None and found.get("ways") == _listed(ways) else None
 
     def _drop_oldest(self) -> None:
         """Remove what was used longest ago where there is too much, but no target's oldest, which is announced."""
@@ -315,6 +333,18 @@ def _finish(bench: Path, record: Mapping[str, object]) -> None:
     for waste in bench.glob("program*"):
         waste.unlink()
     remove_tree(bench / "cache" / "z")  # of use only to compile the libraries again
+
+
+def _listed(ways: Ways) -> list[list[str]]:
+    return [list(one) for one in ways]
+
+
+def _put(bench: Path, place: Path) -> None:
+    """Put what was made at its place, instead of what is there."""
+    if place.exists():
+        place.rename(bench / "old")
+    bench.rename(place)
+    remove_tree(place / "old")
 
 
 def _await(process: subprocess.Popen[bytes], check: Callable[[], None]) -> None:

@@ -82,5 +82,5 @@ def zig_offers(
         if choice.takes(OfferKind.CROSS, one.arch, one.triple, (one.os, one.libc, "zig"))
     ]
     chosen.sort(key=lambda one: (one.arch != own, one.arch != "aarch64", _FIRST.index(one.libc)))
-    runners = Runners(own, search, wasi=installed_at(build_dir).resolve() / RUNNER)
+    runners = Runners(own, search, wasi=installed_at(build_dir).resolve() / RUNNER, seen=seen)
     return ZigOffers(WarmStore(zig, top, runners), tuple(chosen)) if chosen else None

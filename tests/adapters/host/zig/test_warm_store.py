@@ -3,9 +3,12 @@
 import os
 import shutil
 import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from buildtool.adapters.host.zig.finding import ZigProgram, find_zig, installed_at
 from buildtool.adapters.host.zig.targets import ZigTarget
@@ -148,6 +151,9 @@ def test_what_debugging_needs_is_added_to_a_target_later_and_what_builds_have_me
 ) -> None:
     noting = store.zig.path.read_text(encoding="ascii").replace("shift 2\n", 'shift 2\necho "$@" >> "$0.words"\n')
     store.zig.path.write_text(noting, encoding="ascii")
+    another = find_zig(tmp_path, os.environ["PATH"])
+    assert another is not None
+    store = evolve(store, zig=another)
     own = target(store, "x86_64-linux-gnu")
     assert not store.lacks_debugged(own), "it was not even tried"
     found = store.try_target(own)
@@ -172,6 +178,57 @@ def test_a_target_that_cannot_be_debugged_stays_as_it_is(store: WarmStore) -> No
         store.add_debugged(own)
     assert store.warm(own) == found
     assert store.lacks_debugged(own)
+
+
+def test_nothing_is_built_by_another_zig_than_was_announced(store: WarmStore, tmp_path: Path) -> None:
+    refused = partial(store.seed, tools(store, "x86_64-linux-gnu.2.17"), tmp_path / "home")
+    store.zig.path.unlink()
+    with pytest.raises(MachineFault, match="zig was replaced since this build server was started: restart it"):
+        refused()
+    small_zig(store.zig.path.parent)
+    with pytest.raises(MachineFault, match="zig was replaced"):
+        refused()
+
+
+WASI = ZigTarget("wasm32-wasi-musl", "wasm32", "wasi", "wasi-libc")
+
+
+def test_a_script_is_run_by_the_interpreter_itself_where_the_path_has_but_links(tmp_path: Path) -> None:
+    script = tmp_path / "run-wasi.py"
+    script.touch()
+    (tmp_path / "python3").symlink_to(sys.executable)
+    python = str(Path(sys.executable).resolve())
+    assert list(Runners("x86_64", str(tmp_path), wasi=script)(WASI)) == [(python, "-I", str(script))]
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the small zig makes programs of this machine's own")
+def test_what_runs_programs_is_looked_for_again_once_it_is_another_one_and_nothing_is_compiled_for_that(
+    store: WarmStore,
+) -> None:
+    own = target(store, "x86_64-linux-gnu")
+    before = WarmStore(store.zig, store.top, lambda _target: [])
+    assert before.try_target(own).run is None
+    before.add_debugged(own)
+    assert before.warm(own) is not None
+    assert store.warm(own) is None, "it was tried on a machine on which nothing ran it"
+    assert store.try_target(own).run == ("env",)
+    assert not store.lacks_debugged(own)
+    assert before.warm(own) is None, "what has run it is there no more"
+    assert before.try_target(own).run is None
+    assert compiled(store.zig.path) == ["x86_64-linux-gnu.2.17"]
+    assert sorted(one.name for one in (store.place / "x86_64-linux-gnu.2.17").iterdir()) == ["cache", "probe.json"]
+
+
+def test_what_builds_do_not_see_runs_nothing(store: WarmStore, tmp_path: Path) -> None:
+    hidden = tmp_path / "opt" / "wasmtime"
+    hidden.parent.mkdir()
+    hidden.write_text("#!/bin/sh\n")
+    hidden.chmod(0o755)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "wasmtime").symlink_to(hidden)
+    runners = Runners("x86_64", str(tmp_path / "bin"))
+    assert list(runners(WASI)) == [("wasmtime", "run", "--dir=.")]
+    assert not list(evolve(runners, seen=lambda one: not Path(one).resolve().is_relative_to(hidden.parent))(WASI))
 
 
 @pytest.mark.parametrize(
