@@ -108,6 +108,10 @@ def test_the_accounts_of_the_units_are_made_and_what_they_write_is_theirs() -> N
     assert options(DEPLOY / "systemd/buildserver@.service")["Service"]["User"] == "buildserver", "never the broker's"
     said = re.findall(r"^[de] \S+ +\S+ +(\S+) +(\S+)", (DEPLOY / "tmpfiles.d/buildtool.conf").read_text(), re.MULTILINE)
     assert {one for pair in said for one in pair} <= {"root", "-", *made}
+    accounts = (DEPLOY / "sysusers.d/buildtool.conf").read_text()
+    readers = re.findall(r"^m (\S+) buildtool$", accounts, re.MULTILINE)
+    assert set(readers) == used, "one file has the settings of all, and one group"
+    assert re.search(r"^g buildtool -$", accounts, re.MULTILINE)
 
 
 def test_systemd_makes_the_accounts_and_directories_in_a_fresh_root(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from buildtool.configuration.settings import Settings
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.ports.common import Clock
 from buildtool.programs.common.listening import adopt, handed_over, listen
+from buildtool.programs.common.output import called
 from buildtool.programs.common.shutdown import ShutdownList
 
 log = Logger()
@@ -111,7 +112,7 @@ def kept_certificates(state_dir: Path) -> Certificates:
     except OSError as error:
         raise ConfigurationError(
             f"{path}: the pages speak TLS where they listen, and the metaserver's certificate cannot be read "
-            f"({error.strerror}): start bin/metaserver first, or say plain_ports"
+            f"({error.strerror}): start {called('metaserver')} first, or say plain_ports"
         ) from error
     return identity, (), ()
 

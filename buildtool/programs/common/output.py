@@ -44,12 +44,21 @@ class TextSink(Protocol):
 
 _copies: list[TextSink] = []
 
+_PROGRAMS = ("metaserver", "webserver", "buildserver.py", "startcompile.py", "startcompile")
+
 _PLAIN = {
     "\N{LEFT SINGLE QUOTATION MARK}": "'", "\N{RIGHT SINGLE QUOTATION MARK}": "'",
     "\N{LEFT DOUBLE QUOTATION MARK}": '"', "\N{RIGHT DOUBLE QUOTATION MARK}": '"',
     "\N{HYPHEN}": "-", "\N{EN DASH}": "-", "\N{EM DASH}": "-", "\N{HORIZONTAL ELLIPSIS}": "...",
     "\N{NO-BREAK SPACE}": " ", "\N{BULLET}": "*",
 }  # fmt: skip
+
+
+def called(program: str) -> str:
+    """Return how a program is called: as in a checkout, or by its name alone where this one was found in PATH."""
+    place, own = os.path.split(sys.argv[0])
+    installed = own in _PROGRAMS and place.startswith("/") and place in os.get_exec_path()
+    return program if installed else f"bin/{program}"
 
 
 def _visible(error: UnicodeError) -> tuple[str, int]:

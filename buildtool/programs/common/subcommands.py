@@ -22,6 +22,7 @@ from buildtool.model.properties import nearest
 from buildtool.model.text import one_line
 from buildtool.programs.common.ending import software, whole
 from buildtool.programs.common.given.parser import CommandParser
+from buildtool.programs.common.output import called
 
 T = TypeVar("T")
 
@@ -264,7 +265,7 @@ class Subcommands(Generic[T]):
         )
 
         def explain() -> tuple[str, str]:
-            example = f"example:\n  bin/{self.program} {command.example}"
+            example = f"example:\n  {called(self.program)} {command.example}"
             listed = [] if said else [self._listed(short=short)]
             about = folded(command.help if said else self.description)
             return about, "\n\n".join([*listed, example, self._end(short=short)])

@@ -45,6 +45,7 @@ from buildtool.programs.buildserver.starting import Start
 from buildtool.programs.buildserver.zig.adding import ADD_COMMAND
 from buildtool.programs.common.given.settings_of import settings_of
 from buildtool.programs.common.joining import said_join_line
+from buildtool.programs.common.output import called
 from buildtool.programs.common.program import StopRequest, run
 from buildtool.programs.doctors.visiting import MIB, Visit, disk_result, families, own_farm, report, visit
 from buildtool.project.definition import Project
@@ -58,7 +59,7 @@ LOW, NEED = 2048 * MIB, 256 * MIB
 RUNNERS = {
     "linux": "apt-get install qemu-user-static",
     "windows": f"apt-get install --no-install-recommends {PACKAGES}",
-    "wasi": f"bin/buildserver.py {ADD_COMMAND.example}",
+    "wasi": f"{called('buildserver.py')} {ADD_COMMAND.example}",
 }
 """The command that installs what runs programs of a system; nothing here runs those of macOS."""
 
@@ -144,7 +145,8 @@ def zig_result(found: AnnouncedCapability) -> CheckResult:
     """Return for what a zig makes programs here, or with which command there would be one: nothing is wrong without."""
     if found.zig is None:
         return fine(
-            "zig", f"none: bin/buildserver.py {ADD_COMMAND.example} makes this machine build for nearly everything"
+            "zig",
+            f"none: {called('buildserver.py')} {ADD_COMMAND.example} makes this machine build for nearly everything",
         )
     version, count = found.zig.store.zig.version, len(found.zig.targets)
     tried = count - len(found.zig.cold())
@@ -154,7 +156,7 @@ def zig_result(found: AnnouncedCapability) -> CheckResult:
 def root_results(found: AnnouncedCapability) -> list[CheckResult]:
     """Return which other releases and architectures builds run in, and why one does not, or which command adds one."""
     if not found.roots:
-        return [fine("systems", f"none beside its own: bin/buildserver.py {ADD_PLATFORM.example} adds one")]
+        return [fine("systems", f"none beside its own: {called('buildserver.py')} {ADD_PLATFORM.example} adds one")]
     return [
         warning(
             "systems", f"{one.root.name} is not offered: {one.why}", one.mend or "add-platform --refresh makes it anew"
@@ -253,7 +255,7 @@ def _running(place: BuildDirectory) -> CheckResult:
     return warning(
         "running",
         f"{place.top.name} runs and takes no builds: {status.get('why')}",
-        "bin/buildserver.py resume ends a pause",
+        f"{called('buildserver.py')} resume ends a pause",
     )
 
 

@@ -34,6 +34,7 @@ from buildtool.model.checkup.connection import judge_life, judge_name
 from buildtool.model.checkup.machine import ToolFacts, judge_open_files, judge_tools
 from buildtool.model.checkup.packages import COMMON
 from buildtool.model.checkup.verdicts import CheckResult, fine, problem, warning
+from buildtool.programs.common.output import called
 from buildtool.programs.doctors.visiting import MIB, disk_result, families, report
 from buildtool.programs.metaserver.checking import apart
 
@@ -157,7 +158,7 @@ def _keys(directory: Path, now: float) -> list[CheckResult]:
     results, disk = [], RealDisk()
     try:
         if closed := encrypted_authorities(directory, disk):
-            mend = "bin/metaserver restore --passphrase-file FILE makes it usable"
+            mend = f"{called('metaserver')} restore --passphrase-file FILE makes it usable"
             return [problem("keys", f"{closed[0]} is encrypted, as in a backup", mend)]
         paths = sorted(directory.glob("*.pem"))
         for path in paths:
@@ -169,7 +170,7 @@ def _keys(directory: Path, now: float) -> list[CheckResult]:
             mend = (
                 "restart the metaserver: it renews that"
                 if path.name == SERVER
-                else "bin/metaserver rotate-ca moves the farm to a new one"
+                else f"{called('metaserver')} rotate-ca moves the farm to a new one"
             )
             results.append(judge_life(path.name, began, ends, now, mend))
             if path.name.startswith("authority-"):
@@ -200,7 +201,7 @@ def _database(path: Path) -> CheckResult:
     """Return the verdict on the database, which is only read."""
     if not there_is(path):
         return fine("database", f"{path} is made at the first start")
-    mend = "stop the metaserver, then bin/metaserver fsck; put a backup back where it is damaged"
+    mend = f"stop the metaserver, then {called('metaserver')} fsck; put a backup back where it is damaged"
     try:
         small = path.stat().st_size <= MOST_READ
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=5.0)) as connection:

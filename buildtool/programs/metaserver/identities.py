@@ -33,6 +33,7 @@ from buildtool.model.properties import nearest
 from buildtool.model.records import AuditEvent
 from buildtool.ports.common import Clock, Executor
 from buildtool.ports.metaserver import BrokerStore, Handlers
+from buildtool.programs.common.output import called
 from buildtool.programs.metaserver.access.restoring import lost_authority
 from buildtool.protocol.enrolment import InvitationLine, InviteOne, RotateAuthority
 from buildtool.protocol.operator import ActionResult
@@ -161,13 +162,13 @@ async def _settled(place: Path, store: BrokerStore, life: str) -> str:
         return confirmer
     if confirmed.life() == life:
         if not authority_files(place, RealDisk()):
-            how = "bin/metaserver restore --confirm-keys --new-authority"
+            how = f"{called('metaserver')} restore --confirm-keys --new-authority"
             raise ConfigurationError(lost_authority(place, how))
         return ""
     raise ConfigurationError(
         f"{place.parent} was restored or copied, so which of its {len(keys)} keys were revoked since is not known, and "
-        f"none is believed: say bin/metaserver restore --revocations FILE, with {KEYS}/{burnt_file.NAME} of the "
-        "directory before, or bin/metaserver restore to see the keys and confirm them"
+        f"none is believed: say {called('metaserver')} restore --revocations FILE, with {KEYS}/{burnt_file.NAME} of "
+        f"the directory before, or {called('metaserver')} restore to see the keys and confirm them"
     )
 
 

@@ -24,7 +24,7 @@ from buildtool.errors import StorageUnavailable, UsageError
 from buildtool.model.text import printable, size_words
 from buildtool.programs.common.ending import EXIT_CODES, EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE
 from buildtool.programs.common.given.settings_of import settings_of
-from buildtool.programs.common.output import complain, say
+from buildtool.programs.common.output import called, complain, say
 from buildtool.programs.common.subcommands import How, Subcommand, switch, valued
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ def _fsck(said: argparse.Namespace) -> int:
     directory = _settings(said).state_dir
     if not there_is(directory / DATABASE):
         raise StorageUnavailable(
-            f"there is no database in {directory}: put it or a backup in its place; for a new farm start bin/metaserver"
+            f"there is no database in {directory}: put it or a backup in its place; for a new farm start "
+            f"{called('metaserver')}"
         )
     with DirectoryLock(directory, "metaserver fsck"):
         checkup = Fsck(directory, time.time(), ReadingProgress(time.monotonic()))

@@ -23,7 +23,7 @@ from buildtool.errors import NotRunning, Unavailable, UsageError
 from buildtool.model.records import RequestState
 from buildtool.model.text import duration_words, moment_words, printable
 from buildtool.programs.common.ending import EXIT_OK
-from buildtool.programs.common.output import complain, say
+from buildtool.programs.common.output import called, complain, say
 from buildtool.programs.common.program import StopRequest, run
 from buildtool.programs.operating import token_acts
 from buildtool.programs.operating.answers import Answer
@@ -85,7 +85,7 @@ def _voided(told: InvitationLine) -> list[str]:
 def identity_lines(told: Identities) -> list[str]:
     """Return who has a key and who is invited, a line each, for people."""
     if not told.found:
-        return ["nobody has a key and nobody is invited: bin/metaserver invite NAME invites"]
+        return [f"nobody has a key and nobody is invited: {called('metaserver')} invite NAME invites"]
     rows = [
         (
             one.name,
@@ -112,7 +112,7 @@ async def _asked(settings: Settings, reactor: ReactorBase, ask: Callable[[Sessio
     from buildtool.adapters.control.operator_endpoint import at_control_socket, connect_operator
     from buildtool.adapters.storage.directory_lock import holder
 
-    start = f"start it with bin/metaserver --config {settings.path}"
+    start = f"start it with {called('metaserver')} --config {settings.path}"
     try:
         with at_control_socket(IReactorUNIX(reactor), settings.state_dir) as endpoint:
             there = await connect_operator(endpoint, str(settings.state_dir), IReactorTime(reactor))

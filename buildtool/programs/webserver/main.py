@@ -30,7 +30,7 @@ from buildtool.programs.common.farm_tls import LOOK_EVERY, FarmTls, kept_certifi
 from buildtool.programs.common.given.settings_of import origin_lines, origin_objects, origins, settings_of
 from buildtool.programs.common.joining import renewal, said_join_line
 from buildtool.programs.common.listening import adopt, handed_over, listen
-from buildtool.programs.common.output import TextSink, say
+from buildtool.programs.common.output import TextSink, called, say
 from buildtool.programs.common.program import StopRequest, run
 from buildtool.programs.common.subcommands import REACHING, Several, Subcommand, Subcommands, number, switch, valued
 from buildtool.programs.common.visitors import HttpVisitors
@@ -176,7 +176,7 @@ _SERVE = ("--port", "--share-port", "--host", "--use-tls", *HOST_OPTIONS)
 COMMAND_LINE: Subcommands[int] = Subcommands(
     PROGRAM,
     "Show builds, build servers and logs as web pages. Reads the metaserver's state directory and writes nothing:\n"
-    "start bin/metaserver first.",
+    f"start {called('metaserver')} first.",
     (
         Subcommand(
             "serve", "serve the pages until it is told to stop", "--config /etc/buildtool/config.py --port 8080",

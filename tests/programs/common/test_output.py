@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from buildtool.errors import OutputLost, OutputUnread
-from buildtool.programs.common.output import LINE_LIMIT, complain, put, say, say_line
+from buildtool.programs.common.output import LINE_LIMIT, called, complain, put, say, say_line
 from buildtool.programs.startcompile.consoles import PlainConsole
 
 ENCODINGS = [
@@ -105,3 +105,21 @@ def test_a_line_with_words_of_others_is_one_line(text: str) -> None:
     line = stream.getvalue().removesuffix("\n")
     assert not line or line.isprintable()
     assert len(line) <= LINE_LIMIT
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ("/usr/bin/metaserver", "buildserver.py"),
+        ("bin/metaserver", "bin/buildserver.py"),
+        ("/srv/checkout/bin/metaserver", "bin/buildserver.py"),
+        ("/usr/bin/pytest", "bin/buildserver.py"),
+        ("", "bin/buildserver.py"),
+    ],
+)
+def test_programs_are_named_as_they_are_called_in_a_checkout_or_where_they_are_installed(
+    own: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "bin:/usr/sbin:/usr/bin")
+    monkeypatch.setattr("sys.argv", [own])
+    assert called("buildserver.py") == expected

@@ -27,6 +27,7 @@ from buildtool.adapters.control.operator_endpoint import (
     short_address,
 )
 from buildtool.errors import BuildToolError, NoBuildServer, Unauthorised, UsageError
+from buildtool.programs.common.output import called
 
 LONGEST_LINE = 8 * 1024
 MOST_CONNECTIONS = 8
@@ -139,6 +140,6 @@ def _not_running(directory: Path, error: OSError) -> NoBuildServer:
     if isinstance(error, TimeoutError):
         return NoBuildServer(f"the build server named {name} in {place} does not answer")
     return NoBuildServer(
-        f"no build server named {name} runs in {place}: start it with bin/buildserver.py --name {name}, or say with "
-        "--name and --config which one is meant"
+        f"no build server named {name} runs in {place}: start it with {called('buildserver.py')} --name {name}, or say "
+        "with --name and --config which one is meant"
     )

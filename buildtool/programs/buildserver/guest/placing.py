@@ -11,6 +11,7 @@ from pathlib import Path
 from buildtool.errors import ConfigurationError
 from buildtool.model.properties import nearest
 from buildtool.model.text import near_word, quoted
+from buildtool.programs.common.output import called
 
 OWNER_FILE, GUEST_FILE = "buildserver.toml", "guest.toml"
 """The owner's files of settings, in ``build_dir``."""
@@ -49,7 +50,7 @@ def unknown_setting(
         if plain.replace("-", "_") in names:
             return _error(path, name, f": it belongs into {file}")
     if plain in COMMANDS:
-        return _error(path, name, f": it is a command: type bin/buildserver.py {plain}")
+        return _error(path, name, f": it is a command: type {called('buildserver.py')} {plain}")
     if plain in _ELSEWHERE:
         return _error(path, name, f": {_ELSEWHERE[plain]}")
     if not near_word(name, known):

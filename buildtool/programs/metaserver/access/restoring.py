@@ -25,6 +25,7 @@ from buildtool.model.access.burnt import Burnt, reapplied
 from buildtool.model.access.enrolment import Book
 from buildtool.model.access.identities import KeyState
 from buildtool.model.text import moment_words
+from buildtool.programs.common.output import called
 
 _NAMED = 5
 """Of how many lines that are not understood the numbers are printed."""
@@ -72,7 +73,7 @@ class Restored:
                 "unless you revoke them again"
             )
         if self.confirmed:
-            return [*found, f"{counts.replace('would be', 'are')}; start bin/metaserver"]
+            return [*found, f"{counts.replace('would be', 'are')}; start {called('metaserver')}"]
         how = f"with --revocations FILE ({KEYS}/{burnt_file.NAME} of the directory before) those revoked since stay so"
         return [*found, f"{counts}; nothing is confirmed yet: {how}, with --confirm-keys all of these are believed"]
 
