@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import ClassVar, TypeVar
 
 import attrs
@@ -67,6 +67,9 @@ SOONEST = 0.05
 """The least seconds between two heartbeats, or two logins, whatever lease a metaserver tells."""
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
+
+MadeRegister = Register | Awaitable[Register]
+"""The message of a login, or what it comes from."""
 
 
 @frozen
@@ -135,7 +138,7 @@ class BuildServerLink(Service):
         self,
         endpoint: IStreamClientEndpoint | InTurn,
         where: str,
-        register: Callable[[], Register],
+        register: Callable[[], MadeRegister],
         clock: IReactorTime,
         *,
         final: Callable[[BuildToolError], None],
@@ -254,7 +257,9 @@ class BuildServerLink(Service):
         """Log in, stay while the connection holds, and return why it ended. Raises BuildToolError when not let in."""
         session = await greet(self._endpoint, self._where, "build server", self._clock)
         try:
-            message = attrs.evolve(self._register(), held=orders.held(), notice=orders.notice())
+            made = self._register()
+            said = made if isinstance(made, Register) else await made
+            message = attrs.evolve(said, held=orders.held(), notice=orders.notice())
             welcome = await session.ask(message, Welcome, _OrderBook(orders))
         except BaseException:
             session.close()

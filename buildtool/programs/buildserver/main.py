@@ -67,7 +67,7 @@ from buildtool.programs.buildserver.running.basedir import BASEDIR, HOW, based
 from buildtool.programs.buildserver.running.checking import check_config, check_start
 from buildtool.programs.buildserver.running.ends import cleared, sources_of
 from buildtool.programs.buildserver.running.idleness import IdleLimit
-from buildtool.programs.buildserver.running.introducing import introduced
+from buildtool.programs.buildserver.running.introducing import Introduction
 from buildtool.programs.buildserver.running.leftovers import tidied
 from buildtool.programs.buildserver.sandbox_choice import covered, declared, sandbox_of, with_sandbox
 from buildtool.programs.buildserver.show_info import as_json, as_text
@@ -229,8 +229,10 @@ async def served(program: BuildServerProgram, reactor: ReactorBase, stop: StopRe
         parts = OwnedParts(gentleness, bounds, transfers.uploading, downloading, done.history)
         machine = Machine(place.slots)
 
-        def register() -> Register:
-            announced = introduced(zig.found, settings.build_dir, said.admin).capability(changing(machine))
+        introduction = Introduction(pool, reactor, settings.build_dir, said.admin)
+
+        async def register() -> Register:
+            announced = (await introduction.of(zig.found)).capability(changing(machine))
             return Register(program.name, with_sandbox(announced, sandbox), instance=instance)
 
         errors: list[BuildToolError] = []

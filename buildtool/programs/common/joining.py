@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from attrs import define, field, frozen
 from twisted.internet.base import ReactorBase
@@ -44,9 +45,10 @@ from buildtool.model.access.join_line import LINE_LIMIT, JoinLine, read_join_lin
 from buildtool.model.addresses import at_port
 from buildtool.model.principal import PrincipalRole
 from buildtool.protocol.enrolment import Credentials, Join, Renew
-from buildtool.protocol.messages import Register
 
 log = Logger()
+
+T = TypeVar("T")
 
 PEOPLE = (PrincipalRole.REQUESTER, PrincipalRole.OBSERVER, PrincipalRole.OPERATOR)
 """The roles that a person or their script can have."""
@@ -218,10 +220,10 @@ class FarmEndpoint:
         """
         self._refused = False
 
-    def noting(self, register: Callable[[], Register]) -> Callable[[], Register]:
+    def noting(self, register: Callable[[], T]) -> Callable[[], T]:
         """Return what makes the message of a login, and takes in that one can be made."""
 
-        def made() -> Register:
+        def made() -> T:
             self.let_in()
             return register()
 

@@ -1,13 +1,36 @@
 """What an owner wrote about a machine is what the farm hears at the next login, and a mistake there changes nothing."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
+from buildtool.adapters.runtime.threads import Inline
 from buildtool.programs.buildserver.capability import TEXT_LIMIT, AnnouncedCapability, announced
 from buildtool.programs.buildserver.owner_file import write_samples
-from buildtool.programs.buildserver.running.introducing import introduced
+from buildtool.programs.buildserver.running.introducing import PATIENCE, Introduction
+from tests.support.inline import run
+
+T = TypeVar("T")
+
+
+class AwayDisk:
+    """A pool whose function ends when the disk that it reads is there again."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[], object]] = []
+
+    async def run(self, function: Callable[[], T]) -> T:
+        self.waiting.append(function)
+        return await Deferred()
+
+
+def introduced(found: AnnouncedCapability, build_dir: Path, admin: str) -> AnnouncedCapability:
+    return run(Introduction(Inline(), Clock(), build_dir, admin).of(found))
 
 
 @pytest.fixture
@@ -55,3 +78,31 @@ def test_what_cannot_be_read_leaves_what_was_told_before(tmp_path: Path, plain: 
     (tmp_path / "info" / "access_uri").unlink()
     (tmp_path / "info" / "access_uri").write_text("x" * 200_000)
     assert len(introduced(before, tmp_path, "").capability({}).access_uri) <= TEXT_LIMIT
+
+
+def test_what_was_read_last_holds_while_it_cannot_be_read(tmp_path: Path, plain: AnnouncedCapability) -> None:
+    (tmp_path / "info").mkdir()
+    introduction = Introduction(Inline(), Clock(), tmp_path, "")
+    (tmp_path / "info" / "host").write_text("a machine")
+    assert run(introduction.of(plain)).about == "a machine"
+    (tmp_path / "info" / "host").unlink()
+    (tmp_path / "info" / "host").mkdir()
+    assert run(introduction.of(plain)).about == "a machine"
+
+
+def test_a_disk_that_is_away_holds_up_no_login_and_one_thread_at_most(
+    tmp_path: Path, plain: AnnouncedCapability
+) -> None:
+    (tmp_path / "info").mkdir()
+    (tmp_path / "info" / "host").write_text("a machine")
+    clock, pool = Clock(), AwayDisk()
+    introduction = Introduction(pool, clock, tmp_path, "")
+    told: list[AnnouncedCapability] = []
+    Deferred.fromCoroutine(introduction.of(plain)).addCallback(told.append)
+    assert not told
+    clock.advance(PATIENCE)
+    Deferred.fromCoroutine(introduction.of(plain)).addCallback(told.append)
+    assert (told, len(pool.waiting)) == ([plain, plain], 1)
+    pool.waiting.pop()()
+    Deferred.fromCoroutine(introduction.of(plain))
+    assert len(pool.waiting) == 1
