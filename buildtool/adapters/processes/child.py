@@ -80,9 +80,11 @@ class Direct:
     def __init__(self, command: CommandLine, outlet: int, ring: Callable[[], None], *, use_pidfd: bool = True) -> None:
         named = {os.fsencode(name): os.fsencode(value) for name, value in command.environment.items()}
         self.screen: int | None = None
-        terminal: int | None = None
+        # It is held, or the output would end where the command closes it for a while.
+        self._terminal: int | None = None
         if command.terminal:
-            self.screen, terminal = open_terminal()
+            self.screen, self._terminal = open_terminal()
+        terminal = self._terminal
         try:
             self._process = subprocess.Popen(
                 command.argv,
@@ -97,11 +99,9 @@ class Direct:
                 preexec_fn=None if terminal is None else take_terminal,  # noqa: PLW1509 - a call of the system alone
             )
         except BaseException:
+            self._close_terminal()
             self._close_screen()
             raise
-        finally:
-            if terminal is not None:
-                os.close(terminal)
         self._group = ProcessGroup(self._process.pid)
         self._exit_fd = _exit_fd(self._process.pid) if use_pidfd else None
         self.processor: float | None = None
@@ -139,7 +139,9 @@ class Direct:
             _, status, used = os.wait4(self._process.pid, 0)
         except ChildProcessError:
             self._process.wait()  # somebody else has taken its status
+            self._close_terminal()
             return
+        self._close_terminal()
         self.processor = used.ru_utime + used.ru_stime
         self._process.returncode = os.waitstatus_to_exitcode(status)
 
@@ -165,10 +167,16 @@ class Direct:
 
     def close(self) -> None:
         """Close the pidfd, and the terminal."""
+        self._close_terminal()
         self._close_screen()
         if self._exit_fd is not None:
             os.close(self._exit_fd)
             self._exit_fd = None
+
+    def _close_terminal(self) -> None:
+        terminal, self._terminal = self._terminal, None
+        if terminal is not None:
+            os.close(terminal)
 
     def _close_screen(self) -> None:
         if self.screen is not None:

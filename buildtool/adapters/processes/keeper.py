@@ -229,6 +229,7 @@ class _Keeper:
         self._killing: Killing | None = None
         self._freezing: Freezing | None = None
         self._box: Box | None = None
+        self._terminal: int | None = None  # held: where its command closes it for a while its output is not at its end
 
     def live(self) -> None:
         while self._spoken_to or self._busy:
@@ -274,7 +275,7 @@ class _Keeper:
                 break
             told = status if pid == self._pid else told
         if told is not None:
-            self._pid = None
+            self._ended()
         if self._pid is not None:
             return
         self._busy = bool(box.left())
@@ -299,10 +300,17 @@ class _Keeper:
                 break
             told = status if pid == self._pid else told
         if told is not None:
-            self._pid = None
+            self._ended()
             self._tell(b"exited %d %d\n" % (os.waitstatus_to_exitcode(told), self._busy))
         elif not self._busy:
             self._tell(b"gone\n")
+
+    def _ended(self) -> None:
+        """Take note that the command's own process has ended."""
+        self._pid = None
+        if self._terminal is not None:
+            os.close(self._terminal)
+            self._terminal = None
 
     def _tell(self, line: bytes, *descriptors: int) -> None:
         try:
@@ -352,6 +360,7 @@ class _Keeper:
         else:
             self._busy = True
             self._tell(b"started %d %d\n" % (self._pid, os.getpid()), *held[1:2])
+            self._terminal = held.pop() if said.get("terminal") else None
         finally:
             for descriptor in held:
                 os.close(descriptor)

@@ -58,6 +58,12 @@ class Terminals(TestCase):
         self.assertEqual(ended.code, 0)
         self.assertTrue(self.output.text == lines + b"\t\x1b[1m\r\n")
 
+    async def test_what_closes_it_and_opens_it_again_is_read_on(self) -> None:
+        ended = await self.shell(
+            "echo before; exec </dev/null >/dev/null 2>&1; sleep 0.1; { seq 20000; echo after; } > /dev/tty"
+        )
+        self.assertEqual((ended.code, self.output.text[:7], self.output.text[-6:]), (0, b"before\n", b"after\n"))
+
     async def test_a_command_that_is_not_there_is_told_as_without_a_terminal(self) -> None:
         command = CommandLine(("no-such-program",), Path("/"), {"PATH": PATH}, terminal=True)
         ended = await self.started.start(command, on_output=self.output).ended
