@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from buildtool.adapters.host.roots.output import output_of
 from buildtool.adapters.host.roots.store import DEBIAN_ARCHES, SystemRoot
+from buildtool.adapters.processes.command import CommandLine
+from buildtool.adapters.processes.keeper_client import Keepers
 from buildtool.adapters.storage.trees import remove_tree
 from buildtool.errors import ConfigurationError, UsageError
 
@@ -66,18 +68,16 @@ def program() -> str:
     return found
 
 
-def make_files(root: SystemRoot, needed: Iterable[str]) -> None:
+def make_files(root: SystemRoot, needed: Iterable[str], keepers: Keepers) -> None:
     """Make the files of a root: essential packages, compilers, those of ``needed`` and those its owner wants.
 
-    Blocks for half a minute or more. Raises ConfigurationError with one line, OSError.
+    What makes them is in the care of ``keepers``, so that it ends if this program is killed. Blocks for half a minute
+    or more. Raises ConfigurationError with one line, OSError.
     """
     words = arguments(program(), root, sorted({*ALWAYS, *needed, *root.packages}), root=os.geteuid() == 0)
-    made = subprocess.run(
-        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-        env={**os.environ, "LC_ALL": "C"}, cwd=root.place,
-    )  # fmt: skip
-    if made.returncode != 0:
-        raise ConfigurationError(reason(root, made.stdout.decode("utf-8", "replace")))
+    code, said = output_of(keepers.start, CommandLine(tuple(words), root.place, {**os.environ, "LC_ALL": "C"}))
+    if code != 0:
+        raise ConfigurationError(reason(root, said))
     finish(root.files)
 
 
@@ -104,12 +104,21 @@ def reason(root: SystemRoot, said: str) -> str:
         return f"{what}: there is no {root.suite} for {DEBIAN_ARCHES[root.arch]} at {root.mirror}"
     if missing:
         return f"{what}: there is no package {missing[1]} in {root.suite} for {DEBIAN_ARCHES[root.arch]}"
-    if "NO_PUBKEY" in said or "is not signed" in said:
-        return f"{what}: the key that signs {root.suite} is not known here: apt-get install debian-archive-keyring"
+    if own := _reason_here(root, said):
+        return f"{what}: {own}"
     if any(words in said for words in _UNREACHABLE):
         return f"{what}: {root.mirror} cannot be reached; --mirror says another one"
     lines = [line for line in said.splitlines() if line.startswith("E: ") and "mmdebstrap failed" not in line]
     return f"{what}: mmdebstrap says {lines[0][3:300] if lines else 'nothing'}"
+
+
+def _reason_here(root: SystemRoot, said: str) -> str:
+    """Return what this machine lacks, "" where it is nothing of that."""
+    if "No space left on device" in said:
+        return f"no space is left in {root.place.parent}, of which a gigabyte and a half is needed"
+    if "NO_PUBKEY" in said or "is not signed" in said:
+        return f"the key that signs {root.suite} is not known here: apt-get install debian-archive-keyring"
+    return ""
 
 
 def finish(files: Path) -> None:

@@ -10,13 +10,13 @@ import json
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from attrs import asdict, evolve, field, frozen, validators
 
-from buildtool.adapters.storage.trees import remove_tree
+from buildtool.adapters.storage.trees import plain_bytes, remove_tree
 from buildtool.errors import ConfigurationError
 from buildtool.model.platforms import ARCHES, canonical_arch
 
@@ -28,10 +28,14 @@ DEBIAN_ARCHES = {
 
 SUITE = re.compile(r"[a-z][a-z0-9.-]{1,30}")
 
+TRYING = ".trying-"
+"""How directories begin in which one is tried."""
+
 _ABOUT, _FILES = "about.json", "files"
 _ABOUT_MOST = 64 * 1024
 _GENERATION = re.compile(r"([0-9]{1,9})-[0-9a-f]{8}")
-_text, _texts = validators.instance_of(str), validators.instance_of(list)
+_text = validators.instance_of(str)
+_texts = validators.deep_iterable(_text, validators.instance_of(list))
 
 
 @frozen
@@ -65,11 +69,15 @@ class SystemRoot:
 
     def hold(self) -> BinaryIO:
         """Keep this root from being removed until the returned file is closed. Raises ConfigurationError."""
+        stream: BinaryIO | None = None
         try:
             stream = (self.place / _ABOUT).open("rb")
+            fcntl.flock(stream, fcntl.LOCK_SH)
+            (self.place / _ABOUT).stat()  # who removes it holds it meanwhile
         except OSError as error:
+            if stream is not None:
+                stream.close()
             raise ConfigurationError(f"{self.name} was removed meanwhile: {error.strerror}") from error
-        fcntl.flock(stream, fcntl.LOCK_SH)
         return stream
 
     def has(self, program: str) -> bool:
@@ -93,6 +101,12 @@ def roots_in(build_dir: Path) -> list[SystemRoot]:
     return [one for one in found if one is not None]
 
 
+def damaged_in(build_dir: Path) -> list[str]:
+    """Return the names of root file systems of which only what cannot be used is there: it takes room."""
+    there = {one.name for one in roots_in(build_dir)}
+    return sorted(one.name for one in _top(build_dir).glob("[a-z]*") if one.name not in there and _generations(one))
+
+
 def named(build_dir: Path, name: str) -> SystemRoot:
     """Return the root file system of a name. Raises ConfigurationError."""
     there = {one.name: one for one in roots_in(build_dir)}
@@ -112,7 +126,7 @@ def alone(build_dir: Path) -> Iterator[Path]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise ConfigurationError(f"another command makes or removes platforms in {top}: wait for it") from error
-            for left in top.glob(".new-*"):
+            for left in (*top.glob(".new-*"), *top.glob(f"{TRYING}*")):
                 remove_tree(left)
             yield top
     except OSError as error:
@@ -142,29 +156,32 @@ def kept(top: Path, made: SystemRoot) -> SystemRoot:
 def sweep(top: Path, name: str) -> None:
     """Remove what is older than the newest of a name, but for what a build server still has. Raises OSError."""
     newest = _newest(top / name)
-    for one in (top / name).iterdir():
+    for one in _generations(top / name):
         if newest is None or one != newest.place:
             _removed(top, one)
 
 
-def remove(top: Path, root: SystemRoot) -> None:
-    """Remove a root file system. Raises ConfigurationError where a build server has it, OSError."""
-    sweep(top, root.name)
-    if not _removed(top, root.place):
-        raise ConfigurationError(f"{root.name} is in use by a build server: stop or restart that one first")
+def remove(top: Path, name: str) -> None:
+    """Remove a root file system, damaged or not. Raises ConfigurationError where a build server has it, OSError."""
+    sweep(top, name)
+    newest = _newest(top / name)
+    if newest is not None and not _removed(top, newest.place):
+        raise ConfigurationError(f"{name} is in use by a build server: stop or restart that one first")
     with suppress(OSError):  # an older one is still used
-        root.place.parent.rmdir()
+        (top / name).rmdir()
 
 
 def _removed(top: Path, place: Path) -> bool:
     """Remove a directory unless a build server holds it; return whether it is gone."""
-    with suppress(FileNotFoundError), (place / _ABOUT).open("rb") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
     gone = top / f".new-{secrets.token_hex(4)}"
-    place.rename(gone)
+    with ExitStack() as held:
+        if (place / _ABOUT).is_file():  # all else nobody has
+            stream = held.enter_context((place / _ABOUT).open("rb"))
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        place.rename(gone)
     remove_tree(gone)
     return True
 
@@ -173,23 +190,27 @@ def _top(build_dir: Path) -> Path:
     return build_dir / "platforms"
 
 
+def _generations(own: Path) -> list[Path]:
+    """Return what was made of one name, each time; what is not there has none."""
+    try:
+        return sorted(one for one in own.iterdir() if _number(one))
+    except OSError:
+        return []
+
+
 def _number(place: Path) -> re.Match[str] | None:
     return _GENERATION.fullmatch(place.name)
 
 
 def _newest(own: Path) -> SystemRoot | None:
-    try:
-        made = sorted((int(number[1]), one) for one in own.iterdir() if (number := _number(one)))
-    except OSError:
-        return None
+    made = sorted((int(number[1]), one) for one in _generations(own) if (number := _number(one)))
     return next((root for _, one in reversed(made) if (root := _read(one)) is not None and root.name == own.name), None)
 
 
 def _read(place: Path) -> SystemRoot | None:
     """Return what a directory says of itself; None for one that is damaged, which the next refresh removes."""
     try:
-        with (place / _ABOUT).open("rb") as stream:
-            said = json.loads(stream.read(_ABOUT_MOST))
+        said = json.loads(plain_bytes(place / _ABOUT, _ABOUT_MOST))
         return SystemRoot(place, **said) if (place / _FILES).is_dir() else None
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None

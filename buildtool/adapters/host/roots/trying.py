@@ -6,24 +6,19 @@ Tested by tests/adapters/host/roots/test_trying.py.
 from __future__ import annotations
 
 import os
-import select
-import signal
 import subprocess
 import tempfile
-import threading
-from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 from attrs import evolve
 
 from buildtool.adapters.host.detectors import parse_os_release
 from buildtool.adapters.host.roots.emulation import obstacle, runs_itself
+from buildtool.adapters.host.roots.output import output_of
 from buildtool.adapters.host.roots.store import SystemRoot
 from buildtool.adapters.host.toolchains import QUESTION, SAID, TRIAL, last_words, parse_answer
 from buildtool.adapters.processes.command import CommandLine
 from buildtool.adapters.processes.sandbox.bubblewrap import system_words
-from buildtool.adapters.processes.sandbox.enclosed import EnclosedKeeper
 from buildtool.adapters.processes.sandbox.proving import bubblewrap_program
 from buildtool.adapters.processes.sandbox.sandboxes import Sandboxes
 from buildtool.errors import ConfigurationError
@@ -53,7 +48,9 @@ def tried(root: SystemRoot, sandboxes: Sandboxes, place: Path) -> SystemRoot:
         try:
             sandbox = sandboxes.make(_SLOT, tree, slot, root=root.files)
             try:
-                said = _output(sandbox, ("sh", "-c", _SCRIPT), tree, {"PATH": ROOT_PATH, "TMPDIR": str(slot.temporary)})
+                environment = {"PATH": ROOT_PATH, "TMPDIR": str(slot.temporary)}
+                script = CommandLine(("sh", "-c", _SCRIPT), tree, environment)
+                _, said = output_of(sandbox.start, script, TIME_LIMIT)
             finally:
                 sandbox.end()
             with (tree / "program").open("rb") as stream:
@@ -74,31 +71,13 @@ def _judged(root: SystemRoot, said: str, arches: list[str | None], release: str)
     return evolve(root, libc=libc, libc_version=version, compiler="-".join(answer["cc"]), os_release=release)
 
 
-def _output(sandbox: EnclosedKeeper, argv: tuple[str, ...], cwd: Path, environment: Mapping[str, str]) -> str:
-    """Return what a command says in a sandbox, until it has ended. Raises OSError."""
-    answer, outlet = os.pipe()
-    with os.fdopen(answer, "rb") as stream:
-        try:
-            child = sandbox.start(CommandLine(argv, cwd, environment), outlet)
-        finally:
-            os.close(outlet)
-        ending = threading.Timer(TIME_LIMIT, partial(child.send, signal.SIGKILL))
-        ending.start()
-        try:
-            said = stream.read()
-            while child.news is not None:
-                select.select([child.news], [], [], 1.0)
-                child.hear()
-        finally:
-            ending.cancel()
-    return said.decode("utf-8", "replace")
-
-
 def why_not(root: SystemRoot, own: str) -> tuple[str, str]:
     """Return why programs of a root do not run on a machine of architecture ``own``, and the mend; "" where they do.
 
     One is run, in a sandbox that bubblewrap makes of it, so what is registered is not only there but works.
     """
+    if not root.has("gcc"):
+        return "its compiler is not there any more", "add-platform --refresh makes it anew"
     program = bubblewrap_program()
     if program is None:
         return "bubblewrap is not installed", "apt-get install bubblewrap"

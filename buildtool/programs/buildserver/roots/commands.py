@@ -20,9 +20,11 @@ from buildtool.adapters.host.roots.emulation import obstacle, runs_itself
 from buildtool.adapters.host.roots.making import MIRROR, make_files, mirror, packages, program
 from buildtool.adapters.host.roots.store import (
     SUITE,
+    TRYING,
     SystemRoot,
     alone,
     begun,
+    damaged_in,
     debian_arch,
     kept,
     named,
@@ -87,16 +89,16 @@ def add_platform(said: argparse.Namespace) -> int:
 
 def _made(build_dir: Path, wanted: SystemRoot, projects: Iterable[Project]) -> SystemRoot:
     """Make a root and try it in the sandbox of builds. Raises ConfigurationError; nothing is left of it then."""
-    with alone(build_dir) as top, tempfile.TemporaryDirectory(prefix=".trying-", dir=top) as trying:
+    with alone(build_dir) as top, tempfile.TemporaryDirectory(prefix=TRYING, dir=top) as trying:
         place = Path(trying)
         keepers = Keepers.where_possible(mark_for(place))
         try:
             # Before anything is fetched: without a sandbox all of it would be for nothing.
-            _check_sandbox(keepers, place, None)
+            kept_by = _check_sandbox(keepers, place, None).keepers
             new = begun(top, wanted)
             try:
                 complain(f"fetching and unpacking {wanted.name} from {wanted.mirror}, which takes a minute or so")
-                make_files(new, needed_packages(projects))
+                make_files(new, needed_packages(projects), kept_by)
                 complain("trying its compiler in the sandbox")
                 sandbox = _check_sandbox(keepers, place, new.files)
                 return kept(top, tried(new, sandbox, place))
@@ -128,6 +130,8 @@ def list_platforms(said: argparse.Namespace) -> int:
     """Print which platforms were added and whether each runs here now. Raises ConfigurationError."""
     build_dir = settings_of(said, secrets=False).build_dir
     found = root_offers(build_dir, PlatformChoice(), {"arch": _own_arch()}, sandboxed=True)
+    for name in damaged_in(build_dir):
+        complain(f"{name} is damaged: add-platform makes it anew, remove-platform {name} removes it")
     if said.json:
         say(json.dumps([_as_object(one) for one in found], sort_keys=True))
     elif not found:
@@ -142,10 +146,10 @@ def list_platforms(said: argparse.Namespace) -> int:
 def remove_platform(said: argparse.Namespace) -> int:
     """Remove a platform that was added, unless a build server has it. Raises ConfigurationError."""
     build_dir = settings_of(said, secrets=False).build_dir
-    root = named(build_dir, said.target)
+    name = said.target if said.target in damaged_in(build_dir) else named(build_dir, said.target).name
     with alone(build_dir) as top:
-        remove(top, root)
-    say(json.dumps({"removed": root.name}) if said.json else f"{root.name} is removed")
+        remove(top, name)
+    say(json.dumps({"removed": name}) if said.json else f"{name} is removed")
     return EXIT_OK
 
 

@@ -27,6 +27,10 @@ def test_packages_are_unpacked_and_nothing_of_theirs_is_run(*, root: bool) -> No
             "E: The repository 'http://deb.debian.org/debian buster Release' does not have a Release file.",
             "has no release bookworm (any more) for arm64; old ones are at http://archive.debian.org/debian, say",
         ),
+        (
+            "tar: ./x: Cannot write: No space left on device\nE: tar --extract failed: 512",
+            "no space is left in /b, of which a gigabyte and a half is needed",
+        ),
         ("N: Skipping acquire, since it doesn't support architecture 'arm64'", "there is no bookworm for arm64 at"),
         ("E: Unable to locate package tcc", "there is no package tcc in bookworm for arm64"),
         ("W: GPG error: NO_PUBKEY 0E98404D386FA1D9", "apt-get install debian-archive-keyring"),

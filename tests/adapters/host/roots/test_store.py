@@ -1,6 +1,8 @@
 """Root file systems are kept by name, the newest is used, and what a build server has is not taken away from it."""
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,9 +10,11 @@ from attrs import evolve
 
 from buildtool.adapters.host.roots.store import (
     DEBIAN_ARCHES,
+    TRYING,
     SystemRoot,
     alone,
     begun,
+    damaged_in,
     debian_arch,
     kept,
     named,
@@ -58,10 +62,10 @@ def test_what_is_made_anew_takes_the_place_of_the_older_one_which_stays_while_it
 def test_what_a_build_server_has_is_not_removed_before_that_has_ended(tmp_path: Path) -> None:
     made = add(tmp_path)
     with made.hold(), alone(tmp_path) as top, pytest.raises(ConfigurationError, match="in use by a build server"):
-        remove(top, made)
+        remove(top, made.name)
     assert roots_in(tmp_path) == [made]
     with alone(tmp_path) as top:
-        remove(top, made)
+        remove(top, made.name)
     assert roots_in(tmp_path) == []
     assert [one.name for one in (tmp_path / "platforms").iterdir()] == [".lock"]
     with pytest.raises(ConfigurationError, match="was removed meanwhile"):
@@ -70,8 +74,16 @@ def test_what_a_build_server_has_is_not_removed_before_that_has_ended(tmp_path: 
 
 @pytest.mark.parametrize(
     "damage",
-    ["", "[]", "{}", "x" * 70_000, '{"suite": 3}', json.dumps({"suite": "sid", "arch": "../x", "mirror": "m"})],
-    ids=["empty", "list", "nothing", "long", "number", "architecture"],
+    [
+        "",
+        "[]",
+        "{}",
+        "x" * 70_000,
+        "[" * 60_000,
+        '{"suite": 3}',
+        json.dumps({"suite": "sid", "arch": "../x", "mirror": "m"}),
+    ],
+    ids=["empty", "list", "nothing", "long", "deep", "number", "architecture"],
 )
 def test_what_is_damaged_is_not_there_and_goes_when_it_is_made_anew(damage: str, tmp_path: Path) -> None:
     made = add(tmp_path)
@@ -81,6 +93,27 @@ def test_what_is_damaged_is_not_there_and_goes_when_it_is_made_anew(damage: str,
     new = add(tmp_path)
     assert roots_in(tmp_path) == [new]
     assert not made.place.exists()
+
+
+@pytest.mark.parametrize("damage", [Path.touch, Path.mkdir, os.mkfifo], ids=["empty", "directory", "pipe"])
+def test_what_is_damaged_is_told_and_can_be_removed(damage: Callable[[Path], None], tmp_path: Path) -> None:
+    made = add(tmp_path)
+    assert damaged_in(tmp_path) == []
+    (made.place / "about.json").unlink()
+    damage(made.place / "about.json")
+    (tmp_path / "platforms/empty").mkdir()
+    assert (roots_in(tmp_path), damaged_in(tmp_path)) == ([], [made.name])
+    with alone(tmp_path) as top:
+        remove(top, made.name)
+    assert damaged_in(tmp_path) == []
+    assert not made.place.parent.exists()
+
+
+def test_what_else_lies_beside_root_file_systems_is_let_be(tmp_path: Path) -> None:
+    note = add(tmp_path).place.parent / "notes"
+    note.touch()
+    made = add(tmp_path)
+    assert (note.exists(), roots_in(tmp_path)) == (True, [made])
 
 
 def test_one_that_calls_itself_otherwise_than_its_directory_is_not_there(tmp_path: Path) -> None:
@@ -98,6 +131,7 @@ def test_two_commands_do_not_change_them_at_once_and_what_one_left_half_made_goe
     ):
         pass
     begun(top, ROOT)
+    (top / f"{TRYING}x" / "tree").mkdir(parents=True)
     with alone(tmp_path) as top:
         assert [one.name for one in top.iterdir()] == [".lock"]
 

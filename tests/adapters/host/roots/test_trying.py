@@ -98,4 +98,6 @@ def test_one_whose_programs_do_not_run_is_said_to_be_so_before_anything_is_offer
     assert why_not(made, platform.machine()) == ("", "")
     empty = evolve(made, place=tmp_path)
     (empty.files / "usr/bin").mkdir(parents=True)
+    assert why_not(empty, platform.machine())[0] == "its compiler is not there any more"
+    (empty.files / "usr/bin/gcc").touch()
     assert "its programs do not run: " in why_not(empty, platform.machine())[0]

@@ -25,9 +25,9 @@ def test_what_is_offered_is_kept_while_a_build_server_runs_and_nothing_of_it_is_
     with ExitStack() as closing, alone(tmp_path) as top:
         assert roots_held(found, sandboxes, closing) is found
         with pytest.raises(ConfigurationError, match="in use by a build server"):
-            remove(top, root)
+            remove(top, root.name)
     with ExitStack() as closing, alone(tmp_path) as top:
         assert told(roots_held(found, None, closing)) == told(found)[:1]
-        remove(top, root)
+        remove(top, root.name)
         with pytest.raises(ConfigurationError, match="was removed meanwhile"):
             roots_held(found, sandboxes, closing)
