@@ -9,6 +9,7 @@ from functools import partial
 from twisted.logger import Logger
 
 from buildtool.adapters.host.leftovers import find_leftovers, remove_leftovers
+from buildtool.errors import MachineFault
 from buildtool.model.guest.leftovers import KeptNow, LeftoverDirectory
 from buildtool.ports.common import Executor
 from buildtool.programs.buildserver.build_directory import BuildDirectory
@@ -24,10 +25,13 @@ def leftovers_of(place: BuildDirectory, said: argparse.Namespace) -> tuple[Lefto
 
 
 async def tidied(place: BuildDirectory, said: argparse.Namespace, pool: Executor) -> None:
-    """Log what is left over, and delete it where that was said. Raises MachineFault."""
-    found = await pool.run(partial(leftovers_of, place, said))
-    if said.delete_leftover_dirs:
-        await pool.run(partial(remove_leftovers, found))
-    for one in found:
-        end = "it is deleted" if said.delete_leftover_dirs else f"{DELETE} deletes it"
+    """Log what is left over, and delete it where that was said. What cannot be deleted keeps no build from its turn."""
+    for one in await pool.run(partial(leftovers_of, place, said)):
+        end = f"{DELETE} deletes it"
+        if said.delete_leftover_dirs:
+            try:
+                await pool.run(partial(remove_leftovers, [one]))
+                end = "it is deleted"
+            except MachineFault as error:
+                end = str(error)
         log.info("{words}; {end}", words=one.words(), end=end)
