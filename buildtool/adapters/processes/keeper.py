@@ -307,10 +307,9 @@ class _Keeper:
 
     def _ended(self) -> None:
         """Take note that the command's own process has ended."""
-        self._pid = None
         if self._terminal is not None:
             os.close(self._terminal)
-            self._terminal = None
+        self._pid = self._terminal = None
 
     def _tell(self, line: bytes, *descriptors: int) -> None:
         try:
