@@ -338,7 +338,8 @@ class SimulatedDisk:
         node, replaced = self._find(source), new.entries.get(new_name)
         assert isinstance(node, _File), "no store renames a directory"
         if isinstance(replaced, _Directory):
-            raise _error(errno.EISDIR, target)
+            # Linux looks first whether the file lies in what it is to replace.
+            raise _error(errno.ENOTEMPTY if source.is_relative_to(target) else errno.EISDIR, target)
         if node is replaced:
             return  # two names of one file: POSIX has both of them stay
         self._drop(replaced)

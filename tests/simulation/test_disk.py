@@ -100,6 +100,7 @@ def write(disk: Disk, path: Path, data: bytes, mode: OpenMode = OpenMode.CONTINU
 
 @given(st.lists(ACTS, max_size=25))
 @example([("write", "a", OpenMode.CONTINUE, b""), ("write", "a", OpenMode.READ, b"")])
+@example([("make_directories", "d"), ("write", "d/a", OpenMode.CONTINUE, b""), ("rename", "d/a", "d")])
 def test_without_trouble_it_answers_as_a_real_disk_does(acts: list[tuple[str, str]]) -> None:
     disk = simulated()
     with tempfile.TemporaryDirectory() as directory:
