@@ -257,3 +257,18 @@ def there_is_one(environments: Path) -> Any:
     environment.python.parent.mkdir()
     environment.python.symlink_to(sys.executable)
     return environment
+
+
+# What the project's user gave, then what earns its place beside it: see docs/architecture.rst.
+TOP_LEVEL = {
+    *("buildtool", "bin", "config.py", "testproject", "web", "tests", "setup.cfg", "README.rst"),
+    *(".ci", ".github", ".gitignore", ".pre-commit-config.yaml", "Makefile", "pyproject.toml", "LICENSE"),
+    *("CHANGES.rst", "changes.d", "CONTRIBUTING.rst", "SECURITY.rst", "bench-results", "deploy", "docs", "examples"),
+    *(f"requirements-{extra}.txt" for extra in ("buildserver", "dev", "metaserver", "requester")),
+}
+
+
+def test_nothing_that_a_program_left_behind_is_kept_at_the_top_of_the_repository() -> None:
+    """Artifacts and a build server's copy of /etc once were, for a hundred commits."""
+    kept = run(["git", "ls-files"], ROOT, dict(os.environ)).splitlines()
+    assert {name.strip('"').partition("/")[0] for name in kept} == TOP_LEVEL
