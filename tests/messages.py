@@ -120,6 +120,7 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
         since=strategies.times,
         usual=st.none() | strategies.durations,
         sandbox=strategies.sandbox_levels,
+        kind=strategies.words,
     ),
     "Refused": st.builds(messages.Refused, strategies.words, _text),
     "Register": st.builds(messages.Register, strategies.server_names, _capabilities, _held),
@@ -275,8 +276,8 @@ def waiting(answer: str = "dispatched", **changes: object) -> messages.RequestSt
         "artifact": None,
         "log_url": "" if answer == "queued" else "http://127.0.0.1:23433/logs/17/1",
         "page_url": "http://127.0.0.1:8080/build/17",
-    }
-    return told(**(values | changes))
+    } | changes
+    return told(**({"kind": "native" if values["server"] else ""} | values))
 
 
 def register(server: str = "anna") -> messages.Register:

@@ -76,6 +76,7 @@ class RequestStatusReader:
         attempt = self.state.running_attempt(build) if build is not None else None
         # Whoever was answered with an artifact waited for no Build of their own; the one that made it succeeded.
         state = build.state if build is not None else BuildState.SUCCEEDED if artifact is not None else None
+        making = attempt if attempt is not None else artifact
         waits = build is not None and build.id in self.state.builds and build.state is BuildState.QUEUED
         return RequestStatus(
             request_id=request.id,
@@ -87,7 +88,7 @@ class RequestStatusReader:
             build_id=request.build_id,
             build_state=state.value if state is not None else "",
             epoch=epoch,
-            server=attempt.server if attempt is not None else artifact.server if artifact is not None else "",
+            server=making.server if making is not None else "",
             reason=request.reason,
             why=self._why(build, attempt, waits=waits),
             artifact=self.found(artifact) if artifact is not None else None,
@@ -98,6 +99,7 @@ class RequestStatusReader:
             since=_since(request, attempt),
             usual=self._usual(build, attempt),
             sandbox=spec.policy.sandbox,
+            kind=making.kind.value if making is not None else "",
         )
 
     def _why(self, build: Build | None, attempt: Attempt | None, *, waits: bool) -> tuple[str, ...]:

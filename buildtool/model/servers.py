@@ -42,6 +42,11 @@ class OfferKind(QuickEnum):
     CROSS = "cross"
     EMULATED = "emulated"
 
+    @property
+    def words(self) -> str:
+        """What people are told: of how it is made, not only by what."""
+        return "cross-compiled" if self is OfferKind.CROSS else self.value
+
 
 SYSTEM_ROOT = "ROOT"
 """The role among an offer's tools that names the files of another system in which it builds: ``bookworm-arm64``."""

@@ -132,7 +132,8 @@ class RequestStatus:
     ``state`` is the Request's, ``build_state`` its Build's; ``why`` holds lines for people when it is queued;
     ``log_url`` and ``page_url`` are empty where there is nothing yet. ``asked_at`` is when it was asked for, by the
     revision ``ref``. One that has not ended waits, or is built, ``since`` then (both wall time); ``usual`` is how many
-    seconds such builds took on that build server, None where there were none. ``sandbox`` is the least level that does.
+    seconds such builds took on that build server, None where there were none. ``sandbox`` is the least level that does,
+    ``kind`` how ``server`` makes it.
     """
 
     request_id: int
@@ -145,7 +146,7 @@ class RequestStatus:
     build_state: str = field(metadata={"most": 40, "sent": 40})
     epoch: int
     server: str = field(metadata={"most": 100, "sent": 100})
-    reason: str = field(metadata={"sent": 800, "kept": "start"})
+    reason: str = field(metadata={"sent": 730, "kept": "start"})
     why: tuple[str, ...] = field(metadata={"sent": 200, "kept": "start", "members": 64, "members_sent": 8})
     artifact: FoundArtifact | None
     log_url: str = field(metadata={"sent": 500})
@@ -155,6 +156,7 @@ class RequestStatus:
     since: float = 0.0
     usual: float | None = None
     sandbox: SandboxLevel = SandboxLevel.NONE
+    kind: str = field(default="", metadata={"most": 40, "sent": 20})
 
 
 @frozen

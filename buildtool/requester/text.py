@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from buildtool.model.options import need_words, shown
 from buildtool.model.records import BuildState, RequestState
+from buildtool.model.servers import OfferKind
 from buildtool.model.text import about, ahead_words, duration_words, one_line
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 clean = one_line
 """Makes one harmless line of a text that came over the wire."""
+
+_HOW = {kind.value: kind.words for kind in OfferKind}
 
 
 def request_id_words(told: RequestStatus) -> str:
@@ -53,7 +56,8 @@ def answered(told: RequestStatus, milliseconds: float) -> list[str]:
 def _place(told: RequestStatus) -> str:
     if told.build_state == BuildState.QUEUED.value:
         return "queued"
-    return f"building on {clean(told.server)}" if told.server else clean(told.build_state) or "waiting"
+    how = f" ({_HOW.get(told.kind) or clean(told.kind)})" if told.kind else ""
+    return f"building on {clean(told.server)}{how}" if told.server else clean(told.build_state) or "waiting"
 
 
 def standing(told: RequestStatus) -> str:

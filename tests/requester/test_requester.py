@@ -311,8 +311,13 @@ def test_what_is_no_digest_names_no_file_either() -> None:
 @pytest.mark.parametrize(
     ("told", "first"),
     [
-        (messages.waiting(), "dispatched as build 17, building on anna"),
-        (messages.waiting("joined"), "joined build 17 (building on anna)"),
+        (messages.waiting(), "dispatched as build 17, building on anna (native)"),
+        (
+            messages.waiting(kind="cross"),
+            "dispatched as build 17, building on anna (cross-compiled)",
+        ),
+        (messages.waiting(kind="emulated"), "dispatched as build 17, building on anna (emulated)"),
+        (messages.waiting("joined"), "joined build 17 (building on anna (native))"),
         (messages.waiting("joined", build_state="queued", server=""), "joined build 17 (queued)"),
         (messages.waiting("queued", why=("anna: is busy",)), "queued as build 17: no build server can take it now"),
     ],
@@ -376,7 +381,7 @@ def test_in_the_foreground_state_and_log_are_shown_and_the_artifact_is_fetched()
     found = it.begin(foreground=True)
     it.metaserver.move(messages.waiting("queued", build_state="running", epoch=1, server="anna", log_url=LOG))
     it.clock.advance(0)
-    assert "build 17: building on anna" in it.console.said
+    assert "build 17: building on anna (native)" in it.console.said
     assert it.console.logged == b"make\n\xff done\n"
     assert not found
     it.metaserver.move(messages.told(answer="queued", build_id=17))
@@ -417,7 +422,7 @@ def test_a_second_attempt_is_said_and_its_log_follows() -> None:
     it.metaserver.move(messages.waiting(build_state="queued", server=""))
     it.metaserver.move(messages.waiting(epoch=2, server="bob", log_url=second))
     it.clock.advance(0)
-    assert it.console.said[-2:] == ["build 17 is queued again", "build 17: building on bob, attempt 2"]
+    assert it.console.said[-2:] == ["build 17 is queued again", "build 17: building on bob (native), attempt 2"]
     assert it.console.logged == b"one\ntwo\n"
 
 
@@ -449,7 +454,7 @@ def test_one_line_tells_what_changed_while_the_metaserver_was_away() -> None:
     it.metaserver.requests[12] = messages.waiting(epoch=2, server="bob")
     it.clock.pump([0.5, 1.0])
     (line,) = [line for line in it.console.said if "bob" in line]
-    assert line == "the metaserver is back after 2 s; meanwhile: build 17: building on bob, attempt 2"
+    assert line == "the metaserver is back after 2 s; meanwhile: build 17: building on bob (native), attempt 2"
 
 
 def test_for_how_long_something_runs_is_right_also_where_the_clocks_of_both_sides_differ() -> None:

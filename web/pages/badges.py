@@ -50,16 +50,10 @@ _ENDED: Mapping[AttemptEnd, Badge] = {
     AttemptEnd.ABORTED: Badge("quiet", "aborted"),
 }
 
-KIND: Mapping[OfferKind, str] = {
-    OfferKind.NATIVE: "native",
-    OfferKind.CROSS: "cross-compiled",
-    OfferKind.EMULATED: "emulated",
-}
-
 
 def made(kind: OfferKind, evidence: Evidence) -> str:
     """Return how something is made, and in which sandbox where there is one."""
-    return KIND[kind] if evidence.sandbox is SandboxLevel.NONE else f"{KIND[kind]}, {evidence.sandbox.words}"
+    return kind.words if evidence.sandbox is SandboxLevel.NONE else f"{kind.words}, {evidence.sandbox.words}"
 
 
 JOINED: Mapping[JoinReason, str] = {

@@ -265,7 +265,8 @@ def _going(build: Build, detail: BuildDetail, now: float) -> GoesOn | None:
         text, since = f"{_what(build)}; waiting for", build.created_at
     elif build.state is BuildState.RUNNING:
         newest = detail.attempts[-1] if detail.attempts else None
-        text = f"{_what(build)}; running on {newest.server if newest is not None else 'a build server'} for"
+        on = f"{newest.server} ({newest.kind.words})" if newest is not None else "a build server"
+        text = f"{_what(build)}; running on {on} for"
         since = build.started_at or build.created_at
         if newest is not None:  # one that was moved runs there since then
             since = newest.offered_at if newest.accepted_at is None else newest.accepted_at

@@ -199,7 +199,8 @@ def _options_words(options: Canonical, _types: tuple[type, ...], defaults: Canon
 def under(line: BuildLine, now: float) -> str:
     """Return on which machine a build is or was, or else why it waits or ended."""
     tries = f", attempt {line.epoch}" if line.epoch > 1 else ""
-    kind = f" ({badges.KIND[line.kind]})" if line.kind not in {None, OfferKind.NATIVE} and line.kind else ""
+    runs = line.state is BuildState.RUNNING
+    kind = f" ({line.kind.words})" if line.kind and (runs or line.kind is not OfferKind.NATIVE) else ""
     match line.state:
         case BuildState.QUEUED:
             again = f"waits again after {line.server}" if line.server else "waits for a machine"

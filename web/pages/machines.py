@@ -208,7 +208,7 @@ def _troubles(server: Server, now: float) -> Iterator[str]:
 
 def _offer(it: Offer) -> OfferLine:
     compiler = dict(it.tools).get("CC_VERSION", "")[:40]
-    how = f"{badges.KIND[it.kind]}, {compiler}" if compiler else badges.KIND[it.kind]
+    how = f"{it.kind.words}, {compiler}" if compiler else it.kind.words
     return OfferLine(cut(words.platform(spanned(it), words.HAS)), how)
 
 

@@ -164,7 +164,7 @@ def ends_of(attempts: Sequence[Attempt]) -> list[str]:
     lines = []
     for attempt in attempts[-ENDS_SHOWN:]:
         end = attempt.end.value if attempt.end else attempt.state.value
-        lines.append(wrapped(f"{attempt.epoch}. {plain(attempt.server)} - {end}", "  "))
+        lines.append(wrapped(f"{attempt.epoch}. {plain(attempt.server)} ({attempt.kind.words}) - {end}", "  "))
         if attempt.reason:
             lines.append(quoted(attempt.reason, "     "))
     return lines

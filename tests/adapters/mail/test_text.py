@@ -174,16 +174,16 @@ def test_a_failure_without_a_log_says_that_there_is_none() -> None:
 
 def test_an_unbuildable_build_is_told_with_what_became_of_each_attempt() -> None:
     body = told(unbuildable())[1]
-    assert "  1. orion - lost\n     > Connection lost.\n" in body
-    assert "  2. vega - broken machine\n     > No space left on device.\n" in body
-    assert "  3. rigel - over the machine's limit\n     > The machine's limit of 600 s.\n" in body
+    assert "  1. orion (cross-compiled) - lost\n     > Connection lost.\n" in body
+    assert "  2. vega (cross-compiled) - broken machine\n     > No space left on device.\n" in body
+    assert "  3. rigel (cross-compiled) - over the machine's limit\n     > The machine's limit of 600 s.\n" in body
 
 
 def test_of_very_many_attempts_the_last_are_told_and_how_many_are_left_out() -> None:
     mail = evolve(unbuildable(), attempts=tuple(attempt(n, f"s{n}", AttemptEnd.LOST) for n in range(1, 101)))
     body = told(mail)[1]
     assert "80 earlier ones are left out" in body
-    assert "  81. s81 - lost\n" in body
+    assert "  81. s81 (cross-compiled) - lost\n" in body
     assert "  80. s80" not in body
 
 

@@ -13,7 +13,7 @@ def test_every_state_has_a_badge_whose_text_is_its_own() -> None:
     """State is told by words, not by colour alone, so no two states of a kind read the same."""
     assert len({badges.BUILD[it].text for it in BuildState}) == len(BuildState)
     assert len({badges.REQUEST[it].text for it in RequestState}) == len(RequestState)
-    assert len({badges.KIND[it] for it in OfferKind}) == len(OfferKind)
+    assert len({it.words for it in OfferKind}) == len(OfferKind)
     assert len({badges.JOINED[it] for it in JoinReason}) == len(JoinReason)
     made = attempt(1, 1, "elm", 10, None)
     ends = [badges.attempt(evolve(made, state=AttemptState.ENDED, end=end)).text for end in AttemptEnd]

@@ -9,6 +9,7 @@ from buildtool.model.project_options import ProjectOptions
 from buildtool.model.properties import standard
 from buildtool.model.records import AttemptEnd, BuildState, RequestState
 from buildtool.model.search.commits import CommitNote, RevisionKey
+from buildtool.model.servers import OfferKind
 from buildtool.ports.pages import ATTEMPTS_SHOWN, REQUESTS_SHOWN, BuildsAsked
 from buildtool.web.pages.build import Known, build_page, deciding_epoch
 from buildtool.web.pages.builds import build_row
@@ -57,6 +58,17 @@ def test_the_command_that_asks_for_the_same_names_who_is_told_only_by_an_address
     assert named.again
 
 
+def test_a_build_that_runs_is_said_to_be_made_on_which_machine_and_how() -> None:
+    pages = farm()
+    going = build_page(detail(4, pages), URLS, NOW).going
+    assert going is not None
+    assert going.text.endswith("; running on ash (native) for")
+    pages.attempts = [evolve(one, kind=OfferKind.CROSS) for one in pages.attempts]
+    crossed = build_page(detail(4, pages), URLS, NOW).going
+    assert crossed is not None
+    assert crossed.text.endswith("; running on ash (cross-compiled) for")
+
+
 def test_an_attempt_that_never_began_has_no_log_and_took_no_time() -> None:
     pages = farm()
     begun = build_page(detail(2, pages), URLS, NOW).attempts[0]
@@ -68,7 +80,7 @@ def test_an_attempt_that_never_began_has_no_log_and_took_no_time() -> None:
 
 def test_a_failure_shows_the_end_of_the_log_that_decided_it() -> None:
     pages = farm()
-    pages.attempts[4] = evolve(pages.attempts[4], log_tail="the first one")
+    pages.attempts = [evolve(one, kind=OfferKind.CROSS) for one in pages.attempts]
     page = build_page(detail(3, pages), URLS, NOW)
     assert "wdith" in page.tail
     assert page.tail_log == "/build/3/log?attempt=2"

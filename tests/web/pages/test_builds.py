@@ -4,6 +4,7 @@ from attrs import evolve
 
 from buildtool.model.records import BuildState
 from buildtool.model.search.build_query import EVERYTHING, read_query
+from buildtool.model.servers import OfferKind
 from buildtool.ports.pages import BuildLine, BuildsAsked, BuildsFound, StateCount
 from buildtool.web.pages.builds import PER_PAGE, Viewer, build_row, builds_page, count_words
 from buildtool.web.urls import Urls
@@ -40,6 +41,21 @@ def test_a_row_says_why_there_is_no_machine_or_no_artifact() -> None:
     }
     later = line(6)._replace(not_before=NOW + 60.0, server="elm")
     assert build_row(later, URLS, NOW).under == "waits again after elm, next try in 1 min"
+
+
+def test_a_row_of_a_running_build_says_how_it_is_made_and_one_that_ended_where_it_was_not_native() -> None:
+    said = [
+        build_row(line(number)._replace(kind=kind), URLS, NOW).under
+        for number, kind in (
+            (4, OfferKind.NATIVE),
+            (4, OfferKind.CROSS),
+            (2, OfferKind.NATIVE),
+            (2, OfferKind.EMULATED),
+        )
+    ]
+    assert said == [
+        "ash (native)", "ash (cross-compiled)", "elm, attempt 3", "elm (emulated), attempt 3",
+    ]  # fmt: skip
 
 
 def test_a_row_shows_the_options_that_differ_from_the_defaults() -> None:

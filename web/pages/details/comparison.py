@@ -18,7 +18,7 @@ from buildtool.model.records import Artifact, BuildSpec
 from buildtool.model.servers import OfferKind
 from buildtool.model.trust.evidence import SandboxLevel
 
-from .. import badges, words
+from .. import words
 
 _HOW = {
     Comparison.EXACT: "exactly",
@@ -83,9 +83,9 @@ def _platform(
         fits = None if artifact is None else meets(comparison, wanted[name], there)
         yield ComparedRow(name, _HOW[comparison], words.value(wanted[name]), built, fits)
     if spec.native:
-        made = _NOTHING if artifact is None else badges.KIND[artifact.kind]
+        made = _NOTHING if artifact is None else artifact.kind.words
         fits = None if artifact is None else artifact.kind is OfferKind.NATIVE
-        yield ComparedRow("built", _HOW[Comparison.EXACT], badges.KIND[OfferKind.NATIVE], made, fits)
+        yield ComparedRow("built", _HOW[Comparison.EXACT], OfferKind.NATIVE.words, made, fits)
     yield from _sandbox(spec, artifact)
 
 
