@@ -20,6 +20,17 @@ DESK, PHONE, NARROW = (1280, 900), (390, 844), (320, 640)
 WAIT = 60_000
 """Milliseconds for which is waited, on a machine that others use, for what takes a moment."""
 
+MOVED = """() => new Promise(tell => {
+  const found = [];
+  new PerformanceObserver(list => {
+    for (const { value, sources } of list.getEntries())
+      for (const { node, previousRect: was, currentRect: is } of sources)
+        found.push(`${value}: ${node?.outerHTML?.slice(0, 80)} from ${was.x},${was.y} to ${is.x},${is.y}`);
+  }).observe({ type: "layout-shift", buffered: true });
+  setTimeout(() => tell(found), 100);
+})"""
+"""Asks a page for what has moved; the browser tells of it a moment after it is asked."""
+
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
@@ -77,6 +88,17 @@ class Window:
         page.on("pageerror", lambda error: self.said.append(str(error)))
         page.on("request", lambda asked: None if asked.url.startswith(self.site) else self.elsewhere.append(asked.url))
         return page
+
+    def moved(self) -> list[str]:
+        """Return what has moved on the page since it was first painted, though nobody did anything."""
+        found = self.page.evaluate(MOVED)
+        assert isinstance(found, list)
+        return found
+
+    def weight(self) -> int:
+        """Return how many bytes came for the page and all that belongs to it."""
+        entries = '[..."navigation resource".split(" ").flatMap(kind => performance.getEntriesByType(kind))]'
+        return int(self.page.evaluate(f"{entries}.reduce((sum, one) => sum + one.transferSize, 0)"))
 
     def close(self) -> None:
         """Close the window, and check that its pages complained of nothing and asked nobody else for anything."""

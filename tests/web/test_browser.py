@@ -3,6 +3,7 @@
 The farm is seeded, see ``tests/web/seeded.py``; what a page shows while things happen is in tests/e2e/test_front.py.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,28 @@ def test_every_page_is_accessible_says_nothing_and_asks_nobody_else(
     window.said = [line for line in window.said if "status of 40" not in line]  # the browser's own words of two
     window.close()
     assert {path: faults for path, faults in found.items() if faults} == {}
+
+
+@pytest.mark.parametrize("size", [DESK, NARROW], ids=["desk", "narrow"])
+def test_nothing_moves_when_a_page_is_there_and_it_weighs_little(
+    browser: Browser, site: str, size: tuple[int, int]
+) -> None:
+    """Not when the header says how live it is, nor when a log gets its buttons: neither has its place by then only."""
+    first = Window(browser, site, size)
+    first.page.goto("/")
+    expect(first.page.locator("#silence")).to_be_visible()  # from now on each page begins with it
+    first.close()
+    found = {}
+    for path in ("/builds", "/build/3", "/build/3/log"):
+        window = Window(browser, site, size)
+        window.page.goto(path)
+        expect(window.page.locator(".live")).to_have_text(re.compile("^not live since"))
+        if path != "/builds":
+            expect(window.page.get_by_role("button", name="Fold")).to_be_visible()
+        found[path] = window.moved()
+        assert 0 < window.weight() <= 40_000
+        window.close()
+    assert {path: moves for path, moves in found.items() if moves} == {}
 
 
 def test_the_link_to_the_zip_is_there_on_a_phone_and_each_state_has_its_own_icon(browser: Browser, site: str) -> None:
