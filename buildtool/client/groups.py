@@ -202,9 +202,9 @@ class BuildGroup(ApiGroup):
         """Return the first ``limit`` builds that wait, in the order of their places."""
         return await self._read("/queue", answers.BuildList, limit=limit)
 
-    async def matrix(self, project: str) -> answers.Matrix:
-        """Return the newest builds of a project by revision and platform."""
-        return await self._read("/matrix/{project}", answers.Matrix, project=project)
+    async def matrix(self, project: str, *, before: int | None = None) -> answers.Matrix:
+        """Return a project's newest builds by revision, platform and options; ``next`` is what to say as ``before``."""
+        return await self._read("/matrix/{project}", answers.Matrix, project=project, before=before)
 
     async def log(self, build_id: int, *, attempt: int | None = None, start: int = 0, wait: int = 0) -> LogPart:
         """Return what follows the byte ``start`` of a log, at most 1 MiB, of the attempt that decided if none is said.

@@ -23,12 +23,13 @@ from buildtool.protocol.pages.visiting import VisitorStatus
 from ..access import may_see, seen_line, sees_for, shown_by, visitor_of
 from ..section import Parts, artifact_for
 from ..sections.logs import epoch_of
+from ..sections.matrix import BUILDS, revisions_found
 from . import shown
 from .limits import left_for
 from .work import own_work, work_of
 
-IN_MATRIX = 500
-"""Of how many of a project's newest builds its matrix is made."""
+IN_QUEUE = 500
+"""Among how many of the oldest builds those are looked for that come first."""
 
 EVENTS = 200
 
@@ -101,18 +102,21 @@ class ApiReader:
     async def queue(self, request: Request, values: Values) -> answers.BuildList:
         """Return what waits, in the order of its places."""
         most = values.get("limit", answers.PER_PAGE)
-        oldest = BuildsAsked(BuildQuery(state=(BuildState.QUEUED,)), after=0, limit=IN_MATRIX)
+        oldest = BuildsAsked(BuildQuery(state=(BuildState.QUEUED,)), after=0, limit=IN_QUEUE)
         found = await self._found(request, oldest)
         first = sorted(found.lines, key=lambda one: (one.place, one.id))[:most]
         return shown.builds_of(BuildsFound(tuple(first)), self.parts.urls)
 
     async def matrix(self, request: Request, values: Values) -> answers.Matrix:
-        """Return the matrix of a project. Raises NotFound for one that who asks does not see."""
-        name = values["project"]
-        if name not in self.parts.access.offered(visitor_of(request)):
+        """Return a page of a project's matrix. Raises NotFound for one that who asks does not see."""
+        name, access, by = values["project"], self.parts.access, visitor_of(request)
+        if name not in access.offered(by):
             raise NotFound(f"there is no project {name!r:.60}")
-        found = await self._found(request, BuildsAsked(BuildQuery(project=(name,)), limit=IN_MATRIX))
-        return shown.matrix_of(name, found.lines)
+        asked = BuildsAsked(
+            BuildQuery(project=(name,)), limit=BUILDS, sees=sees_for(access, by), now=self.parts.clock.wall()
+        )
+        found, later = await revisions_found(self.parts.pages, asked, values.get("before"))
+        return shown.matrix_of(name, found.lines, later)
 
     async def projects(self, request: Request, _values: Values) -> answers.ProjectList:
         """Return the names of the projects that who asks sees."""

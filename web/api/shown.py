@@ -153,17 +153,18 @@ def option_of(one: Option, role: str = "", comparison: str = "") -> OptionReport
     )  # fmt: skip
 
 
-def matrix_of(project: str, lines: Iterable[BuildLine]) -> Matrix:
-    """Return the matrix of a project's builds, given the newest first: of each revision and platform that one."""
-    rows: dict[str, dict[str, MatrixCell]] = {}
+def matrix_of(project: str, lines: Iterable[BuildLine], later: int | None) -> Matrix:
+    """Return the matrix of a project's builds, given the newest first, of which each cell has the first that fits it.
+
+    The next page has the revisions below the build ``later``.
+    """
+    rows: dict[str, dict[tuple[str, Canonical], MatrixCell]] = {}
     for line in lines:
         platform = platform_word(line.platform)
-        cell = MatrixCell(platform, line.id, line.state.value)
-        rows.setdefault(line.revision, {}).setdefault(platform, cell)
-    platforms = sorted({name for cells in rows.values() for name in cells})
-    return Matrix(
-        project, tuple(platforms), tuple(MatrixRow(name, tuple(cells.values())) for name, cells in rows.items())
-    )
+        cell = MatrixCell(platform, line.id, line.state.value, dict(line.options))
+        rows.setdefault(line.revision, {}).setdefault((platform, line.options), cell)
+    shown = tuple(MatrixRow(name, tuple(cells.values())) for name, cells in rows.items())
+    return Matrix(project, tuple(sorted({it.platform for row in shown for it in row.cells})), shown, later)
 
 
 def platform_word(platform: Canonical) -> str:

@@ -163,16 +163,17 @@ class MachineList:
 
 @frozen
 class MatrixCell:
-    """The newest build of a revision for a platform, by its id, and its state."""
+    """The newest build of a revision for a platform with these compile options, by its id, and its state."""
 
     platform: str
     build: int
     state: str
+    options: dict[str, Value] = field(metadata={"members": 200})
 
 
 @frozen
 class MatrixRow:
-    """A revision, and its newest build for each platform that there is one for."""
+    """A revision, and its newest build for each platform with a set of options that there is one for."""
 
     revision: str
     cells: tuple[MatrixCell, ...] = field(metadata={"members": 500})
@@ -180,11 +181,15 @@ class MatrixRow:
 
 @frozen
 class Matrix:
-    """The newest builds of a project by revision and platform, the newest first."""
+    """The newest builds of a project by revision, platform and options, the newest revision first.
+
+    ``next`` is the ``before`` of the page that follows, null where none does.
+    """
 
     project: str
     platforms: tuple[str, ...] = field(metadata={"members": 500})
     rows: tuple[MatrixRow, ...] = field(metadata={"members": 500})
+    next: int | None = None
 
 
 @frozen

@@ -14,6 +14,7 @@ from buildtool.protocol.api.routes import CALLS
 from buildtool.protocol.operator import PauseServer
 from buildtool.protocol.shapes import shape_of
 from buildtool.web.live.hub import LiveHub
+from buildtool.web.pages.asking import matrix as presented
 from buildtool.web.sessions import form_mark
 from tests.adapters.storage.archive.test_checking import FILE, zipped
 from tests.adapters.storage.archive.test_contents import Kept
@@ -145,6 +146,28 @@ def test_builds_are_paged_by_key_to_the_last_and_each_once() -> None:
         before = f"&before={page['next']}"
     assert found == sorted(set(found), reverse=True)
     assert len(found) == len([one for one in farm().builds_made if one.spec.project != "lua"])
+
+
+def test_a_matrix_is_paged_to_its_oldest_revision_with_a_cell_for_each_set_of_options(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(presented, "ROWS", 1)
+    world, other = ApiWorld(), (("checks", False), ("optimise", "speed"), ("width", 80))
+    builds = [one for one in world.pages.builds_made if one.spec.project != "lua"]
+    world.pages.builds_made.append(evolve(builds[0], id=9, spec=evolve(builds[0].spec, options=other)))
+    rows, before = [], ""
+    while True:
+        page = said(world.get(f"/matrix/testproject{before}"))
+        rows += page["rows"]
+        if page["next"] is None:
+            break
+        before = f"?before={page['next']}"
+    assert [one["revision"] for one in rows] == [
+        builds[0].spec.revision,
+        *(one.spec.revision for one in reversed(builds[1:])),
+    ]
+    cells = [(one["build"], one["options"]["checks"]) for one in rows[0]["cells"]]
+    assert cells == [(9, False), (builds[0].id, True)]
 
 
 def test_what_a_visitor_may_not_see_is_not_in_any_answer() -> None:
