@@ -24,6 +24,12 @@ from buildtool.protocol.json_text import parsed
 _ARGUMENTS = {b"version": 1, b"message": 6, b"answer": 2, b"error": 2, b"decref": 1, b"didNotUnderstand": 1}
 """The commands of Perspective Broker that are understood, and how many arguments each has."""
 
+SERVER_FIRST = 0.1
+"""Seconds for which a client leaves the first word to its server, before it says itself what it speaks.
+
+A port that waits for TLS never has that word, and answers this one at once.
+"""
+
 _METHODS = {command: f"proto_{command.decode()}" for command in _ARGUMENTS}
 
 
@@ -45,6 +51,13 @@ class PlainBroker(pb.Broker):
         super().__init__(is_client, security)
         self.incoming = Incoming(bounds)
         self.ready: Deferred[None] = Deferred()
+        self._said = False
+
+    def say_dialect(self) -> None:
+        """Tell the server that Perspective Broker is spoken here, if it was not told."""
+        if not self._said:
+            self._said = True
+            self.sendEncoded(b"pb")
 
     def connectionReady(self) -> None:
         """Start the exchange, since both sides have agreed to speak Perspective Broker."""
@@ -59,7 +72,7 @@ class PlainBroker(pb.Broker):
         elif not self.isClient and obj == b"pb":
             self._selectDialect(b"pb")
         elif self.isClient and type(obj) is list and b"pb" in obj:
-            self.sendEncoded(b"pb")
+            self.say_dialect()
             self._selectDialect(b"pb")
         else:
             raise ProtocolViolation("does not speak Perspective Broker")

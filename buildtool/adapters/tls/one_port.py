@@ -36,7 +36,7 @@ from buildtool.adapters.network.slices import SLICE, Slices
 from buildtool.adapters.network.violation_log import ViolationLog
 from buildtool.adapters.tls.client_hello import named_protocols
 from buildtool.adapters.tls.contexts import ANY_HTTP, PortTls, ServerTls
-from buildtool.adapters.tls.words import ALERT_RECORD
+from buildtool.adapters.tls.words import ALERT_RECORD, SPOKEN
 from buildtool.concurrency.asker import Asker
 from buildtool.concurrency.rates import FairShares, RateBudget
 from buildtool.errors import LimitReached
@@ -71,7 +71,7 @@ MOST = 400
 _RECORD = 22
 """The first byte of a handshake in TLS."""
 
-_PLAIN = b"this port speaks TLS: use https://, or --use-tls\n"
+_PLAIN = b"%s: use https://, or --use-tls\n" % SPOKEN
 PLAIN = (
     b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n"
     b"Content-Length: %d\r\n\r\n%s" % (len(_PLAIN), _PLAIN)
@@ -80,6 +80,10 @@ PLAIN = (
 
 ALERT = bytes((ALERT_RECORD, 3, 3, 0, 2, 2, 40))
 """What a peer is told that waits for this side to speak first: a record of TLS that says that no handshake came."""
+
+
+DIALECT = b"\2"
+"""The first byte of what a client of Perspective Broker says first: the length of the word ``pb``."""
 
 
 def anybody_may(_network: str) -> None:
@@ -276,7 +280,7 @@ class _PlainSpokenToo(TLSMemoryBIOProtocol):
     def _go_on(self, data: bytes) -> None:
         if self._hello is not None:
             if not self._hello and data[:1] != bytes((_RECORD,)):
-                self.say_plainly(PLAIN)
+                self.say_plainly(ALERT if data.startswith(DIALECT) else PLAIN)
                 return
             self._hello += data
             named = named_protocols(self._hello) if len(self._hello) >= self._needed else self._needed

@@ -16,6 +16,9 @@ CONTROL = b"buildtool/3"
 ALERT_RECORD = 21
 """The first byte of a record of TLS that says what is wrong (RFC 8446, section 5.1); the version follows, from 3 on."""
 
+SPOKEN = b"this port speaks TLS"
+"""What a port that waits for TLS says to who speaks something else."""
+
 UNBELIEVED = "certificate verify failed"
 """What OpenSSL says of a certificate that it does not believe."""
 
@@ -74,7 +77,8 @@ def tls_words(error: Exception, unbelieved: str = "") -> str:
 
 def speaks_tls(first: bytes) -> bool:
     """Return whether the first bytes of a peer are those of one that waited for a handshake of TLS in vain."""
-    return first[:1] == bytes((ALERT_RECORD,)) and first[1:2] in (b"", b"\3")
+    alerts = first[:1] == bytes((ALERT_RECORD,)) and first[1:2] in (b"", b"\3")
+    return alerts or SPOKEN in first  # so says a metaserver that is older
 
 
 TOLERATED = 120.0

@@ -16,13 +16,14 @@ from twisted.internet.task import Clock
 from twisted.spread import pb
 from twisted.trial.unittest import TestCase
 
+from buildtool.adapters.control.broker import SERVER_FIRST
 from buildtool.adapters.control.build_server_link import ANSWERED, BuildServerLink, LoginPace
 from buildtool.adapters.control.client import Session, connect_requester, greet
 from buildtool.adapters.control.gateway import BuildServerEndpoint, Gateway, PersonEndpoint, anybody
 from buildtool.adapters.control.limits import ConnectionLimits
 from buildtool.adapters.control.operator_endpoint import OperatorEndpoint
 from buildtool.adapters.network.endpoints import machine_at
-from buildtool.adapters.tls.one_port import ALERT
+from buildtool.adapters.tls.one_port import ALERT, PLAIN
 from buildtool.errors import (
     BuildToolError,
     Conflict,
@@ -495,6 +496,50 @@ def test_a_port_that_waits_for_tls_is_said_to_need_a_key() -> None:
     farm.ends.server = Factory.forProtocol(type("Says", (_Says,), {"words": ALERT}))  # type: ignore[assignment]
     with pytest.raises(Unauthorised, match=rf"^the metaserver at {WHERE} speaks TLS, .*: join first, with the line"):
         farm.result(connect_requester(farm.ends, WHERE, farm.clock))  # type: ignore[arg-type]
+
+
+class _Waits(Protocol):
+    """A port that waits for TLS, and answers what is none as soon as it comes."""
+
+    answer = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        assert self.transport is not None
+        assert data == b"\x02\x82pb"
+        self.transport.write(self.answer)
+
+
+@pytest.mark.parametrize("answer", [ALERT, PLAIN], ids=["as now", "as older ones"])
+def test_a_client_that_hears_nothing_speaks_first_so_that_a_port_with_tls_need_not_wait_for_it(answer: bytes) -> None:
+    farm = Farm()
+    farm.ends.server = Factory.forProtocol(type("Waits", (_Waits,), {"answer": answer}))  # type: ignore[assignment]
+    waiting = Deferred.fromCoroutine(connect_requester(farm.ends, WHERE, farm.clock))  # type: ignore[arg-type]
+    farm.ends.run()
+    farm.ends.advance(2 * SERVER_FIRST)
+    with pytest.raises(Unauthorised, match="speaks TLS"):
+        farm.ends.outcome(waiting)
+
+
+def test_a_metaserver_that_is_slow_to_speak_first_is_told_the_dialect_once() -> None:
+    farm = Farm()
+    heard: list[bytes] = []
+
+    class Slow(Protocol):
+        def dataReceived(self, data: bytes) -> None:
+            assert self.transport is not None
+            heard.append(data)
+            if len(heard) == 1:
+                self.transport.write(b"\x01\x80\x02\x82pb")
+
+    farm.ends.server = Factory.forProtocol(Slow)  # type: ignore[assignment]
+    waiting = Deferred.fromCoroutine(connect_requester(farm.ends, WHERE, farm.clock))  # type: ignore[arg-type]
+    farm.ends.run()
+    farm.ends.advance(2 * SERVER_FIRST)
+    assert heard[0] == b"\x02\x82pb"
+    assert b"hello" in b"".join(heard[1:]) and b"\x02\x82pb" not in b"".join(heard[1:])  # noqa: PT018 - one statement
+    farm.ends.advance(11)
+    with pytest.raises(Unavailable):
+        farm.ends.outcome(waiting)
 
 
 # --- build servers ----------------------------------------------------------------------------------------

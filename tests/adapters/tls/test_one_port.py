@@ -31,7 +31,7 @@ from buildtool.adapters.tls.certificates import (
     server_certificate,
 )
 from buildtool.adapters.tls.contexts import ANY_HTTP, ClientTls, ServerTls
-from buildtool.adapters.tls.one_port import ALERT, CAME_TO_NOTHING, PAUSE, OnePort, listening
+from buildtool.adapters.tls.one_port import ALERT, CAME_TO_NOTHING, DIALECT, PAUSE, OnePort, listening
 from buildtool.adapters.tls.words import CONTROL
 from buildtool.concurrency.asker import Asker
 from buildtool.errors import LimitReached
@@ -226,6 +226,15 @@ class OnePortTests(TestCase):
         self.assertEqual(await self._ask(number, None, says=b""), ALERT)
         self.assertTrue(1.5 < time.monotonic() - began < 5)
         self.assertEqual(len(self.port.beginning), 0)
+
+    def test_a_client_of_perspective_broker_that_speaks_first_is_told_so_at_once(self) -> None:
+        clock = Clock()
+        factory = listening(self.tls, OnePort({ANY_HTTP: Speaking("http")}, clock, ViolationLog(clock)))
+        made, there = factory.buildProtocol(None), StringTransport()
+        made.makeConnection(there)
+        made.dataReceived(DIALECT + b"\x82pb")
+        clock.advance(0)
+        self.assertEqual((there.value(), there.disconnecting), (ALERT, True))
 
     def test_who_spoke_while_the_program_was_busy_is_not_taken_for_silent(self) -> None:
         clock = Clock()
