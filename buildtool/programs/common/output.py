@@ -10,6 +10,7 @@ import codecs
 import errno
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -46,6 +47,8 @@ _copies: list[TextSink] = []
 
 _PROGRAMS = ("metaserver", "webserver", "buildserver.py", "startcompile.py", "startcompile")
 
+_NAMED = re.compile(r"(?<![\w./-])bin/(metaserver|webserver|buildserver\.py|startcompile\.py)(?![\w/-])")
+
 _PLAIN = {
     "\N{LEFT SINGLE QUOTATION MARK}": "'", "\N{RIGHT SINGLE QUOTATION MARK}": "'",
     "\N{LEFT DOUBLE QUOTATION MARK}": '"', "\N{RIGHT DOUBLE QUOTATION MARK}": '"',
@@ -59,6 +62,11 @@ def called(program: str) -> str:
     place, own = os.path.split(sys.argv[0])
     installed = own in _PROGRAMS and place.startswith("/") and place in os.get_exec_path()
     return program if installed else f"bin/{program}"
+
+
+def as_called(text: str) -> str:
+    """Return a text of ours, such as an error of whatever part, with the programs in it named as ``called`` has them."""
+    return _NAMED.sub(lambda found: called(found[1]), text)
 
 
 def _visible(error: UnicodeError) -> tuple[str, int]:
@@ -110,7 +118,7 @@ def lost(error: OSError) -> OutputLost:
 
 def complain(line: str) -> None:
     """Print a line, made harmless, on standard error and where ``copied`` says, if that can be."""
-    text = f"{printable(line, LINE_LIMIT)}\n"
+    text = f"{printable(as_called(line), LINE_LIMIT)}\n"
     try:
         put(sys.stderr, text)
     except OSError:

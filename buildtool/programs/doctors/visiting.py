@@ -42,7 +42,7 @@ from buildtool.model.checkup.verdicts import CheckResult, CheckVerdict, as_lines
 from buildtool.ports.common import Executor
 from buildtool.programs.common.ending import EXIT_FAILED, EXIT_OK, update_command, with_command
 from buildtool.programs.common.joining import FarmEndpoint
-from buildtool.programs.common.output import say
+from buildtool.programs.common.output import as_called, say
 from buildtool.programs.common.reaching import reach
 from buildtool.protocol.hello import PROTOCOL_VERSION
 
@@ -64,7 +64,7 @@ class Visit:
 
 def report(results: Sequence[CheckResult], *, as_json: bool) -> int:
     """Print the verdicts, and return the exit code. Raises OutputLost, OutputUnread."""
-    say(json.dumps(as_object(results)) if as_json else "\n".join(as_lines(results)))
+    say(as_called(json.dumps(as_object(results)) if as_json else "\n".join(as_lines(results))))
     return EXIT_OK if is_well(results) else EXIT_FAILED
 
 

@@ -11,7 +11,7 @@ from typing import TextIO
 from buildtool.errors import OutputLost
 from buildtool.model.text import log_line, printable
 from buildtool.ports.requester import Tone
-from buildtool.programs.common.output import lost, put
+from buildtool.programs.common.output import as_called, lost, put
 from buildtool.protocol.messages import RequestStatus
 from buildtool.requester.outcome import status_as_json
 from buildtool.requester.text import clean
@@ -84,6 +84,9 @@ class PlainConsole(SilentConsole):
 
     def say(self, line: str, tone: Tone = Tone.PLAIN) -> None:
         """Show one line."""
+        self._put(as_called(line))
+
+    def _put(self, line: str) -> None:
         try:
             put(self._stream, f"{printable(line, LINE_LIMIT)}\n")
         except OSError as error:
@@ -92,12 +95,12 @@ class PlainConsole(SilentConsole):
     def log(self, data: bytes) -> None:
         """Show the lines of the log, set off from our own."""
         for line in self._text.feed(data):
-            self.say(f"{self._mark}{line}")
+            self._put(f"{self._mark}{line}")
 
     def close(self) -> None:
         """Show what there is of a last line that was never ended."""
         for line in self._text.end():
-            self.say(f"{self._mark}{line}")
+            self._put(f"{self._mark}{line}")
 
 
 class JsonConsole(SilentConsole):

@@ -29,7 +29,7 @@ from twisted.internet.task import LoopingCall
 
 from buildtool.model.text import printable
 from buildtool.ports.requester import Tone
-from buildtool.programs.common.output import lost, put
+from buildtool.programs.common.output import as_called, lost, put
 from buildtool.programs.startcompile.consoles import LINE_LIMIT, LogText, SilentConsole
 from buildtool.protocol.messages import RequestStatus
 from buildtool.requester.progress import progress
@@ -97,7 +97,7 @@ class TerminalConsole(SilentConsole):
         self._refresh.clock = timers
 
     def say(self, line: str, tone: Tone = Tone.PLAIN) -> None:
-        self._console.print(Text(printable(line, LINE_LIMIT), style=_STYLES[tone]), soft_wrap=True)
+        self._console.print(Text(printable(as_called(line), LINE_LIMIT), style=_STYLES[tone]), soft_wrap=True)
 
     def log(self, data: bytes) -> None:
         """Show the lines of the log, dimmed."""

@@ -123,3 +123,33 @@ def test_programs_are_named_as_they_are_called_in_a_checkout_or_where_they_are_i
     monkeypatch.setenv("PATH", "bin:/usr/sbin:/usr/bin")
     monkeypatch.setattr("sys.argv", [own])
     assert called("buildserver.py") == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("is bin/metaserver running?", "is metaserver running?"),
+        ("join with `bin/startcompile.py login ADDRESS`", "join with `startcompile.py login ADDRESS`"),
+        ("start /srv/bin/metaserver or ./bin/webserver", "start /srv/bin/metaserver or ./bin/webserver"),
+        ("bin/metaserver-old and bin/metaserver/x", "bin/metaserver-old and bin/metaserver/x"),
+    ],
+)
+def test_what_any_part_says_of_programs_is_shown_as_they_are_called_where_they_are_installed(
+    said: str, shown: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin")
+    monkeypatch.setattr("sys.argv", ["bin/metaserver"])
+    complain(said)
+    monkeypatch.setattr("sys.argv", ["/usr/bin/metaserver"])
+    complain(said)
+    assert capsys.readouterr().err == f"{said}\n{shown}\n"
+
+
+def test_what_a_build_wrote_is_shown_as_it_was_whatever_it_says_of_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin")
+    monkeypatch.setattr("sys.argv", ["/usr/bin/startcompile.py"])
+    stream = io.StringIO()
+    console = PlainConsole(stream)
+    console.say("ask bin/metaserver")
+    console.log(b"installed bin/metaserver\n")
+    assert stream.getvalue() == "ask metaserver\n| installed bin/metaserver\n"
