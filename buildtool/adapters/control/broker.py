@@ -54,7 +54,7 @@ class PlainBroker(pb.Broker):
         self._said = False
 
     def say_dialect(self) -> None:
-        """Tell the server that Perspective Broker is spoken here, if it was not told."""
+        """Send what is spoken here, Perspective Broker, unless it was sent."""
         if not self._said:
             self._said = True
             self.sendEncoded(b"pb")

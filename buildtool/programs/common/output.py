@@ -65,7 +65,7 @@ def called(program: str) -> str:
 
 
 def as_called(text: str) -> str:
-    """Return a text of ours, such as an error of whatever part, with the programs in it named as ``called`` has them."""
+    """Return a text of ours, such as an error of any part, with the programs in it named as ``called`` has them."""
     return _NAMED.sub(lambda found: called(found[1]), text)
 
 
