@@ -46,7 +46,10 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
     r"[0-9a-fA-F]{4,63}\Z": HEX,
     r"[0-9]{1,9}\Z": DIGITS,
     r"[A-Za-z0-9._-]+\Z": HEX,
-    r"(?<![\w./-])bin/(metaserver|webserver|buildserver\.py|startcompile\.py)(?![\w/-])": ("bin/", "b", "bin/webserver "),
+    r"(?<![\w./-])bin/(metaserver|webserver|buildserver\.py|startcompile\.py)(?![\w/-])": (
+        "bin/",
+        "bin/webserver",
+    ),
     r"[1-9][0-9]{0,17}\Z": DIGITS,
     # The version of a C library that was asked for.
     r"([0-9]{1,4}(?:\.[0-9]{1,4})?)(?![0-9])": ("1", "1.", "."),
