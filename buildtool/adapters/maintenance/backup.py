@@ -36,8 +36,13 @@ Link = Callable[[Path, Path], None]
 """Makes a hard link, as ``os.link``."""
 
 _READ = 1024 * 1024
-_PARTIAL = ".partial"
-_PARTS = ("artifacts", "logs", "key", "tls", DATABASE)
+PARTIAL = ".partial"
+"""How the name ends of what is not whole yet, or not any more."""
+
+MARK = "backup.json"
+"""The file that a backup of a series has: see ``series/directory.py``."""
+
+PARTS = ("artifacts", "logs", "key", "tls", DATABASE, MARK, "config.tar.age")
 """With what the names of all begin that a copy has; so nothing else is taken for one that was left half made."""
 
 
@@ -84,11 +89,11 @@ class Backup:
             await reading.run(lambda _connection: None)  # that it is a database of this version, or of an earlier one
         finally:
             await reading.close()
-        staging = self.target.with_name(f".{self.target.name}.{secrets.token_hex(4)}{_PARTIAL}")
+        staging = self.target.with_name(f".{self.target.name}.{secrets.token_hex(4)}{PARTIAL}")
         try:
             _remove_abandoned(staging.parent)
             staging.mkdir(mode=0o700)
-            with _held(staging):
+            with held(staging):
                 return self._copy(staging)
         except OSError as error:
             raise storage_unavailable(f"write the backup {self.target}", error) from error
@@ -222,7 +227,7 @@ class Backup:
 
 
 @contextmanager
-def _held(directory: Path) -> Iterator[None]:
+def held(directory: Path) -> Iterator[None]:
     """Hold a directory for this process until the end of the block. Raises OSError, also where another has it."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
@@ -234,10 +239,10 @@ def _held(directory: Path) -> Iterator[None]:
 
 def _remove_abandoned(parent: Path) -> None:
     """Remove copies that were begun in a directory by processes that were killed: there may be keys in them."""
-    for place in parent.glob(f".*.{'[0-9a-f]' * 8}{_PARTIAL}"):
+    for place in parent.glob(f".*.{'[0-9a-f]' * 8}{PARTIAL}"):
         try:
-            with _held(place):
-                if all(name.startswith(_PARTS) for name in _names(place)):
+            with held(place):
+                if all(name.startswith(PARTS) for name in _names(place)):
                     shutil.rmtree(place)
         except OSError:
             continue  # somebody writes it, or it is not ours

@@ -24,7 +24,7 @@ _RIGHT = 'say up to three times that grow, such as "24h 30d 90d": for how long a
 
 @frozen
 class Kept:
-    """For how many seconds backups are kept: ``each`` of them, the newest of each day, and the newest of each week."""
+    """The seconds for which backups are kept: ``each`` of them, the newest of each day, and the newest of each week."""
 
     each: float
     daily: float = 0.0
@@ -86,7 +86,7 @@ def is_name(name: str) -> bool:
 def overdue(made: float | None, limit: float, now: float, ago: str) -> str:
     """Return what is wrong with the age of the last good backup, "" if nothing. ``ago`` is its age in words.
 
-    With a ``limit`` of 0 nothing ever is.
+    ``made``, ``limit`` and ``now`` are seconds. With a ``limit`` of 0 nothing ever is.
     """
     if limit <= 0:
         return ""

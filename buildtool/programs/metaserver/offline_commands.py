@@ -21,19 +21,21 @@ from buildtool.adapters.tls import burnt_file
 from buildtool.adapters.tls.authority import KEYS, copy_authorities
 from buildtool.configuration.settings import Settings
 from buildtool.errors import StorageUnavailable, UsageError
+from buildtool.model.farm.backups import Kept, kept_of
 from buildtool.model.text import printable, size_words
-from buildtool.programs.common.ending import EXIT_CODES, EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE
+from buildtool.programs.common.ending import EXIT_CODES, EXIT_FAILED, EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE
 from buildtool.programs.common.given.settings_of import settings_of
 from buildtool.programs.common.output import called, complain, say
 from buildtool.programs.common.subcommands import How, Subcommand, switch, valued
 
 if TYPE_CHECKING:
-    from buildtool.adapters.maintenance.backup import BackupContents
     from buildtool.adapters.maintenance.fsck import FsckReport
+    from buildtool.programs.metaserver.backing.backup_round import BackupOutcome, BackupWishes
 
 T = TypeVar("T")
 
 EXIT_DAMAGED = 10
+EXIT_NOT_HANDED_ON = 11
 
 PASSPHRASE_LIMIT = 1_000
 """Most bytes of a passphrase."""
@@ -42,7 +44,8 @@ METASERVER_CODES = {
     **EXIT_CODES,
     EXIT_UNAVAILABLE: "no metaserver runs that could be asked",
     EXIT_REFUSED: "the metaserver that runs is of another version",
-    EXIT_DAMAGED: "fsck found damage that is not mended",
+    EXIT_DAMAGED: "fsck found damage that is not mended, or a backup could not be restored by --test-restore",
+    EXIT_NOT_HANDED_ON: "the backup is made, but the command of --then failed",
 }
 """What each exit code of ``bin/metaserver`` says."""
 
@@ -73,20 +76,41 @@ def _fsck(said: argparse.Namespace) -> int:
 
 
 def _backup(said: argparse.Namespace) -> int:
-    """Copy the state directory, say what was copied, and return the exit code. Raises BuildToolError."""
-    from buildtool.adapters.maintenance.backup import Backup
+    """Copy the state directory, do what is wished after it, say so, and return the exit code. Raises BuildToolError."""
+    from buildtool.programs.metaserver.backing.backup_round import BackupRound
 
-    target, source = Path(said.target), _settings(said).state_dir
+    wishes, settings = _wishes(said), _settings(said)
     passphrase = None if said.passphrase_file is None else _passphrase(said.passphrase_file)
 
     def more(staging: Path) -> int:
-        return _copy_keys(source / KEYS, staging / KEYS, passphrase, wanted=said.with_keys or passphrase is not None)
+        keys, wanted = settings.state_dir / KEYS, said.with_keys or passphrase is not None
+        return _copy_keys(keys, staging / KEYS, passphrase, wanted=wanted)
 
-    copied = _interruptible(Backup(source, target, more=more).run())
-    if copied is None:
+    progress = ReadingProgress(time.monotonic())
+    outcome = _interruptible(BackupRound(settings, said.target, wishes, more, time.time, progress).run())
+    if outcome is None:
         return _EXIT_INTERRUPTED
-    say(json.dumps({"directory": str(target), **asdict(copied)}) if said.json else _copied_line(target, copied))
-    return EXIT_OK
+    for line in _amiss(outcome):
+        complain(f"metaserver: {line}")
+    say(json.dumps(_outcome_object(outcome)) if said.json else "\n".join(_outcome_lines(outcome, wishes)))
+    if outcome.wrong:
+        return EXIT_DAMAGED
+    return EXIT_NOT_HANDED_ON if outcome.then else EXIT_FAILED if outcome.stayed else EXIT_OK
+
+
+def _wishes(said: argparse.Namespace) -> BackupWishes:
+    """Return what is to be done with a backup. Raises UsageError for options that do not go together."""
+    from buildtool.adapters.maintenance.series.sealing import recipients_of
+    from buildtool.programs.metaserver.backing.backup_round import BackupWishes
+
+    if said.with_config and said.encrypt_to is None:
+        raise UsageError(
+            "--with-config takes secrets along: say --encrypt-to KEY, a public key of age (age-keygen makes a pair)"
+        )
+    if said.encrypt_to is not None and not said.with_config:
+        raise UsageError("--encrypt-to is for the configuration: say --with-config too")
+    recipients = () if said.encrypt_to is None else recipients_of(said.encrypt_to)
+    return BackupWishes(said.keep, recipients, said.then or "", said.test_restore)
 
 
 def _settings(said: argparse.Namespace) -> Settings:
@@ -137,10 +161,27 @@ def _restore(said: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def _keep(text: str) -> Kept:
+    """Return what is kept of a series. Raises ArgumentTypeError."""
+    try:
+        return kept_of(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 OPTIONS: Mapping[str, How] = {
     "--repair": switch("mend what can be mended safely"),
     "--with-keys": switch("take the keys of the farm's authority along, as they are"),
     "--passphrase-file": valued("take the authority's keys along, encrypted by the first line of FILE", "FILE", Path),
+    "--with-config": switch("take the configuration, its secrets and the farm's keys along, encrypted: --encrypt-to"),
+    "--encrypt-to": valued("who may read these: a public key (age1…, ssh-ed25519 …) or a file with some", "KEY"),
+    "--keep": valued(
+        "make a backup of this moment below DIR, and remove old ones: for how long all, one a day, one a week stay",
+        "TIMES",
+        _keep,
+    ),
+    "--test-restore": switch("restore the backup into a directory that goes again, and have fsck read all of it there"),
+    "--then": valued("run this by the shell afterwards, with $BACKUP: copy it to another host", "COMMAND"),
     "--revocations": valued(
         f"believe all keys but those that FILE revokes: {KEYS}/{burnt_file.NAME} of the directory before", "FILE", Path
     ),
@@ -155,8 +196,12 @@ COMMANDS = (
         _fsck, options=("--repair", "--json"),
     ),
     Subcommand(
-        "backup", "copy the state directory to DIR, also while it is used", "backup /backup/2026-11-20",
-        _backup, "DIR", Path, ("--with-keys", "--passphrase-file", "--json"),
+        "backup", "copy the state directory to DIR, also while it is used",
+        "backup /backup --keep 24h --test-restore", _backup, "DIR", Path,
+        (
+            "--keep", "--with-config", "--encrypt-to", "--test-restore", "--then", "--with-keys", "--passphrase-file",
+            "--json",
+        ),
     ),
     Subcommand(
         "restore", "say which keys are believed in a state directory that was put back or copied",
@@ -218,12 +263,46 @@ class ReadingProgress:
         complain(f"metaserver: reading {what}: {how_far}")
 
 
-def _copied_line(target: Path, copied: BackupContents) -> str:
+def _outcome_lines(outcome: BackupOutcome, wishes: BackupWishes) -> list[str]:
+    """Return what a round of backup did, for people."""
+    copied = outcome.contents
     absent = f"; {copied.withdrawn} artifacts had no file and are withdrawn in the copy" if copied.withdrawn else ""
-    return (
-        f"{target}: {copied.artifacts} artifacts ({size_words(copied.artifact_bytes)}) and {copied.logs} logs, "
-        f"{copied.linked} files linked, {copied.copied} copied{absent}"
-    )
+    there = f"{copied.artifacts} artifacts ({size_words(copied.artifact_bytes)}) and {copied.logs} logs"
+    told = [f"{outcome.directory}: {there}, {copied.linked} files linked, {copied.copied} copied{absent}"]
+    if wishes.recipients:
+        told.append(f"{outcome.sealed_files} files of the configuration are in it, encrypted")
+    if wishes.tried and not outcome.wrong:
+        told.append("it was restored for a test: fsck found nothing, and all that should be there is")
+    if outcome.then == 0:
+        told.append("the command of --then went well")
+    if wishes.kept is not None and not outcome.wrong:
+        told.append(f"older backups that were removed: {', '.join(outcome.gone) or 'none'}")
+    return told
+
+
+def _amiss(outcome: BackupOutcome) -> list[str]:
+    """Return what of a round of backup somebody has to look at."""
+    told = [f"the backup {outcome.directory} does not restore: {line}" for line in outcome.wrong]
+    told += [f"not in the backup, since it cannot be read: {line}" for line in outcome.left_out]
+    if outcome.then:
+        told.append(
+            f"--then ended with code {outcome.then}: the backup is in {outcome.directory}, and maybe nowhere else"
+        )
+    return [*told, *outcome.stayed]
+
+
+def _outcome_object(outcome: BackupOutcome) -> dict[str, object]:
+    """Return what a round of backup did, for programs."""
+    return {
+        "directory": str(outcome.directory),
+        **asdict(outcome.contents),
+        "sealed": outcome.sealed_files,
+        "left_out": list(outcome.left_out),
+        "wrong": list(outcome.wrong),
+        "then": outcome.then,
+        "removed": list(outcome.gone),
+        "stayed": list(outcome.stayed),
+    }
 
 
 def _interruptible(act: Coroutine[Any, Any, T]) -> T | None:

@@ -127,6 +127,12 @@ def test_a_backup_is_a_sound_state_directory_with_everything_in_it(state: Path, 
         "linked": 2,
         "copied": 4,
         "withdrawn": 0,
+        "sealed": 0,
+        "left_out": [],
+        "wrong": [],
+        "then": None,
+        "removed": [],
+        "stayed": [],
     }
     copy = tmp_path / "copy"
     assert stored(copy).read_bytes() == BYTES

@@ -1,0 +1,37 @@
+"""When the last good backup of a state directory was made: a file in it that the metaserver reads for its health."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from buildtool.adapters.storage.filesystem import RealDisk, put_whole, read_whole
+
+STAMP = "last-backup"
+"""The name of the file."""
+
+_SIZE = 64 * 1024
+
+
+def write_stamp(directory: Path, made: float, where: Path) -> None:
+    """Write into a state directory, durably, when (seconds) a good backup was made, and where it is. Raises OSError."""
+    told = {"made": made, "directory": str(where)}
+    put_whole(RealDisk(), directory / STAMP, json.dumps(told).encode() + b"\n")
+
+
+def read_stamp(directory: Path) -> float | None:
+    """Return when (seconds) the last good backup of a state directory was made, None if none was. Raises OSError.
+
+    A file that says nothing that can be read counts as none.
+    """
+    try:
+        told = json.loads(read_whole(RealDisk(), directory / STAMP, _SIZE))
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError):
+        return None
+    made = told.get("made") if isinstance(told, dict) else None
+    if isinstance(made, bool) or not isinstance(made, int | float) or not math.isfinite(made):
+        return None
+    return float(made)
