@@ -54,6 +54,9 @@ trusted = "loopback"
 # certificate_life = "30d"
 # rejoin_within = "400d"
 
+# How old the last good backup may be until /health says so; without it any age is right.    [BUILDTOOL_BACKUP_WITHIN]
+# backup_within = "26h"
+
 # Who may do what, where it is to be otherwise than the manual's table says, by role and act.
 # rights = {"requester": {"force": "nothing"}}
 

@@ -12,6 +12,7 @@ from buildtool.model.access.ceilings import NO_CEILINGS
 from buildtool.model.addresses import at_port
 from buildtool.model.farm.deployment import UNNAMED
 from buildtool.model.options import Option, canonical, shown, written
+from buildtool.model.text import duration_text
 from buildtool.project.definition import Project
 
 
@@ -32,6 +33,7 @@ def describe(settings: Settings) -> list[str]:
         *settings.front.identity.words(),
         *(f"origin login    {one}" for one in settings.origin_logins.prefixes),
         *_admission(settings),
+        *([f"backup within   {duration_text(settings.backup_within)}"] if settings.backup_within else []),
     ]
     if settings.own_files is not None:
         lines.append("certificate     {}, with the key {}".format(*settings.own_files))
@@ -73,6 +75,7 @@ def as_object(settings: Settings) -> dict[str, object]:
         "build_dir": str(settings.build_dir),
         "lease": settings.lease,
         "names_kept": settings.names_kept,
+        "backup_within": settings.backup_within or None,
         "confirmed": str(settings.confirmed),
         "logins": str(settings.logins),
         "proxies": settings.proxies.words(),

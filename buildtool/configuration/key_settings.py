@@ -1,4 +1,4 @@
-"""Reads the settings of keys and certificates: how long they live, and where others reach the metaserver.
+"""Reads the settings that are times, of keys, certificates and backups, and where others reach the metaserver.
 
 Each reader returns a value in its one form, or raises ConfigurationError that begins with what set it.
 """
@@ -21,6 +21,7 @@ TLS_NAMES = 32
 
 _LIVES = (10.0, duration_of("400d"))
 _AWAY = (10.0, duration_of("3650d"))
+_BACKUPS = (10.0, duration_of("400d"))
 
 
 class Trusted(Enum):
@@ -68,6 +69,12 @@ def read_rejoin_within(value: object, what: str = "rejoin_within =") -> float:
     return _duration(value, what, *_AWAY)
 
 
+def read_backup_within(value: object, what: str = "backup_within =") -> float:
+    """Return how old the last backup may be, in seconds, 0 for any age. Raises ConfigurationError."""
+    unlimited = value == "" or (isinstance(value, float) and value == 0)
+    return 0.0 if unlimited else _duration(value, what, *_BACKUPS)
+
+
 def read_public_address(value: object, what: str = "public_address =") -> tuple[HostPort, ...]:
     """Return the hosts and ports under which others reach the metaserver. Raises ConfigurationError."""
     said = value.split(",") if isinstance(value, str) else value
@@ -106,6 +113,7 @@ def _duration(value: object, what: str, least: float, most: float) -> float:
 READERS: Mapping[str, Callable[[object, str], object]] = {
     "certificate_life": read_certificate_life,
     "rejoin_within": read_rejoin_within,
+    "backup_within": read_backup_within,
     "public_address": read_public_address,
 }
 """How these settings are read, wherever they come from."""

@@ -30,6 +30,7 @@ from buildtool.configuration.key_settings import (
     Trusted,
     needs_keys_at,
     own_site,
+    read_backup_within,
     read_certificate_life,
     read_public_address,
     read_rejoin_within,
@@ -128,8 +129,9 @@ class Settings:
     ``bind``, ``plain_ports`` what speaks no TLS wherever that is, ``own_files`` the certificate for browsers, and its
     key. ``transfer_apart`` is whether transfers have a port of their own. Who is invited finds the metaserver at
     ``public_address``; a certificate holds ``certificate_life`` seconds, a key may be away ``rejoin_within`` seconds
-    after that. ``origin_logins`` go with the URLs of private origins; ``deployment`` and ``front`` say so themselves.
-    ``given`` is what went before the file, ``origins`` each value that is not the default, with where it comes from.
+    after that, and the last good backup is told once it is older than ``backup_within``. ``origin_logins`` go with
+    the URLs of private origins; ``deployment`` and ``front`` say so themselves. ``given`` is what went before the
+    file, ``origins`` each value that is not the default, with where it comes from.
     """
 
     path: Path
@@ -166,6 +168,7 @@ class Settings:
     public_address: tuple[HostPort, ...] = field(default=(), converter=read_public_address)
     certificate_life: float = field(default=CERTIFICATE_LIFE, converter=read_certificate_life)
     rejoin_within: float = field(default=REJOIN_WITHIN, converter=read_rejoin_within)
+    backup_within: float = field(default=0.0, converter=read_backup_within)
     origin_logins: OriginLogins = NO_LOGINS
     deployment: Deployment = UNNAMED
     front: Front = field(factory=Front)
@@ -334,6 +337,7 @@ def _settings(path: Path, values: Mapping[str, object], beside: Given, *, secret
         public_address=public,
         certificate_life=given.get("certificate_life", CERTIFICATE_LIFE),
         rejoin_within=given.get("rejoin_within", REJOIN_WITHIN),
+        backup_within=given.get("backup_within", ""),
         origin_logins=read_origin_logins(path, given.get("origin_logins", {}), secrets=secrets),
         deployment=read_deployment(given),
         front=read_front(path, given),

@@ -16,7 +16,7 @@ DAY = 86_400.0
 
 
 def loaded(directory: Path, text: str, monkeypatch: pytest.MonkeyPatch, **environment: str) -> Settings:
-    for name in ("PUBLIC_ADDRESS", "CERTIFICATE_LIFE", "REJOIN_WITHIN", "TRUSTED"):
+    for name in ("PUBLIC_ADDRESS", "CERTIFICATE_LIFE", "REJOIN_WITHIN", "BACKUP_WITHIN", "TRUSTED"):
         monkeypatch.delenv(f"BUILDTOOL_{name}", raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -83,3 +83,13 @@ def test_what_is_wrong_is_one_line_that_names_the_setting(
     with pytest.raises(ConfigurationError, match=line.partition(" ")[0]) as caught:
         loaded(tmp_path, line, monkeypatch)
     assert "\n" not in str(caught.value)
+
+
+def test_how_old_the_last_backup_may_be_is_a_time_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert loaded(tmp_path, "", monkeypatch).backup_within == 0.0
+    assert loaded(tmp_path, "backup_within = '26h'", monkeypatch).backup_within == 26 * 3_600.0
+    over = loaded(tmp_path, "backup_within = '26h'", monkeypatch, BUILDTOOL_BACKUP_WITHIN="2d")
+    assert over.backup_within == 2 * DAY
+    for wrong in ("0", "True", "'9s'", "'401d'", "'soon'", "None"):
+        with pytest.raises(ConfigurationError, match=r"backup_within = .* is not usable"):
+            loaded(tmp_path, f"backup_within = {wrong}", monkeypatch)

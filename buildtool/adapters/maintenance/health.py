@@ -52,8 +52,8 @@ class HealthState:
 class HealthCheck:
     """The ``ports.Conditions`` of the metaserver: what ``sources`` say, and what is checked here of disk and database.
 
-    ``needed`` tells which programs have to be in PATH. ``round_`` is what a ``PeriodicTask`` does. What begins and what
-    is over is logged.
+    ``needed`` tells which programs have to be in PATH, ``aged`` what is too old, for which it may read files.
+    ``round_`` is what a ``PeriodicTask`` does. What begins and what is over is logged.
     """
 
     directory: Path
@@ -62,6 +62,7 @@ class HealthCheck:
     sources: Sequence[Source] = ()
     low: int = LOW
     needed: Callable[[], Iterable[str]] = tuple
+    aged: Source = tuple
     looked: HealthState = field(factory=HealthState, init=False)
     _told: frozenset[str] = field(default=frozenset(), init=False)
 
@@ -118,6 +119,8 @@ class HealthCheck:
         for number, program in enumerate(sorted(self.needed())):
             if shutil.which(program) is None:
                 found[1, -2 - number] = f"{program} is not in PATH, and no branch of its repositories can be looked up"
+        for number, line in enumerate(self.aged()):
+            found[2, 1 + number] = line
         waiting = quarantine.count(self.directory)
         if waiting:
             files = "a file waits" if waiting == 1 else f"{waiting} files wait"

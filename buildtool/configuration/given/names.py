@@ -35,6 +35,7 @@ _TEXT, _WHOLE, _FLAG, _LIST, _TABLE = SettingKind
 SETTINGS: Mapping[str, SettingKind] = {
     **dict.fromkeys(("host", "bind", "pb_bind", "transfer_bind", "web_bind", "plain_ports", "tls_certificate",
                      "tls_key", "public_url", "transfer_url", "public_address", "certificate_life", "rejoin_within",
+                     "backup_within",
                      "trusted", "state_dir", "build_dir", "title", "title_url", "contact", "access_log"), _TEXT),
     **dict.fromkeys(("pb_port", "transfer_port", "web_port", "lease", "names_kept"), _WHOLE),
     **dict.fromkeys(("tls_names", "proxies", "confirmed", "logins"), _LIST),

@@ -16,6 +16,7 @@ BUILT_IN: Mapping[str, object] = {
     "build_dir": "var/buildserver", "lease": 60, "names_kept": 7, "trusted": "nobody", "mail": None, "limits": {},
     "weights": {}, "rights": {}, "proxies": (), "tls_names": (), "confirmed": (), "logins": ("*",), "plain_ports": (),
     "origin_logins": {}, "proxy_identity": {}, "certificate_life": "30d", "rejoin_within": "400d",
+    "backup_within": "",
     "title": "buildtool", "title_url": "", "contact": "", "public_address": (), "access_log": None,
 }  # fmt: skip
 """What the settings are that nothing says, as ``config.py`` would have them."""

@@ -22,6 +22,7 @@ from buildtool.adapters.http.one_site import OneSite
 from buildtool.adapters.http.routes import HttpLimits
 from buildtool.adapters.http.transfer_site import TransferSite
 from buildtool.adapters.mail.mailer import Mailer, MailerLimits
+from buildtool.adapters.maintenance.series.stamp import BackupWatch
 from buildtool.adapters.network.open_files import RefusedConnections
 from buildtool.adapters.runtime.clock import WallClock
 from buildtool.adapters.runtime.memory import MemoryTrim
@@ -335,6 +336,8 @@ class Metaserver:
         await admittance.settle()
         await end_outdated_builds(self.configuration.settings, broker)
         keeping.conditions.needed = lambda: programs(self.configuration.settings)
+        watch = BackupWatch(keeping.directory, lambda: self.configuration.settings.backup_within, WallClock().wall)
+        keeping.conditions.aged = watch.problems
         keeping.task("the check who holds the state directory", stored.holding.round_)
         keeping.task("the check of open builds", look)
         self._refusals.watch()

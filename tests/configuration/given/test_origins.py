@@ -18,6 +18,7 @@ SAMPLES: dict[str, object] = {
     "web_bind": "unix:/run/w", "plain_ports": "web", "tls_certificate": "/etc/c", "tls_key": "/etc/k",
     "public_url": "https://farm.example.org", "transfer_url": "https://files.example.org",
     "public_address": "farm.example.org:443", "certificate_life": "20d", "rejoin_within": "30d",
+    "backup_within": "26h",
     "trusted": "everybody", "state_dir": "/srv/state", "build_dir": "/srv/builds", "title": "ours",
     "title_url": "https://example.org/", "contact": "a@example.org", "access_log": "/var/log/a", "pb_port": 1,
     "transfer_port": 2, "web_port": 3, "lease": 9, "names_kept": 8, "tls_names": ["a", "b"], "proxies": ["127.0.0.1"],

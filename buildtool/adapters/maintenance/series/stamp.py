@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
+from attrs import frozen
+
 from buildtool.adapters.storage.filesystem import RealDisk, put_whole, read_whole
+from buildtool.model.farm.backups import overdue
+from buildtool.model.text import duration_words
 
 STAMP = "last-backup"
 """The name of the file."""
@@ -35,3 +40,27 @@ def read_stamp(directory: Path) -> float | None:
     if isinstance(made, bool) or not isinstance(made, int | float) or not math.isfinite(made):
         return None
     return float(made)
+
+
+@frozen
+class BackupWatch:
+    """A watch over the age of the last good backup of ``directory``: ``limit`` tells how old it may be, in seconds.
+
+    ``wall`` tells the time.
+    """
+
+    directory: Path
+    limit: Callable[[], float]
+    wall: Callable[[], float]
+
+    def problems(self) -> tuple[str, ...]:
+        """Return what is wrong, read anew; nothing where any age is right."""
+        limit, now = self.limit(), self.wall()
+        if limit <= 0:
+            return ()
+        try:
+            made = read_stamp(self.directory)
+        except OSError as error:
+            return (f"{STAMP} in the state directory cannot be read: {error.strerror}",)
+        line = overdue(made, limit, now, duration_words(max(0.0, now - (made or 0.0))))
+        return (line,) if line else ()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from buildtool.adapters.maintenance.series.stamp import STAMP, read_stamp, write_stamp
+from buildtool.adapters.maintenance.series.stamp import STAMP, BackupWatch, read_stamp, write_stamp
 
 
 def test_the_last_good_backup_is_noted_and_one_later_replaces_it(tmp_path: Path) -> None:
@@ -21,3 +21,20 @@ def test_the_last_good_backup_is_noted_and_one_later_replaces_it(tmp_path: Path)
 def test_a_stamp_that_says_nothing_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / STAMP).write_bytes(text.encode("utf-8", "surrogateescape"))
     assert read_stamp(tmp_path) is None
+
+
+def test_the_age_of_the_last_good_backup_is_told_past_the_limit_until_another_is_made(tmp_path: Path) -> None:
+    day, now, limit = 86_400.0, 1_795_857_460.0, 0.0
+    watch = BackupWatch(tmp_path, lambda: limit, lambda: now)
+    assert watch.problems() == (), "nobody said how old it may be"
+    limit = 1.5 * day
+    assert watch.problems()[0].startswith("no good backup was ever made")
+    write_stamp(tmp_path, now, tmp_path)
+    assert watch.problems() == ()
+    now += 3 * day
+    assert watch.problems() == ("the last good backup is 3 days old, more than backup_within = 36h",)
+    write_stamp(tmp_path, now, tmp_path)
+    assert watch.problems() == ()
+    (tmp_path / STAMP).unlink()
+    (tmp_path / STAMP).mkdir()
+    assert watch.problems() == ("last-backup in the state directory cannot be read: it is no plain file",)
