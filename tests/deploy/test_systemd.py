@@ -1,6 +1,7 @@
 """Units of deploy/systemd are right in the eyes of systemd, keep their programs from much, and name what there is."""
 
 import re
+import shlex
 import shutil
 import subprocess
 from configparser import RawConfigParser
@@ -19,6 +20,7 @@ UNITS = sorted((DEPLOY / "systemd").iterdir())
 
 EXPOSED = {
     "metaserver.service": 2.0,
+    "metaserver-backup.service": 2.0,
     "webserver.service": 2.0,
     "buildserver@.service": 3.0,
     "buildserver-once@.service": 3.0,
@@ -87,10 +89,13 @@ def test_what_a_unit_starts_is_a_command_of_the_program(unit: Path) -> None:
     for name in ("ExecStartPre", "ExecStart"):
         if name not in service:
             continue
-        path, command, *words = service[name].replace("%i", "native").split()
+        path, command, *words = shlex.split(service[name].replace("%i", "native"))
         assert path.startswith("/usr/bin/")
         found, _said = LINES[Path(path).name].parse([command, *words])
         assert found.name == command
+    if service["Type"] == "oneshot":  # a timer starts it
+        assert (DEPLOY / "systemd" / f"{unit.stem}.timer").is_file()
+        return
     if "Requires" in options(unit)["Unit"]:  # the socket: systemd shuts that after ten starts that fail
         assert service["Restart"] == "always"
         assert "RestartPreventExitStatus" not in service
@@ -99,6 +104,18 @@ def test_what_a_unit_starts_is_a_command_of_the_program(unit: Path) -> None:
         assert "2" in service["RestartPreventExitStatus"].split(), "what is configured wrongly is not started again"
     assert options(unit)["Unit"]["StartLimitIntervalSec"] == "0", "what is away for an hour may come back"
     assert (service["Type"], service["NotifyAccess"]) == ("notify", "main")
+
+
+def test_the_backup_of_each_night_can_be_made_where_its_unit_may_write_and_link() -> None:
+    unit = options(DEPLOY / "systemd/metaserver-backup.service")["Service"]
+    _path, command, directory, *words = shlex.split(unit["ExecStart"])
+    assert command == "backup"
+    assert f"d {directory} 0700 {unit['User']}" in (DEPLOY / "tmpfiles.d/buildtool.conf").read_text()
+    assert {"--keep", "--test-restore"} <= set(words)
+    assert unit["ProtectSystem"] == "full", "strict makes mounts, between which no file is linked"
+    timer = options(DEPLOY / "systemd/metaserver-backup.timer")["Timer"]
+    assert "next elapse: " in analyze("calendar", timer["OnCalendar"]).stdout.lower()
+    assert timer["Persistent"] == "yes", "a night in which the machine was off is made up for"
 
 
 def test_the_accounts_of_the_units_are_made_and_what_they_write_is_theirs() -> None:
