@@ -10,7 +10,7 @@ from itertools import pairwise
 from attrs import frozen
 
 from buildtool.errors import UsageError
-from buildtool.model.text import duration_of, duration_text, printable
+from buildtool.model.text import duration_of, duration_text, moment_words, printable
 
 DAY = 86_400.0
 
@@ -83,10 +83,11 @@ def is_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def overdue(made: float | None, limit: float, now: float, ago: str) -> str:
-    """Return what is wrong with the age of the last good backup, "" if nothing. ``ago`` is its age in words.
+def overdue(made: float | None, limit: float, now: float) -> str:
+    """Return what is wrong with the age of the last good backup, "" if nothing.
 
-    ``made``, ``limit`` and ``now`` are seconds. With a ``limit`` of 0 nothing ever is.
+    The line stays the same while nothing else is made, so that it is logged once. ``made``, ``limit``
+    and ``now`` are seconds. With a ``limit`` of 0 nothing ever is.
     """
     if limit <= 0:
         return ""
@@ -94,7 +95,7 @@ def overdue(made: float | None, limit: float, now: float, ago: str) -> str:
         return "no good backup was ever made of the state directory: bin/metaserver backup makes one"
     if now - made <= limit:
         return ""
-    return f"the last good backup is {ago} old, more than backup_within = {duration_text(limit)}"
+    return f"the last good backup is of {moment_words(made)}, longer ago than backup_within = {duration_text(limit)}"
 
 
 def _day(made: float) -> int:

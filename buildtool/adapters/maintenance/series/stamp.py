@@ -11,7 +11,6 @@ from attrs import frozen
 
 from buildtool.adapters.storage.filesystem import RealDisk, put_whole, read_whole
 from buildtool.model.farm.backups import overdue
-from buildtool.model.text import duration_words
 
 STAMP = "last-backup"
 """The name of the file."""
@@ -62,5 +61,5 @@ class BackupWatch:
             made = read_stamp(self.directory)
         except OSError as error:
             return (f"{STAMP} in the state directory cannot be read: {error.strerror}",)
-        line = overdue(made, limit, now, duration_words(max(0.0, now - (made or 0.0))))
+        line = overdue(made, limit, now)
         return (line,) if line else ()

@@ -32,7 +32,10 @@ def test_the_age_of_the_last_good_backup_is_told_past_the_limit_until_another_is
     write_stamp(tmp_path, now, tmp_path)
     assert watch.problems() == ()
     now += 3 * day
-    assert watch.problems() == ("the last good backup is 3 days old, more than backup_within = 36h",)
+    told = ("the last good backup is of 2026-11-28 09:17 UTC, longer ago than backup_within = 36h",)
+    assert watch.problems() == told
+    now += day
+    assert watch.problems() == told, "a line that changed would be logged each time"
     write_stamp(tmp_path, now, tmp_path)
     assert watch.problems() == ()
     (tmp_path / STAMP).unlink()
