@@ -42,7 +42,7 @@ PARTIAL = ".partial"
 MARK = "backup.json"
 """The file that a backup of a series has: see ``series/directory.py``."""
 
-PARTS = ("artifacts", "logs", "key", "tls", DATABASE, MARK, "config.tar.age")
+PARTS = ("artifacts", "logs", "key", "tls", DATABASE, MARK, f".{MARK}.", "config.tar.age")
 """With what the names of all begin that a copy has; so nothing else is taken for one that was left half made."""
 
 
@@ -98,6 +98,9 @@ class Backup:
         except OSError as error:
             raise storage_unavailable(f"write the backup {self.target}", error) from error
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+                full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                raise storage_unavailable(f"write the backup {self.target}", full) from full
             raise StorageUnavailable(f"{self.source / DATABASE} cannot be copied: {error}") from error
         finally:
             shutil.rmtree(staging, ignore_errors=True)

@@ -93,6 +93,10 @@ def overdue(made: float | None, limit: float, now: float) -> str:
         return ""
     if made is None:
         return "no good backup was ever made of the state directory: bin/metaserver backup makes one"
+    if made - now > limit:  # its age would be right for as long
+        return (
+            f"the last good backup is of {moment_words(made)}, which is still to come: set the clock, and make another"
+        )
     if now - made <= limit:
         return ""
     return f"the last good backup is of {moment_words(made)}, longer ago than backup_within = {duration_text(limit)}"

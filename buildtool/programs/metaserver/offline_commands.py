@@ -277,6 +277,8 @@ def _outcome_lines(outcome: BackupOutcome, wishes: BackupWishes) -> list[str]:
         told.append("the command of --then went well")
     if wishes.kept is not None and not outcome.wrong:
         told.append(f"older backups that were removed: {', '.join(outcome.gone) or 'none'}")
+    if outcome.others:
+        told.append(f"backups of other farms there, which are left alone: {outcome.others}")
     return told
 
 
@@ -285,9 +287,8 @@ def _amiss(outcome: BackupOutcome) -> list[str]:
     told = [f"the backup {outcome.directory} does not restore: {line}" for line in outcome.wrong]
     told += [f"not in the backup, since it cannot be read: {line}" for line in outcome.left_out]
     if outcome.then:
-        told.append(
-            f"--then ended with code {outcome.then}: the backup is in {outcome.directory}, and maybe nowhere else"
-        )
+        how = f"ended with code {outcome.then}" if outcome.then > 0 else f"was ended by signal {-outcome.then}"
+        told.append(f"--then {how}: the backup is in {outcome.directory}, and maybe nowhere else")
     return [*told, *outcome.stayed]
 
 
@@ -302,6 +303,7 @@ def _outcome_object(outcome: BackupOutcome) -> dict[str, object]:
         "then": outcome.then,
         "removed": list(outcome.gone),
         "stayed": list(outcome.stayed),
+        "others": outcome.others,
     }
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from buildtool.adapters.maintenance.backup import keep_before_upgrade
+from buildtool.adapters.maintenance.backup import Backup, keep_before_upgrade
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql.sqlite import SqliteDatabase, older_revision
 from buildtool.adapters.sql.upgrade import migrate
 from buildtool.errors import StorageUnavailable
+from tests.adapters.maintenance import states
 from tests.adapters.sql.test_migrations import SERVER, raw, stamp
 from tests.support.inline import run
 
@@ -76,3 +77,20 @@ def test_where_no_copy_can_be_kept_it_is_said_and_the_database_is_as_it_was(olde
         keep_before_upgrade(older)
     assert rows(older / DATABASE) == before
     assert not list(older.glob(".*")), "half a copy takes room that there may be none of"
+
+
+def test_a_disk_that_is_full_is_named_as_that_of_the_backup_and_nothing_is_left_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_source: Path, target: Path) -> None:
+        with closing(sqlite3.connect(target)) as connection:
+            connection.execute("PRAGMA max_page_count = 1")
+            connection.execute("CREATE TABLE more (x)")
+
+    for name in ("state", "backups"):
+        (tmp_path / name).mkdir()
+    states.make(tmp_path / "state")
+    monkeypatch.setattr("buildtool.adapters.maintenance.backup.copy_database", full)
+    with pytest.raises(StorageUnavailable, match=r"cannot write the backup .*/one: the disk is full; try again"):
+        run(Backup(tmp_path / "state", tmp_path / "backups/one").run())
+    assert list((tmp_path / "backups").iterdir()) == []

@@ -125,3 +125,10 @@ def test_an_old_backup_is_told_past_the_limit_and_none_at_all_too() -> None:
     )
     assert overdue(None, 26 * HOUR, NOW).startswith("no good backup was ever made")
     assert overdue(None, 0.0, NOW) == ""
+
+
+def test_a_backup_that_is_still_to_come_is_told_since_its_age_would_be_right_for_long() -> None:
+    assert overdue(NOW + HOUR, 26 * HOUR, NOW) == "", "clocks differ"
+    assert overdue(NOW + 27 * HOUR, 26 * HOUR, NOW) == (
+        "the last good backup is of 2024-10-05 16:00 UTC, which is still to come: set the clock, and make another"
+    )

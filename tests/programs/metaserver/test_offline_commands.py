@@ -133,6 +133,7 @@ def test_a_backup_is_a_sound_state_directory_with_everything_in_it(state: Path, 
         "then": None,
         "removed": [],
         "stayed": [],
+        "others": 0,
     }
     copy = tmp_path / "copy"
     assert stored(copy).read_bytes() == BYTES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import math
 import os
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from attrs import frozen
+from attrs import asdict, frozen
 
 from buildtool.adapters.maintenance.backup import MARK, PARTIAL, PARTS, held
 from buildtool.adapters.storage.filesystem import RealDisk, put_whole, read_whole, storage_unavailable, write_whole
@@ -31,20 +32,20 @@ _FORMAT = 1
 class BackupMark:
     """The contents of the file that makes a directory a backup of a series.
 
-    ``made`` is in seconds of wall time. ``sealed`` is the SHA-256 of what is encrypted in it, ``wrong`` what a test
-    found; "" where there is nothing.
+    ``made`` is in seconds of wall time, ``of`` tells whose state directory it is of. ``sealed`` is the SHA-256 of what
+    is encrypted in it, ``wrong`` what a test found; "" where there is nothing.
     """
 
     name: str
     made: float
+    of: str = ""
     sealed: str = ""
     wrong: str = ""
 
     @property
     def data(self) -> bytes:
         """The bytes of that file."""
-        told = {"format": _FORMAT, "name": self.name, "made": self.made, "sealed": self.sealed, "wrong": self.wrong}
-        return json.dumps(told).encode() + b"\n"
+        return json.dumps({"format": _FORMAT, **asdict(self)}).encode() + b"\n"
 
     def write(self, directory: Path) -> None:
         """Write the file into a directory, durably; one that is there is replaced. Raises OSError."""
@@ -57,9 +58,13 @@ class BackupMark:
 
 @frozen
 class BackupSeries:
-    """The backups below ``directory``. What is no backup of this program is neither listed nor touched."""
+    """The backups below ``directory`` of the state directory that ``of`` tells, as ``owner_of`` does.
+
+    What is no backup of this program, or another farm's, is neither listed nor touched.
+    """
 
     directory: Path
+    of: str = ""
 
     @contextmanager
     def mine(self) -> Iterator[None]:
@@ -94,12 +99,18 @@ class BackupSeries:
 
     def there(self) -> list[MadeBackup]:
         """Return the backups that are there, in no order. Raises StorageUnavailable."""
+        return [MadeBackup(mark.name, mark.made, not mark.wrong) for mark in self._marks() if mark.of == self.of]
+
+    def others(self) -> int:
+        """Return how many backups there are of other state directories. Raises StorageUnavailable."""
+        return sum(mark.of != self.of for mark in self._marks())
+
+    def _marks(self) -> list[BackupMark]:
         try:
             names = [name for name in os.listdir(self.directory) if is_name(name)]
         except OSError as error:
             raise storage_unavailable(f"list the backups in {self.directory}", error) from error
-        marks = (self.mark(name) for name in names)
-        return [MadeBackup(mark.name, mark.made, not mark.wrong) for mark in marks if mark is not None]
+        return [mark for name in names if (mark := self.mark(name)) is not None]
 
     def mark(self, name: str) -> BackupMark | None:
         """Return what a directory says of itself, None for one that this program did not make."""
@@ -115,7 +126,8 @@ class BackupSeries:
     def remove(self, name: str) -> str:
         """Remove a backup; return "", or why it stays where something in it is not of a backup. Raises OSError."""
         place = self.directory / name
-        if self.mark(name) is None:
+        mark = self.mark(name)
+        if mark is None or mark.of != self.of:
             return "this program did not make it"
         others = sorted(one for one in os.listdir(place) if not one.startswith(PARTS))
         if others:
@@ -125,6 +137,18 @@ class BackupSeries:
             place.rename(going)  # so that what is left where this is cut off is no backup, and goes at the next
             shutil.rmtree(going)
         return ""
+
+
+def owner_of(state: Path) -> str:
+    """Return what tells backups of a state directory from those of others, wherever it lies: it comes from its key.
+
+    "" where it has none. Raises OSError.
+    """
+    try:
+        key = read_whole(RealDisk(), (state / "key").resolve(), _SIZE)
+    except FileNotFoundError:
+        return ""
+    return hashlib.sha256(b"whose backup: " + key).hexdigest()[:16]
 
 
 @contextmanager
@@ -142,9 +166,9 @@ def _read_mark(told: object, name: str) -> BackupMark | None:
     """Return what a file says, None unless it is of this program and of the directory with that name."""
     if not isinstance(told, dict) or told.get("format") != _FORMAT or told.get("name") != name:
         return None
-    made, sealed, wrong = told.get("made"), told.get("sealed", ""), told.get("wrong", "")
+    made, rest = told.get("made"), [told.get(one, "") for one in ("of", "sealed", "wrong")]
     if isinstance(made, bool) or not isinstance(made, int | float) or not math.isfinite(made):
         return None
-    if not isinstance(sealed, str) or not isinstance(wrong, str):
+    if not all(isinstance(one, str) for one in rest):
         return None
-    return BackupMark(name, float(made), sealed, wrong)
+    return BackupMark(name, float(made), *rest)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import grp
 import io
 import os
+import pwd
 import stat
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pyrage
@@ -64,7 +66,7 @@ def gather(places: Iterable[Path], without: Iterable[Path] = ()) -> Gathered:
     """Return files, and what lies below directories, in an archive, each under its whole path without the first slash.
 
     Hidden names, compiled modules and what lies at or below ``without`` are no part of it. A link to a file is taken as
-    what it leads to. Raises UsageError where it is more than an archive may have.
+    what it leads to, one to a directory is left out. Raises UsageError where it is more than an archive may have.
     """
     apart = [Path(os.path.realpath(one)) for one in without]
     whole = [Path(os.path.abspath(one)) for one in places]  # noqa: PTH100 - not resolve(): the names are told as they are
@@ -89,6 +91,8 @@ def gather(places: Iterable[Path], without: Iterable[Path] = ()) -> Gathered:
                 )
             entry = tarfile.TarInfo(str(path).lstrip("/"))
             entry.size, entry.mode, entry.mtime = len(data), stat.S_IMODE(found.st_mode), int(found.st_mtime)
+            entry.uid, entry.gid = found.st_uid, found.st_gid
+            entry.uname, entry.gname = _name(pwd.getpwuid, found.st_uid), _name(grp.getgrgid, found.st_gid)
             archive.addfile(entry, io.BytesIO(data))
     return Gathered(stream.getvalue(), count, tuple(left_out))
 
@@ -105,13 +109,23 @@ def _files(place: Path, apart: list[Path], left_out: list[str]) -> Iterator[Path
 
     for folder, folders, names in os.walk(place, onerror=unlisted):
         inside = (name for name in sorted(folders) if not name.startswith(".") and name != "__pycache__")
-        folders[:] = [name for name in inside if not _within(Path(folder, name), apart)]
+        ours = [path for path in (Path(folder, name) for name in inside) if not _within(path, apart)]
+        left_out.extend(f"{path}: it is a link to a directory" for path in ours if path.is_symlink())
+        folders[:] = [path.name for path in ours if not path.is_symlink()]
         yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
 
 
 def _within(path: Path, apart: list[Path]) -> bool:
     real = Path(os.path.realpath(path))
     return any(real == one or one in real.parents for one in apart)
+
+
+def _name(look_up: Callable[[int], tuple[object, ...]], number: int) -> str:
+    """Return the name of an account or a group, which another machine gives another number; "" if it has none."""
+    try:
+        return str(look_up(number)[0])
+    except KeyError:
+        return ""
 
 
 def _read_keys(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from buildtool.adapters.maintenance.fsck_files import Progress, silent
 from buildtool.adapters.maintenance.series.directory import BackupMark, scratch
 from buildtool.adapters.maintenance.series.sealing import MOST_BYTES, SEALED
 from buildtool.adapters.storage.filesystem import RealDisk, read_whole
-from buildtool.errors import BuildToolError
+from buildtool.errors import BuildToolError, StorageUnavailable
 
 _TOLD = 3
 """How many findings are told of one backup."""
@@ -30,11 +31,18 @@ class TrialRestore:
     progress: Progress = field(default=silent)
 
     async def run(self) -> tuple[str, ...]:
-        """Restore, look at all of it, and remove it again; return what is wrong, nothing if it is as it was made."""
+        """Restore, look at all of it, and remove it again; return what is wrong, nothing if it is as it was made.
+
+        Raises StorageUnavailable where there is no room to try it, which says nothing of the backup.
+        """
         try:
             with scratch(self.backup.parent, self.backup.name) as place:
                 return (*await self._restored(place), *self._sealed())
         except (BuildToolError, OSError) as error:
+            if _no_room(error):
+                raise StorageUnavailable(
+                    f"the backup {self.backup} is made, but there is no room beside it to try a restore"
+                ) from error
             return (str(error),)
 
     async def _restored(self, place: Path) -> list[str]:
@@ -62,3 +70,9 @@ class TrialRestore:
             return []
         data = read_whole(RealDisk(), self.backup / SEALED, 2 * MOST_BYTES)
         return [] if hashlib.sha256(data).hexdigest() == self.mark.sealed else [f"{SEALED} is not what was written"]
+
+
+def _no_room(error: BaseException) -> bool:
+    """Return whether an error is, or comes from, a disk that is full."""
+    causes = (error, error.__cause__)
+    return any(isinstance(one, OSError) and one.errno in {errno.ENOSPC, errno.EDQUOT} for one in causes)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from attrs import define, evolve, field, frozen
 
-from buildtool.adapters.maintenance.backup import Backup, BackupContents
+from buildtool.adapters.maintenance.backup import MARK, Backup, BackupContents
 from buildtool.adapters.maintenance.fsck_files import Progress, silent
-from buildtool.adapters.maintenance.series.directory import BackupMark, BackupSeries
+from buildtool.adapters.maintenance.series.directory import BackupMark, BackupSeries, owner_of
 from buildtool.adapters.maintenance.series.sealing import SEALED, Gathered, Recipients, gather, sealed
 from buildtool.adapters.maintenance.series.stamp import write_stamp
 from buildtool.adapters.maintenance.series.trial import TrialRestore
@@ -46,7 +46,8 @@ class BackupWishes:
 class BackupOutcome:
     """The outcome of a round. ``wrong`` is what the try to restore found, ``then`` with what the command ended.
 
-    ``gone`` are names of backups that were removed; ``stayed`` says in a line each what should have gone, and why not.
+    ``gone`` are names of backups that were removed; ``stayed`` says in a line each what should have gone, and why not;
+    ``others`` counts what is there of other farms.
     """
 
     directory: Path
@@ -57,6 +58,7 @@ class BackupOutcome:
     then: int | None = None
     gone: tuple[str, ...] = ()
     stayed: tuple[str, ...] = ()
+    others: int = 0
 
 
 @define
@@ -76,7 +78,7 @@ class BackupRound:
         if self.wishes.kept is None:
             return await self._made(self.target, self.clock())
         self._check_outside()
-        series = BackupSeries(self.target)
+        series = BackupSeries(self.target, self._owner())
         with series.mine():
             now = self.clock()
             outcome = await self._made(self.target / series.fresh(now), now)
@@ -88,7 +90,7 @@ class BackupRound:
 
     async def _made(self, place: Path, now: float) -> BackupOutcome:
         """Make the backup in ``place``, try it, hand it on, and note it in the state directory if all of that went."""
-        mark = BackupMark(place.name, now)
+        mark = BackupMark(place.name, now, self._owner())
         closed = b""
         if self.wishes.recipients:
             self._gathered = gather(
@@ -114,8 +116,7 @@ class BackupRound:
         if self.wishes.tried:
             wrong = await TrialRestore(place, mark, contents, now, self.progress).run()
             if wrong:
-                self._note_wrong(mark, place, wrong)
-                return evolve(outcome, wrong=wrong)
+                return evolve(outcome, wrong=(*wrong, *self._note_wrong(mark, place, wrong)))
         if self.wishes.then:
             outcome = evolve(outcome, then=handed_on(self.wishes.then, place))
         if not outcome.then:
@@ -130,18 +131,19 @@ class BackupRound:
 
     def _note_good(self, now: float, place: Path) -> None:
         try:
-            write_stamp(self.settings.state_dir, now, place)
+            write_stamp(self.settings.state_dir, now, place.absolute())
         except OSError as error:
             raise storage_unavailable(f"note the backup {place} in the state directory", error) from error
 
-    def _note_wrong(self, mark: BackupMark, place: Path, wrong: tuple[str, ...]) -> None:
-        """Write into a backup of a series that it is not good, so that it stands for none that is."""
+    def _note_wrong(self, mark: BackupMark, place: Path, wrong: tuple[str, ...]) -> tuple[str, ...]:
+        """Write into a backup of a series that it is not good, so that it stands for none that is; or say why not."""
         if self.wishes.kept is None:
-            return
+            return ()
         try:
             evolve(mark, wrong=printable("; ".join(wrong), 1_000)).write(place)
         except OSError as error:
-            raise storage_unavailable(f"write into the backup {place} that it is damaged", error) from error
+            return (f"and that cannot be written into its {MARK}: {error.strerror}; remove it",)
+        return ()
 
     def _thinned(self, series: BackupSeries, kept: Kept, outcome: BackupOutcome) -> BackupOutcome:
         gone, stayed = [], []
@@ -156,7 +158,13 @@ class BackupRound:
                 stayed.append(f"{series.directory / one.name}, made {moment_words(one.made)}, stays: {why}")
             else:
                 gone.append(one.name)
-        return evolve(outcome, gone=tuple(gone), stayed=tuple(stayed))
+        return evolve(outcome, gone=tuple(gone), stayed=tuple(stayed), others=series.others())
+
+    def _owner(self) -> str:
+        try:
+            return owner_of(self.settings.state_dir)
+        except OSError as error:
+            raise storage_unavailable(f"read the key of {self.settings.state_dir}", error) from error
 
 
 def handed_on(command: str, place: Path) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from buildtool.adapters.maintenance.backup import MARK
-from buildtool.adapters.maintenance.series.directory import BackupMark, BackupSeries, scratch
+from buildtool.adapters.maintenance.series.directory import BackupMark, BackupSeries, owner_of, scratch
 from buildtool.errors import StorageUnavailable, UsageError
 from buildtool.model.farm.backups import MadeBackup, name_of
 
@@ -40,6 +40,7 @@ def test_what_this_program_did_not_make_is_neither_listed_nor_removed(tmp_path: 
     (tmp_path / name_of(5.0)).write_text("a file")
     wrong: tuple[object, ...] = (
         {}, [], None, {"format": 2}, {"made": True}, {"made": "x"}, {"made": float("inf")}, {"sealed": 1}, {"wrong": 1},
+        {"of": 1},
     )  # fmt: skip
     for second, told in enumerate(wrong, 10):
         place = backup(tmp_path, name_of(second))
@@ -68,6 +69,29 @@ def test_a_backup_goes_whole_and_one_that_a_metaserver_was_started_on_or_that_is
     os.close(descriptor)
     assert series.remove(NAME) == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_left_of_writing_that_one_is_damaged_keeps_no_backup(tmp_path: Path) -> None:
+    (backup(tmp_path) / f".{MARK}.0123456789abcdef").touch()
+    assert BackupSeries(tmp_path).remove(NAME) == ""
+
+
+def test_backups_of_another_farm_in_the_same_directory_are_counted_and_stay(tmp_path: Path) -> None:
+    owners = []
+    for second, key in enumerate((b"a" * 32, b"b" * 32), 1):
+        (tmp_path / f"state{second}").mkdir()
+        (tmp_path / f"state{second}/key").write_bytes(key)
+        owners.append(owner_of(tmp_path / f"state{second}"))
+        place = backup(tmp_path, name_of(second))
+        BackupMark(place.name, NOW, owners[-1]).begin(place)
+    first = BackupSeries(tmp_path, owners[0])
+    assert [one.name for one in first.there()] == [name_of(1)]
+    assert first.others() == 1
+    assert first.remove(name_of(2)) == "this program did not make it"
+    assert first.remove(name_of(1)) == ""
+    (tmp_path / "state1").rename(tmp_path / "moved")
+    assert owner_of(tmp_path / "moved") == owners[0]
+    assert owner_of(tmp_path / "none") == ""
 
 
 def test_names_of_one_second_are_told_apart(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ def configuration(tmp_path: Path) -> Path:
         path.write_text(f"this is {name}")
     (tmp_path / "elsewhere").write_text("of another place")
     (place / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "shared").mkdir()
+    (place / "recipes").symlink_to(tmp_path / "shared")
     (place / "broken").symlink_to(tmp_path / "nowhere")
     os.mkfifo(place / "fifo")
     (place / "secrets/mail").chmod(0o600)
@@ -49,7 +51,19 @@ def test_an_archive_has_what_lies_beside_the_configuration_under_its_whole_path(
     }  # fmt: skip
     assert there[f"{place}/secrets/mail".lstrip("/")][1] == 0o600
     assert gathered.files == 3
-    assert gathered.left_out == (f"{place}/broken: No such file or directory",)
+    assert gathered.left_out == (
+        f"{place}/recipes: it is a link to a directory", f"{place}/broken: No such file or directory",
+    )  # fmt: skip
+
+
+def test_what_is_put_back_is_its_owners_again(tmp_path: Path) -> None:
+    (tmp_path / "config.py").write_text("x")
+    with tarfile.open(fileobj=io.BytesIO(gather([tmp_path]).data)) as archive:
+        one = archive.getmember(f"{tmp_path}/config.py".lstrip("/"))
+    found = (tmp_path / "config.py").stat()
+    assert (one.uid, one.gid, one.uname, one.gname) == (
+        found.st_uid, found.st_gid, (tmp_path / "config.py").owner(), (tmp_path / "config.py").group(),
+    )  # fmt: skip
 
 
 def test_what_is_too_much_for_a_configuration_is_refused_with_the_mend(

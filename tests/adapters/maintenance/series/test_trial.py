@@ -1,5 +1,6 @@
 """A try to restore finds what is wrong with a backup, and leaves nothing behind."""
 
+import errno
 import hashlib
 import shutil
 from collections.abc import Callable
@@ -12,12 +13,14 @@ from buildtool.adapters.maintenance.backup import Backup, BackupContents
 from buildtool.adapters.maintenance.series.directory import BackupMark
 from buildtool.adapters.maintenance.series.sealing import SEALED
 from buildtool.adapters.maintenance.series.trial import TrialRestore
+from buildtool.adapters.storage.filesystem import storage_unavailable
+from buildtool.errors import StorageUnavailable
 from buildtool.model.farm.backups import name_of
 from tests.adapters.maintenance import states
 from tests.adapters.maintenance.states import NOW, soil, spoil, stored
 from tests.support.inline import run
 
-MARK = BackupMark(name_of(NOW), NOW, hashlib.sha256(b"closed").hexdigest())
+MARK = BackupMark(name_of(NOW), NOW, sealed=hashlib.sha256(b"closed").hexdigest())
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +73,17 @@ def test_a_backup_with_less_than_was_copied_is_not_good_though_nothing_in_it_is_
 ) -> None:
     more = evolve(original[1], logs=5)
     assert run(TrialRestore(backup, MARK, more, NOW).run()) == ("2 logs of 5", "2 logs that fsck read of 5")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_that_there_is_no_room_to_try_it_says_nothing_of_the_backup(
+    backup: Path, original: tuple[Path, BackupContents], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    class FullDisk(Backup):
+        async def run(self) -> BackupContents:
+            full = OSError(number, "full")
+            raise storage_unavailable("write", full) from full
+
+    monkeypatch.setattr("buildtool.adapters.maintenance.series.trial.Backup", FullDisk)
+    with pytest.raises(StorageUnavailable, match=r"backup-.*Z is made, but there is no room beside it to try"):
+        run(TrialRestore(backup, MARK, original[1], NOW).run())

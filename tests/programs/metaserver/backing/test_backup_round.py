@@ -9,7 +9,7 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from buildtool.adapters.maintenance.series.directory import BackupSeries
+from buildtool.adapters.maintenance.series.directory import BackupMark, BackupSeries, owner_of
 from buildtool.adapters.maintenance.series.stamp import read_stamp
 from buildtool.programs.metaserver.main import main
 from buildtool.programs.metaserver.offline_commands import EXIT_DAMAGED, EXIT_NOT_HANDED_ON
@@ -73,6 +73,7 @@ def test_a_round_leaves_a_backup_with_its_time_and_notes_that_it_is_good(rounds:
     assert (told["directory"], told["artifacts"], told["logs"]) == (str(farm / "backups" / rounds.names[0]), 1, 2)
     assert (told["wrong"], told["then"], told["removed"], told["stayed"]) == ([], None, [], [])
     assert read_stamp(farm / "state") == START
+    assert json.loads((farm / "state/last-backup").read_text())["directory"] == told["directory"]
 
 
 def test_old_ones_go_and_what_somebody_else_put_there_stays(rounds: Rounds, farm: Path) -> None:
@@ -112,7 +113,7 @@ def test_what_is_damaged_is_told_with_its_code_is_not_good_and_nothing_goes_for_
     assert "handed on" not in complaints
     assert (len(rounds.names), told["removed"]) == (2, [])
     assert read_stamp(farm / "state") == START
-    series = BackupSeries(farm / "backups")
+    series = BackupSeries(farm / "backups", owner_of(farm / "state"))
     assert sorted(one.good for one in series.there()) == [False, True]
 
 
@@ -126,8 +127,35 @@ def test_the_operators_command_is_told_where_the_backup_is_and_its_failure_has_a
     code, told, complaints = rounds("--then", "exit 3")
     assert (code, told["then"]) == (EXIT_NOT_HANDED_ON, 3)
     assert "--then ended with code 3: the backup is in " in complaints
+    rounds.now += DAY
+    assert "--then was ended by signal 15: the backup is in " in rounds("--then", "kill $$")[2]
     assert read_stamp(farm / "state") == START, "one that is nowhere else is not noted"
+    assert len(rounds.names) == 3
+
+
+def test_two_farms_with_one_directory_leave_each_others_backups_alone(rounds: Rounds, farm: Path) -> None:
+    rounds()
+    (farm / "state/key").write_bytes(b"k" * 32)
+    for _ in range(2):
+        rounds.now += 300 * DAY
+        code, told, _ = rounds(keep="1h")
+        assert (code, told["others"]) == (0, 1)
     assert len(rounds.names) == 2
+    assert "backup-20261128T091740Z" in rounds.names
+
+
+def test_a_note_that_a_backup_is_damaged_which_cannot_be_written_is_told_too(
+    rounds: Rounds, farm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_args: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    soil(stored(farm / "state"))
+    monkeypatch.setattr(BackupMark, "write", refuse)
+    code, _, complaints = rounds("--test-restore")
+    assert code == EXIT_DAMAGED
+    assert "does not restore: artifact-damaged" in complaints
+    assert "and that cannot be written into its backup.json: Input/output error; remove it" in complaints
 
 
 def test_a_backup_that_a_metaserver_was_started_on_stays_and_is_told(rounds: Rounds, farm: Path) -> None:
