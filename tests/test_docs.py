@@ -343,6 +343,7 @@ def test_a_flag_that_a_page_mentions_is_one_of_some_program(path: Path) -> None:
         "--security-opt",
         "--ulimit",
         "--user",
+        "--delete",
     }  # of other projects and programs, or of the table of descriptions
     mentioned = {flag for text in literals(parsed(path)[0]) for flag in FLAG.findall(text)}
     assert mentioned - known - examples - OF_LUA == set()

@@ -51,6 +51,8 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
         "bin/webserver",
     ),
     r"[1-9][0-9]{0,17}\Z": DIGITS,
+    # The name of a backup's directory.
+    r"backup-\d{8}T\d{6}Z(-\d{1,3})?": ("backup-", "0", "-1", "T0"),
     # The version of a C library that was asked for.
     r"([0-9]{1,4}(?:\.[0-9]{1,4})?)(?![0-9])": ("1", "1.", "."),
     # Names in files of programs, of at most 4,096 characters: libraries, loaders, versions of symbols, modules of WASI.
