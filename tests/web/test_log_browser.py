@@ -61,9 +61,13 @@ def test_it_begins_at_the_first_error_and_goes_to_any_line_search_and_step(
     expect(row).to_contain_text("error: <b>no</b> such thing")
     expect(row.locator(".c1")).to_have_text("error:")
     assert window.faults() == []
+    asked: list[str] = []
+    page.on("request", lambda one: asked.append(one.url) if "/logs/" in one.url else None)
     page.evaluate("location.hash = '#L19990-L19992'")
     marked(page, 19_990)
     expect(page.locator(".ln.t")).to_have_count(3)
+    expect(page.locator(".ln").last).to_contain_text("module_19999.c")
+    assert len(asked) == 1, "the end of a log is fetched once, and not for each of its lines"
     page.locator("[data-view]").focus()
     page.keyboard.press("n")
     marked(page, 12_001)

@@ -8,16 +8,19 @@ for (const box of document.querySelectorAll("[data-log]")) {
   let before = [0], lines = 0, length = 0, finished = false, next = 0, errors = [], count = 0, times = [], phases = [], cuts = [];
   let kept = 0, folded = new Set(), gaps = [], rows = 0, hits = null, word = "", from = 0, to = 0, turn = 0, asked;
 
+  const num = (n) => n.toLocaleString("en"), some = (n, word) => `${num(n)} ${word}${n === 1 ? "" : "s"}`;
+
   /* Bytes and lines. A line n (from 1) begins behind line end n - 1; before[k] line ends lie before chunk k. */
   const bytes = async (k) => {
-    const size = Math.min((k + 1) * STEP, length) - k * STEP, kept = chunks.get(k);
-    if (size <= 0) return new Uint8Array();
-    chunks.delete(k);
-    const got = kept || fetch(log, { headers: { Range: `bytes=${k * STEP}-${k * STEP + size - 1}` } })
+    // They are kept by where they end, so that the last one, which grows, is kept as well: each of its lines asks for it.
+    const at = k * STEP, end = Math.min(at + STEP, length), kept = chunks.get(end);
+    if (end <= at) return new Uint8Array();
+    chunks.delete(end);
+    const got = kept || fetch(log, { headers: { Range: `bytes=${at}-${end - 1}` } })
       .then((r) => r.ok ? r.arrayBuffer() : Promise.reject()).then((b) => new Uint8Array(b));
-    if (size === STEP) chunks.set(k, got);
+    chunks.set(end, got);
     if (chunks.size > KEPT) chunks.delete(chunks.keys().next().value);
-    return got.catch((e) => { chunks.delete(k); throw e; });
+    return got.catch((e) => { chunks.delete(end); throw e; });
   };
   const holds = (line) => {
     let lo = 0, hi = before.length - 1;
@@ -139,7 +142,7 @@ for (const box of document.querySelectorAll("[data-log]")) {
     let at = step > 0 ? list.findIndex((n) => n > from) : list.findLastIndex((n) => n < from);
     if (at < 0) at = step > 0 ? 0 : list.length - 1;
     go(list[at]);
-    say.textContent = `${hits ? "found" : "error"} ${at + 1} of ${(hits ? hits.count : count).toLocaleString("en")}, line ${list[at].toLocaleString("en")}`;
+    say.textContent = `${hits ? "found" : "error"} ${at + 1} of ${num(hits ? hits.count : count)}, line ${num(list[at])}`;
   };
   const find = async () => {
     word = input.value; asked?.abort(); asked = new AbortController();
@@ -149,17 +152,17 @@ for (const box of document.querySelectorAll("[data-log]")) {
       const r = await fetch(`${search}${encodeURIComponent(word)}${fold.checked ? "&case=1" : ""}`, { signal: mine.signal });
       if (!r.ok) throw new Error((await r.text()).slice(0, 200));
       hits = await r.json(); from = 0; jump(1); if (!hits.count) draw();
-      say.textContent = `${hits.count.toLocaleString("en")} lines found${hits.complete ? "" : ` up to line ${hits.upto.toLocaleString("en")}`}`;
+      say.textContent = `${some(hits.count, "line")} found${hits.complete ? "" : ` up to line ${num(hits.upto)}`}`;
     } catch (e) { if (!mine.signal.aborted) say.textContent = e.message; }
   };
   const update = async () => {
-    const got = await (await fetch(`${index}${next}`)).json();
+    const got = await (await fetch(`${index}${next}`)).json(), first = !next;
     const keep = (list) => list.filter((it) => (it[1] ?? 0) < next), changed = got.length !== length || got.finished !== finished;
     before = before.slice(0, got.first).concat(got.before); errors = keep(errors).concat(got.errors);
     times = times.filter((t) => t[0] < next).concat(got.times);
     ({ lines, next, finished, phases, cuts } = got); count = got.error_count; length = got.indexed;
     arrange();
-    if (changed && !hits) say.textContent = `${lines.toLocaleString("en")} lines, ${count.toLocaleString("en")} errors` + cuts.map((c) => `, ${c.bytes.toLocaleString("en")} bytes left out at line ${c.line}`).join("") + (finished ? "" : ", growing");
+    if (changed && !hits && !first) say.textContent = `${some(lines, "line")}, ${some(count, "error")}` + cuts.map((c) => `, ${num(c.bytes)} bytes left out at line ${c.line}`).join("") + (finished ? "" : ", growing");
     return changed;
   };
   const poll = async () => {
