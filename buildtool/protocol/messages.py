@@ -152,7 +152,7 @@ class RequestStatus:
     log_url: str = field(metadata={"sent": 500})
     page_url: str = field(metadata={"sent": 500})
     asked_at: float = 0.0
-    ref: str = field(default="", metadata={"most": 400, "sent": 100})
+    ref: str = field(default="", metadata={"most": 400, "sent": 100, "kept": "start"})
     since: float = 0.0
     usual: float | None = None
     sandbox: SandboxLevel = SandboxLevel.NONE

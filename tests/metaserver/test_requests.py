@@ -397,6 +397,16 @@ class AnswerTests(SynchronousTestCase):
             unknown = Keys(b"k" * 32).request(99)
             assert "no request 99" in self.refused(NotFound, what, kind(99, cancel_token(99, unknown)))
 
+    def test_a_branch_of_any_name_is_told_though_of_a_long_one_only_its_beginning(self) -> None:
+        for number, ref in enumerate(("ветка-сборки-для-испытаний" * 3, "dependabot/" * 10 + "x"), 2):
+            asked = Submit(f"{number:032x}", "paint", "ann@example.org", "", ref, "", {}, {}, {})
+            told = self.ask("submit", asked)
+            assert told.ref == ref
+            begin = decode(RequestStatus, encode(told)).ref
+            assert begin.endswith("…")
+            assert ref.startswith(begin[:-1])
+            assert len(begin) > 8
+
     def test_a_build_is_explained_while_it_is_open(self) -> None:
         assert self.told.build_id is not None
         assert self.ask("build", AskBuild(self.told.build_id)).verdict == "queued"

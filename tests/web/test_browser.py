@@ -163,6 +163,18 @@ def test_keys_lead_to_the_field_to_pages_and_to_their_list_which_needs_no_script
     without.close()
 
 
+def test_words_that_run_from_right_to_left_move_nothing_that_stands_beside_them(browser: Browser, site: str) -> None:
+    """A branch of such letters and "5 min ago" is not "5, branch, min ago"."""
+    window = Window(browser, site)
+    window.page.goto("/build/1")
+    row = window.page.locator("[aria-labelledby=requests] .under").first
+    row.locator("code").evaluate("one => one.textContent = 'ענף-בדיקה'")
+    place = "one => { const { left, right } = one.getBoundingClientRect(); return [left, right]; }"
+    branch, when = row.locator("code").evaluate(place), row.locator("time").evaluate(place)
+    assert branch[1] <= when[0]
+    window.close()
+
+
 def test_printed_states_keep_their_colour(browser: Browser, site: str, tmp_path: Path) -> None:
     window = Window(browser, site)
     window.page.goto("/builds")
