@@ -136,7 +136,11 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
     "ProjectsDescribed": st.builds(ProjectsDescribed, strategies.words, strategies.words),
     "ReactorTurns": _turns,
     "HealthStatus": st.builds(
-        messages.HealthStatus, st.booleans(), st.lists(_text, max_size=3).map(tuple), st.none() | _turns
+        messages.HealthStatus,
+        st.booleans(),
+        st.lists(_text, max_size=3).map(tuple),
+        st.none() | _turns,
+        st.none() | st.floats(0, 1e9),
     ),
     "Order": st.builds(
         messages.Order,

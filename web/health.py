@@ -48,6 +48,8 @@ def health_answer(
         body["problems"] = problems
     if told is not None and told.turns is not None:
         body["turns"] = asdict(told.turns)
+    if told is not None and told.backup_age is not None:
+        body["backup_age_s"] = int(told.backup_age)
     if asked and (told is None or not told.ok):
         body["status"] = "troubled"
     if trouble:

@@ -26,6 +26,7 @@ from buildtool.metaserver.showing.own_requests import RequestLister
 from buildtool.metaserver.showing.ref_names import RefLister
 from buildtool.model.access.rights import Act, Extent, Subject, platform_names
 from buildtool.model.addresses import valid_address
+from buildtool.model.farm.backups import LastBackup
 from buildtool.model.farm.weights import NICE_MOST
 from buildtool.model.names import is_client_id, is_commit_id
 from buildtool.model.principal import Principal
@@ -81,6 +82,7 @@ class RequestService:
     wanted_limit: int = WANTED_LIMIT
     kinds_limit: int = KINDS_LIMIT
     turns: Callable[[], messages.ReactorTurns | None] = lambda: None
+    last_backup: Callable[[], LastBackup] = LastBackup
     noticed: Callable[[BuildSpec, str], None] = lambda _spec, _url: None
     """Told what somebody asks for who may, and the URL of its source."""
     admittance: Admittance = field(default=Factory(lambda self: Admittance(self.broker), takes_self=True))
@@ -301,7 +303,9 @@ class RequestService:
         """Return whether the metaserver can do its work."""
         problems = veiled(self.conditions.problems(), self.broker.state, partial(self.permissions.sees, by))
         more = (f"and {len(problems) - PROBLEMS_TOLD} more",) if len(problems) > PROBLEMS_TOLD else ()
-        return messages.HealthStatus(not problems, (*problems[:PROBLEMS_TOLD], *more), self.turns())
+        made = self.last_backup().made
+        age = max(0.0, self.broker.clock.wall() - made) if made is not None else None
+        return messages.HealthStatus(not problems, (*problems[:PROBLEMS_TOLD], *more), self.turns(), age)
 
     async def _status_of(self, answer: answers.Answer, url: str) -> messages.RequestStatus:
         match answer:

@@ -204,10 +204,7 @@ class AskHealth:
 
 @frozen
 class ReactorTurns:
-    """The durations, in milliseconds, of the turns of the metaserver's reactor in the last five minutes.
-
-    Half of them ended within ``p50_ms`` (and so on), the longest took ``max_ms``; ``pause_max_ms`` was garbage's.
-    """
+    """The milliseconds of the reactor's turns in 5 minutes: half within ``p50_ms``; ``pause_max_ms`` was garbage's."""
 
     count: int
     p50_ms: float
@@ -219,11 +216,12 @@ class ReactorTurns:
 
 @frozen
 class HealthStatus:
-    """The metaserver's health: whether it can do its work, each problem in one line, and how its reactor turns."""
+    """The metaserver's health: problems, a line each, how its reactor turns, ``backup_age`` in seconds, if known."""
 
     ok: bool
     problems: tuple[str, ...] = field(default=(), metadata={"sent": 1_000, "kept": "start", "members_sent": 50})
     turns: ReactorTurns | None = None
+    backup_age: float | None = None
 
 
 @frozen

@@ -28,6 +28,10 @@ tests:
   - {series: buildtool_metaserver_up, values: "1 1 0 0 0 0 0"}
   - {series: 'buildtool_builds_waiting{platform="linux-ppc",reason="never"}', values: "2x90"}
   - {series: 'buildtool_builds_waiting{platform="linux-ppc",reason="busy"}', values: "7x90"}
+  - {series: 'buildtool_last_backup_time_seconds{job="old"}', values: "0x90"}
+  - {series: 'buildtool_backup_within_seconds{job="old"}', values: "3000x90"}
+  - {series: 'buildtool_last_backup_time_seconds{job="anyage"}', values: "0x90"}
+  - {series: 'buildtool_backup_within_seconds{job="anyage"}', values: "0x90"}
   alert_rule_test:
   - {alertname: BuildtoolMetaserverDown, eval_time: 3m, exp_alerts: []}
   - alertname: BuildtoolMetaserverDown
@@ -44,6 +48,14 @@ tests:
       exp_annotations:
         summary: 2 builds for linux-ppc wait, and nothing that is known could build them.
         runbook_url: PUBLIC/runbooks/nothing-can-build
+  - {alertname: BuildtoolBackupOld, eval_time: 64m, exp_alerts: []}
+  - alertname: BuildtoolBackupOld
+    eval_time: 80m
+    exp_alerts:
+    - exp_labels: {severity: ticket, job: old}
+      exp_annotations:
+        summary: No good backup was made for 1h 20m 0s.
+        runbook_url: PUBLIC/runbooks/backup-old
 """
 
 

@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -31,6 +32,7 @@ from buildtool.metaserver.farm_status import VEILED
 from buildtool.metaserver.request_status import PublicUrls, RequestStatusReader
 from buildtool.metaserver.requests import PROBLEMS_TOLD, WANTED_TOGETHER, RequestService
 from buildtool.model.access.rights import RIGHTS
+from buildtool.model.farm.backups import LastBackup
 from buildtool.model.incarnations import Keys
 from buildtool.model.options import canonical, digest_of, text
 from buildtool.model.platforms import Value
@@ -437,6 +439,13 @@ class AnswerTests(SynchronousTestCase):
             assert told.ok == (not many)
             assert told.problems[:PROBLEMS_TOLD] == tuple(f"trouble {n}" for n in range(min(many, PROBLEMS_TOLD)))
             assert told.problems[PROBLEMS_TOLD:] == (("and 2 more",) if many > PROBLEMS_TOLD else ())
+
+    def test_health_tells_the_age_of_the_last_good_backup_at_the_moment(self) -> None:
+        assert self.ask("health", AskHealth()).backup_age is None
+        now = self.world.service.broker.clock.wall()
+        for made, age in ((now - 5_400.0, 5_400.0), (now + 60.0, 0.0)):  # later than now where the clock was set back
+            self.world.service.last_backup = partial(LastBackup, made)
+            assert self.ask("health", AskHealth()).backup_age == age
 
 
 class Forgetful(MemoryStore):

@@ -109,7 +109,7 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
     messages.waiting(asked_at=1_700_000_000.0, ref="main", since=1_700_000_060.5, usual=90.25),
     hello.ProjectsDescribed("0" * 64, '{"projects":[]}'),
     _TURNS,
-    protocol.HealthStatus(False, ("the disk is full",), _TURNS),
+    protocol.HealthStatus(False, ("the disk is full",), _TURNS, 5_400.5),
     protocol.HealthStatus(True),
     protocol.Refused("usage", '--opt: no such option\ttab \x7f \\ " é'),
     protocol.Register("anna", _CAPABILITY, _HELD, "0123abcd", _NOTICE),

@@ -62,6 +62,11 @@ def test_it_says_how_long_the_turns_of_the_reactor_take() -> None:
     assert "turns" not in visit(HealthStatus(ok=True))[1], "one of an older metaserver does not know"
 
 
+def test_it_says_how_old_the_last_good_backup_is_where_there_is_one() -> None:
+    assert visit(HealthStatus(ok=True, backup_age=5_400.7))[1]["backup_age_s"] == 5_400
+    assert "backup_age_s" not in visit(HealthStatus(ok=True))[1]
+
+
 def test_a_metaserver_that_does_not_answer_is_503() -> None:
     status, body = visit(None)
     assert status == 503

@@ -19,6 +19,7 @@ from buildtool.adapters.sql.database import Database
 from buildtool.adapters.storage import quarantine
 from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.errors import StorageUnavailable
+from buildtool.model.farm.backups import LastBackup
 from buildtool.ports.common import Executor
 
 log = Logger()
@@ -38,9 +39,10 @@ Source = Callable[[], Iterable[str]]
 
 @frozen
 class HealthState:
-    """The problems found: one line for each thing that is wrong, none when all is well."""
+    """The problems found: one line for each thing that is wrong, none when all is well; and the last backup."""
 
     problems: tuple[str, ...] = ()
+    backup: LastBackup = field(factory=LastBackup)
 
     @property
     def ok(self) -> bool:
@@ -52,7 +54,7 @@ class HealthState:
 class HealthCheck:
     """The ``ports.Conditions`` of the metaserver: what ``sources`` say, and what is checked here of disk and database.
 
-    ``needed`` tells which programs have to be in PATH, ``aged`` what is too old, for which it may read files.
+    ``needed`` tells which programs have to be in PATH, ``backup`` of the last backup, for which it may read files.
     ``round_`` is what a ``PeriodicTask`` does. What begins and what is over is logged.
     """
 
@@ -62,7 +64,7 @@ class HealthCheck:
     sources: Sequence[Source] = ()
     low: int = LOW
     needed: Callable[[], Iterable[str]] = tuple
-    aged: Source = tuple
+    backup: Callable[[], LastBackup] = LastBackup
     looked: HealthState = field(factory=HealthState, init=False)
     _told: frozenset[str] = field(default=frozenset(), init=False)
 
@@ -76,9 +78,15 @@ class HealthCheck:
             if not any(other != line and other.startswith(line) for other in lines)
         )
 
+    def last_backup(self) -> LastBackup:
+        """Return what is known of the last good backup, as of the last check."""
+        return self.looked.backup
+
     async def round_(self, _task: PeriodicTask) -> float:
         """Check everything; return the seconds until the next check."""
-        self.looked = HealthState((*await self._database(), *await self._disk()))
+        wrong = await self._database()
+        disk, backup = await self._disk()
+        self.looked = HealthState((*wrong, *disk), backup)
         self._tell(frozenset(self.problems()))
         return EVERY if not self._told else TROUBLED_EVERY
 
@@ -96,15 +104,15 @@ class HealthCheck:
             return [str(error)]
         return []
 
-    async def _disk(self) -> list[str]:
+    async def _disk(self) -> tuple[list[str], LastBackup]:
         try:
             return await self.executor.run(self._look)
         except OSError as error:
             if crowd := crowded():
-                return [crowd]
-            return [f"the state directory cannot be looked at: {error.strerror}"]
+                return [crowd], self.looked.backup
+            return [f"the state directory cannot be looked at: {error.strerror}"], self.looked.backup
 
-    def _look(self) -> list[str]:
+    def _look(self) -> tuple[list[str], LastBackup]:
         found: dict[tuple[int, int], str] = {}
         for name in ("", "artifacts", "incoming", "logs"):
             place = self.directory / name
@@ -119,13 +127,14 @@ class HealthCheck:
         for number, program in enumerate(sorted(self.needed())):
             if shutil.which(program) is None:
                 found[1, -2 - number] = f"{program} is not in PATH, and no branch of its repositories can be looked up"
-        for number, line in enumerate(self.aged()):
-            found[2, 1 + number] = line
+        backup = self.backup()
+        if backup.problem:
+            found[2, 1] = backup.problem
         waiting = quarantine.count(self.directory)
         if waiting:
             files = "a file waits" if waiting == 1 else f"{waiting} files wait"
             found[2, 0] = f"{files} in quarantine/ for somebody to look at: damage was found, delete what is not needed"
-        return [found[key] for key in sorted(found)]
+        return [found[key] for key in sorted(found)], backup
 
     def _space(self, place: Path, what: str) -> str:
         status = os.statvfs(place)

@@ -18,6 +18,7 @@ from buildtool.metaserver.authorised import Permissions
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.showing.farm_counts import ANY_PLATFORM, platform_word
 from buildtool.metaserver.showing.waiting_causes import Waiting, WaitingCauses
+from buildtool.model.farm.backups import LastBackup
 from buildtool.model.metrics import table
 from buildtool.model.metrics.counts import Counts, Sample
 from buildtool.model.principal import Principal
@@ -48,7 +49,7 @@ class TurnFigures:
 class FigureService:
     """A service that tells monitoring how the farm stands. Of projects that who asks may not see it names none.
 
-    ``turns`` returns what is known of the reactor.
+    ``turns`` returns what is known of the reactor, ``last_backup`` what is known of that.
     """
 
     broker: Broker
@@ -58,6 +59,7 @@ class FigureService:
     resources: ResourceSource
     turns: Callable[[], TurnFigures]
     clock: Clock
+    last_backup: Callable[[], LastBackup] = LastBackup
     _causes: WaitingCauses = field(factory=WaitingCauses, init=False)
     _reading: SingleFlight[Sequence[Sample]] = field(factory=SingleFlight, init=False)
     _kept: tuple[float, Sequence[Sample]] = field(default=(0.0, ()), init=False)
@@ -81,6 +83,9 @@ class FigureService:
         now, counts = self.clock.wall(), Counts()
         counts.set(table.INFO, __version__, to=1)
         counts.set(table.PROBLEMS, to=len(self.conditions.problems()))
+        backup = self.last_backup()
+        counts.set(table.BACKUP, to=backup.made or 0)
+        counts.set(table.BACKUP_WITHIN, to=backup.within)
         self._stands(counts, now)
         await self._waits(counts, now)
         await self._stored(counts, now)

@@ -47,6 +47,18 @@ class MadeBackup:
     good: bool = True
 
 
+@frozen
+class LastBackup:
+    """The last good backup of a state directory: when it was ``made``, None if never or if that is not known.
+
+    ``within`` is how old it may be, 0 for any age; both are seconds. ``problem`` is what is wrong, "" if nothing.
+    """
+
+    made: float | None = None
+    within: float = 0.0
+    problem: str = ""
+
+
 def kept_of(text: str) -> Kept:
     """Return what a text such as ``24h 30d 90d`` says. Raises UsageError."""
     words = text.split()

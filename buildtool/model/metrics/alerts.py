@@ -110,6 +110,12 @@ ALERTS: Sequence[Alert] = (
         "The disk of the state directory is full, or is by tomorrow.",
     ),
     Alert(
+        "BuildtoolBackupOld", "backup-old",
+        "time() - buildtool_last_backup_time_seconds > buildtool_backup_within_seconds and "
+        "buildtool_backup_within_seconds > 0", "15m", TICKET,
+        "No good backup was made for {{ $value | humanizeDuration }}.",
+    ),
+    Alert(
         "BuildtoolDescriptorsShort", "descriptors-short",
         "buildtool_metaserver_open_fds / buildtool_metaserver_max_fds > 0.8", "5m", PAGE,
         "The metaserver has {{ $value | humanizePercentage }} of the files and connections open that it may have.",

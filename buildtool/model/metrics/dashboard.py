@@ -19,7 +19,7 @@ ROWS: Mapping[str, Sequence[Metric]] = {
     "Mail": (table.MAILS, table.OUTBOX, table.REFUSED),
     "Store": (
         table.COMMIT, table.COMMITS_FAILED, table.DATABASE, table.ARTIFACTS, table.ARTIFACT_BYTES, table.FREE,
-        table.DISK,
+        table.DISK, table.BACKUP, table.BACKUP_WITHIN,
     ),
     "The metaserver": (
         table.EVENTS, table.TURN, table.PAUSE, table.DESCRIPTORS, table.DESCRIPTORS_MOST, table.MEMORY,

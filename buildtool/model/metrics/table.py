@@ -122,6 +122,12 @@ PAUSE = Metric(
 DATABASE = Metric("buildtool_database_bytes", _GAUGE, "Size of the database, its log included.", unit="bytes")
 FREE = Metric("buildtool_state_free_bytes", _GAUGE, "Free bytes on the disk of the state directory.", unit="bytes")
 DISK = Metric("buildtool_state_disk_bytes", _GAUGE, "All bytes of that disk.", unit="bytes")
+BACKUP = Metric(
+    "buildtool_last_backup_time_seconds", _GAUGE, "When the last good backup was made, 0 if none is known of.", unit="s"
+)
+BACKUP_WITHIN = Metric(
+    "buildtool_backup_within_seconds", _GAUGE, "How old it may be, as backup_within says; 0 for any age.", unit="s"
+)
 ARTIFACTS = Metric("buildtool_artifacts", _GAUGE, "Artifacts that are given out.")
 ARTIFACT_BYTES = Metric("buildtool_artifact_bytes", _GAUGE, "Bytes of these artifacts.", unit="bytes")
 DESCRIPTORS = Metric("buildtool_metaserver_open_fds", _GAUGE, "Files and connections that the metaserver has open.")
@@ -136,7 +142,7 @@ TABLE: Mapping[str, Metric] = {
         UP, INFO, PROBLEMS, WAITING, OLDEST, RUNNING, REQUESTS_OPEN, REQUESTS, SAVED, DISPATCH, DURATION, ENDED,
         ATTEMPTS, LEASES, LEASES_ENDED, SERVERS, SLOTS, MAILS, OUTBOX, REFUSED, COMMIT, COMMITS_FAILED, EVENTS, TURN,
         PAUSE, DATABASE, FREE, DISK, ARTIFACTS, ARTIFACT_BYTES, DESCRIPTORS, DESCRIPTORS_MOST, MEMORY, PROCESSOR,
-        STARTED,
+        STARTED, BACKUP, BACKUP_WITHIN,
     )
 }  # fmt: skip
 """Every figure by its name."""

@@ -199,7 +199,8 @@ class Metaserver:
         admittance = await admit(configuration, broker, stored.keys, mailer, self._ceilings, identities)
         requests = RequestService(
             configuration, broker, store, resolvers, status_reader, explainer, keeping.conditions, turns=meter.told,
-            admittance=admittance, noticed=noting(resolvers, stored.database, timers, closing),
+            last_backup=keeping.conditions.last_backup, admittance=admittance,
+            noticed=noting(resolvers, stored.database, timers, closing),
         )  # fmt: skip
         troubles, history = BuildProblems(broker, timers), SqlOperatorStore(stored.database)
         build_servers = BuildServerService(
@@ -337,7 +338,7 @@ class Metaserver:
         await end_outdated_builds(self.configuration.settings, broker)
         keeping.conditions.needed = lambda: programs(self.configuration.settings)
         watch = BackupWatch(keeping.directory, lambda: self.configuration.settings.backup_within, WallClock().wall)
-        keeping.conditions.aged = watch.problems
+        keeping.conditions.backup = watch.look
         keeping.task("the check who holds the state directory", stored.holding.round_)
         keeping.task("the check of open builds", look)
         self._refusals.watch()

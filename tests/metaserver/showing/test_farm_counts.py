@@ -9,6 +9,7 @@ from buildtool.configuration.current import CurrentConfiguration
 from buildtool.errors import StorageUnavailable
 from buildtool.metaserver.authorised import Permissions
 from buildtool.metaserver.showing.figures import KEPT, FigureService, TurnFigures
+from buildtool.model.farm.backups import LastBackup
 from buildtool.model.metrics import table
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.ports.resources import ResourceUse
@@ -59,6 +60,13 @@ class FigureTests(OperatorCase):
         assert told[table.FREE.name,] == USE.free
         assert told[table.DESCRIPTORS_MOST.name,] == USE.descriptors_most
         assert told[table.PAUSE.name,] == 0.25
+
+    def test_when_the_last_good_backup_was_made_is_told_with_how_old_it_may_be(self) -> None:
+        told = self.told()
+        assert (told[table.BACKUP.name,], told[table.BACKUP_WITHIN.name,]) == (0, 0)
+        self.figures.last_backup = lambda: LastBackup(1_795_857_460.5, 93_600.0)
+        told = self.told()
+        assert (told[table.BACKUP.name,], told[table.BACKUP_WITHIN.name,]) == (1_795_857_460.5, 93_600.0)
 
     def test_what_waits_is_told_by_platform_and_reason_with_the_age_of_the_oldest(self) -> None:
         self.done(self.broker.send(submitted("ppc", spec(0, platform={"os": "linux", "arch": "ppc"}))))

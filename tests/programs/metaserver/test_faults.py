@@ -27,6 +27,7 @@ from buildtool.adapters.storage.artifacts import ArtifactStore
 from buildtool.adapters.storage.logs import LogStore
 from buildtool.errors import Damaged, StorageUnavailable
 from buildtool.metaserver.broker import Broker
+from buildtool.model.farm.backups import LastBackup
 from buildtool.model.records import RequestState
 from buildtool.programs.metaserver.maintenance import FINISH_EVERY, Housekeeping
 from buildtool.scheduling.answers import Queued
@@ -314,6 +315,22 @@ def test_a_disk_that_is_nearly_full_is_told_once_for_all_directories_on_it(world
     assert look(world) == ()
     (told,) = look(world, low=2**62)
     assert told.startswith("the disk of the state directory has only ")
+
+
+def test_what_is_known_of_the_last_backup_is_kept_while_the_disk_cannot_be_looked_at(world: World) -> None:
+    looking = HealthCheck(world.state, world.database, Inline(), low=0)
+    task: Any = None
+    looking.backup = lambda: LastBackup(17.0, 10.0, "the last good backup is old")
+    run(looking.round_(task))
+    assert looking.problems() == ("the last good backup is old",)
+
+    def fail() -> LastBackup:
+        raise OSError(5, "Input/output error")
+
+    looking.backup = fail
+    run(looking.round_(task))
+    assert looking.problems() == ("the state directory cannot be looked at: Input/output error",)
+    assert looking.last_backup().made == 17.0
 
 
 def test_a_directory_that_is_gone_is_told(world: World) -> None:

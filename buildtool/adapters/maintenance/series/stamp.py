@@ -10,7 +10,7 @@ from pathlib import Path
 from attrs import frozen
 
 from buildtool.adapters.storage.filesystem import RealDisk, put_whole, read_whole
-from buildtool.model.farm.backups import overdue
+from buildtool.model.farm.backups import LastBackup, overdue
 
 STAMP = "last-backup"
 """The name of the file."""
@@ -52,14 +52,12 @@ class BackupWatch:
     limit: Callable[[], float]
     wall: Callable[[], float]
 
-    def problems(self) -> tuple[str, ...]:
-        """Return what is wrong, read anew; nothing where any age is right."""
-        limit, now = self.limit(), self.wall()
-        if limit <= 0:
-            return ()
+    def look(self) -> LastBackup:
+        """Return what is known, read anew."""
+        limit = self.limit()
         try:
             made = read_stamp(self.directory)
         except OSError as error:
-            return (f"{STAMP} in the state directory cannot be read: {error.strerror}",)
-        line = overdue(made, limit, now)
-        return (line,) if line else ()
+            line = f"{STAMP} in the state directory cannot be read: {error.strerror}"
+            return LastBackup(None, limit, line if limit > 0 else "")
+        return LastBackup(made, limit, overdue(made, limit, self.wall()))

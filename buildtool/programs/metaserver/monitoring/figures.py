@@ -9,6 +9,7 @@ from pathlib import Path
 
 from twisted.internet.base import ReactorBase
 
+from buildtool.adapters.maintenance.health import HealthCheck
 from buildtool.adapters.maintenance.resources import ResourceReader
 from buildtool.adapters.runtime.turn_meter import TurnMeter
 from buildtool.metaserver.authorised import Permissions
@@ -16,7 +17,7 @@ from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.showing.figures import FigureService, TurnFigures
 from buildtool.model.metrics import table
 from buildtool.ports.common import Clock, Executor
-from buildtool.ports.metaserver import Conditions, OperatorStore
+from buildtool.ports.metaserver import OperatorStore
 from buildtool.programs.common.shutdown import ShutdownList
 
 
@@ -29,7 +30,7 @@ def metered(reactor: ReactorBase, closing: ShutdownList) -> TurnMeter:
 
 
 def figures(
-    broker: Broker, permissions: Permissions, history: OperatorStore, conditions: Conditions, clock: Clock,
+    broker: Broker, permissions: Permissions, history: OperatorStore, conditions: HealthCheck, clock: Clock,
     meter: TurnMeter, place: tuple[Path, Executor],
 ) -> FigureService:  # fmt: skip
     """Return the service of figures; ``place`` is the state directory, and what looks at its disk."""
@@ -37,4 +38,5 @@ def figures(
     def turns() -> TurnFigures:
         return TurnFigures(meter.turns.histogram(table.TURNS), meter.pauses.longest())
 
-    return FigureService(broker, permissions, history, conditions, ResourceReader(*place), turns, clock)
+    resources = ResourceReader(*place)
+    return FigureService(broker, permissions, history, conditions, resources, turns, clock, conditions.last_backup)
