@@ -27,6 +27,7 @@ from tests.benchmarks import (
     lists,
     live,
     scrapes,
+    screens,
     siege,
     starts,
     transfers,
@@ -36,7 +37,7 @@ from tests.benchmarks.world import ROOT, progress, world
 
 GROUPS = (
     limits, decisions, scrapes, builds, checkouts, cancelling, freezing, transfers, footprint, herd, hits, lists, live,
-    starts, attacks, siege,
+    screens, starts, attacks, siege,
 )  # fmt: skip
 """What takes the figures, in this order: the limits first, since the others are said beside them."""
 
