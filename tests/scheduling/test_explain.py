@@ -1,5 +1,7 @@
 """Why a Build waits: every reason told is true, the servers are grouped by it, and the nearest is named."""
 
+import math
+
 import hypothesis.strategies as st
 from attrs import evolve
 from hypothesis import given
@@ -7,13 +9,13 @@ from hypothesis import given
 from buildtool.model.matching.reasons import Cause, Reason
 from buildtool.model.options import canonical
 from buildtool.model.properties import Comparison, meets
-from buildtool.model.records import AttemptEnd
+from buildtool.model.records import AttemptEnd, Build, BuildState
 from buildtool.model.servers import Capability, Offer, ProjectSkill
 from buildtool.scheduling.answers import Queued, WaitReasons
 from buildtool.scheduling.decision import DecisionContext
 from buildtool.scheduling.events import AskedWhy
 from buildtool.scheduling.explain import explain_open
-from buildtool.scheduling.waiting import LINE_SAID, NAMES_SHOWN, NOBODY_YET, _Look, lines
+from buildtool.scheduling.waiting import LINE_SAID, NAMES_SHOWN, NOBODY_YET, _Look, lines, why
 from tests.scheduling.farm import Farm
 from tests.scheduling.worlds import OPTIONS, POLICY, machine, spec
 
@@ -254,6 +256,78 @@ def test_other_options_take_another_time() -> None:
         assert found is not None
         assert found.seconds == seconds
         assert "with these options" in found.basis
+
+
+STEPS = st.tuples(
+    st.sampled_from(["login", "logout", "ask", "accept", "deliver", "break", "refuse", "moment", "while", "owner"]),
+    st.sampled_from(["anna", "bert"]),
+)
+
+
+def happens(farm: Farm, step: str, name: str, number: int) -> None:
+    """Let a step happen to a build server, where it can."""
+    state = farm.broker.state
+    connected = name in state.servers and state.servers[name].connected
+    builds = connected and bool(state.slots.attempts_of.get(name))
+    match step:
+        case "login" if not connected:
+            farm.login(name)
+        case "logout" if connected:
+            farm.logout(name)
+        case "ask":
+            farm.ask(spec(number % 4, jit=number % 8 > 3))
+        case "accept" if builds and farm.attempt_on(name).accepted_at is None:
+            farm.accept(name)
+        case "deliver" if builds:
+            farm.deliver(name)
+        case "break" if builds and farm.attempt_on(name).accepted_at is None:
+            farm.break_down(name)
+        case "refuse" if builds:
+            farm.end(name, AttemptEnd.REFUSED, "no licence")
+        case "owner" if connected:
+            farm.take_back(name, until=farm.broker.now + 90.0 * (number % 2))
+        case "moment" | "while":
+            farm.pass_time(1.5 if step == "moment" else 40.0)
+
+
+def at_the_earliest(farm: Farm, build: Build, name: str, said: tuple[Reason, ...]) -> float:
+    """Return in how many seconds a build may start on a build server by what is said of that: infinity if never."""
+    state, now = farm.broker.state, farm.broker.now
+    server, times = state.servers[name], [0.0]
+    for reason in said:
+        match reason.cause:
+            case Cause.REFUSED if "is asked again in" in reason.note:
+                times.append(state.refusals[build.id, name].until - now)
+            case Cause.QUARANTINED:
+                times.append(server.quarantined_until - now)
+            case Cause.DELAYED:
+                times.append(build.not_before - now)
+            case Cause.BUSY if reason.note:
+                times.append(0.0)  # "until in about", which is of another build
+            case Cause.CLOSED if server.closed_until:
+                times.append(server.closed_until - now)
+            case _:
+                times.append(math.inf)
+    return max(times)
+
+
+@given(st.lists(STEPS, max_size=30))
+def test_no_build_is_said_to_start_before_what_is_said_of_each_build_server_lets_it(
+    steps: list[tuple[str, str]],
+) -> None:
+    farm = Farm()
+    made_before(farm)
+    for number, (step, name) in enumerate(steps):
+        happens(farm, step, name, number + 5)
+    state = farm.broker.state
+    for build in [one for one in state.builds.values() if one.state is BuildState.QUEUED]:
+        told = why(state, build, farm.broker.now)
+        if told.estimate is None:
+            continue
+        assert told.estimate.seconds > 0
+        named = {name: group.reasons for group in told.groups for name in group.servers}
+        soonest = [at_the_earliest(farm, build, name, named.get(name, ())) for name in state.servers]
+        assert told.estimate.seconds >= min(soonest) - 1e-6, lines(told)
 
 
 # --- a machine that changes -----------------------------------------------------------------------------------
