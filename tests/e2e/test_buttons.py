@@ -15,6 +15,9 @@ pytestmark = [pytest.mark.xdist_group("browser")]
 
 
 def test_an_operator_signs_in_pauses_a_machine_ends_a_build_and_signs_out(running: Control) -> None:
+    info = running.farm.directory / "build-anna" / "info"
+    info.mkdir(parents=True)
+    (info / "access_uri").write_text("ssh://anna.example.org:2222\n")
     running.server("anna")
     token = json.loads(operate(running, "token", "browser", "--json"))["token"]
     _, site = pages_of(running)
@@ -24,11 +27,17 @@ def test_an_operator_signs_in_pauses_a_machine_ends_a_build_and_signs_out(runnin
         page = window.page
         page.goto("/buildservers")
         assert page.get_by_role("button", name="Pause").count() == 0, "nobody knows yet who that is"
+        page.goto("/buildservers/anna")
+        assert page.get_by_text("ssh://").count() == 0, "nor whether they may know how it is reached"
         page.goto("/sign-in")
         page.get_by_label("Token").fill(token)
         page.get_by_role("button", name="Sign in", exact=True).click()
         expect(page.get_by_role("status").first).to_contain_text("You are signed in as")
 
+        page.goto("/buildservers/anna")
+        way = page.get_by_role("link", name="ssh://anna.example.org:2222")
+        assert way.get_attribute("href") == "ssh://anna.example.org:2222"
+        assert window.faults() == []
         page.goto("/buildservers")
         page.get_by_label("Reason").fill("its disk is full")
         page.get_by_role("button", name="Pause").click()
