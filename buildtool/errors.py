@@ -187,7 +187,7 @@ class BadOffset(BadUpload):
 
 
 class TooLong(BadUpload):
-    """An upload has more bytes than the ticket allows, or than were announced."""
+    """An upload or a body has more bytes than the ticket or the port allows, or than were announced."""
 
     code = "too-long"
 

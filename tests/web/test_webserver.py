@@ -34,7 +34,7 @@ from buildtool.adapters.storage.artifacts import stored_path
 from buildtool.configuration.description import describe
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.programs.common.listening import listen
-from buildtool.programs.webserver.site import BODY_LIMIT, PagesSite, StateReader, tools_for, web_site
+from buildtool.programs.webserver.site import BODY_LIMIT, DROPPED, PagesSite, StateReader, tools_for, web_site
 from buildtool.web.section import Upstream
 from tests.support.inline import run
 from tests.support.warm_starts import finished
@@ -71,7 +71,7 @@ class SendsMuch(Silent):
         assert self.transport is not None
         self.transport.write(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
         piece = b"x" * 1024
-        for _ in range(2 * BODY_LIMIT // len(piece)):
+        for _ in range(2 * DROPPED // len(piece)):
             self.transport.write(b"400\r\n" + piece + b"\r\n")
 
 
@@ -146,8 +146,25 @@ class OverSockets(TestCase):
         with self.assertRaises((PartialDownloadError, ResponseFailed)):
             await self.get("/logs/3")
 
+    async def test_a_body_that_is_too_long_is_refused_in_one_line_once_all_of_it_came(self) -> None:
+        for size, status in ((BODY_LIMIT, b"400"), (BODY_LIMIT + 1, b"413")):
+            visitor = Silent()
+            await connectProtocol(HostnameEndpoint(reactor, "127.0.0.1", self.number), visitor)
+            assert visitor.transport is not None
+            visitor.transport.write(
+                b"POST /api/v1/explain HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\n"
+                b"Content-Length: %d\r\n\r\n%s" % (size, b"x" * size)
+            )
+            await visitor.ended
+            head, _, body = visitor.received.partition(b"\r\n\r\n")
+            self.assertEqual(head.split()[1], status)
+        told = json.loads(body)
+        self.assertEqual(
+            (told["code"], told["detail"]), ("too-long", "a body has at most 64 KiB here: send less at once")
+        )
+
     async def test_a_body_without_end_is_cut_off(self) -> None:
-        """No page takes a body, so nothing that a visitor sends is kept."""
+        """Nothing of it is kept, and nothing answered."""
         visitor = SendsMuch()
         await connectProtocol(HostnameEndpoint(reactor, "127.0.0.1", self.number), visitor)
         await visitor.ended

@@ -97,5 +97,5 @@ def _defect(reference: str) -> ApiProblem:
 
 _TITLES = {
     400: "Bad request", 401: "Sign in", 403: "Not allowed", 404: "Not found", 409: "Conflict", 410: "Gone",
-    422: "Cannot be done", 429: "Too much", 502: "The origin does not answer", 503: "Not available",
+    413: "Too long", 422: "Cannot be done", 429: "Too much", 502: "The origin does not answer", 503: "Not available",
 }  # fmt: skip

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
+from io import BytesIO
 
 from attrs import define, field
 from twisted.internet.protocol import Protocol
 from twisted.web.server import Request
 
 from buildtool.concurrency.rates import FairShares, RateBudget
-from buildtool.errors import LimitReached
+from buildtool.errors import LimitReached, TooLong
 from buildtool.model.access.ceilings import SECONDS, Ceilings, Counted, Most
 from buildtool.model.addresses import wide_network_of
 from buildtool.model.text import duration_words
@@ -94,6 +95,19 @@ class Refusing(Protocol):
         )
         self.transport.write(head.encode() + body)  # type: ignore[union-attr] # it was just made
         self.transport.loseConnection()  # type: ignore[union-attr] # see above
+
+
+class LongBody(BytesIO):
+    """A stand-in for a body that was too long: an error where it is read."""
+
+    def __init__(self, most: int) -> None:
+        """``most`` is how many bytes are taken."""
+        super().__init__()
+        self._most = most
+
+    def read(self, _size: int | None = -1, /) -> bytes:
+        """Raise TooLong."""
+        raise TooLong(f"a body has at most {self._most // 1024} KiB here: send less at once")
 
 
 def refuse(request: Request, error: LimitReached) -> None:

@@ -45,7 +45,7 @@ from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.ports.artifacts import FilesReader
 from buildtool.ports.common import Clock
 from buildtool.ports.pages import ArtifactReader, LogReader, OpenArtifact, Pages
-from buildtool.programs.webserver.ceilings import Refusing, VisitorCeilings, refuse
+from buildtool.programs.webserver.ceilings import LongBody, Refusing, VisitorCeilings, refuse
 from buildtool.web.access import Access, remember_visitor, visitor_of
 from buildtool.web.app import NO_TOOLS, NO_UPSTREAM, WebApp, make_urls
 from buildtool.web.live.hub import STREAMS, LiveHub
@@ -54,7 +54,10 @@ from buildtool.web.monitoring.access_log import VisitLine
 from buildtool.web.section import Tools, Upstream
 
 BODY_LIMIT = 64 * 1024
-"""Bytes that a visitor may send with a request before the connection is cut: no page takes any."""
+"""Bytes that a visitor may send with a request and have looked at: forms and what the API takes are short."""
+
+DROPPED = 1024 * 1024
+"""Bytes of a longer one that are read and dropped, so that the answer is read, before the connection is cut."""
 
 IDLE = 60
 """Seconds after which a connection that asks nothing is closed."""
@@ -91,8 +94,13 @@ class _SmallRequest(Request):
     _received = 0
 
     def process(self) -> None:
-        """Answer, unless who asks has as much under way as they may have, behind a proxy of the farm's own."""
+        """Answer, unless who asks has as much under way as they may have, behind a proxy of the farm's own.
+
+        Where a body that was too long is looked at, that is the error.
+        """
         remember_visitor(self, _STRANGER)  # until it is found out who that is
+        if self._received > BODY_LIMIT:
+            self.content = LongBody(BODY_LIMIT)
         try:
             left = self.channel.site.entered(self)  # type: ignore[attr-defined] # it is one of ours
         except LimitReached as error:
@@ -108,8 +116,9 @@ class _SmallRequest(Request):
 
     def handleContentChunk(self, data: bytes) -> None:
         self._received += len(data)
-        if self._received > BODY_LIMIT:
+        if self._received > DROPPED:
             self.channel.forceAbortClient()
+        if self._received > BODY_LIMIT:
             return
         super().handleContentChunk(data)  # type: ignore[no-untyped-call]
 
