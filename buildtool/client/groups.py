@@ -18,8 +18,8 @@ from buildtool.client.metaserver import LONG, HttpSession
 from buildtool.client.reachable import LogPart
 from buildtool.client.transfers import PART
 from buildtool.errors import Unavailable
+from buildtool.model.lifecycle import RequestState
 from buildtool.model.platforms import Value
-from buildtool.model.records import RequestState
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.protocol.api import answers
 from buildtool.protocol.api.work import OwnMachines, WorkReport

@@ -16,7 +16,7 @@ from twisted.internet.task import deferLater
 
 from buildtool.client.connection import ROUTES, USUAL, Answered, ApiConnection
 from buildtool.errors import BuildToolError, LimitReached, Unavailable
-from buildtool.model.records import RequestState
+from buildtool.model.lifecycle import RequestState
 from buildtool.protocol import codec
 from buildtool.protocol.hello import AskProjects, ProjectsDescribed
 from buildtool.protocol.messages import AskExplain, AskStatus, Cancel, Follow, RequestStatus, Submit, SubmitTogether

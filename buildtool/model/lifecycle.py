@@ -1,4 +1,4 @@
-"""One transition table each for Request, Build and Attempt; a step that is not in its table raises.
+"""States of Request, Build and Attempt, and one transition table each; a step that is not in its table raises.
 
 The state diagrams in ``docs/lifecycles.rst`` are checked against these tables.
 """
@@ -10,9 +10,74 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from buildtool.errors import IllegalTransition
-from buildtool.model.records import AttemptState, BuildState, RequestState
+from buildtool.model.servers import QuickEnum
 
 _S = TypeVar("_S", bound=enum.Enum)
+
+
+class RequestState(QuickEnum):
+    """The state of a Request; every one but WAITING is an end."""
+
+    WAITING = "waiting"
+    SATISFIED = "satisfied"
+    FAILED = "failed"
+    UNBUILDABLE = "unbuildable"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+
+
+class BuildState(QuickEnum):
+    """The state of a Build; QUEUED and RUNNING are open, the others are its Outcome."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    UNBUILDABLE = "unbuildable"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class AttemptState(QuickEnum):
+    """The state of an Attempt: offered to its server, building there, told to stop, missing, or ended.
+
+    A MISSING one was not heard of until its Lease ran out: it takes no slot, its Build waits for another server, and it
+    may still come back.
+    """
+
+    OFFERED = "offered"
+    BUILDING = "building"
+    ABORTING = "aborting"
+    MISSING = "missing"
+    ENDED = "ended"
+
+
+class AttemptEnd(QuickEnum):
+    """The way in which an Attempt ended, which says whose failure it was.
+
+    FAILED and MISTAKEN are the project's: the first may be repeated elsewhere, the second no machine could do better.
+    """
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    MISTAKEN = "mistake of the project"
+    LOST = "lost"
+    REFUSED = "refused"
+    RETURNED = "returned"
+    BROKEN = "broken machine"
+    LIMITED = "over the machine's limit"
+    ABORTED = "aborted"
+
+
+class JoinReason(QuickEnum):
+    """The reason why a Request waits for its Build: it is its own, whatever satisfies it does, or this Attempt will."""
+
+    OWN = "own"
+    IMPLICATION = "implication"
+    ATTEMPT = "attempt"
+    RANGE = "range"
+
 
 REQUEST: Mapping[RequestState | None, frozenset[RequestState]] = {
     None: frozenset({RequestState.WAITING, RequestState.SATISFIED, RequestState.FAILED}),

@@ -12,73 +12,33 @@ from attrs import frozen
 
 from buildtool.model.access.confirmation import UNCONFIRMED
 from buildtool.model.access.tokens import Access
+from buildtool.model.lifecycle import AttemptEnd, AttemptState, BuildState, JoinReason, RequestState
 from buildtool.model.options import Canonical, digest_of
-from buildtool.model.servers import OfferKind, QuickEnum, Server
+from buildtool.model.servers import OfferKind, Server
 from buildtool.model.trust.evidence import ANYTHING, NOTHING_KNOWN, Evidence, EvidencePolicy
 
-
-class RequestState(QuickEnum):
-    """The state of a Request; every one but WAITING is an end."""
-
-    WAITING = "waiting"
-    SATISFIED = "satisfied"
-    FAILED = "failed"
-    UNBUILDABLE = "unbuildable"
-    CANCELLED = "cancelled"
-    EXPIRED = "expired"
-    SUPERSEDED = "superseded"
-
-
-class BuildState(QuickEnum):
-    """The state of a Build; QUEUED and RUNNING are open, the others are its Outcome."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    UNBUILDABLE = "unbuildable"
-    CANCELLED = "cancelled"
-    EXPIRED = "expired"
-
-
-class AttemptState(QuickEnum):
-    """The state of an Attempt: offered to its server, building there, told to stop, missing, or ended.
-
-    A MISSING one was not heard of until its Lease ran out: it takes no slot, its Build waits for another server, and it
-    may still come back.
-    """
-
-    OFFERED = "offered"
-    BUILDING = "building"
-    ABORTING = "aborting"
-    MISSING = "missing"
-    ENDED = "ended"
-
-
-class AttemptEnd(QuickEnum):
-    """The way in which an Attempt ended, which says whose failure it was.
-
-    FAILED and MISTAKEN are the project's: the first may be repeated elsewhere, the second no machine could do better.
-    """
-
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    MISTAKEN = "mistake of the project"
-    LOST = "lost"
-    REFUSED = "refused"
-    RETURNED = "returned"
-    BROKEN = "broken machine"
-    LIMITED = "over the machine's limit"
-    ABORTED = "aborted"
-
-
-class JoinReason(QuickEnum):
-    """The reason why a Request waits for its Build: it is its own, whatever satisfies it does, or this Attempt will."""
-
-    OWN = "own"
-    IMPLICATION = "implication"
-    ATTEMPT = "attempt"
-    RANGE = "range"
+__all__ = [
+    "AnsweredRequest",
+    "Artifact",
+    "Attempt",
+    "AttemptEnd",
+    "AttemptState",
+    "AuditEvent",
+    "Beat",
+    "Build",
+    "BuildSpec",
+    "BuildState",
+    "Demand",
+    "ExpiryShift",
+    "JoinReason",
+    "Mail",
+    "Refusal",
+    "RememberedFailure",
+    "Request",
+    "RequestState",
+    "Row",
+    "ShelfKey",
+]
 
 
 class ShelfKey(NamedTuple):

@@ -8,7 +8,6 @@ from __future__ import annotations
 from attrs import field, frozen
 
 from buildtool.protocol.limits import TOGETHER
-from buildtool.protocol.news import EVENTS
 
 PROTOCOL_VERSION = 3
 """The major version, compared in the first message. It is not raised any more: see ``CAPABILITIES``."""
@@ -16,6 +15,9 @@ PROTOCOL_VERSION = 3
 PROTOCOL_MINOR = 1
 """Raised with each release that adds a field or a message. Who does not know a field ignores it, and gives one that is
 absent its default, so it needs one; ``tests/protocol/transcripts`` keeps the texts of each minor version."""
+
+EVENTS = "events"
+"""The capability of a metaserver that tells the pages of events."""
 
 REQUESTS = "requests"
 """The capability of a metaserver that answers ``AskRequests`` and ``AskRefs``."""

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 from attrs import AttrsInstance, field, frozen
 
+from buildtool.model.lifecycle import AttemptEnd
 from buildtool.model.options import Canonical
 from buildtool.model.platforms import Value
-from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Capability, Held, HeldVerdict, OfferKind, OwnerNotice
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.protocol.hello import AskProjects, AskRefs, AskRequests

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-EVENTS = "events"
-"""The capability of a metaserver that tells the pages of events."""
-
 NOTES_MOST = 500
 """Of how many subjects one batch tells; where there are more, it says that everything may have changed."""
 

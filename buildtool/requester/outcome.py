@@ -13,7 +13,7 @@ import attrs
 from attrs import frozen
 
 from buildtool import errors
-from buildtool.model.records import RequestState
+from buildtool.model.lifecycle import RequestState
 from buildtool.model.text import one_line
 from buildtool.requester.text import request_id_words
 

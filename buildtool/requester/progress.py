@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from buildtool.model.records import BuildState
+from buildtool.model.lifecycle import BuildState
 from buildtool.model.text import duration_words
 from buildtool.requester.text import clean, ended, waits
 

@@ -15,10 +15,10 @@ from twisted.internet.task import deferLater
 
 from buildtool.concurrency.backoff import Backoff
 from buildtool.errors import BadUpload, BuildToolError, NotFound, Unauthorised, Unavailable, UsageError
+from buildtool.model.lifecycle import RequestState
 from buildtool.model.matching.acceptance import refusal
 from buildtool.model.names import ARTIFACT_NAME_WORDS, is_artifact_name, is_digest
 from buildtool.model.project_options import Followed
-from buildtool.model.records import RequestState
 from buildtool.model.trust.evidence import ANYTHING, Evidence, EvidencePolicy
 from buildtool.ports.requester import Console, Destination, Downloads, MetaserverClient, Tone
 from buildtool.protocol.hello import AskRequests

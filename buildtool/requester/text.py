@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from buildtool.model.lifecycle import BuildState, RequestState
 from buildtool.model.options import need_words, shown
-from buildtool.model.records import BuildState, RequestState
 from buildtool.model.servers import OfferKind
 from buildtool.model.text import about, ahead_words, duration_words, one_line
 

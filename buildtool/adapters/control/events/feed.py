@@ -22,8 +22,8 @@ from buildtool.errors import BuildToolError
 from buildtool.model.principal import PrincipalRole
 from buildtool.ports.pages import EventListener
 from buildtool.protocol.calls import EVENTS, Calls
+from buildtool.protocol.hello import EVENTS as TOLD
 from buildtool.protocol.messages import HealthStatus, Ok
-from buildtool.protocol.news import EVENTS as TOLD
 from buildtool.protocol.news import EventNotes, EventsFollowed, FollowEvents
 from buildtool.protocol.pages.visiting import AskHealthFor
 

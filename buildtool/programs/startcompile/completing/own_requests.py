@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from buildtool.model.text import one_line
-from buildtool.programs.startcompile.completing.candidates import Candidate
 from buildtool.programs.startcompile.description_cache import cache_directory
 from buildtool.programs.startcompile.places import MetaserverPlaces
 
 if TYPE_CHECKING:
+    from buildtool.programs.startcompile.completing.candidates import Candidate
     from buildtool.protocol.messages import RequestStatus
 
 KEPT = 64
@@ -80,6 +80,8 @@ def remembered(where: MetaserverPlaces) -> Sequence[OwnRequest]:
 
 def candidates(where: MetaserverPlaces, command: str) -> list[Candidate]:
     """Return the ids that a command may be about, with what each is of: of what has ended nothing is cancelled."""
+    from buildtool.programs.startcompile.completing.candidates import Candidate
+
     return [
         Candidate(one.id, f"{one.what}, {datetime.fromtimestamp(one.asked):%Y-%m-%d %H:%M}")  # noqa: DTZ006 - for people
         for one in remembered(where)
