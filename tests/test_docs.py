@@ -527,11 +527,11 @@ def test_the_pages_that_the_operator_is_told_of_are_routes_of_the_pages() -> Non
 
 
 def test_the_page_of_the_api_has_every_route_with_its_message_answer_and_act() -> None:
-    from buildtool.protocol.api.routes import CALLS
+    from buildtool.protocol.api.routes import ROUTES
 
     table = rows(section("docs/api.rst", "Routes"))
     assert [tuple(row[:3]) for row in table[1:]] == [
-        (f"{one.method} {one.path}", one.words, one.act.word) for one in CALLS
+        (f"{one.method} {one.path}", one.words, one.act.word) for one in ROUTES
     ]
 
 

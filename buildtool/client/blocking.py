@@ -28,6 +28,7 @@ from zope.interface import implementer
 from buildtool.client.farm import FarmClient, unseen
 from buildtool.client.groups import ApiGroup, BuildGroup, FarmGroup, MachineGroup, RequestGroup
 from buildtool.client.limits import RateLeft
+from buildtool.client.operating import OperatorGroup
 from buildtool.errors import UsageError
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.protocol.api.answers import ArtifactSummary
@@ -192,10 +193,25 @@ class BlockingWhole(BlockingGroup[FarmGroup]):
     descriptions = blocking(FarmGroup.descriptions)
     refs = blocking(FarmGroup.refs)
     audit = blocking(FarmGroup.audit)
+    change = blocking(FarmGroup.change)
     me = blocking(FarmGroup.me)
     tokens = blocking(FarmGroup.tokens)
     make_token = blocking(FarmGroup.make_token)
     revoke_token = blocking(FarmGroup.revoke_token)
+
+
+class BlockingOperator(BlockingGroup[OperatorGroup]):
+    """The operators' acts: several ended together, artifacts withdrawn, keys given and revoked."""
+
+    cancel_several = blocking(OperatorGroup.cancel_several)
+    abort_several = blocking(OperatorGroup.abort_several)
+    purge = blocking(OperatorGroup.purge)
+    purge_built_by = blocking(OperatorGroup.purge_built_by)
+    drain = blocking(OperatorGroup.drain)
+    identities = blocking(OperatorGroup.identities)
+    invite = blocking(OperatorGroup.invite)
+    revoke = blocking(OperatorGroup.revoke)
+    rotate = blocking(OperatorGroup.rotate)
 
 
 class BlockingFarm:
@@ -210,6 +226,7 @@ class BlockingFarm:
         self._client = client = FarmClient(url, token, reactor=turns.reactor)
         self.requests, self.builds = BlockingRequests(turns, client.requests), BlockingBuilds(turns, client.builds)
         self.machines, self.farm = BlockingMachines(turns, client.machines), BlockingWhole(turns, client.farm)
+        self.operator = BlockingOperator(turns, client.operator)
 
     @property
     def limits(self) -> Mapping[str, RateLeft]:

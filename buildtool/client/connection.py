@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from buildtool.adapters.http.client import FarmTls, HttpAnswer, HttpClient, HttpTimeouts
 from buildtool.adapters.http.client_bodies import SmallBody
+from buildtool.client.changes import EventText, FarmChange, change_told
 from buildtool.client.farm_urls import FarmUrl
 from buildtool.client.limits import RateLeft, read_limits
 from buildtool.client.reachable import LogPart, reachable
@@ -34,7 +35,7 @@ from buildtool.errors import (
 from buildtool.model.addresses import is_loopback
 from buildtool.model.text import one_line, quoted
 from buildtool.protocol import codec
-from buildtool.protocol.api.routes import CALLS, KEY_HEADER, TOKEN_HEADER, ApiCall
+from buildtool.protocol.api.routes import CALLS, EVENTS, KEY_HEADER, TOKEN_HEADER, ApiCall
 from buildtool.protocol.json_text import TextBounds, parsed, written
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
@@ -164,6 +165,26 @@ class ApiConnection:
             if response.code != 200:  # noqa: PLR2004
                 raise await self._problem(response)
             return LogPart(await self._body(response, most), response.header("Log-Finished") == "yes")
+
+    async def change(self, after: int | None, wait: float) -> FarmChange:
+        """Return what changed after an event, within ``wait`` seconds; for None at once which event is the newest.
+
+        Raises what ``ask`` does.
+        """
+        url = self._at(EVENTS, {}, {} if after is None else {"last": after}, 0)
+        until, newest, text = self.reactor.seconds() + wait, after or 0, EventText()
+        async with self._exchange(EVENTS.method, url, self.shown(), None, 0) as response:
+            if response.code != 200:  # noqa: PLR2004
+                raise await self._problem(response)
+            async for batch in response.pieces():
+                for kind, said, number in text.feed(b"".join(batch)):
+                    newest = max(newest, number)
+                    change = change_told(kind, said, number)
+                    if change is not None and after is not None:
+                        return change
+                    if after is None or self.reactor.seconds() >= until:
+                        return FarmChange(newest)
+        return FarmChange(newest)
 
     def shown(self) -> dict[str, str]:
         """Return the headers that say who asks."""

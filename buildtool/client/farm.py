@@ -18,6 +18,7 @@ from buildtool.client.connection import ApiConnection
 from buildtool.client.farm_urls import read_farm_url
 from buildtool.client.groups import BuildGroup, FarmGroup, MachineGroup, RequestGroup
 from buildtool.client.limits import RateLeft
+from buildtool.client.operating import OperatorGroup
 from buildtool.client.transfers import ApiDownloads
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.protocol.api.answers import ArtifactSummary
@@ -42,6 +43,7 @@ class FarmClient:
         self.api = ApiConnection.to(read_farm_url(url, "url"), reactor, token, farm)
         self.requests, self.builds = RequestGroup(self.api), BuildGroup(self.api)
         self.machines, self.farm = MachineGroup(self.api), FarmGroup(self.api)
+        self.operator = OperatorGroup(self.api)
         self._files = Threads(cast(IReactorFromThreads, reactor), 1, "files")
         self._downloads = ApiDownloads(self.api, TransferClient(reactor, self._files, farm=farm))
 

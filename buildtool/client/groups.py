@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from attrs import AttrsInstance, field, frozen
 from twisted.internet.defer import Deferred
 
+from buildtool.client.changes import FarmChange
 from buildtool.client.connection import ApiConnection
 from buildtool.client.metaserver import LONG, HttpSession
 from buildtool.client.reachable import LogPart
@@ -305,6 +306,13 @@ class FarmGroup(ApiGroup):
     async def audit(self, after: int = 0) -> answers.AuditLines:
         """Return what happened after an event, the oldest first."""
         return await self._read("/audit", answers.AuditLines, after=after)
+
+    async def change(self, after: int | None = None, wait: float = 60.0) -> FarmChange:
+        """Return what changed after the event ``after``, waited for that many seconds; its ``number`` is said next.
+
+        Without ``after`` it is the newest event's number, at once.
+        """
+        return await self.api.change(after, wait)
 
     async def me(self) -> VisitorStatus:
         """Return who asks, as the farm knows them."""

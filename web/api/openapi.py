@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from buildtool import __version__
-from buildtool.protocol.api.routes import CALLS, KEY_HEADER, PREFIX, TOKEN_HEADER, ApiCall
+from buildtool.protocol.api.routes import EVENTS, KEY_HEADER, PREFIX, ROUTES, TOKEN_HEADER, ApiCall
 from buildtool.protocol.shapes import shape_of
 
 from .problems import CONTENT_TYPE
@@ -27,7 +27,7 @@ def described(base: str) -> dict[str, Any]:
     """Return the description; ``base`` is the public URL of the pages, below which the API is."""
     parts: dict[str, Any] = {"Problem": _PROBLEM}
     paths: dict[str, Any] = {}
-    for call in CALLS:
+    for call in ROUTES:
         schema: Any = {"type": "string", "format": "binary"}
         if not call.raw:
             answer = shape_of(call.answer)
@@ -53,12 +53,13 @@ def _operation(call: ApiCall, schema: Any, parts: dict[str, Any]) -> dict[str, A
     also: tuple[str, ...] = ("304", "400", "401", "403", "404", "405", "422", "429", "503")
     if call.method == "POST":
         also = (*also[1:], "409", "415", "502")
-    if call.raw:
+    ranged = bool(call.raw) and call is not EVENTS
+    if ranged:
         also = (*also, "409", "410", "416")
     problem = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     content = {call.raw or JSON: {"schema": schema}}
     answers: dict[str, Any] = {"200": {"description": "done", "content": content}}
-    if call.raw:
+    if ranged:
         answers["206"] = {"description": "the range that was asked for", "content": content}
     for status in sorted(also):
         answers[status] = {"description": _SAID[status], **({} if status == "304" else {"content": problem})}
@@ -115,7 +116,7 @@ def _parameters(call: ApiCall) -> list[dict[str, Any]]:
         schema = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
         found.append({"name": KEY_HEADER, "in": "header", "required": True, "schema": schema,
                       "description": "32 hex digits, new for each request and the same to repeat it"})  # fmt: skip
-    if call.raw:
+    if call.raw and call is not EVENTS:
         found.append({"name": "Range", "in": "header", "schema": {"type": "string", "maxLength": 100},
                       "description": "which bytes, as RFC 9110 has it: one range"})  # fmt: skip
     if call.proven:

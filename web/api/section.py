@@ -17,7 +17,7 @@ from buildtool.errors import LimitReached, Unavailable
 from buildtool.model.access.rights import Act
 from buildtool.model.records import RequestState
 from buildtool.protocol import codec
-from buildtool.protocol.api.routes import CALLS, KEY_HEADER, PREFIX, TOKEN_HEADER, ApiCall
+from buildtool.protocol.api.routes import CALLS, KEY_HEADER, PREFIX, ROUTES, TOKEN_HEADER, ApiCall
 from buildtool.protocol.json_text import written
 from buildtool.protocol.messages import RequestStatus
 
@@ -81,7 +81,7 @@ class ApiSection(Section):
             ApiLine(
                 call.method, call.url, call.words, call.act.word, (*call.query, *fields_of(call)), call.answer.__name__
             )
-            for call in CALLS
+            for call in ROUTES
         ]
         return self.shown(request, "api", ApiPage(tuple(lines), f"{self.parts.urls.prefix}{PREFIX}/openapi.json"))
 

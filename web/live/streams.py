@@ -158,7 +158,8 @@ class Stream:
         if not self._over:
             self._over = True
             self.hub.listeners.pop(self, None)
-            self.request.unregisterProducer()
+            if self.request.channel is not None:  # else the connection has ended already
+                self.request.unregisterProducer()
             self.left()
 
     # --- as the connection takes it -------------------------------------------------------------------------

@@ -122,6 +122,7 @@ SEARCHED = 200
 
 LOG_TYPE = "text/plain; charset=utf-8"
 ARTIFACT_TYPE = "application/zip"
+EVENTS_TYPE = "text/event-stream; charset=utf-8"
 
 BEFORE = QueryName("only what is older than this id", numeric=True)
 LIMIT = QueryName("how many at most", numeric=True, most=shown.PER_PAGE)
@@ -230,4 +231,13 @@ CALLS: Sequence[ApiCall] = (
     _get("/audit", "Show what happened, the oldest first", shown.AuditLines, read="audit", act=Act.SEE_AUDIT,
          query={"after": AFTER}, secret=True),
 )  # fmt: skip
+"""Every route of the API that is answered once."""
+
+EVENTS: ApiCall = _get(
+    "/events", "Send what changes, as server-sent events, until you leave", shown.Bytes, read="events", raw=EVENTS_TYPE,
+    act=Act.SEE_FARM, query={"last": QueryName("at first what came after this event", numeric=True, least=0)},
+)  # fmt: skip
+"""The route that is answered without end."""
+
+ROUTES: Sequence[ApiCall] = (*CALLS, EVENTS)
 """Every route of the API."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from buildtool.protocol import codec
 from buildtool.protocol.acts import ACT_OF
-from buildtool.protocol.api.routes import CALLS, ApiCall
+from buildtool.protocol.api.routes import ROUTES, ApiCall
 from buildtool.protocol.json_text import written
 from buildtool.web.api.openapi import body_schema, described, fields_of, operation_id
 from tests import messages
@@ -66,13 +66,13 @@ def test_it_is_json_and_its_references_lead_somewhere() -> None:
 
 
 def test_every_route_is_there_once_under_a_name_of_its_own() -> None:
-    names = [operation_id(call) for call in CALLS]
+    names = [operation_id(call) for call in ROUTES]
     assert len(set(names)) == len(names)
     there = [one["operationId"] for path in DESCRIBED["paths"].values() for one in path.values()]
     assert sorted(there) == sorted(names)
 
 
-@pytest.mark.parametrize("call", CALLS, ids=operation_id)
+@pytest.mark.parametrize("call", ROUTES, ids=operation_id)
 def test_a_route_that_passes_a_message_on_is_the_act_of_that_message(call: ApiCall) -> None:
     if call.message is not None:
         assert call.act is ACT_OF[call.message]

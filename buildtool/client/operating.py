@@ -1,0 +1,79 @@
+"""What operators do by the API, each route a method; it raises what those of ``groups`` do.
+
+Tested by tests/client/test_operating.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from buildtool.client.groups import ApiGroup
+from buildtool.client.metaserver import LONG
+from buildtool.protocol.enrolment import (
+    AskIdentities,
+    Identities,
+    InvitationLine,
+    InviteOne,
+    RevokeOne,
+    RotateAuthority,
+)
+from buildtool.protocol.operator import (
+    AbortSeveral,
+    ActionResult,
+    CancelSeveral,
+    Drain,
+    PurgeArtifact,
+    PurgeBuiltBy,
+    SeveralEnded,
+)
+
+
+class OperatorGroup(ApiGroup):
+    """The operators' acts that are about no single build or machine."""
+
+    async def cancel_several(self, several: CancelSeveral) -> SeveralEnded:
+        """End requests of a project, platform or person; where there are ``more`` ask again, with ``until``."""
+        return await self.api.ask(several, SeveralEnded, within=LONG)
+
+    async def abort_several(self, several: AbortSeveral) -> SeveralEnded:
+        """End open builds of a project, platform or person; where there are ``more`` ask again, with ``until``."""
+        return await self.api.ask(several, SeveralEnded, within=LONG)
+
+    async def purge(self, artifact: str, reason: str) -> ActionResult:
+        """Give out an artifact no more, named by its id or its digest."""
+        return await self.api.ask(PurgeArtifact(artifact, reason), ActionResult, within=LONG)
+
+    async def purge_built_by(self, server: str, reason: str) -> ActionResult:
+        """Give out no more what a build server made."""
+        return await self.api.ask(PurgeBuiltBy(server, reason), ActionResult, within=LONG)
+
+    async def drain(self, *, on: bool = True) -> ActionResult:
+        """Have the metaserver start no more builds and end once none runs, or, not ``on``, go on as usual."""
+        return await self.api.ask(Drain(on), ActionResult)
+
+    async def identities(self, after: str = "") -> Identities:
+        """Return who has a key and who is invited, from the name ``after`` on."""
+        return await self.api.ask(AskIdentities(after), Identities)
+
+    async def invite(
+        self,
+        name: str,
+        role: str,
+        lasts: float,
+        *,
+        owner: str = "",
+        replaces: bool = False,
+        projects: Sequence[str] = (),
+        platforms: Sequence[str] = (),
+    ) -> InvitationLine:
+        """Invite a machine or a person, for ``lasts`` seconds, and return the line that joins."""
+        asked = InviteOne(name, role, lasts, owner, replaces, tuple(projects), tuple(platforms))
+        return await self.api.ask(asked, InvitationLine)
+
+    async def revoke(self, name: str, reason: str = "") -> ActionResult:
+        """Revoke every key and token of a name."""
+        return await self.api.ask(RevokeOne(name, reason), ActionResult)
+
+    async def rotate(self) -> ActionResult:
+        """Move the farm to another authority."""
+        return await self.api.ask(RotateAuthority(), ActionResult, within=LONG)
