@@ -17,7 +17,7 @@ MOST = 64 * 1024
 
 @frozen
 class FarmChange:
-    """What changed up to the event ``number``: topics such as ``queue`` and ``build/15``; none where nothing did.
+    """A change up to the event ``number``: topics such as ``queue`` and ``build/15``; none where nothing did.
 
     ``everything`` is that more happened than is told, so all may have changed.
     """
@@ -29,7 +29,7 @@ class FarmChange:
 
 @define
 class EventText:
-    """What came of a stream of events, of which the end may be missing."""
+    """A stream of events as far as it came, of which the end may be missing."""
 
     _rest: bytes = field(default=b"", init=False)
 

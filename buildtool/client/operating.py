@@ -40,15 +40,15 @@ class OperatorGroup(ApiGroup):
         return await self.api.ask(several, SeveralEnded, within=LONG)
 
     async def purge(self, artifact: str, reason: str) -> ActionResult:
-        """Give out an artifact no more, named by its id or its digest."""
+        """Remove an artifact, named by its id or its digest, from what is given out."""
         return await self.api.ask(PurgeArtifact(artifact, reason), ActionResult, within=LONG)
 
     async def purge_built_by(self, server: str, reason: str) -> ActionResult:
-        """Give out no more what a build server made."""
+        """Remove all that a build server made from what is given out."""
         return await self.api.ask(PurgeBuiltBy(server, reason), ActionResult, within=LONG)
 
     async def drain(self, *, on: bool = True) -> ActionResult:
-        """Have the metaserver start no more builds and end once none runs, or, not ``on``, go on as usual."""
+        """Stop the metaserver once no build runs, of which no more start; or, not ``on``, have it go on as usual."""
         return await self.api.ask(Drain(on), ActionResult)
 
     async def identities(self, after: str = "") -> Identities:
@@ -66,7 +66,7 @@ class OperatorGroup(ApiGroup):
         projects: Sequence[str] = (),
         platforms: Sequence[str] = (),
     ) -> InvitationLine:
-        """Invite a machine or a person, for ``lasts`` seconds, and return the line that joins."""
+        """Return the line by which a machine or a person joins, which holds for ``lasts`` seconds."""
         asked = InviteOne(name, role, lasts, owner, replaces, tuple(projects), tuple(platforms))
         return await self.api.ask(asked, InvitationLine)
 
