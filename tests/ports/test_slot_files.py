@@ -68,9 +68,9 @@ class Simulated(Real):
         super().__init__(top)
         faults = Faults(random.Random(1))  # noqa: S311 - no secret
         truths = SimpleNamespace(of=lambda *_: Truth(False, 1.0))
-        watch = SimpleNamespace(packed=lambda *_: None)
+        watch = SimpleNamespace(packed=lambda *_: None, files=lambda *_: ())
         world: Any = SimpleNamespace(
-            faults=faults, truths=truths, watch=watch, sandboxes=watch, owners=watch, time=self.time
+            faults=faults, truths=truths, watch=watch, sandboxes=watch, owners=watch, needs=watch, time=self.time
         )
         builder: Any = SimpleNamespace(machine=Machine("anna", faults), name="anna", bulk=1, really=SandboxLevel.NONE)
         bench = Workbench(world, builder, Life(self.time, "anna"), {self.tree: ("r1", "red")})

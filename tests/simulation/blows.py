@@ -106,7 +106,7 @@ class Blows:
         )
         supersede = ref not in REVISIONS and int(asked.client_id[2:4], 16) % 2 == 0
         asked = evolve(asked, nice=NICE[int(asked.client_id[:2], 16) % len(NICE)], supersede=supersede)
-        return self.world.sandboxes.asked(asked)
+        return self.world.sandboxes.asked(self.world.needs.asked(asked))
 
     def _crash_metaserver_soon(self) -> None:
         """Crash it in one of its next steps, most of them in the middle of something."""

@@ -105,6 +105,8 @@ class Workbench:
     life: Life
     made: dict[Path, tuple[str, str]] = field(factory=dict)
     begun: dict[Path, float] = field(factory=dict)
+    keys: dict[Path, tuple[int, int]] = field(factory=dict)
+    packed: dict[Path, tuple[MeasuredFile, ...]] = field(factory=dict)
 
     async def enclose(self, slot: int, tree: Path, place: SlotPlace, root: str = "") -> Enclosed:
         (key,) = (one.key for one in self.builder.server._open.values() if one.slot == slot)
@@ -124,7 +126,7 @@ class Workbench:
         return SlotPlace(top / "home", top / "tmp", top / "output")
 
     async def measure(self, archive: Path, halt: Halt) -> tuple[MeasuredFile, ...]:
-        return ()
+        return self.packed.get(archive, ())
 
     async def pack(self, root: Path, names: Sequence[str], output: Path, limit: int, halt: Halt) -> Packed:
         revision, colour = self.made[root]
@@ -144,6 +146,8 @@ class Workbench:
         self.world.watch.packed(self.builder.name, digest, revision, colour)
         self.world.owners.packed(self.builder.name, digest, self.begun.get(root, 0.0), self.life)
         self.world.sandboxes.packed(self.builder.name, digest, self.builder.really)
+        self.world.needs.packed(self.builder.name, digest, revision, colour)
+        self.packed[output] = self.world.needs.files(self.keys.get(root), revision, colour)
         return Packed(len(data), digest, hashlib.sha256(data[:40]).hexdigest(), ())
 
     async def clear(self, slot: int, halt: Halt) -> None:
@@ -212,7 +216,7 @@ class Enclosed:
             seconds, end, met = excess.end.seconds, excess.end, excess.met
         if excess.over is not None:
             self._over.append((end, excess.over))
-        bench.made[cwd] = (revision, colour)
+        bench.made[cwd], bench.keys[cwd] = (revision, colour), self.key
         bench.world.limits.met(bench.builder.name, self.key, met)
         making = Making(bench.life, argv, environment, limits, on_output, output.encode())
         making.will_end(seconds, end)
@@ -384,6 +388,7 @@ class Builder:
             sandbox=self.level,
             admin=self.admin,
         )
+        found = world.needs.announced(self.name, found)
         bench = Workbench(world, self, life)
         self.link = BuildServerLink(
             self.party.endpoint(life) if self.party is not None else world.network.endpoint(life, self.name, "meta"),

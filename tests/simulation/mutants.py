@@ -64,6 +64,7 @@ from buildtool.model.guest import limits, stance
 from buildtool.model.matching import fitting
 from buildtool.model.matching.fitting import Requirements
 from buildtool.model.matching.satisfaction import implies, making_satisfies, satisfies
+from buildtool.model.options import canonical
 from buildtool.model.principal import UNLIMITED, Principal, PrincipalRole
 from buildtool.model.records import Attempt, AttemptEnd, AttemptState, RequestState
 from buildtool.model.servers import Held, HeldState, Offer, Server, Verdict
@@ -89,7 +90,7 @@ from buildtool.scheduling.state.projects import ProjectPolicies
 from buildtool.scheduling.state.records import Records
 from buildtool.scheduling.state.slots import ServerSlots
 from buildtool.web import sessions as sessions_of_pages
-from tests.simulation import blows, downtimes, fetching, origin, owners, projects, sandboxes, visitors, waits
+from tests.simulation import blows, downtimes, fetching, needs, origin, owners, projects, sandboxes, visitors, waits
 from tests.simulation import limits as limits_of_worlds
 from tests.simulation.disk import SimulatedDisk
 
@@ -1323,6 +1324,29 @@ def less_delivered_than_demanded() -> Sequence[Change]:
 @_mutant("two builds that demand different sandboxes are two builds", _SANDBOXES)
 def policy_not_in_the_key() -> Sequence[Change]:
     return [(EvidencePolicy, "demands", lambda _self: [])]
+
+
+# --- what files need of a machine's C library ---------------------------------------------------------------
+
+_NEEDS = (needs, "MATTERS", 1.0)
+"""Machines have versions of a C library in every world, not only in some."""
+
+
+@_mutant("what files need counts for hits, where it is less than their machine announced", _NEEDS)
+def need_ignored_at_hit() -> Sequence[Change]:
+    return [(hits, "satisfies", lambda artifact, *rest: satisfies(evolve(artifact, need=()), *rest))]
+
+
+@_mutant("what files need is what was measured in them, and not what their machine announced", _NEEDS)
+def announced_taken_for_measured() -> Sequence[Change]:
+    return [(naming, "measured_need", lambda _files, platform, *_: canonical(platform))]
+
+
+@_mutant("what files need is stored", _NEEDS)
+def need_lost_in_the_database() -> Sequence[Change]:
+    original = rows.artifact_of
+
+    return [(rows, "artifact_of", lambda row: evolve(original(row), need=()))]
 
 
 # --- owners who come and go ---------------------------------------------------------------------------------

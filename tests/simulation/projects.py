@@ -29,7 +29,7 @@ FAILING = (0.0, 0.15, 0.4)
 
 REFUSED = "the owner needs the machine"
 
-OPTIONS = ProjectOptions(standard("os", "arch", "memory"), (choice("colour", COLOURS),))
+OPTIONS = ProjectOptions(standard("os", "arch", "libc_version", "memory"), (choice("colour", COLOURS),))
 
 
 def plan(fetched: frozenset[str], wanted: Wanted) -> Plan:

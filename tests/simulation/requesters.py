@@ -118,6 +118,7 @@ class Requester:
                 for item, one in zip(items, told, strict=True):
                     world.watch.answered(self.email, item, one)
                     world.sandboxes.told("answer", one)
+                    world.needs.told(one)
                 return told
             finally:
                 if client is not None:
@@ -156,6 +157,7 @@ class Requester:
             def moved(one: RequestStatus, ended: Deferred[None] = ended) -> None:
                 world.watch.told("follow", one)
                 world.sandboxes.told("follow", one)
+                world.needs.told(one)
                 if one.state != "waiting":
                     _wake(None, ended)
 
@@ -165,6 +167,7 @@ class Requester:
                 now = await client.follow(Follow(told.request_id, told.token), moved)
                 world.watch.told("status", now)
                 world.sandboxes.told("status", now)
+                world.needs.told(now)
                 if now.state != "waiting":
                     return
                 client.closed().addBoth(_wake, ended)
@@ -173,6 +176,7 @@ class Requester:
                 status = await client.ask(AskStatus(told.request_id, told.token), RequestStatus)
                 world.watch.told("status", status)
                 world.sandboxes.told("status", status)
+                world.needs.told(status)
                 if status.artifact is not None:
                     await self._fetch(status.artifact)
                 if status.state != "waiting":

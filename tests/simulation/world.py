@@ -38,6 +38,7 @@ from tests.simulation.machine import Machine
 from tests.simulation.mailserver import Letter, MailServer
 from tests.simulation.meddlers import Meddler, meddlers
 from tests.simulation.metaserver import Metaserver
+from tests.simulation.needs import Needs
 from tests.simulation.network import Network
 from tests.simulation.office import Office
 from tests.simulation.origin import MovingOrigin, RefWitness, Resolver
@@ -134,6 +135,7 @@ class World:
         self.watch = Watch(self.trace, self.settings.projects[0], self.truths, self._file_of, self.lease)
         self.limits.watch, self.fetching.wrong = self.watch, self.watch.wrong
         self.sandboxes = Sandboxes(levels, demanded, self.watch, self.faults)
+        self.needs = Needs(seed, self.watch)
         self.mail = MailServer(self.faults, self.trace, self._mail_arrived)
         self.returning = Returning(self, ReturnWitness(self.watch))
         self.origin = MovingOrigin(random.Random(f"{seed} origin"), lambda: self.time.now)
@@ -247,6 +249,7 @@ class World:
         self.watch.committed(transaction)
         if transaction[0] == "_commit":
             self.sandboxes.committed(transaction[1])
+            self.needs.committed(transaction[1])
             self.downtimes.committed(transaction[1], self.watch.before, transaction[3])
             self.front.commits(transaction[2])
             self.past.committed(transaction[1], transaction[2], transaction[3])
