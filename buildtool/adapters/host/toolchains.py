@@ -11,14 +11,16 @@ import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from attrs import field, frozen
 
 from buildtool.adapters.host.programs import output_of
-from buildtool.errors import ConfigurationError
+from buildtool.adapters.host.wine import seed_wine
+from buildtool.errors import ConfigurationError, MachineFault
+from buildtool.model.binaries.needs import needs_of
 from buildtool.model.binaries.recognition import HEAD, targets_of
 from buildtool.model.platforms import TRIPLES
 from buildtool.model.servers import OfferKind
@@ -39,11 +41,16 @@ _REASON_SHOWN = 200
 EMULATED = {"i686": "i386", "armv7l": "arm"}
 """What qemu calls architectures otherwise than this project."""
 
+WHOLE = 8 * 2**20
+"""Bytes of a program of a trial that are looked at, which is all of it."""
+
 SAID = "built by buildtool"
 """What the program of a trial says."""
 
 QUESTION = """\
+#ifdef __linux__
 #include <features.h>
+#endif
 #if defined __GLIBC__ && !defined __UCLIBC__
 buildtool libc glibc __GLIBC__ __GLIBC_MINOR__
 #endif
@@ -72,7 +79,8 @@ class NamedToolchain:
 
     ``tools`` are command lines by role, in the place of the programs that are called after the triple. An empty
     ``run`` says that nothing here runs what it makes. ``where`` says where it was named, for the error when it does
-    not hold what it promises; one without is only looked for.
+    not hold what it promises; one without is only looked for. One that is ``packaged`` is a distribution's
+    (``packaged_toolchains.py``), and stands behind others for the same.
     """
 
     triple: str
@@ -84,6 +92,12 @@ class NamedToolchain:
     run: tuple[str, ...] | None = None
     where: str = ""
     os: str = "linux"
+    packaged: bool = False
+
+    @property
+    def compiler(self) -> tuple[str, ...]:
+        """The words of the command that compiles C."""
+        return _words(self.tools.get("CC", f"{self.triple}-gcc"))
 
 
 @frozen
@@ -101,6 +115,7 @@ class Toolchain:
     os: str = "linux"
     up_to: str | None = None
     os_release: str | None = None
+    packaged: bool = False
 
 
 @frozen
@@ -125,20 +140,30 @@ def known_toolchains(own_os: object, own_arch: object) -> list[NamedToolchain]:
     return [NamedToolchain(triple, arch) for triple, arch in TRIPLES.items() if arch != own]
 
 
+Ways = Callable[[NamedToolchain], Sequence[tuple[str, ...]]]
+"""What may run the programs of a toolchain here: the words before a program, best first."""
+
+
 def survey(
-    named: Iterable[NamedToolchain], path: str | None = None, *, time_limit: float = TIME_LIMIT
+    named: Iterable[NamedToolchain],
+    path: str | None = None,
+    *,
+    time_limit: float = TIME_LIMIT,
+    ways: Ways = lambda _: (),
 ) -> ToolchainSurvey:
     """Try toolchains, several at once. ``path`` replaces PATH; ``time_limit`` is that of each step, in seconds.
 
-    Raises ConfigurationError for one of the donor's own (it has a ``where``) that does not work.
+    ``ways`` is asked what may run the programs of packaged ones. Raises ConfigurationError for one of the donor's own
+    (it has a ``where``) that does not work.
     """
     search = path if path is not None else os.environ.get("PATH", os.defpath)
-    there = [one for one in named if one.where or shutil.which(f"{one.triple}-gcc", path=search)]
+    there = [one for one in named if one.where or shutil.which(one.compiler[0], path=search)]
     with (
-        tempfile.TemporaryDirectory(prefix="buildtool-toolchains-") as top,
+        # What an emulator of a system leaves running may still write there.
+        tempfile.TemporaryDirectory(prefix="buildtool-toolchains-", ignore_cleanup_errors=True) as top,
         ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="toolchains") as pool,
     ):
-        benches = (_Bench(Path(top) / str(number), search, time_limit) for number in range(len(there)))
+        benches = (_Bench(Path(top) / str(number), search, time_limit, ways) for number in range(len(there)))
         found = list(pool.map(_tried, there, benches))
     for one, outcome in zip(there, found, strict=True):
         if one.where and isinstance(outcome, RejectedToolchain):
@@ -181,6 +206,7 @@ class _Bench:
     directory: Path
     search: str
     time_limit: float
+    ways: Ways
 
     def output(self, *command: str, any_code: bool = False) -> str | None:
         return output_of(command, path=self.search, any_code=any_code, time_limit=self.time_limit)
@@ -191,7 +217,7 @@ class _Bench:
 
 def _tried(named: NamedToolchain, bench: _Bench) -> Toolchain | RejectedToolchain:
     tools = {**_programs(named, bench), **named.tools}
-    compiler = _words(tools.get("CC", f"{named.triple}-gcc"))
+    compiler = named.compiler
     if not bench.which(compiler[0]):
         return RejectedToolchain(named.triple, f"there is no {compiler[0]}")
     missing = next((words for words in map(_words, named.tools.values()) if not bench.which(words[0])), None)
@@ -204,9 +230,10 @@ def _tried(named: NamedToolchain, bench: _Bench) -> Toolchain | RejectedToolchai
     said = bench.output(*compiler, "-o", str(made), str(source), any_code=True)
     try:
         with made.open("rb") as stream:
-            targets = targets_of(stream.read(HEAD))
+            data = stream.read(WHOLE)
     except FileNotFoundError:
         return RejectedToolchain(named.triple, f"{compiler[0]} makes no program: {last_words(said or '')}")
+    targets = targets_of(data[:HEAD])
     if not any((target.os, target.arch) == (named.os, named.arch) for target in targets):
         found = ", ".join(target.words() for target in targets) or "nothing known"
         wanted = f"{named.os} on {named.arch}"
@@ -217,10 +244,10 @@ def _tried(named: NamedToolchain, bench: _Bench) -> Toolchain | RejectedToolchai
     question = bench.directory / "question.c"
     question.write_text(QUESTION, encoding="ascii")
     answer = parse_answer(bench.output(*compiler, "-E", "-P", str(question)) or "")
-    libc, version = _libc(named, answer.get("libc"))
+    libc, version = _libc(named, answer.get("libc") or _linked(named, data))
     more = {"HOST": named.triple, "RUN": shlex.join(runner), "CC_VERSION": "-".join(answer.get("cc", ()))}
     tools |= {role: text for role, text in more.items() if text}
-    return Toolchain(named.arch, named.kind, libc, version, tools, named.os)
+    return Toolchain(named.arch, named.kind, libc, version, tools, named.os, packaged=named.packaged)
 
 
 def _programs(named: NamedToolchain, bench: _Bench) -> dict[str, str]:
@@ -228,7 +255,13 @@ def _programs(named: NamedToolchain, bench: _Bench) -> dict[str, str]:
     return {role: program for role, program in called.items() if bench.which(program)}
 
 
-def _libc(named: NamedToolchain, found: tuple[str, str] | None) -> tuple[str | None, str | None]:
+def _linked(named: NamedToolchain, data: bytes) -> tuple[str, None] | None:
+    """Return the C library that a program for another system imports: one compiler may have a choice of two."""
+    family = None if named.os == "linux" else next((need.libc for need in needs_of(data) if need.libc), None)
+    return None if family is None else (family, None)
+
+
+def _libc(named: NamedToolchain, found: tuple[str, str | None] | None) -> tuple[str | None, str | None]:
     """Return family and version: what was named goes before what the headers say."""
     if found is None and re.search(r"-musl\w*$", named.triple):
         return named.libc or "musl", named.libc_version
@@ -256,16 +289,33 @@ def _runner(
         if not named.run or _runs(named.run, made, bench):
             return named.run
         return RejectedToolchain(named.triple, f"{shlex.join(named.run)} does not run what it makes")
+    if named.packaged:
+        return next((words for words in bench.ways(named) if _runs_at_home(words, made, bench)), ())
+    words = _emulated(named, compiler, bench)
+    return words if words and _runs(words, made, bench) else ()
+
+
+def _emulated(named: NamedToolchain, compiler: tuple[str, ...], bench: _Bench) -> tuple[str, ...]:
     emulator = _emulator(named.arch, bench)
     if emulator is None:
         return ()
     sysroot = _sysroot(named.triple, compiler, bench)
-    words = (emulator, "-L", sysroot) if sysroot else (emulator,)
-    return words if _runs(words, made, bench) else ()
+    return (emulator, "-L", sysroot) if sysroot else (emulator,)
 
 
 def _runs(words: tuple[str, ...], made: Path, bench: _Bench) -> bool:
     return (bench.output(*words, str(made)) or "").strip() == SAID
+
+
+def _runs_at_home(words: tuple[str, ...], made: Path, bench: _Bench) -> bool:
+    """Return whether a program runs that has a home of its own: an emulator of a system makes one in the owner's."""
+    home = bench.directory / "home"
+    try:
+        home.mkdir(exist_ok=True)
+        seed_wine({"RUN": shlex.join(words)}, home, bench.search)
+    except (OSError, MachineFault):
+        return False
+    return _runs(("env", f"HOME={home}", *words), made, bench)
 
 
 def _emulator(arch: str, bench: _Bench) -> str | None:

@@ -31,7 +31,8 @@ class AnnouncedCapability:
     """The part of a capability that stays the same; ``machine`` and ``detected`` are as of the start.
 
     ``time_limit`` is the owner's for one build, in seconds, and ``about`` what they say of the machine. ``coming`` is
-    what zig will be offered for once it was tried, and ``zig`` knows what that is. ``roots`` are other systems' files.
+    what zig will be offered for once it was tried, and ``zig`` knows what that is; what it makes goes before what
+    compilers make that are ``packaged``. ``roots`` are other systems' files.
     """
 
     platform: Mapping[str, Value]
@@ -47,6 +48,7 @@ class AnnouncedCapability:
     about: str = ""
     access_uri: str = ""
     coming: tuple[Offer, ...] = ()
+    packaged: frozenset[Offer] = frozenset()
     zig: ZigOffers | None = None
     roots: tuple[OfferedRoot, ...] = ()
 
@@ -108,11 +110,13 @@ def announced(
     platform = _platform(properties.values(), detected)
     offers = [Offer(canonical(platform), OfferKind.NATIVE, _tools(detected))]
     survey = found if found is not None else ToolchainSurvey()
-    offers += [_offer(one, properties.values()) for one in survey.toolchains]
+    offers += [_offer(one, properties.values()) for one in survey.toolchains if not one.packaged]
+    packaged = [_offer(one, properties.values()) for one in survey.toolchains if one.packaged]
     return AnnouncedCapability(
         platform=platform,
         machine=_values(properties.values(), Role.MACHINE, detected),
-        offers=_once(offers),
+        offers=_behind(offers, packaged),
+        packaged=frozenset(packaged),
         skills=tuple(ProjectSkill(one.name, one.recipe.version, one.options.digest()) for one in known),
         detected=detected,
         max_builds=max_builds,
@@ -129,9 +133,7 @@ def with_roots(
     """Return what is announced with other systems, after what this machine makes of the same platforms by itself."""
     properties, there = _properties(projects), tuple(roots)
     more = [_offer(one.toolchain, properties.values()) for one in there if not (one.why or one.unchosen)]
-    known = {(one.platform, one.kind) for one in found.offers}
-    own = tuple(one for one in _once(more) if (one.platform, one.kind) not in known)
-    return evolve(found, offers=(*found.offers, *own), roots=there)
+    return evolve(found, offers=_behind(found.offers, more), roots=there)
 
 
 def without_roots(found: AnnouncedCapability) -> AnnouncedCapability:
@@ -152,12 +154,21 @@ def warmed(found: AnnouncedCapability, projects: Iterable[Project]) -> Announced
     properties = _properties(projects)
     more = [_offer(one, properties.values()) for one in found.zig.warm()]
     coming = tuple(_offer(one, properties.values()) for one in found.zig.coming())
-    return evolve(found, offers=_once((*found.offers, *more)), coming=coming)
+    others = [one for one in found.offers if one not in found.packaged]
+    behind = [one for one in found.offers if one in found.packaged]
+    return evolve(found, offers=_behind((*others, *more), behind), coming=coming)
 
 
 def _once(offers: Iterable[Offer]) -> tuple[Offer, ...]:
     # An order names platform and kind, so of two toolchains for one the later stands: the owner's.
     return tuple({(one.platform, one.kind): one for one in offers}.values())
+
+
+def _behind(first: Iterable[Offer], then: Iterable[Offer]) -> tuple[Offer, ...]:
+    """Return offers behind those that go before them, which alone stand for what both make."""
+    before = _once(first)
+    known = {(one.platform, one.kind) for one in before}
+    return (*before, *(one for one in _once(then) if (one.platform, one.kind) not in known))
 
 
 def _properties(projects: Iterable[Project]) -> dict[str, Property]:

@@ -8,8 +8,16 @@ from pathlib import Path
 from attrs import frozen
 
 from buildtool.adapters.host.detectors import Detected
+from buildtool.adapters.host.packaged_toolchains import packaged_toolchains
 from buildtool.adapters.host.toolchain_file import ToolchainFile, load_toolchain_file
-from buildtool.adapters.host.toolchains import RejectedToolchain, ToolchainSurvey, known_toolchains, survey
+from buildtool.adapters.host.toolchains import (
+    NamedToolchain,
+    RejectedToolchain,
+    ToolchainSurvey,
+    Ways,
+    known_toolchains,
+    survey,
+)
 from buildtool.errors import UsageError
 from buildtool.model.platforms import ARCHES, LIBCS, canonical_arch
 from buildtool.model.servers import SYSTEM_ROOT, Offer, OfferKind
@@ -70,18 +78,30 @@ def survey_platforms(
     cross: bool,
     path: Path | None,
     search: str | None = None,
+    ways: Ways = lambda _: (),
 ) -> tuple[ToolchainSurvey, PlatformChoice]:
     """Return what toolchains there are besides the machine's own compiler, and which of it all is to be offered.
 
     Only what may be offered is tried; a toolchain of the owner's file stands in the place of one that would be found
-    under the same triple. ``search`` replaces PATH. Raises UsageError, ConfigurationError.
+    under the same triple. ``search`` replaces PATH; ``ways`` is asked what may run the programs of packaged ones.
+    Raises UsageError, ConfigurationError.
     """
     file = load_toolchain_file(path) if path is not None else ToolchainFile()
     choice = choice_of(platforms, cross=cross, file=file, path=path)
     own = {one.triple for one in file.toolchains}
-    known = [one for one in known_toolchains(detected.get("os"), detected.get("arch")) if one.triple not in own]
-    tried = (one for one in (*known, *file.toolchains) if choice.takes(one.kind, one.arch, one.triple))
-    return survey(tried, search), choice
+    os, arch = detected.get("os"), detected.get("arch")
+    found = (*known_toolchains(os, arch), *packaged_toolchains(os, arch, search))
+    named = (*(one for one in found if one.triple not in own), *file.toolchains)
+    tried = (one for one in named if choice.takes(one.kind, one.arch, one.triple, _systems(one)))
+    return survey(tried, search, ways=ways), choice
+
+
+def _systems(named: NamedToolchain) -> tuple[str, ...]:
+    """Return the systems and C libraries by which a packaged toolchain may be chosen before it is tried."""
+    if not named.packaged:
+        return ()
+    libcs = (named.libc,) if named.libc is not None else [libc for libc, os in LIBCS.items() if os == named.os]
+    return (named.os, *libcs)
 
 
 _Names = tuple[OfferKind, object, str, tuple[object, ...]]

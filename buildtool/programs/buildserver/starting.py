@@ -35,7 +35,7 @@ from buildtool.programs.buildserver.platforms import survey_platforms
 from buildtool.programs.buildserver.roots.offers import root_offers
 from buildtool.programs.buildserver.sandbox_choice import BEST, left_out, search_path, wanted
 from buildtool.programs.buildserver.secret_files import secret_values
-from buildtool.programs.buildserver.zig.offers import zig_offers
+from buildtool.programs.buildserver.zig.offers import runners_in, zig_offers
 from buildtool.programs.common.ending import software
 from buildtool.programs.common.reaching import joined_addresses
 from buildtool.project.definition import tools_named
@@ -84,8 +84,9 @@ class Start:
         search = without.search
         detected = detect_machine(place.slots, tools_named(projects), search, self._is_seen)
         detected["cpus"] = said.numcpus or detected.get("cpus")
+        ways = runners_in(self.settings.build_dir, detected, search, self._is_seen)
         survey, choice = survey_platforms(
-            said.platforms, detected, cross=said.cross, path=said.toolchains, search=search
+            said.platforms, detected, cross=said.cross, path=said.toolchains, search=search, ways=ways
         )
         looked_for = self.settings.build_dir, place.compilers, choice, detected, search, self._is_seen
         compilers = None if without.hides("zig") else zig_offers(*looked_for)

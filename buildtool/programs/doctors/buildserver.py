@@ -18,8 +18,10 @@ from pathlib import Path
 from attrs import evolve
 from twisted.internet.base import ReactorBase
 
+from buildtool.adapters.host.packaged_toolchains import PACKAGES as COMPILERS
 from buildtool.adapters.host.presence.probe import PresenceProbe
 from buildtool.adapters.host.programs import find_tools
+from buildtool.adapters.host.roots.store import damaged_in
 from buildtool.adapters.host.wine import PACKAGES
 from buildtool.adapters.processes.sandbox.proving import CONTAINER
 from buildtool.adapters.tls.credentials import CredentialStore
@@ -129,7 +131,8 @@ def start_results(start: Start) -> tuple[list[CheckResult], AnnouncedCapability 
     found = offered[0] if offered and all(map(_is_fine, results)) else None
     if found is None:
         return results, None
-    return [*results, *([zig_result(found), *runs(found)] if start.said.cross else []), *root_results(found)], found
+    cross = [zig_result(found), *compiler_results(found), *runs(found)] if start.said.cross else []
+    return [*results, *cross, *root_results(found, damaged_in(start.settings.build_dir))], found
 
 
 def _place(start: Start) -> tuple[BuildDirectory, CheckResult]:
@@ -153,11 +156,36 @@ def zig_result(found: AnnouncedCapability) -> CheckResult:
     return fine("zig", f"{version}, for {count} targets, of which {tried} were tried and the others are beside builds")
 
 
-def root_results(found: AnnouncedCapability) -> list[CheckResult]:
-    """Return which other releases and architectures builds run in, and why one does not, or which command adds one."""
+def compiler_results(found: AnnouncedCapability) -> list[CheckResult]:
+    """Return for what nothing here makes programs, and which packages would; nothing where zig makes all of it."""
+    made = {
+        (dict(one.platform).get("os"), dict(one.platform).get("libc") == "musl", dict(one.platform).get("arch"))
+        for one in found.offers
+    }
+    own = str(found.detected.get("arch", ""))
+    lacking = [
+        f"{one.words} (apt-get install --no-install-recommends {one.packages})"
+        for one in COMPILERS
+        if one.words and (one.os, one.libc == "musl", one.arch or own) not in made
+    ]
+    if found.zig is not None or not lacking:
+        return []
+    return [fine("platforms", f"nothing here makes programs for {', '.join(lacking)}; zig makes all of them")]
+
+
+def root_results(found: AnnouncedCapability, damaged: Sequence[str] = ()) -> list[CheckResult]:
+    """Return which other releases and architectures builds run in, and why one does not, or which command adds one.
+
+    What is ``damaged`` cannot be offered, and takes room.
+    """
+    broken = [
+        warning("systems", f"{name} is damaged", f"add-platform makes it anew, remove-platform {name} removes it")
+        for name in damaged
+    ]
     if not found.roots:
-        return [fine("systems", f"none beside its own: {called('buildserver.py')} {ADD_PLATFORM.example} adds one")]
-    return [
+        example = f"{called('buildserver.py')} {ADD_PLATFORM.example} adds one"
+        return broken or [fine("systems", f"none beside its own: {example}")]
+    return broken + [
         warning(
             "systems", f"{one.root.name} is not offered: {one.why}", one.mend or "add-platform --refresh makes it anew"
         )

@@ -17,17 +17,22 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from buildtool.adapters.control.operator_endpoint import NAME, short_address
+from buildtool.adapters.host.detectors import Detected
+from buildtool.adapters.host.toolchains import Toolchain, ToolchainSurvey
 from buildtool.adapters.tls.certificates import certificate_text, client_certificate, new_authority
 from buildtool.adapters.tls.credentials import CredentialStore
 from buildtool.configuration.given.names import ENVIRONMENT
 from buildtool.configuration.settings import load_settings
 from buildtool.model.checkup.verdicts import CheckVerdict
+from buildtool.model.servers import OfferKind
+from buildtool.programs.buildserver.capability import announced
 from buildtool.programs.buildserver.main import COMMAND_LINE, main
 from buildtool.programs.buildserver.starting import Start
 from buildtool.programs.common.ending import EXIT_FAILED
 from buildtool.programs.common.program import StopRequest
 from buildtool.programs.doctors.buildserver import (
     _examined,
+    compiler_results,
     follow_results,
     root_results,
     start_results,
@@ -35,6 +40,7 @@ from buildtool.programs.doctors.buildserver import (
 )
 from buildtool.protocol.enrolment import Credentials
 from tests.adapters.host.roots.test_store import add
+from tests.fakes_build import project
 from tests.programs.buildserver.roots.test_offers import offered
 from tests.support.packages import require
 from tests.support.signed_origin import make_key
@@ -155,6 +161,30 @@ def test_the_doctor_tells_of_each_other_system_whether_it_is_offered_and_else_wh
     assert (wrong.verdict, wrong.words, wrong.mend) == (
         CheckVerdict.WARNING, "bullseye-amd64 is not offered: nothing runs it", "mend it",
     )  # fmt: skip
+    damaged, other = root_results(offered(tmp_path), ["sid-amd64"])
+    assert (damaged.verdict, damaged.words, other.verdict) == (
+        CheckVerdict.WARNING, "sid-amd64 is damaged", CheckVerdict.OK,
+    )  # fmt: skip
+    assert damaged.mend.endswith("remove-platform sid-amd64 removes it")
+
+
+def test_the_doctor_names_the_packages_whose_compilers_make_programs_for_what_nothing_here_does() -> None:
+    detected: dict[str, Detected] = {"os": "linux", "arch": "x86_64", "libc": "glibc"}
+    musl = Toolchain("x86_64", OfferKind.CROSS, "musl", "1.0", {"CC": "musl-gcc"}, packaged=True)
+    wasi = Toolchain("wasm32", OfferKind.CROSS, "wasi-libc", None, {"CC": "clang"}, "wasi", packaged=True)
+
+    def told(*there: Toolchain) -> str:
+        survey = ToolchainSurvey(there)
+        found = announced([project()], detected, max_builds=1, admin="", software="", found=survey)
+        (one,) = compiler_results(found)
+        assert one.verdict is CheckVerdict.OK, "nothing is wrong without"
+        return one.words
+
+    install = "apt-get install --no-install-recommends"
+    assert f"musl ({install} musl-tools)" in told()
+    assert f"WASI ({install} clang lld llvm wasi-libc libclang-rt-dev-wasm32)" in told(musl)
+    assert "musl" not in told(musl)
+    assert f"programs for Windows ({install} gcc-mingw-w64-x86-64); zig" in told(wasi, musl)
 
 
 @pytest.mark.world

@@ -6,6 +6,7 @@ import shlex
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from attrs import frozen
 
@@ -20,6 +21,19 @@ from buildtool.model.servers import OfferKind
 
 AS_IT_IS = ("env",)
 """The words before a program that runs here by itself although it was made as for another machine."""
+
+
+class RunTarget(Protocol):
+    """A platform of programs, as far as it matters for running them."""
+
+    @property
+    def os(self) -> str: ...
+
+    @property
+    def arch(self) -> str: ...
+
+    @property
+    def libc(self) -> str | None: ...
 
 
 @frozen
@@ -37,7 +51,7 @@ class Runners:
     wasi: Path | None = None
     seen: Callable[[str], bool] = lambda _: True
 
-    def __call__(self, target: ZigTarget) -> Sequence[tuple[str, ...]]:
+    def __call__(self, target: RunTarget) -> Sequence[tuple[str, ...]]:
         """Return what may run programs of a target, what to try first before the others."""
         if target.os == "windows":
             return [words for words in wines(self.search) if self._which(words[-1])]

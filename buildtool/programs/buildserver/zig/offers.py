@@ -82,5 +82,11 @@ def zig_offers(
         if choice.takes(OfferKind.CROSS, one.arch, one.triple, (one.os, one.libc, "zig"))
     ]
     chosen.sort(key=lambda one: (one.arch != own, one.arch != "aarch64", _FIRST.index(one.libc)))
-    runners = Runners(own, search, wasi=installed_at(build_dir).resolve() / RUNNER, seen=seen)
+    runners = runners_in(build_dir, detected, search, seen)
     return ZigOffers(WarmStore(zig, top, runners), tuple(chosen)) if chosen else None
+
+
+def runners_in(build_dir: Path, detected: Mapping[str, Detected], search: str, seen: Callable[[str], bool]) -> Runners:
+    """Return what may run programs for other systems here; with zig what runs those for WASI was installed."""
+    own = str(detected.get("arch", ""))
+    return Runners(own, search, wasi=installed_at(build_dir).resolve() / RUNNER, seen=seen)

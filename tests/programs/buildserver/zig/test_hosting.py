@@ -4,14 +4,17 @@ import os
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from buildtool.adapters.host.detectors import Detected
+from buildtool.adapters.host.toolchains import Toolchain, ToolchainSurvey
 from buildtool.adapters.host.zig.finding import installed_at
 from buildtool.adapters.host.zig.installing import RUNNER
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.errors import UsageError
+from buildtool.model.servers import OfferKind
 from buildtool.programs.buildserver.capability import AnnouncedCapability, announced, restricted, warmed
 from buildtool.programs.buildserver.platforms import PlatformChoice
 from buildtool.programs.buildserver.sandbox_choice import declared
@@ -30,14 +33,14 @@ OWN = "x86_64-linux-gnu"
 class Host:
     """A machine with the small zig, its hosting, and what was announced."""
 
-    def __init__(self, top: Path, names: tuple[str, ...] | None = None) -> None:
+    def __init__(self, top: Path, names: tuple[str, ...] | None = None, *packaged: Toolchain) -> None:
         require("gcc", "gcc libc6-dev")
         require_that(
             present=os.uname().machine == "x86_64", what="an x86_64", remedy="use one: the small zig makes for it"
         )
         there = installed_at(top) / "ziglang" / "zig"
         self.program = there if there.exists() else small_zig(there.parent)
-        self.top, self.choice = top, PlatformChoice(names)
+        self.top, self.choice, self.packaged = top, PlatformChoice(names), ToolchainSurvey(packaged)
         self.clock, self.may, self.told = Clock(), True, list[AnnouncedCapability]()
         self.hosting = ZigHosting(
             self.clock, Inline(), self.found(), [project()], lambda: self.may, self.told.append
@@ -45,7 +48,7 @@ class Host:
 
     def found(self) -> AnnouncedCapability:
         zig = zig_offers(self.top, self.top / "compilers", self.choice, DETECTED, os.environ["PATH"], lambda _: True)
-        made = announced([project()], DETECTED, max_builds=1, admin="", software="")
+        made = announced([project()], DETECTED, max_builds=1, admin="", software="", found=self.packaged)
         return restricted(warmed(made.with_zig(zig), [project()]), self.choice)
 
     def start(self) -> None:
@@ -59,6 +62,20 @@ class Host:
 
 def triples(found: AnnouncedCapability) -> list[str]:
     return [dict(one.tools).get("HOST", "") for one in found.offers]
+
+
+def test_what_zig_makes_goes_before_what_a_package_makes_which_stands_until_zig_was_tried(tmp_path: Path) -> None:
+    alike = Toolchain("x86_64", OfferKind.CROSS, "glibc", "2.17", {"CC": "old-gcc", "HOST": OWN}, packaged=True)
+    other = evolve(alike, os="windows", libc="msvcrt", libc_version=None, tools={"CC": "mingw-gcc", "HOST": "mingw"})
+    host = Host(tmp_path, ("native", OWN, "windows"), other, alike)
+    assert triples(host.hosting.found) == ["", "mingw", OWN]
+    host.start()
+    host.pass_time()
+    (told,) = host.told
+    assert triples(told)[0] == ""
+    assert triples(told)[-1] == "mingw", "what zig has nothing for stays, behind what it makes"
+    made = [dict(one.tools) for one in told.offers if dict(one.tools).get("HOST") == OWN]
+    assert {tools["CC_VERSION"] for tools in made} == {"zig-0.99.1"}
 
 
 def test_builds_see_from_the_start_what_will_run_their_programs_once_that_was_tried(tmp_path: Path) -> None:
