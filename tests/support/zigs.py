@@ -4,7 +4,11 @@ They are static: what the system's compiler makes otherwise needs the system's o
 Like zig it compiles what is not in its cache first, of which each library leaves a line in the file ``compiled``.
 """
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 _SCRIPT = r"""#!/bin/sh
 case "$1" in
@@ -64,3 +68,13 @@ def compiled(program: Path) -> list[str]:
         return (program.parent / "zig.compiled").read_text(encoding="ascii").split()
     except FileNotFoundError:
         return []
+
+
+def nice_given(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """Put a ``nice`` in front of PATH, and return what tells with which numbers it was started since then."""
+    directory.mkdir()
+    log = directory / "log"
+    (directory / "nice").write_text(f'#!/bin/sh\necho "$2" >> {log}\nshift 2\nexec "$@"\n', encoding="ascii")
+    (directory / "nice").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{directory}{os.pathsep}{os.environ['PATH']}")
+    return lambda: log.read_text("ascii").split() if log.exists() else []

@@ -273,7 +273,7 @@ async def served(program: BuildServerProgram, reactor: ReactorBase, stop: StopRe
         deliveries = DeliveryQueue(Spool(place.spool, pool), link, transfers, reactor, records=done)
         offer = server_offer(settings, found, sandbox.level)
         server = BuildServer(offer, tools, link, deliveries, pool, hasten=link.hasten)
-        zig = host_zig(reactor, pool, found, settings.projects, server, link)
+        zig = host_zig(reactor, pool, found, settings.projects, server, link, lambda: gentleness.nice)
         await deliveries.restore()
         drain_signals.clear(place.stamp)
         drain = StopRequest()

@@ -161,6 +161,13 @@ def sweep(top: Path, name: str) -> None:
             _removed(top, one)
 
 
+def swept(root: SystemRoot) -> None:
+    """Remove a root that was made anew while it was held, now that it is not; else the next refresh would."""
+    if len(_generations(root.place.parent)) > 1:
+        with suppress(ConfigurationError, OSError), alone(root.place.parents[2]) as top:
+            sweep(top, root.name)
+
+
 def remove(top: Path, name: str) -> None:
     """Remove a root file system, damaged or not. Raises ConfigurationError where a build server has it, OSError."""
     sweep(top, name)

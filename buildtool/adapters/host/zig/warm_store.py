@@ -42,6 +42,9 @@ KEPT = 96
 SEEDED = ("b", "h", "o")
 """What of a cache a build needs: what was compiled, and of what. The rest is for compiling the libraries themselves."""
 
+GENTLY = 15
+"""By how much what is compiled for nobody yet gives way to everything else on the processors."""
+
 STRIPPED = "-s"
 """What zig is told before anything else: without it, what it links has the names of its own files in it.
 
@@ -88,11 +91,15 @@ class WarmTarget:
 
 @define(eq=False)
 class WarmStore:
-    """The warm caches of one zig below ``top``. ``runners`` says what may run programs of a target here, best first."""
+    """The warm caches of one zig below ``top``. ``runners`` says what may run programs of a target here, best first.
+
+    ``nice`` returns by how much builds give way to everything else, and so what one of them waits for.
+    """
 
     zig: ZigProgram
     top: Path
     runners: Callable[[ZigTarget], Ways]
+    nice: Callable[[], int] = lambda: 0
     _locks: defaultdict[str, Lock] = field(factory=lambda: defaultdict(Lock))
 
     @property
@@ -125,7 +132,8 @@ class WarmStore:
     def try_target(self, target: ZigTarget, check: Callable[[], None] = never, *, gently: bool = True) -> WarmTarget:
         """Try a target: compile, link, look at what came out, and run it where anything can; then its cache is warm.
 
-        Raises MachineFault with the reason where it does not work, and what ``check`` raises.
+        ``gently`` is for beside builds, which come first. Raises MachineFault with the reason where it does not work,
+        and what ``check`` raises.
         """
         known = self.warm(target)
         if known is not None:
@@ -258,8 +266,9 @@ class WarmStore:
         bench = made.parent
         made.unlink(missing_ok=True)
         argv = [str(self.zig.path), "cc", "-target", words, STRIPPED, *more, "program.c", "-o", str(made)]
-        if gently and shutil.which("nice"):
-            argv = ["nice", "-n", "15", *argv]
+        nice = GENTLY if gently else self.nice()
+        if nice and shutil.which("nice"):
+            argv = ["nice", "-n", str(nice), *argv]
         cache = str(bench / "cache")
         environment = {
             "PATH": os.environ.get("PATH", os.defpath), "HOME": str(bench), "LC_ALL": "C",

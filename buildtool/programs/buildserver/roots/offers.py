@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from buildtool.adapters.host.detectors import Detected
 from buildtool.adapters.host.roots.emulation import runs_itself
-from buildtool.adapters.host.roots.store import SystemRoot, roots_in
+from buildtool.adapters.host.roots.store import SystemRoot, roots_in, swept
 from buildtool.adapters.host.roots.trying import why_not
 from buildtool.adapters.host.toolchains import Toolchain
 from buildtool.model.servers import SYSTEM_ROOT, OfferKind
@@ -101,6 +101,7 @@ def hold(roots: Iterable[OfferedRoot], closing: ExitStack) -> None:
                 "{name} is not offered: {why}", name=one.root.name, why="; ".join(filter(None, (one.why, one.mend)))
             )
         elif not one.unchosen:
+            closing.callback(swept, one.root)
             closing.enter_context(one.root.hold())
 
 

@@ -36,7 +36,8 @@ BUSY = 30.0
 class ZigHosting:
     """The one that warms. ``found`` is what is announced; ``told`` hears of it when there is more.
 
-    ``may`` says whether anything may be begun on this machine now. Call it in the reactor's thread.
+    ``may`` says whether anything may be begun on this machine now, and ``idle`` whether nothing is built on it. Call it
+    in the reactor's thread.
     """
 
     reactor: IReactorTime
@@ -45,6 +46,7 @@ class ZigHosting:
     projects: Iterable[Project]
     may: Callable[[], bool]
     told: Callable[[AnnouncedCapability], None]
+    idle: Callable[[], bool] = lambda: False
     _halt: Halt = field(factory=Halt, init=False)
     _failed: set[ZigTarget] = field(factory=set, init=False)
     _untold: int = field(default=0, init=False)
@@ -88,8 +90,9 @@ class ZigHosting:
         if not cold:
             return await self._debug_one(zig)
         target = cold[0]
+        gently = not self.idle()  # or on a busy machine it would never come to what requests may wait for
         try:
-            await self.pool.run(partial(zig.store.try_target, target, self._halt.check))
+            await self.pool.run(partial(zig.store.try_target, target, self._halt.check, gently=gently))
         except MachineFault as error:
             self._failed.add(target)
             log.warn("zig is not offered for {name}: {why}", name=target.name, why=str(error))
@@ -129,11 +132,18 @@ def host_zig(
     projects: Iterable[Project],
     server: BuildServer,
     link: BuildServerLink,
+    nice: Callable[[], int],
 ) -> ZigHosting:
-    """Return what warms zig's targets, not started yet; ``link`` logs in anew to announce what is ready."""
+    """Return what warms zig's targets, not started yet; ``link`` logs in anew to announce what is ready.
+
+    ``nice`` returns by how much builds give way to everything else.
+    """
 
     def told(now: AnnouncedCapability) -> None:
         server.offered = evolve(server.offered, offers=now.offers)
         link.again("logging in anew, to announce more platforms")
 
-    return ZigHosting(reactor, pool, found, projects, lambda: not server.notice().closed, told)
+    if found.zig is not None:
+        found.zig.store.nice = nice
+    may = lambda: not server.notice().closed  # noqa: E731
+    return ZigHosting(reactor, pool, found, projects, may, told, lambda: not server.running)

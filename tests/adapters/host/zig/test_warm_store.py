@@ -17,7 +17,7 @@ from buildtool.adapters.host.zig.warm_store import WarmStore, WarmTarget
 from buildtool.errors import MachineFault
 from buildtool.ports.buildserver import Halt, Halted
 from tests.support.packages import require
-from tests.support.zigs import compiled, small_zig
+from tests.support.zigs import compiled, nice_given, small_zig
 
 pytestmark = pytest.mark.world
 
@@ -103,6 +103,18 @@ def test_a_build_compiles_no_library_that_is_warm_and_one_that_is_not_is_kept(st
         )
         assert done.returncode == 0
     assert compiled(store.zig.path) == [words]
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the small zig makes programs of this machine's own")
+def test_what_nobody_waits_for_gives_way_to_all_and_what_a_build_waits_for_as_builds_do(
+    store: WarmStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = nice_given(tmp_path / "bin", monkeypatch)
+    store.try_target(target(store, "x86_64-linux-gnu"))
+    store.seed(tools(store, "x86_64-linux-gnu.2.28"), tmp_path / "first")
+    store.nice = lambda: 7
+    store.seed(tools(store, "x86_64-linux-gnu.2.36"), tmp_path / "second")
+    assert given() == ["15", "7"], "0 is not said"
 
 
 def test_other_compilers_get_nothing_and_a_target_that_is_unknown_is_said(store: WarmStore, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """While a build server runs, zig's targets are tried one by one, and those that work are announced in a few logins."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from buildtool.programs.buildserver.zig.hosting import BUSY, ZigHosting
 from buildtool.programs.buildserver.zig.offers import zig_offers
 from tests.fakes_build import project
 from tests.support.packages import require, require_that
-from tests.support.zigs import compiled, small_zig
+from tests.support.zigs import compiled, nice_given, small_zig
 
 pytestmark = pytest.mark.world
 
@@ -76,6 +77,24 @@ def test_what_zig_makes_goes_before_what_a_package_makes_which_stands_until_zig_
     assert triples(told)[-1] == "mingw", "what zig has nothing for stays, behind what it makes"
     made = [dict(one.tools) for one in told.offers if dict(one.tools).get("HOST") == OWN]
     assert {tools["CC_VERSION"] for tools in made} == {"zig-0.99.1"}
+
+
+def test_beside_builds_targets_are_tried_gently_and_where_nothing_is_built_as_builds_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine that is busy with something else, whoever waits for a platform would wait without end."""
+    given = nice_given(tmp_path / "bin", monkeypatch)
+    numbers = []
+    for name, idle in (("building", False), ("idle", True)):
+        host = Host(tmp_path / name, ("native", OWN))
+        zig = host.hosting.found.zig
+        assert zig is not None
+        zig.store.nice, host.hosting.idle = lambda: 3, partial(bool, idle)
+        host.start()
+        host.pass_time()
+        numbers.append(given()[0])
+        (tmp_path / "bin" / "log").unlink()
+    assert numbers == ["15", "3"]
 
 
 def test_builds_see_from_the_start_what_will_run_their_programs_once_that_was_tried(tmp_path: Path) -> None:
