@@ -6,7 +6,7 @@ DEV = .venv-dev/bin/python
 MAKE_ENVIRONMENT = command -v $(PYTHON) >/dev/null || \
   { echo "$(PYTHON) is not there: Python 3.11 or newer is needed (PYTHON=... says which)" >&2; exit 1; }; \
   $(PYTHON) -S .ci/venv.py
-LAUNCHERS = $(wildcard bin/*)
+LAUNCHERS = $(wildcard bin/*) deploy/update
 
 # Tests and demos start programs by the hundred, and each would compile all of its modules anew.
 unexport PYTHONDONTWRITEBYTECODE

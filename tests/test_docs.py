@@ -31,6 +31,7 @@ from buildtool.programs.common.subcommands import HELP_ALL, Subcommands
 from buildtool.programs.metaserver import main as metaserver
 from buildtool.programs.metaserver.offline_commands import METASERVER_CODES
 from buildtool.programs.startcompile import main as startcompile
+from buildtool.programs.updating import main as updating
 from buildtool.programs.webserver import main as webserver
 from buildtool.project.definition import Checked, Project
 from buildtool.project.recipe import Plan, Wanted
@@ -318,7 +319,12 @@ def test_each_name_of_ours_that_those_who_know_buildbot_are_told_is_an_option_of
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_a_flag_that_a_page_mentions_is_one_of_some_program(path: Path) -> None:
     older = {one.flag for line in LINES.values() for one in line.commands[1:]}
-    known = {flag for program in PROGRAMS for flag in flags(program)} | older | {"--port"}
+    known = (
+        {flag for program in PROGRAMS for flag in flags(program)}
+        | older
+        | {"--port"}
+        | set(updating.COMMAND_LINE.options)
+    )
     examples = {
         "--arch",
         "--suffix",

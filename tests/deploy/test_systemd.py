@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.man_pages import LINES
+from buildtool.configuration.given.gathering import gather
+from tests.programs.common.test_subcommands import LINES
 from tests.support.packages import require
 
 pytestmark = [pytest.mark.world, pytest.mark.xdist_group("systemd")]
@@ -24,6 +25,7 @@ EXPOSED = {
     "webserver.service": 2.0,
     "buildserver@.service": 3.0,
     "buildserver-once@.service": 3.0,
+    "buildtool-update.service": 3.0,
 }
 """The most that systemd may say of each: 10 is a program that may do anything."""
 
@@ -43,7 +45,14 @@ def root_with(directory: Path, units: list[Path]) -> Path:
     (directory / "lib").symlink_to("usr/lib")
     for unit in units:
         shutil.copy(unit, there)
-    for program in ("usr/bin/metaserver", "usr/bin/webserver", "usr/bin/buildserver.py", "bin/kill", "sbin/shutdown"):
+    for program in (
+        "usr/bin/metaserver",
+        "usr/bin/webserver",
+        "usr/bin/buildserver.py",
+        "bin/kill",
+        "sbin/shutdown",
+        "opt/buildtool/current/deploy/update",
+    ):
         (directory / program).parent.mkdir(parents=True, exist_ok=True)
         (directory / program).write_text("#!/bin/sh\n")
         (directory / program).chmod(0o755)
@@ -90,7 +99,7 @@ def test_what_a_unit_starts_is_a_command_of_the_program(unit: Path) -> None:
         if name not in service:
             continue
         path, command, *words = shlex.split(service[name].replace("%i", "native"))
-        assert path.startswith("/usr/bin/")
+        assert path.startswith(("/usr/bin/", "/opt/buildtool/current/"))
         found, _said = LINES[Path(path).name].parse([command, *words])
         assert found.name == command
     if service["Type"] == "oneshot":  # a timer starts it
@@ -120,7 +129,8 @@ def test_the_backup_of_each_night_can_be_made_where_its_unit_may_write_and_link(
 
 def test_the_accounts_of_the_units_are_made_and_what_they_write_is_theirs() -> None:
     made = re.findall(r"^u (\S+)", (DEPLOY / "sysusers.d/buildtool.conf").read_text(), re.MULTILINE)
-    used = {options(unit)["Service"]["User"] for unit in UNITS if unit.suffix == ".service"}
+    services = [options(unit)["Service"] for unit in UNITS if unit.suffix == ".service"]
+    used = {one["User"] for one in services if "User" in one}
     assert set(made) == used
     assert options(DEPLOY / "systemd/buildserver@.service")["Service"]["User"] == "buildserver", "never the broker's"
     said = re.findall(r"^[de] \S+ +\S+ +(\S+) +(\S+)", (DEPLOY / "tmpfiles.d/buildtool.conf").read_text(), re.MULTILINE)
@@ -165,3 +175,20 @@ def test_logrotate_understands_what_it_is_told(tmp_path: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "access.log.1").read_text() == "x" * 10
+
+
+def test_the_update_by_a_timer_is_told_what_its_program_takes_and_writes_where_it_may() -> None:
+    unit = options(DEPLOY / "systemd/buildtool-update.service")["Service"]
+    assert "User" not in unit, "it restarts units"
+    assert "--account metaserver" in unit["ExecStart"]
+    line = LINES["update"]
+    told = re.findall(r"^#?BUILDTOOL_UPDATE_([A-Z_]+)=(.*)$", (DEPLOY / "etc/update.env").read_text(), re.MULTILINE)
+    assert len(told) > 10
+    for name, value in told:
+        flag = f"--{name.lower().replace('_', '-')}"
+        given = gather("update", line.options, {f"BUILDTOOL_UPDATE_{name}": value}, None)
+        _, said = line.parse(["run"])
+        given.complete(said)
+        assert vars(said)[flag[2:].replace("-", "_")], flag
+    timer = options(DEPLOY / "systemd/buildtool-update.timer")["Timer"]
+    assert timer["OnUnitInactiveSec"] == "15min"

@@ -13,7 +13,7 @@ PREFIX = "BUILDTOOL_"
 FILE_VARIABLE = "BUILDTOOL_SETTINGS"
 """The variable that names the settings file; the option is ``--settings-file``."""
 
-PROGRAMS = ("metaserver", "webserver", "buildserver", "startcompile")
+PROGRAMS = ("metaserver", "webserver", "buildserver", "startcompile", "update")
 """The tables of the settings file: one a program, of the program's name."""
 
 OTHERWISE = {"web": "webserver", "pages": "webserver", "requester": "startcompile"}

@@ -1,4 +1,4 @@
-"""The four programs, as ``bin/`` and the installed commands call them: begun properly, and only then loaded."""
+"""The programs, as ``bin/``, ``deploy/update`` and installed commands call them: begun properly, only then loaded."""
 
 from __future__ import annotations
 
@@ -49,6 +49,12 @@ def startcompile() -> int:
     """Run ``startcompile.py`` and return its exit code."""
     begin()
     return _run("startcompile.py", "startcompile")
+
+
+def update() -> int:
+    """Run ``update`` and return its exit code."""
+    begin(hidden=True)
+    return _run("update", "updating")
 
 
 @contextmanager

@@ -49,6 +49,9 @@ _PROGRAMS = ("metaserver", "webserver", "buildserver.py", "startcompile.py", "st
 
 _NAMED = re.compile(r"(?<![\w./-])bin/(metaserver|webserver|buildserver\.py|startcompile\.py)(?![\w/-])")
 
+_UPDATE = "update"
+"""The one program that stands elsewhere in a checkout: no package has it."""
+
 _PLAIN = {
     "\N{LEFT SINGLE QUOTATION MARK}": "'", "\N{RIGHT SINGLE QUOTATION MARK}": "'",
     "\N{LEFT DOUBLE QUOTATION MARK}": '"', "\N{RIGHT DOUBLE QUOTATION MARK}": '"',
@@ -61,7 +64,7 @@ def called(program: str) -> str:
     """Return how a program is called: as in a checkout, or by its name alone where this one was found in PATH."""
     place, own = os.path.split(sys.argv[0])
     installed = own in _PROGRAMS and place.startswith("/") and place in os.get_exec_path()
-    return program if installed else f"bin/{program}"
+    return program if installed else f"{'deploy' if program == _UPDATE else 'bin'}/{program}"
 
 
 def as_called(text: str) -> str:

@@ -18,10 +18,11 @@ from buildtool.programs.common.given.parser import CommandParser
 from buildtool.programs.common.subcommands import Subcommands
 from buildtool.programs.metaserver import main as metaserver
 from buildtool.programs.startcompile import main as startcompile
+from buildtool.programs.updating import main as updating
 from buildtool.programs.webserver import main as webserver
 
 LINES: dict[str, Subcommands[Any]] = {
-    one.COMMAND_LINE.program: one.COMMAND_LINE for one in (metaserver, webserver, buildserver, startcompile)
+    one.COMMAND_LINE.program: one.COMMAND_LINE for one in (metaserver, webserver, buildserver, startcompile, updating)
 }
 EACH = [(program, one.name) for program, line in LINES.items() for one in line.commands]
 EARLIER = {
@@ -32,11 +33,12 @@ EARLIER = {
     "webserver": {"--check-config"},
     "buildserver.py": {"--show-info"},
     "startcompile.py": {"--cancel", "--why", "--explain", "--matrix"},
+    "update": set(),
 }  # fmt: skip
 """The flags of version 0.1 that were verbs."""
 VALUES = [
     "x", "pause", "it is broken", "status", "5", "anna@example.org", "24h", "none", "/usr", "2026-11", "2026-12-24",
-    "ask", "Mon 20:00-21:00", "10M",
+    "ask", "Mon 20:00-21:00", "10M", "https://example.org/x.git",
 ]  # fmt: skip
 """Values of which each option that has one takes some."""
 
@@ -108,7 +110,7 @@ def test_each_command_has_a_help_with_an_example_that_it_takes(
     with pytest.raises(SystemExit) as ended:
         line.parse([name, "--help"])
     assert ended.value.code == 0
-    found = re.search(rf"^example:\n  bin/{program}(.*)$", capsys.readouterr().out, re.MULTILINE)
+    found = re.search(rf"^example:\n  (?:bin|deploy)/{program}(.*)$", capsys.readouterr().out, re.MULTILINE)
     assert found is not None
     words = re.findall(r'"[^"]*"|\S+', found[1])
     command, rest, said = line.chosen(words)

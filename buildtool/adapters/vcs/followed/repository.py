@@ -1,4 +1,4 @@
-"""The copy of a followed repository's branch: fetched, compared with what holds, and shown. Everything here blocks."""
+"""The copy of a followed repository's branch or tag: fetched, compared with what holds, and shown. All of it blocks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ WHOLE = 256 * 1024 * 1024
 MOST_NAMES = 8
 """Most names of changed files that are told."""
 
-_TIP = "refs/followed/tip"
+TIP = "refs/followed/tip"
+"""What was fetched last: a commit, or a tag."""
+
+TAGS = "refs/tags/"
 _HELD = "refs/followed/held"
 _EMPTY = {
     40: "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
@@ -91,20 +94,21 @@ class FollowedRepository:
         """What is followed, without passwords."""
         return mask(f"{self.url}#{self.branch}" if self.branch else self.url)
 
-    def fetch(self) -> str:
-        """Fetch the branch as it is now, and return the commit that it is at. Raises RepositoryUnreachable."""
+    def fetch(self, tag: str = "") -> str:
+        """Fetch the branch or a tag as it is now; return the commit that it leads to. Raises RepositoryUnreachable."""
         wanted = f"refs/heads/{self.branch}" if self.branch else "HEAD"
+        wanted = f"{TAGS}{tag}" if tag else wanted
         there = self._listed(wanted)
         self._make(len(there))
-        if self._answer("rev-parse", "--verify", "--quiet", f"{_TIP}^{{}}") != there:
+        if self._answer("rev-parse", "--verify", "--quiet", TIP) != there:
             words = ("fetch", "--quiet", "--force", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head",
-                     "origin", f"+{wanted}:{_TIP}")  # fmt: skip
+                     "origin", f"+{wanted}:{TIP}")  # fmt: skip
             answer = self._network(words, self.limit, self.path)
             if answer.code:
                 # The origin answers, so it may be the copy.
                 damaged = MachineFault(f"the copy of {self.words} was damaged, and is made anew")
                 raise damaged if self.mend() else self._unreached(answer)
-        found = self._answer("rev-parse", "--verify", "--quiet", f"{_TIP}^{{commit}}")
+        found = self._answer("rev-parse", "--verify", "--quiet", f"{TIP}^{{commit}}")
         if not is_full_id(found):
             raise RepositoryUnreachable(f"cannot read {self.words}: no commit came")
         return found
@@ -190,6 +194,8 @@ class FollowedRepository:
             raise self._unreached(answer)
         if not found:
             what = f"branch {self.branch!r}" if self.branch else "commit"
+            if wanted.startswith(TAGS):
+                raise RepositoryUnreachable(f"{mask(self.url)} has no tag {wanted.removeprefix(TAGS)!r} any more")
             raise RepositoryUnreachable(f"{mask(self.url)} has no {what}: name one as URL#BRANCH")
         return found[0]
 

@@ -1,4 +1,4 @@
-"""Whether a commit is signed by one of some keys, as git itself finds with ssh-keygen. Everything here blocks.
+"""Whether a commit or a tag is signed by one of some keys, as git itself finds with ssh-keygen. Everything here blocks.
 
 What git says counts only with the fingerprint beside it: a signature that git calls good has been made by one of these
 keys and no other, whatever keys the account has elsewhere.
@@ -30,7 +30,7 @@ _WORDS = 200
 
 @frozen
 class CommitSignature:
-    """The state of a commit's signature, and in words by what it was made, as far as that is known."""
+    """The state of a commit's or a tag's signature, and in words by what it was made, as far as that is known."""
 
     verdict: SignatureVerdict
     signer: str = ""
@@ -68,3 +68,39 @@ def verify_commit(git: BoundedGit, repository: Path, commit: str, keys: Sequence
     if state in ("G", "U") or (state == "B" and "No principal matched" in answer.err):
         return CommitSignature(SignatureVerdict.UNKNOWN, one_line(fingerprint, _WORDS))
     return CommitSignature(SignatureVerdict.BROKEN)
+
+
+def verify_tag(git: BoundedGit, repository: Path, ref: str, tag: str, keys: Sequence[SigningKey]) -> CommitSignature:
+    """Return whether one of the keys has signed the tag that ``ref`` leads to, under the name ``tag``.
+
+    An older tag that is put in place of another has another name in it. Raises ConfigurationError, TimedOut,
+    MachineFault.
+    """
+    check_can_verify()
+    raw = git.run(("cat-file", "tag", ref), git_dir=repository, limit=LIMIT, settings=git.settings)
+    head, _, body = raw.out.partition(b"\n\n")
+    if raw.code or b"-----BEGIN " not in body:
+        return CommitSignature(SignatureVerdict.UNSIGNED)
+    said = dict(line.split(b" ", 1) for line in head.split(b"\n") if b" " in line)
+    if said.get(b"tag") != tag.encode("utf-8", "surrogateescape") or said.get(b"type") != b"commit":
+        return CommitSignature(SignatureVerdict.BROKEN)
+    settings = git.believing(allowed_signers(keys))
+    answer = git.run(("verify-tag", ref), git_dir=repository, limit=LIMIT, settings=settings)
+    principal, fingerprint = _good(answer.err)
+    key = {f"key-{number}": one for number, one in enumerate(keys)}.get(principal)
+    if answer.code == 0 and key is not None and key.fingerprint == fingerprint:
+        return CommitSignature(SignatureVerdict.TRUSTED, f"{key.name} ({fingerprint})")
+    if fingerprint:
+        return CommitSignature(SignatureVerdict.UNKNOWN, one_line(fingerprint, _WORDS))
+    if b"-----BEGIN SSH SIGNATURE-----" not in body:
+        return CommitSignature(SignatureVerdict.UNKNOWN, "what is no key of SSH")
+    return CommitSignature(SignatureVerdict.BROKEN)
+
+
+def _good(said: str) -> tuple[str, str]:
+    """Return whose good signature git tells of, "" for one of no principal, and the fingerprint, "" for none at all."""
+    for line in said.splitlines():
+        words = line.split()
+        if words[:3] == ["Good", '"git"', "signature"] and len(words) > 5 and words[-2] == "key":  # noqa: PLR2004
+            return (words[4] if words[3] == "for" else ""), words[-1]
+    return "", ""

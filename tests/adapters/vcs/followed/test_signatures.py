@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from buildtool.adapters.vcs.followed.signatures import check_can_verify, verify_commit
+from buildtool.adapters.vcs.followed.repository import TIP
+from buildtool.adapters.vcs.followed.signatures import CommitSignature, check_can_verify, verify_commit, verify_tag
+from buildtool.adapters.vcs.followed.tags import list_tags
 from buildtool.errors import ConfigurationError, GitMissing
 from buildtool.model.guest.following import SignatureVerdict
 from buildtool.model.guest.signing_keys import read_signing_keys
@@ -156,3 +158,54 @@ def test_a_machine_without_the_program_is_told_what_to_install(tmp_path: Path, m
     monkeypatch.setenv("PATH", os.devnull)
     with pytest.raises(GitMissing, match="install git"):
         check_can_verify()
+
+
+def tagged(followed: Followed, name: str, key: Path | None) -> None:
+    """Tag the newest commit, and sign that by a key, or by none."""
+    signing = [] if key is None else ["-c", "gpg.format=ssh", "-c", f"user.signingKey={key}"]
+    followed.origin.git(*signing, "tag", "-a" if key is None else "-s", "-m", "a tag", name)
+
+
+def verified_tag(followed: Followed, name: str) -> CommitSignature:
+    """What is found of a tag."""
+    followed.repository.fetch(name)
+    return verify_tag(followed.git, followed.repository.path, TIP, name, followed.keys)
+
+
+def test_a_tag_signed_by_the_owners_key_counts_and_no_other(followed: Followed, keys: Path) -> None:
+    commit = followed.origin.push(None, config__py="")
+    tagged(followed, "v1", followed.owner)
+    tagged(followed, "v2", followed.other)
+    tagged(followed, "v3", None)
+    followed.origin.git("tag", "v4")
+    assert set(list_tags(followed.repository)) == {"v1", "v2", "v3", "v4"}
+    assert followed.repository.fetch("v1") == commit
+    found = verified_tag(followed, "v1")
+    assert (found.verdict, found.signer) == (SignatureVerdict.TRUSTED, f"owner ({followed.keys[0].fingerprint})")
+    (other,) = read_signing_keys((keys / "other.pub").read_text(), UTC)
+    found = verified_tag(followed, "v2")
+    assert (found.verdict, found.signer) == (SignatureVerdict.UNKNOWN, other.fingerprint)
+    assert verified_tag(followed, "v3").verdict is SignatureVerdict.UNSIGNED
+    assert verified_tag(followed, "v4").verdict is SignatureVerdict.UNSIGNED
+
+
+def test_an_older_tag_under_a_newer_name_and_one_whose_text_was_changed_are_not_right(followed: Followed) -> None:
+    followed.origin.push(None, config__py="")
+    tagged(followed, "v1", followed.owner)
+    followed.origin.git("update-ref", "refs/tags/v9", "refs/tags/v1")
+    assert verified_tag(followed, "v9").verdict is SignatureVerdict.BROKEN
+    whole = followed.origin.git("cat-file", "tag", "v1")
+    followed.origin.push(None, config__py="harm")
+    forged = followed.origin.path / "forged"
+    forged.write_text(whole.replace(whole.split()[1], followed.origin.git("rev-parse", "HEAD"), 1) + "\n")
+    made = followed.origin.git("hash-object", "-t", "tag", "-w", str(forged))
+    followed.origin.git("update-ref", "refs/tags/v1", made)
+    assert verified_tag(followed, "v1").verdict in (SignatureVerdict.BROKEN, SignatureVerdict.UNKNOWN)
+
+
+def test_a_tag_of_a_tag_is_no_version(followed: Followed) -> None:
+    followed.origin.push(None, config__py="")
+    tagged(followed, "v1", followed.other)
+    signing = ["-c", "gpg.format=ssh", "-c", f"user.signingKey={followed.owner}"]
+    followed.origin.git(*signing, "tag", "-s", "-m", "a tag", "v2", "v1")
+    assert verified_tag(followed, "v2").verdict is SignatureVerdict.BROKEN
