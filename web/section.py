@@ -139,7 +139,7 @@ class Section:
         said = "" if part else said_before(request, self.parts.jar)
         text = self.parts.templates[template].render(
             page=page, section=section or template, now=moment(now, now), seq=seq, said=said,
-            forms=self.forms(request, f"{seq}"),
+            live=request.method != b"POST", forms=self.forms(request, f"{seq}"),
         )  # fmt: skip
         return answer(
             request, (part_of(text, part) if part else text).encode(), HTML, "no-store" if said else "no-cache"

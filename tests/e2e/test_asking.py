@@ -65,6 +65,7 @@ def test_from_the_form_to_the_finished_artifact(running: Control) -> None:
         expect(page.get_by_role("status").first).to_contain_text("Request 1", timeout=WAIT)
         running.open_gate("anna")
         expect(page.locator("h1")).to_contain_text("succeeded", timeout=WAIT)
+        assert "Request 1" in page.get_by_role("status").first.inner_text(), "it stays when the page changes"
         link = page.get_by_role("link", name=re.compile(r"^greeter-.*\.zip$"))
         answer = window.context.request.get(str(link.get_attribute("href")))
         assert answer.body().startswith(b"PK")

@@ -12,11 +12,14 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from buildtool.requester.outcome import ExitCode
 from tests.e2e.control import Control
 from tests.e2e.test_identities import joined, program
+from tests.e2e.test_live import pages_of
 from tests.e2e.test_operator import operate
+from tests.support.browser import Window, chromium
 from tests.support.smtp import mail_text
 
 
@@ -80,6 +83,31 @@ def test_a_person_logs_in_by_mail_asks_for_a_build_and_logs_out(mailing: Control
     assert listed[name]["state"] == "revoked"
     assert mailing.farm.request("ben@example.org").returncode != 0
     assert "not logged in" in program(mailing, "startcompile.py", "logout").stderr
+
+
+@pytest.mark.long
+@pytest.mark.xdist_group("browser")
+def test_a_mailed_link_signs_in_the_browser_that_asked_for_it_once_and_no_other(mailing: Control) -> None:
+    _, site = pages_of(mailing)
+    with chromium() as browser:
+        window, other = Window(browser, site), Window(browser, site)
+        window.page.goto("/sign-in")
+        window.page.get_by_label("Your address").fill("ben@example.org")
+        window.page.get_by_role("button", name="Mail me a link").click()
+        expect(window.page.get_by_role("status").first).to_contain_text("Open it in this browser")
+        found = re.search(r"http\S+(/sign-in/\S+)", mail_text(mailed(mailing)))
+        assert found is not None
+        for one in (other, window):
+            one.page.goto(found[1])
+            assert one.faults() == []
+            one.page.get_by_role("button", name="Sign in here").click()
+        expect(other.page.get_by_role("alert")).to_contain_text("browser")
+        expect(window.page.get_by_role("link", name="ben@example.org")).to_be_visible()
+        window.page.goto(found[1])
+        assert window.page.get_by_role("button", name="Sign in here").count() == 0
+        for one in (other, window):
+            one.said = [said for said in one.said if "status of 40" not in said]  # the browser's own words
+            one.close()
 
 
 def test_a_code_is_typed_at_the_prompt_and_the_operator_ends_the_key(mailing: Control) -> None:

@@ -28,6 +28,7 @@ from buildtool.protocol.pages.visiting import (
 from ..access import shown_by, visitor_of
 from ..answers import HTML, answer, number, query_value
 from ..forms import browser_mark, read_form, say_next, see_other
+from ..live.hub import LiveHub
 from ..pages.common import moment
 from ..pages.views import Moment
 from ..section import Section, page
@@ -209,6 +210,12 @@ class SignInSection(Section):
             shown.by.name if shown.secret else "", shown.by.role.value, rows, made,
         )  # fmt: skip
         text = self.parts.templates["sign_in"].render(
-            page=shows, section="", now=None, forms=self.forms(request, ""), said=""
+            page=shows,
+            section="",
+            now=None,
+            forms=self.forms(request, ""),
+            said="",
+            seq=request.getComponent(LiveHub, 0),
+            live=request.method != b"POST",
         )
         return answer(request, text.encode(), HTML, "no-store")

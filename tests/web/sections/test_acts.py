@@ -35,7 +35,8 @@ def said_after(world: ApiWorld, pressed: Seen, cookie: str) -> str:
     said = pressed.headers["set-cookie"].partition(";")[0]
     page = world.visitor.visit("/", headers={"Cookie": f"session={cookie}; {said}"})
     check_html(page.text)
-    found = re.search(r'<p class="note" role="status">(.*?)</p>', page.text)
+    found = re.search(r'<p class="note said" role="status">(.*?)</p></div>\n<main ', page.text)
+    assert " data-live=" in page.text, "it stands outside of what is exchanged when something changes"
     assert "said=; Path=/; Max-Age=0" in page.headers["set-cookie"], "it is said once"
     return found.group(1) if found else ""
 

@@ -58,7 +58,7 @@ def asked(world: ApiWorld) -> list[Submit]:
 
 
 def said(page: Seen) -> str:
-    note = re.search(r'<p class="note" role="status">(.*?)</p>', page.text)
+    note = re.search(r'<p class="note said" role="status">(.*?)</p>', page.text)
     return note.group(1) if note else ""
 
 

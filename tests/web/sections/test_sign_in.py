@@ -63,6 +63,8 @@ def test_a_wrong_token_and_a_form_of_nobodys_page_sign_nobody_in() -> None:
     seen = browser.visit("/sign-in", mark=browser.mark(), token="bt_wrong", to="//evil.example")
     assert seen.status == 403
     assert "none that holds here" in seen.text
+    assert " data-live=" in browser.visit("/sign-in").text
+    assert " data-live=" not in seen.text, "what comes of a form is not exchanged for the page without"
     token = world.tokens.make(KEYED).token
     for mark in ("", form_mark(""), "x"):
         assert browser.visit("/sign-in", mark=mark, token=token).status == 403, "somebody else's page"
