@@ -8,6 +8,7 @@ from twisted.web.server import Request
 from buildtool.errors import LimitReached, NotFound
 from buildtool.model.access.rights import Act
 from buildtool.model.access.visitors import visitor
+from buildtool.protocol.api.routes import PREFIX
 
 from ..access import shown_by
 from ..answers import plain, query_value
@@ -39,6 +40,8 @@ class LiveSection(Section):
         try:
             stream.left = hub.places.take(by.address, stream)
         except LimitReached as error:
+            if request.path.startswith(PREFIX.encode()):
+                raise  # which is told as a problem
             request.setResponseCode(503)
             request.setHeader("Retry-After", f"{error.again:.0f}")
             return plain(request, f"{error}\n")

@@ -207,6 +207,9 @@ def test_streams_are_answered_where_something_is_live_as_far_as_there_are_places
     assert head.headers["cache-control"] == "no-store, no-transform"
     full = visitor.visit("/events")
     assert (full.status, full.headers["retry-after"]) == (503, "30")
+    told = visitor.visit("/api/v1/events")
+    assert (told.status, told.headers["retry-after"]) == (429, "30")
+    assert '"code": "limit-reached"' in told.text
     assert Visitor.at(None).visit("/events").status == 404
 
 
