@@ -80,6 +80,7 @@ def test_a_form_asks_for_what_it_says_and_leads_to_the_build() -> None:
     browser.send(page, *pairs)
     browser.send(page, *pairs, ("native", "yes"))
     browser.send(browser.get("/request"), *pairs)
+    assert [it.native for it in asked(world)] == [False, False, True, False], "native is demanded by its box alone"
     ids = [it.client_id for it in asked(world)]
     assert ids[0] == ids[1], "the same form sent twice asks once"
     assert len({*ids}) == 3
