@@ -25,6 +25,7 @@ from buildtool.scheduling.effects import Effect
 from buildtool.scheduling.order import placing
 from buildtool.scheduling.order.rounds import Place, place_of
 from buildtool.scheduling.servers import leases, names, quarantine, sessions
+from buildtool.scheduling.state import timers
 from buildtool.scheduling.state.state import State
 from buildtool.scheduling.state.timers import RULES, TimerKey, TimerKind
 
@@ -91,7 +92,7 @@ def _tick(context: DecisionContext, _event: events.Tick) -> Acknowledged:
     return Acknowledged()
 
 
-def _due(context: DecisionContext) -> list[events.TimedEvent]:
+def _due(context: DecisionContext) -> list[timers.TimedEvent]:
     """Return what has become due, in the order in which it is decided; Leases in the order of their Builds' places."""
     state = context.state
     due: dict[TimerKind, list[TimerKey]] = {kind: [] for kind in TimerKind}
@@ -105,26 +106,26 @@ def _lease_place(state: State, key: tuple[int, int]) -> Place:
     return place_of(state.builds[key[0]]) if key[0] in state.builds else (0.0, 0, 0)
 
 
-def _on_time(context: DecisionContext, event: events.TimedEvent) -> None:
+def _on_time(context: DecisionContext, event: timers.TimedEvent) -> None:
     state = context.state
     match event:
-        case events.RequestExpired():
+        case timers.RequestExpired():
             _expire(context, event.request_id)
-        case events.LeaseExpired():
+        case timers.LeaseExpired():
             lease = state.leases.of.get(event.key)
             if lease is not None and lease.until <= context.now:
                 leases.expire_lease(context, state.attempts[event.key])
-        case events.AbsenceNoticed():
+        case timers.AbsenceNoticed():
             settle_confirmations(context)
-        case events.OwnerDue():
+        case timers.OwnerDue():
             sessions.tell_owner(context, event.server)
-        case events.RetryDue():
+        case timers.RetryDue():
             if event.build_id in state.builds:
                 state.put(evolve(state.builds[event.build_id], not_before=0.0))
                 context.again.add(event.build_id)
-        case events.QuarantineOver():
+        case timers.QuarantineOver():
             quarantine.end_quarantine(context, event)
-        case events.RefusalOver():
+        case timers.RefusalOver():
             context.freed.add(event.key[1])
         case _:
             assert_never(event)

@@ -321,60 +321,6 @@ Event = (
     | AskedWhy
 )
 
-# --- Timed events: what a timer becomes when its time has come -----------------------------------------
-
-
-@frozen
-class RequestExpired:
-    """A Request is not to wait any longer."""
-
-    request_id: int
-
-
-@frozen
-class LeaseExpired:
-    """An Attempt was not heard of for a full term. ``key`` is the id of its Build and its epoch."""
-
-    key: tuple[int, int]
-
-
-@frozen
-class AbsenceNoticed:
-    """A build server that contact was lost with is not back in time."""
-
-    server: str
-
-
-@frozen
-class OwnerDue:
-    """A build server is missing for so long that its owner is to be told."""
-
-    server: str
-
-
-@frozen
-class RetryDue:
-    """A Build may start again after its delay."""
-
-    build_id: int
-
-
-@frozen
-class QuarantineOver:
-    """A build server may be given Builds again."""
-
-    server: str
-
-
-@frozen
-class RefusalOver:
-    """A Build may be offered again to a build server. ``key`` is the id of the Build and the server's name."""
-
-    key: tuple[int, str]
-
-
-TimedEvent = RequestExpired | LeaseExpired | AbsenceNoticed | OwnerDue | RetryDue | QuarantineOver | RefusalOver
-
 
 def submissions(event: Event) -> tuple[Submitted, ...]:
     """Return the submissions that an event makes."""

@@ -9,7 +9,7 @@ from attrs import evolve
 
 from buildtool.model.policy import Policy
 from buildtool.scheduling.decision import DecisionContext
-from buildtool.scheduling.events import QuarantineOver
+from buildtool.scheduling.state.timers import QuarantineOver
 
 
 def strike(context: DecisionContext, name: str, policy: Policy, reason: str) -> None:

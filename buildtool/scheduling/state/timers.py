@@ -16,7 +16,6 @@ from attrs import frozen
 
 from buildtool.model.records import BuildState
 from buildtool.model.servers import Server
-from buildtool.scheduling import events
 from buildtool.scheduling.state.journal import Journal
 from buildtool.scheduling.state.slots import ServerSlots
 from buildtool.scheduling.state.tables import AttemptKey, RefusalKey, Tables
@@ -29,6 +28,59 @@ TIMERS_SPARED = 1_000
 
 TimerKey = int | str | AttemptKey | RefusalKey
 """The key of the record that waits."""
+
+
+@frozen
+class RequestExpired:
+    """A Request is not to wait any longer."""
+
+    request_id: int
+
+
+@frozen
+class LeaseExpired:
+    """An Attempt was not heard of for a full term. ``key`` is the id of its Build and its epoch."""
+
+    key: tuple[int, int]
+
+
+@frozen
+class AbsenceNoticed:
+    """A build server that contact was lost with is not back in time."""
+
+    server: str
+
+
+@frozen
+class OwnerDue:
+    """A build server is missing for so long that its owner is to be told."""
+
+    server: str
+
+
+@frozen
+class RetryDue:
+    """A Build may start again after its delay."""
+
+    build_id: int
+
+
+@frozen
+class QuarantineOver:
+    """A build server may be given Builds again."""
+
+    server: str
+
+
+@frozen
+class RefusalOver:
+    """A Build may be offered again to a build server. ``key`` is the id of the Build and the server's name."""
+
+    key: tuple[int, str]
+
+
+TimedEvent = RequestExpired | LeaseExpired | AbsenceNoticed | OwnerDue | RetryDue | QuarantineOver | RefusalOver
+"""What a timer becomes when its time has come."""
 
 
 class TimerKind(IntEnum):
@@ -60,7 +112,7 @@ class TimerRule:
     """
 
     due: Callable[[Any, float], float]
-    event: Callable[[Any], events.TimedEvent]
+    event: Callable[[Any], TimedEvent]
     stands: Callable[[TimerTable, Any], bool] = lambda _table, _key: True
 
 
@@ -161,15 +213,15 @@ def _is_free(table: TimerTable, key: RefusalKey) -> bool:
 
 
 RULES: Mapping[TimerKind, TimerRule] = {
-    TimerKind.REQUEST: TimerRule(lambda request, _: request.expires_at, events.RequestExpired, _may_expire),
-    TimerKind.LEASE: TimerRule(lambda lease, _: lease.until, events.LeaseExpired),
+    TimerKind.REQUEST: TimerRule(lambda request, _: request.expires_at, RequestExpired, _may_expire),
+    TimerKind.LEASE: TimerRule(lambda lease, _: lease.until, LeaseExpired),
     TimerKind.ABSENCE: TimerRule(
-        lambda server, term: server.missing_since + term if server.missing_since else 0.0, events.AbsenceNoticed
+        lambda server, term: server.missing_since + term if server.missing_since else 0.0, AbsenceNoticed
     ),
-    TimerKind.OWNER: TimerRule(lambda server, _: _owner_told_at(server), events.OwnerDue),
+    TimerKind.OWNER: TimerRule(lambda server, _: _owner_told_at(server), OwnerDue),
     TimerKind.RETRY: TimerRule(
-        lambda build, _: build.not_before if build.state is BuildState.QUEUED else 0.0, events.RetryDue
+        lambda build, _: build.not_before if build.state is BuildState.QUEUED else 0.0, RetryDue
     ),
-    TimerKind.QUARANTINE: TimerRule(lambda server, _: server.quarantined_until, events.QuarantineOver),
-    TimerKind.REFUSAL: TimerRule(lambda refusal, _: refusal.until, events.RefusalOver, _is_free),
+    TimerKind.QUARANTINE: TimerRule(lambda server, _: server.quarantined_until, QuarantineOver),
+    TimerKind.REFUSAL: TimerRule(lambda refusal, _: refusal.until, RefusalOver, _is_free),
 }
