@@ -101,6 +101,19 @@ class Cancelled:
 
 
 @frozen
+class Moved:
+    """A Request as it stands in the order now, None where none waits, and the Build that it waits for.
+
+    It was moved only if it is ``changed``; ``ahead`` is how many Builds stand before it then.
+    """
+
+    request: Request | None
+    build: Build | None = None
+    ahead: int | None = None
+    changed: bool = False
+
+
+@frozen
 class SessionOpened:
     """The number of the Session that a login made, and what is to become of each Attempt that was held."""
 
@@ -204,6 +217,7 @@ Answer = (
     | ConflictingSubmission
     | AnsweredTogether
     | Cancelled
+    | Moved
     | SessionOpened
     | NameHeld
     | NameLimitReached

@@ -22,7 +22,7 @@ from buildtool.scheduling.attempts import settle_confirmations
 from buildtool.scheduling.decision import DecisionContext, expire, expire_held
 from buildtool.scheduling.dispatching import fill, start_waiting
 from buildtool.scheduling.effects import Effect
-from buildtool.scheduling.order import placing
+from buildtool.scheduling.order import moving, placing
 from buildtool.scheduling.order.rounds import Place, place_of
 from buildtool.scheduling.servers import leases, names, quarantine, sessions
 from buildtool.scheduling.state import timers
@@ -183,6 +183,7 @@ ANSWERS: Mapping[type[events.Event], Callable[[DecisionContext, Any], Answer]] =
     events.SubmittedTogether: admission.submit_together,
     events.AddressConfirmed: admission.release,
     events.CancelRequested: cancelling.cancel,
+    events.NiceSet: moving.set_nice,
     events.Registered: sessions.register,
     events.Disconnected: sessions.disconnect,
     events.DrainBegun: leases.drain,

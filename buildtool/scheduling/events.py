@@ -84,6 +84,18 @@ class CancelRequested:
 
 
 @frozen
+class NiceSet:
+    """A Request that waits is moved in the order: by ``nice`` rounds back, or forward where that is negative.
+
+    ``by`` says which operator does it; who asked for it themselves, without a ``by``, only moves it back.
+    """
+
+    request_id: int
+    nice: int
+    by: str = ""
+
+
+@frozen
 class Registered:
     """A build server logs in and says what it can do, and which Attempts it has.
 
@@ -297,6 +309,7 @@ Event = (
     | SubmittedTogether
     | AddressConfirmed
     | CancelRequested
+    | NiceSet
     | Registered
     | HeldReported
     | DrainBegun

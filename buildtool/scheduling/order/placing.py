@@ -37,9 +37,7 @@ def join(context: DecisionContext, request: Request, build: Build, most: float) 
     takes_over = placed.tag == most and placed.share == build.share and place_of(placed)[0] == place_of(build)[0]
     if placed.place != build.place and place_of(placed) >= place_of(build) and not takes_over:
         return base, build
-    if placed.tag == placed.base:
-        _wind(context, placed)
-    context.state.put(placed)
+    _put(context, placed)
     return base, placed
 
 
@@ -60,6 +58,31 @@ def replace(context: DecisionContext, build_id: int) -> None:
     state.put(min((_placed(context, one, one.base, build) for one in waiters), key=place_of))
 
 
+def renice(context: DecisionContext, was: Request, request: Request, build: Build) -> None:
+    """Move a waiting Build to where it stands now that a Request which waits for it is as nice as ``request`` says.
+
+    ``was`` is the same before. Who is moved forward stands where they would if they had come so; who is moved back
+    loses as much as that would have cost, and the place is no better than it was, whichever Request has it then.
+    """
+    state = context.state
+    now = _placed(context, request, request.base, build)
+    if build.place != request.id:
+        if place_of(now) < place_of(build):
+            _put(context, now)
+        return
+    if request.nice < was.nice:
+        _put(context, evolve(now, tag=min(now.tag, build.tag)))
+        return
+    cost = now.tag - _placed(context, was, was.base, build).tag
+    found = [evolve(now, tag=build.tag + max(0.0, cost))]
+    due = place_of(build)[0]
+    for other in islice(sorted(state.records.waiting_on.get(build.id)), WAITERS_LOOKED_AT):
+        if other != request.id:
+            one = _placed(context, state.requests[other], state.requests[other].base, build)
+            found.append(evolve(one, tag=max(one.tag, due - one.nice)))
+    _put(context, min(found, key=place_of))
+
+
 def note_started(context: DecisionContext, build: Build, server: str) -> None:
     """Set the clocks of what a server can build to the round of a Build that was just started there."""
     wound = context.state.queue.rounds.wind_at(server, build.tag)
@@ -74,6 +97,13 @@ def _placed(context: DecisionContext, request: Request, base: float, build: Buil
     before = state.queue.rounds.open_before(build, request.share, request.id)
     tag = tag_of(base, before, (project, request.nice), weights.of_share(request.share), weights)
     return evolve(build, place=request.id, share=request.share, nice=request.nice, base=base, tag=tag)
+
+
+def _put(context: DecisionContext, placed: Build) -> None:
+    """Put a Build into its place. If nothing else of its share stands before it, clocks go on for whoever comes."""
+    if placed.tag == placed.base:
+        _wind(context, placed)
+    context.state.put(placed)
 
 
 def _wind(context: DecisionContext, build: Build) -> None:
