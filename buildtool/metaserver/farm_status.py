@@ -19,6 +19,7 @@ from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import Conditions, OperatorStore
 from buildtool.protocol.messages import ReactorTurns
 from buildtool.protocol.operator import FarmStatus, RunningBuildStatus, ServerStatus, WaitingBuildStatus
+from buildtool.scheduling.order.rounds import place_of
 from buildtool.scheduling.state.state import State
 from buildtool.scheduling.waiting import lines, why
 
@@ -57,7 +58,7 @@ class FarmStatusReader:
         live = [one for one in state.attempts.values() if one.state is not AttemptState.MISSING]
         queued = [build for build in state.builds.values() if build.state is BuildState.QUEUED]
         seen = [build for build in queued if sees(build.spec.project)]
-        first = heapq.nsmallest(WAITING_SHOWN, seen, key=lambda build: (build.place, build.id))
+        first = heapq.nsmallest(WAITING_SHOWN, seen, key=place_of)
         return FarmStatus(
             requests=len(state.requests),
             builds_running=len(live),
