@@ -50,7 +50,9 @@ from buildtool.protocol.operator import (
     FarmStatus,
     ForgetFailure,
     ForgetServer,
+    LowerRequest,
     PauseServer,
+    RaiseRequest,
     RebuildBuild,
     ResumeServer,
 )
@@ -147,6 +149,14 @@ class RequestGroup(ApiGroup):
     async def cancel(self, request_id: int, token: str = "") -> RequestStatus:
         """End a request, and return how it stands then."""
         return await self.api.ask(Cancel(request_id, token), RequestStatus, within=LONG)
+
+    async def forward(self, request_id: int, rounds: int) -> ActionResult:
+        """Move a request that waits forward in the order, as operators may; 0 takes it back."""
+        return await self.api.ask(RaiseRequest(request_id, rounds), ActionResult)
+
+    async def back(self, request_id: int, rounds: int, token: str = "") -> ActionResult:
+        """Move a request that waits back in the order, so that others go first."""
+        return await self.api.ask(LowerRequest(request_id, rounds, token), ActionResult)
 
     async def wait(
         self, status: RequestStatus, moved: Callable[[RequestStatus], None] = lambda _status: None

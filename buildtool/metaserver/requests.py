@@ -15,6 +15,7 @@ from buildtool.concurrency.inbox import Gate
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.metaserver.access.admittance import Admittance
 from buildtool.metaserver.access.described import ProjectDescriber
+from buildtool.metaserver.access.own_requests import RequestFinder
 from buildtool.metaserver.access.superseding import older_of
 from buildtool.metaserver.authorised import Permissions
 from buildtool.metaserver.broker import Broker
@@ -24,14 +25,13 @@ from buildtool.metaserver.farm_status import veiled
 from buildtool.metaserver.request_status import RequestStatusReader
 from buildtool.metaserver.showing.own_requests import RequestLister
 from buildtool.metaserver.showing.ref_names import RefLister
-from buildtool.model.access.rights import Act, Extent, Subject, platform_names
+from buildtool.model.access.rights import Act, Subject, platform_names
 from buildtool.model.addresses import valid_address
 from buildtool.model.farm.backups import LastBackup
 from buildtool.model.farm.weights import NICE_MOST
 from buildtool.model.names import is_client_id, is_commit_id
 from buildtool.model.principal import Principal
 from buildtool.model.records import BuildSpec, Demand, Request, RequestState
-from buildtool.model.tickets import token_matches
 from buildtool.ports.metaserver import BrokerStore, Conditions, Handlers, SourceResolver
 from buildtool.protocol import messages
 from buildtool.protocol.hello import AskProjects, AskRefs, AskRequests, ProjectsDescribed, RefsFound
@@ -332,21 +332,8 @@ class RequestService:
 
     async def _own(self, by: Principal, act: Act, message: OwnRequest) -> Request:
         """Return a Request that a caller may do an act to: by its token, or as who they are. Raises Unauthorised."""
-        request_id = message.request_id
-        proven = token_matches(request_id, message.token, self.status_reader.keys.request(request_id))
-        request, rights = None, self.permissions.settings.rights
-        if proven or by.owner or rights.most(by.role, act) is Extent.ALL:
-            request = self.broker.state.requests.get(request_id) or await self.store.request(request_id)
-        if request is None and (proven or rights.allows(by, act)):
-            raise errors.NotFound(f"there is no request {request_id}")
-        if request is None or not self.permissions.allows(
-            by, act, request.demand.spec, proven=proven, owner=request.email
-        ):
-            wrong = f"that is not the token of request {request_id}"
-            if not message.token:
-                wrong = f"request {request_id} is not yours, or there is none"
-            raise errors.Unauthorised(f"{wrong}: use the id as it was told to you")
-        return request
+        finder = RequestFinder(self.broker, self.store, self.status_reader.keys, self.permissions)
+        return await finder.find(by, act, message.request_id, message.token)
 
 
 async def _request(service: RequestService, request_id: int) -> Request:

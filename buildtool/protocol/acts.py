@@ -35,6 +35,7 @@ ACT_OF: Mapping[type[attrs.AttrsInstance], Act] = {
     o.PauseServer: Act.PAUSE, o.DrainServer: Act.PAUSE, o.ResumeServer: Act.PAUSE,
     o.ForgetServer: Act.FORGET_SERVER,
     o.AbortBuild: Act.ABORT, o.AbortSeveral: Act.ABORT_SEVERAL,
+    o.RaiseRequest: Act.RAISE, o.LowerRequest: Act.LOWER,
     o.RebuildBuild: Act.REBUILD,
     o.ForgetFailure: Act.FORGET_FAILURE,
     o.PurgeArtifact: Act.PURGE, o.PurgeBuiltBy: Act.PURGE,

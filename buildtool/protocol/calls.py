@@ -42,7 +42,7 @@ OPERATOR: Calls = {
     "forgetserver": o.ForgetServer, "abort": o.AbortBuild, "abortseveral": o.AbortSeveral,
     "cancel": m.Cancel, "cancelseveral": o.CancelSeveral, "rebuild": o.RebuildBuild, "forget": o.ForgetFailure,
     "purge": o.PurgeArtifact, "purgebuiltby": o.PurgeBuiltBy, "drain": o.Drain,
-    "bounce": o.ReportBounce,
+    "bounce": o.ReportBounce, "raise": o.RaiseRequest, "lower": o.LowerRequest,
     "invite": e.InviteOne, "identities": e.AskIdentities, "revoke": e.RevokeOne, "rotate": e.RotateAuthority,
     "token": v.MakeToken, "tokens": v.AskTokens, "endtoken": v.EndToken,
 }  # fmt: skip

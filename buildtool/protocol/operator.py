@@ -84,6 +84,23 @@ class CancelSeveral(_Several):
 
 
 @frozen
+class RaiseRequest:
+    """An action: move a Request that waits forward by so many rounds; 0 takes it back."""
+
+    request_id: int
+    rounds: int
+
+
+@frozen
+class LowerRequest:
+    """An action: move a Request that waits back by so many rounds; ``token`` proves that it is one's own."""
+
+    request_id: int
+    rounds: int
+    token: str = field(default="", metadata={"most": 100})
+
+
+@frozen
 class RebuildBuild:
     """An action: build again what a Build built, whatever is there; no mail is sent if ``email`` is empty.
 

@@ -12,6 +12,7 @@ from buildtool.metaserver.accounts import AccountService
 from buildtool.metaserver.build_servers import BuildServerService
 from buildtool.metaserver.operating.bounces import BounceService
 from buildtool.metaserver.operating.machines import MachineService
+from buildtool.metaserver.operating.ordering import OrderService
 from buildtool.metaserver.operating.several import SeveralService
 from buildtool.metaserver.operations import OperatorService
 from buildtool.metaserver.requests import RequestService
@@ -49,7 +50,8 @@ def test_each_call_has_a_handler_unless_the_endpoint_answers_it_itself(
 
 def test_each_call_of_an_operator_has_a_handler_in_one_service() -> None:
     services = [
-        handlers_of(one) for one in (OperatorService, MachineService, SeveralService, TokenService, BounceService)
+        handlers_of(one)
+        for one in (OperatorService, MachineService, SeveralService, OrderService, TokenService, BounceService)
     ]
     found = [message for one in (*services, object.__new__(AccountService).operating) for message in one]
     assert sorted(map(str, found)) == sorted(map(str, set(OperatorEndpoint.takes.values()) - {Cancel}))
@@ -58,7 +60,16 @@ def test_each_call_of_an_operator_has_a_handler_in_one_service() -> None:
 
 @pytest.mark.parametrize(
     "service",
-    [RequestService, BuildServerService, OperatorService, MachineService, SeveralService, TokenService, BounceService],
+    [
+        RequestService,
+        BuildServerService,
+        OperatorService,
+        MachineService,
+        SeveralService,
+        OrderService,
+        TokenService,
+        BounceService,
+    ],
 )
 def test_each_handler_takes_who_calls_and_the_message_that_it_stands_for(service: type[Any]) -> None:
     for message, handler in handlers_of(service).items():

@@ -136,6 +136,8 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
     operator.AbortSeveral(("lua",), ("linux-ppc",), ("anna@example.org",), "wrong branch", True, 17, 3),
     operator.CancelSeveral(("lua",), ("ppc",), ("anna@example.org",), "she left", only_count=True, until=17, said=3),
     operator.SeveralEnded(("3 builds are aborted; 4 requests are told",), 3, 1, 17, more=True),
+    operator.RaiseRequest(17, 20),
+    operator.LowerRequest(17, 5, "abcdef"),
     operator.RebuildBuild(17, "anna@mail.example", "0" * 32),
     operator.PurgeArtifact(messages.DIGEST, "it is infected"),
     operator.PurgeBuiltBy("anna", "it was infected"),

@@ -37,6 +37,7 @@ from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.errors import BuildToolError
 from buildtool.metaserver.access.mailed_codes import MailedCodes, open_codes
+from buildtool.metaserver.access.own_requests import RequestFinder
 from buildtool.metaserver.access.tokens import TokenService, open_tokens, session_secret
 from buildtool.metaserver.access.visiting import VisitorService
 from buildtool.metaserver.accounts import AccountService, open_accounts
@@ -312,7 +313,11 @@ class Metaserver:
             configuration, self.broker, store, history, files, self.world.wall, farm, permissions
         )
         bounces = BounceService(store, history, keys, permissions)
-        return {**operators.handlers, **acting(self.broker, permissions), **bounces.handlers}
+        return {
+            **operators.handlers,
+            **acting(RequestFinder(self.broker, store, keys, permissions)),
+            **bounces.handlers,
+        }
 
     # --- what it looks after ------------------------------------------------------------------------------
 

@@ -10,8 +10,9 @@ from attrs import AttrsInstance, frozen
 from twisted.internet.defer import CancelledError
 from twisted.web.server import Request
 
-from buildtool.errors import BuildToolError, NotFound, Unavailable
+from buildtool.errors import BuildToolError, NotFound, Unavailable, UsageError
 from buildtool.model.access.rights import Act
+from buildtool.model.farm.weights import NICE_MOST
 from buildtool.protocol import codec
 from buildtool.protocol import enrolment as e
 from buildtool.protocol import messages as m
@@ -41,6 +42,8 @@ class FormAct:
 
 ACTS: Mapping[str, FormAct] = {
     "cancel": FormAct(m.Cancel, m.RequestStatus),
+    "raise": FormAct(o.RaiseRequest),
+    "lower": FormAct(o.LowerRequest),
     "ask-again": FormAct(m.Submit, m.RequestStatus),
     "rebuild": FormAct(o.RebuildBuild),
     "abort": FormAct(o.AbortBuild),
@@ -126,6 +129,8 @@ def _message(name: str, act: FormAct, request: Request, fields: Mapping[str, str
             subject = fields.get("build_id", "")
             shown = shown_by(request)
             plain[one.name] = client_id(shown.secret or shown.by.name, f"{name}.{subject}", fields.get("once", ""))
+        elif one.name == "rounds" and text is not None:
+            plain[one.name] = _rounds(text)
         elif hints[one.name] is int and text is not None:
             plain[one.name] = number(text, one.name.removesuffix("_id"))
         elif hints[one.name] is bool and text is not None:
@@ -135,6 +140,13 @@ def _message(name: str, act: FormAct, request: Request, fields: Mapping[str, str
         elif one.default is attrs.NOTHING and hints[one.name] is str:
             plain[one.name] = ""
     return codec.decode(act.message, plain)
+
+
+def _rounds(text: str) -> int:
+    """Return by how many rounds a request is moved. Raises UsageError."""
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(NICE_MOST)) and int(text) <= NICE_MOST):
+        raise UsageError(f"a request is moved by 0 to {NICE_MOST} rounds")
+    return int(text)
 
 
 def _words(told: AttrsInstance) -> str:

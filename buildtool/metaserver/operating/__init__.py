@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from buildtool.metaserver.authorised import Permissions
-from buildtool.metaserver.broker import Broker
+from buildtool.metaserver.access.own_requests import RequestFinder
 from buildtool.metaserver.operating.machines import MachineService
+from buildtool.metaserver.operating.ordering import OrderService
 from buildtool.metaserver.operating.several import SeveralService
 from buildtool.ports.metaserver import Handlers
 
 
-def acting(broker: Broker, permissions: Permissions) -> Handlers:
-    """Return what may be asked for about build servers, and about many builds or requests at once."""
-    return {**MachineService(broker, permissions).handlers, **SeveralService(broker, permissions).handlers}
+def acting(finder: RequestFinder) -> Handlers:
+    """Return what may be asked for about build servers, places in the order, and many builds or requests at once."""
+    broker, permissions = finder.broker, finder.permissions
+    services = MachineService(broker, permissions), SeveralService(broker, permissions), OrderService(broker, finder)
+    return {message: handler for one in services for message, handler in one.handlers.items()}

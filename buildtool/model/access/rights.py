@@ -35,6 +35,8 @@ class Act(QuickEnum):
     FORCE = "have builds made anew"
     CANCEL = "cancel requests"
     CANCEL_SEVERAL = "cancel several requests at once"
+    RAISE = "move requests forward"
+    LOWER = "move requests back"
     SEE_REQUEST = "see requests"
     SEE_BUILD = "see builds"
     SEE_LOG = "see logs"
@@ -111,6 +113,7 @@ _TABLE: _Table = {
         Act.FORCE: Extent.ALL,
         Act.CANCEL: Extent.OWN,
         Act.CANCEL_SEVERAL: Extent.OWN,
+        Act.LOWER: Extent.OWN,
         Act.SEE_REQUEST: Extent.OWN,
         Act.HOLD_TOKENS: Extent.OWN,
         # As the owner of build servers.
@@ -130,8 +133,9 @@ _TABLE: _Table = {
 }  # fmt: skip
 
 _OF_PROJECTS = frozenset(
-    {Act.SUBMIT, Act.EXPLAIN, Act.FORCE, Act.CANCEL, Act.CANCEL_SEVERAL, Act.SEE_REQUEST, Act.SEE_BUILD, Act.SEE_LOG,
-     Act.SEE_ARTIFACT, Act.ABORT, Act.ABORT_SEVERAL, Act.REBUILD, Act.FORGET_FAILURE, Act.PURGE}
+    {Act.SUBMIT, Act.EXPLAIN, Act.FORCE, Act.CANCEL, Act.CANCEL_SEVERAL, Act.RAISE, Act.LOWER, Act.SEE_REQUEST,
+     Act.SEE_BUILD, Act.SEE_LOG, Act.SEE_ARTIFACT, Act.ABORT, Act.ABORT_SEVERAL, Act.REBUILD, Act.FORGET_FAILURE,
+     Act.PURGE}
 )  # fmt: skip
 """The acts that are about one project and platform, so that a configuration may say who may do them there."""
 

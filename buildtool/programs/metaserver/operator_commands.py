@@ -10,6 +10,7 @@ from attrs import frozen
 
 from buildtool.errors import UsageError
 from buildtool.model.addresses import valid_address
+from buildtool.model.farm.weights import NICE_MOST
 from buildtool.model.text import duration_of
 from buildtool.programs.common.subcommands import How, Subcommand, number, switch, valued
 from buildtool.programs.operating.choosing import CHOOSING
@@ -74,6 +75,7 @@ OPTIONS: Mapping[str, How] = {
     "--owner": valued("the e-mail address of whoever is responsible", "ADDRESS", valid_address),
     "--expires": valued("how long it holds, such as 30m or 7d (an invitation 24h, a token 90d)", "TIME", _lasts),
     "--replace": switch("in place of what has the name: the old key of a machine that was reinstalled, or a secret"),
+    "--rounds": valued(f"by how many rounds it is moved, up to {NICE_MOST}", "N", number(0, NICE_MOST)),
     **CHOOSING,
 }
 """The options of the commands below, beside ``--json``."""
@@ -111,6 +113,20 @@ ACTS = (
         '--person anna@example.org --reason "her script went wild"',
         "[REQUEST]",
         (*_WHY, *CHOOSING),
+    ),
+    Acting(
+        "raise",
+        "move a request that waits forward in the order, by rounds of everybody's turns; 0 takes it back",
+        "17 --rounds 20",
+        "REQUEST",
+        ("--rounds",),
+    ),
+    Acting(
+        "lower",
+        "move a request that waits back in the order, so that others go first",
+        "17 --rounds 5",
+        "REQUEST",
+        ("--rounds",),
     ),
     Acting("rebuild", "build again what a build built", "17 --mail anna@example.org", "BUILD", ("--mail",)),
     Acting(

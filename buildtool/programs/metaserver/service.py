@@ -40,6 +40,7 @@ from buildtool.configuration.current import CurrentConfiguration
 from buildtool.configuration.port_settings import Part
 from buildtool.configuration.settings import Settings
 from buildtool.metaserver.access.admittance import Admittance
+from buildtool.metaserver.access.own_requests import RequestFinder
 from buildtool.metaserver.access.visiting import LocalQuestions, VisitorService
 from buildtool.metaserver.authorised import Permissions
 from buildtool.metaserver.broker import Broker
@@ -227,7 +228,8 @@ class Metaserver:
         closing.add("the connections of the transfer port", site.disconnect)
         services, visiting = await answering(
             configuration, tokens_of(configuration, broker, stored.keys, admittance.codes, known), accounts,
-            {**requests.handlers, **operators.handlers, **acting(broker, operators.permissions),
+            {**requests.handlers, **operators.handlers,
+             **acting(RequestFinder(broker, store, stored.keys, operators.permissions)),
              **BounceService(store, history, stored.keys, operators.permissions).handlers,
              **FarmViewService(broker, operators.permissions, clock).handlers,
              **figures(broker, operators.permissions, history, keeping.conditions, clock, meter,

@@ -51,9 +51,11 @@ from buildtool.protocol.operator import (
     FarmStatus,
     ForgetFailure,
     ForgetServer,
+    LowerRequest,
     PauseServer,
     PurgeArtifact,
     PurgeBuiltBy,
+    RaiseRequest,
     RebuildBuild,
     ResumeServer,
     ServerStatus,
@@ -218,6 +220,18 @@ def _cancel(said: argparse.Namespace) -> AttrsInstance:
     return Cancel(said.target, "")
 
 
+def _rounds(said: argparse.Namespace) -> int:
+    if said.rounds is None:
+        raise UsageError("say by how many rounds: --rounds N")
+    rounds: int = said.rounds
+    return rounds
+
+
+def _lower(said: argparse.Namespace) -> LowerRequest:
+    request_id, token = said.target if isinstance(said.target, tuple) else (said.target, "")
+    return LowerRequest(request_id, _rounds(said), token)
+
+
 def _drain(said: argparse.Namespace) -> AttrsInstance:
     if said.target is not None:
         return DrainServer(said.target, said.reason or "")
@@ -239,6 +253,8 @@ MAKERS: Mapping[str, Callable[[argparse.Namespace], AttrsInstance]] = {
     "forget": lambda said: ForgetServer(said.target),
     "abort": _abort,
     "cancel": _cancel,
+    "raise": lambda said: RaiseRequest(said.target, _rounds(said)),
+    "lower": _lower,
     "rebuild": lambda said: RebuildBuild(said.target, said.mail or "", secrets.token_hex(16)),
     "purge": lambda said: PurgeArtifact(said.target, said.reason or ""),
     "purge-built-by": lambda said: PurgeBuiltBy(said.target, said.reason or ""),

@@ -16,7 +16,7 @@ from buildtool.programs.common.ending import EXIT_OK
 from buildtool.programs.common.subcommands import Subcommand
 from buildtool.programs.metaserver.operator_commands import ACTS, OPTIONS
 from buildtool.programs.operating import token_commands
-from buildtool.programs.startcompile.command_line import Arguments
+from buildtool.programs.startcompile.command_line import Arguments, read_request_id
 
 if TYPE_CHECKING:
     from twisted.internet.base import ReactorBase
@@ -71,6 +71,10 @@ def act(name: str, said: Arguments) -> RemoteAct:
     return RemoteAct(OperatorAct.of(name, said.flags))
 
 
+_ABOUT = {"lower": ("ID", read_request_id)}
+"""What is done by who asked for it, whom the token in the id of their request proves."""
+
+
 def options_of(name: str) -> tuple[str, ...]:
     """Return the options that the act of this name has here, besides those of every command."""
     return tuple(one for acting in REMOTE if acting.name == name for one in acting.options if one not in EVERYWHERE)
@@ -79,7 +83,7 @@ def options_of(name: str) -> tuple[str, ...]:
 REMOTE_COMMANDS: tuple[Subcommand[Any], ...] = tuple(
     Subcommand(
         _CALLED.get(one.name, one.name), one.words, _CALLED.get(one.name, one.typed), partial(act, one.name),
-        one.argument, one.read, options_of(one.name), older=False, usual=False,
+        *_ABOUT.get(one.name, (one.argument, one.read)), options_of(one.name), older=False, usual=False,
     )
     for one in REMOTE
     if one.name != "cancel"  # which has an older form here, and a token

@@ -88,6 +88,7 @@ _CALLS = (
     AskFarm, AskFigures, h.AskProjects, h.AskRequests, h.AskRefs,
     o.AskFarmStatus, o.PauseServer, o.DrainServer, o.ResumeServer, o.ForgetServer, o.AbortBuild, o.AbortSeveral,
     o.CancelSeveral, o.RebuildBuild, o.ForgetFailure, o.PurgeArtifact, o.PurgeBuiltBy, o.Drain, o.ReportBounce,
+    o.RaiseRequest, o.LowerRequest,
     e.InviteOne, e.AskIdentities, e.RevokeOne, e.RotateAuthority, e.ShowCode, MakeToken, AskTokens, EndToken,
 )  # fmt: skip
 

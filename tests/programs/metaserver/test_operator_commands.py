@@ -29,8 +29,10 @@ from buildtool.protocol.operator import (
     Drain,
     DrainServer,
     FarmStatus,
+    LowerRequest,
     PauseServer,
     PurgeBuiltBy,
+    RaiseRequest,
     RebuildBuild,
     ResumeServer,
     RunningBuildStatus,
@@ -59,6 +61,8 @@ def test_each_command_becomes_its_act() -> None:
     assert made("drain", "anna", "--reason", "no disk") == made("--drain", "anna", "--reason", "no disk")
     assert made("--drain=anna") == DrainServer("anna")
     assert (made("undrain", "anna"), made("cancel", "7")) == (ResumeServer("anna"), Cancel(7, ""))
+    assert made("raise", "7", "--rounds", "20") == RaiseRequest(7, 20)
+    assert made("lower", "7", "--rounds", "0") == LowerRequest(7, 0)
     first, second = (made("rebuild", "7", "--mail", "a@b.org") for _ in range(2))
     assert isinstance(first, RebuildBuild)
     assert isinstance(second, RebuildBuild)

@@ -19,7 +19,16 @@ from buildtool.ports.metaserver import Handlers
 from buildtool.ports.pages import ArtifactReader
 from buildtool.protocol.hello import ProjectsDescribed
 from buildtool.protocol.messages import AskStatus, RequestStatus
-from buildtool.protocol.operator import AbortBuild, ActionResult, DrainServer, ForgetFailure, ForgetServer, PauseServer
+from buildtool.protocol.operator import (
+    AbortBuild,
+    ActionResult,
+    DrainServer,
+    ForgetFailure,
+    ForgetServer,
+    LowerRequest,
+    PauseServer,
+    RaiseRequest,
+)
 from buildtool.protocol.pages.visiting import LimitLeft
 from buildtool.web.live.hub import LiveHub
 from buildtool.web.section import Tools
@@ -79,6 +88,7 @@ class ApiWorld:
         handlers: Handlers = {
             **self.people.handlers, AskStatus: status, **self.tokens.service.handlers,
             PauseServer: act, DrainServer: act, AbortBuild: act, ForgetFailure: act, ForgetServer: act,
+            RaiseRequest: act, LowerRequest: act,
         }  # fmt: skip
         people = authorised(handlers, lambda: RIGHTS)
 

@@ -10,7 +10,15 @@ from buildtool.errors import StorageUnavailable, Unavailable
 from buildtool.model.access.rights import RIGHTS
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.protocol.messages import Submit
-from buildtool.protocol.operator import AbortBuild, DrainServer, ForgetFailure, ForgetServer, PauseServer
+from buildtool.protocol.operator import (
+    AbortBuild,
+    DrainServer,
+    ForgetFailure,
+    ForgetServer,
+    LowerRequest,
+    PauseServer,
+    RaiseRequest,
+)
 from buildtool.web.app import make_urls
 from buildtool.web.forms import Forms
 from buildtool.web.live.hub import Answering
@@ -166,12 +174,27 @@ def test_who_asked_cancels_their_own_request_and_asks_again_on_the_page_of_its_b
 
     assert buttons("/build/6", session) == []
     world.pages.requests[5] = evolve(world.pages.requests[5], email=KEYED.owner.upper())
-    assert buttons("/build/6", session) == [("cancel", "Cancel my request")]
+    lower = "Let others go before request 6"
+    assert buttons("/build/6", session) == [("cancel", "Cancel my request"), ("lower", lower)]
     assert buttons("/build/1", session)[0] == ("ask-again", "Ask again")
     assert ("cancel", "Cancel request 6") in buttons("/build/6", session_of(world))
     fields = {"mark": form_mark(session), "request_id": "6", "token": "abcdef"}
     assert press(world, "cancel", session, **fields, back="/build/6").headers["location"] == "/build/6"
     assert world.people.answers[6].state == "cancelled"
+
+
+def test_an_operator_moves_a_request_forward_or_back_on_the_page_of_its_build() -> None:
+    world = ApiWorld()
+    session = session_of(world)
+    page = world.visitor.visit("/build/6", headers={"Cookie": f"session={session}"}).text
+    form = page.partition('action="/acts/raise"')[2].partition("</form>")[0]
+    assert 'formaction="/acts/lower">Move it back</button>' in form
+    fields = {str(one.get("name")): str(one.get("value") or "") for tag, one in tags(form) if tag == "input"}
+    for act, rounds, message in (("raise", "0", RaiseRequest(6, 0)), ("lower", "20", LowerRequest(6, 20))):
+        assert press(world, act, session, **{**fields, "rounds": rounds}).status == 303
+        assert world.asked[-1][1] == message
+    seen = press(world, "raise", session, **{**fields, "rounds": "21"})
+    assert "Nothing was changed: a request is moved by 0 to 20 rounds" in said_after(world, seen, session)
 
 
 def test_who_has_no_address_is_offered_nothing_that_needs_one() -> None:
