@@ -41,6 +41,10 @@ class Fairness:
         """Take rows that were committed together."""
         requests = {row.id: row for row in rows if type(row) is Request}
         builds = {row.id: row for row in rows if type(row) is Build}
+        for number, request in requests.items():
+            was = self._requests.get(number)
+            if was is not None and request.nice < was.nice:
+                self.wrong(f"request {number} went from nice {was.nice} to {request.nice}, and no operator did it")
         fresh = {number for number in requests if number not in self._requests}
         before = dict(self._builds)
         self._requests |= requests

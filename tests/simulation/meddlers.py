@@ -111,6 +111,9 @@ class Meddler:
         one = self._one([row.id for row in known if row.state is RequestState.WAITING] or [row.id for row in known])
         if one is None:
             return None
+        if self.rng.random() < 0.4:
+            moves = operator.LowerRequest, operator.LowerRequest, operator.RaiseRequest
+            return self.rng.choice(moves)(one, self.rng.randint(0, 4))
         return self.rng.choice((messages.Cancel, messages.Cancel, messages.AskStatus, messages.AskWhy))(one, "")
 
     def _many(self) -> attrs.AttrsInstance | None:

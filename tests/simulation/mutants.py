@@ -52,6 +52,7 @@ from buildtool.metaserver.batches import BatchDecider
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.build_servers import BuildServerService
 from buildtool.metaserver.demands import DemandReader
+from buildtool.metaserver.operating.ordering import OrderService
 from buildtool.metaserver.operating.several import SeveralService
 from buildtool.model.access import confirmation, enrolment, rights, tokens
 from buildtool.model.access.enrolment import Book
@@ -495,6 +496,16 @@ def place_not_inherited() -> Sequence[Change]:
 @_mutant("only an operator moves a build forward")
 def nice_below_zero() -> Sequence[Change]:
     return [(requests_of_broker, "_nice", lambda message: message.nice)]
+
+
+@_mutant("who asked for a request moves it back only")
+def lowered_forward() -> Sequence[Change]:
+    original = OrderService._move
+
+    def move(self: Any, request: Any, nice: int, by: str) -> Awaitable[Any]:
+        return original(self, request, nice, by or "who asked")
+
+    return [(OrderService, "_move", move)]
 
 
 @_mutant("places are the same after a restart")

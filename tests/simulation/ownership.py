@@ -23,7 +23,14 @@ from buildtool.protocol.messages import (
     Submit,
     SubmitTogether,
 )
-from buildtool.protocol.operator import CancelSeveral, DrainServer, PauseServer, RebuildBuild, ResumeServer
+from buildtool.protocol.operator import (
+    CancelSeveral,
+    DrainServer,
+    LowerRequest,
+    PauseServer,
+    RebuildBuild,
+    ResumeServer,
+)
 from tests.simulation.clock import Life
 from tests.simulation.invariants import Watch
 from tests.simulation.trust import Trust
@@ -57,10 +64,10 @@ class Ownership:
     def theirs(self, by: Principal, message: attrs.AttrsInstance) -> bool:
         """Return whether what an act is about is the caller's own, as far as that matters to it."""
         match message:
-            case Cancel() | AskStatus() | AskWhy():
+            case Cancel() | LowerRequest() | AskStatus() | AskWhy():
                 row = self.watch.requests.get(message.request_id)
                 proven = bool(message.token) and message.token == self._tokens.get(message.request_id)
-                sees = by.role in SEES_ALL and not isinstance(message, Cancel)
+                sees = by.role in SEES_ALL and not isinstance(message, (Cancel, LowerRequest))
                 return proven or sees or (row is not None and _is(by, row.email))
             case Submit() | SubmitTogether():
                 items = message.items if isinstance(message, SubmitTogether) else (message,)

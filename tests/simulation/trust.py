@@ -23,6 +23,7 @@ from buildtool.protocol.operator import (
     AskFarmStatus,
     CancelSeveral,
     DrainServer,
+    LowerRequest,
     PauseServer,
     RebuildBuild,
     ResumeServer,
@@ -56,6 +57,7 @@ MAY: Mapping[PrincipalRole, frozenset[type[attrs.AttrsInstance]]] = {
             ResumeServer,
             RebuildBuild,
             CancelSeveral,
+            LowerRequest,
             *TOKENS,
         }
     ),
