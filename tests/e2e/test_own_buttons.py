@@ -8,8 +8,9 @@ from playwright.sync_api import Browser, expect
 from tests.e2e.control import Control
 from tests.e2e.test_identities import joined, program
 from tests.e2e.test_live import pages_of
+from tests.e2e.test_operator import operate
 from tests.e2e.test_rights import keyed, person
-from tests.support.browser import WAIT, Window, chromium
+from tests.support.browser import DESK, NARROW, WAIT, Window, chromium
 
 __all__ = ["keyed"]
 
@@ -80,3 +81,32 @@ def test_an_owner_lets_their_machine_finish_and_ends_their_own_request_and_an_op
         expect(window.page.locator("h1")).to_contain_text("Machines")
         assert window.page.get_by_role("link", name="attic").count() == 0
         window.close()
+
+
+def test_who_asked_lets_others_go_first_and_an_operator_moves_it_forward_and_reads_what_came_of_it(
+    keyed: Control,
+) -> None:
+    ben, zoe = person(keyed, "ben", "requester", "ben@example.org"), person(keyed, "zoe", "operator")
+    for options in ((), ("--loud",)):
+        assert program(keyed, "startcompile.py", *options, "ben@example.org", **ben).returncode == 0
+    _, site = pages_of(keyed)
+    with chromium() as browser:
+        for home, button, rounds, told, row in (
+            (ben, "Let others go before request 1", "20", "20 rounds back; 1 build stands", "lets 20 rounds of others"),
+            (zoe, "Move request 1 forward", "1", "1 round forward; no build stands", "moved 1 round forward"),
+        ):
+            window = signed_in(keyed, browser, site, home)
+            page = window.page
+            page.goto("/build/1")
+            page.get_by_label("Rounds").fill(rounds)
+            press(window, button)
+            says(window, f"Request 1 is moved {told} before it")
+            expect(page.locator("main")).to_contain_text(row)
+            operate(keyed, "lower", "1", "--rounds", "7")
+            expect(page.locator("main")).to_contain_text("lets 7 rounds of others go first", timeout=WAIT)
+            says(window, f"Request 1 is moved {told}")
+            for (width, height), dark in ((DESK, False), (NARROW, True)):
+                page.set_viewport_size({"width": width, "height": height})
+                page.emulate_media(color_scheme="dark" if dark else "light")
+                assert window.faults() == []
+            window.close()

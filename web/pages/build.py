@@ -87,6 +87,7 @@ class RequestRow:
     who: str
     ref: str
     joined: str
+    moved: str
     when: Moment
     trouble: str
 
@@ -234,7 +235,7 @@ def deciding_epoch(build: Build) -> int | None:
 
 
 def _waiting(why: Explanation, urls: Urls) -> WaitCard:
-    notes = []
+    notes = [f"{why.reason[:1].upper()}{why.reason[1:]}."] if why.reason and not why.reasons else []
     if why.nearest_server:
         notes.append(f"No known build server could ever build it. Nearest: {why.nearest_server}.")
     if why.ahead:
@@ -346,6 +347,13 @@ def _telling(build: Build, attempts: Sequence[Attempt]) -> Attempt | None:
     return chosen[-1] if chosen else None
 
 
+def _moved(nice: int) -> str:
+    rounds = "1 round" if abs(nice) == 1 else f"{abs(nice)} rounds"
+    if not nice:
+        return ""
+    return f"lets {rounds} of others go first" if nice > 0 else f"moved {rounds} forward"
+
+
 def _request(line: RequestLine, known: Known, now: float) -> RequestRow:
     request = line.request
     waits = request.state is RequestState.WAITING
@@ -360,6 +368,7 @@ def _request(line: RequestLine, known: Known, now: float) -> RequestRow:
         who=words.masked(request.email) if request.email else "the operator",
         ref=request.demand.revrange if ".." in request.demand.revrange else ref,
         joined=badges.JOINED[request.joined],
+        moved=_moved(request.nice) if waits else "",
         when=moment(request.admitted_at, now),
         trouble="; ".join(words.without_addresses(cut(it)) for it in troubles if it),
     )

@@ -33,7 +33,7 @@ class OrderService:
         """Move a Request forward by so many rounds; 0 takes it back. Raises UsageError, NotFound, Conflict."""
         _check(message.rounds)
         request = await self.finder.find(by, Act.RAISE, message.request_id)
-        return await self._move(request, -message.rounds, by.name)
+        return await self._move(request, -message.rounds, by.name or by.role.value)
 
     async def back(self, by: Principal, message: LowerRequest) -> ActionResult:
         """Move a Request back by so many rounds, never forward unless an operator says so.
@@ -43,7 +43,7 @@ class OrderService:
         _check(message.rounds)
         request = await self.finder.find(by, Act.LOWER, message.request_id, message.token)
         raises = self.finder.permissions.allows(by, Act.RAISE, request.demand.spec, owner=request.email)
-        return await self._move(request, message.rounds, by.name if raises else "")
+        return await self._move(request, message.rounds, (by.name or by.role.value) if raises else "")
 
     async def _move(self, request: Request, nice: int, by: str) -> ActionResult:
         answer = await self.broker.send(NiceSet(request.id, nice, by))

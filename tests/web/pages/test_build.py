@@ -1,5 +1,7 @@
 """The page of a build, from domain values to what its template shows."""
 
+from operator import attrgetter
+
 import pytest
 from attrs import evolve
 
@@ -15,6 +17,7 @@ from buildtool.web.pages.build import Known, build_page, deciding_epoch
 from buildtool.web.pages.builds import build_row
 from buildtool.web.pages.common import TEXT_SHOWN
 from buildtool.web.urls import Urls
+from tests.messages import explanation
 from tests.support.inline import run
 from tests.web.fake_pages import NOW, FakePages
 from tests.web.farm import attempt, build, detail, farm, request
@@ -106,6 +109,24 @@ def test_requests_that_are_not_shown_are_counted() -> None:
     asked = [request(number, made, "a@example.org", RequestState.WAITING) for number in range(REQUESTS_SHOWN + 5)]
     page = build_page(detail(1, FakePages(builds_made=[made], requests=asked)), URLS, NOW)
     assert (len(page.requests), page.more_requests) == (REQUESTS_SHOWN, "and 5 more requests.")
+
+
+def test_a_request_that_waits_says_how_far_it_was_moved() -> None:
+    made = build(1, BuildState.QUEUED, 10)
+    asked = [request(number, made, "a@example.org", RequestState.WAITING) for number in range(4)]
+    moved = [evolve(one, nice=nice) for one, nice in zip(asked, (0, 1, 5, -20), strict=True)]
+    page = build_page(detail(1, FakePages(builds_made=[made], requests=moved)), URLS, NOW)
+    assert [one.moved for one in sorted(page.requests, key=attrgetter("id"))] == [
+        "", "lets 1 round of others go first", "lets 5 rounds of others go first", "moved 20 rounds forward",
+    ]  # fmt: skip
+
+
+def test_where_no_machine_was_ever_known_the_page_says_so() -> None:
+    made = build(1, BuildState.QUEUED, 10)
+    why = explanation("queued", reason="no build server has ever registered", reasons=(), ahead=0)
+    page = build_page(detail(1, FakePages(builds_made=[made])), URLS, NOW, why=why)
+    assert page.waiting is not None
+    assert page.waiting.notes == ("No build server has ever registered.",)
 
 
 def test_a_build_that_was_tried_very_often_shows_its_newest_attempts() -> None:
