@@ -5,14 +5,16 @@ It knows nothing of clocks and lines of the metaserver: it goes by rows, through
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from attrs import define, field
 
 from buildtool.model.farm.weights import EVEN, Weights
+from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import Build, BuildState, Request, RequestState
+from buildtool.protocol.operator import LowerRequest, RaiseRequest
 from tests.simulation.origin import full
 from tests.simulation.projects import REVISIONS
 
@@ -32,19 +34,25 @@ class Fairness:
     superseding: Collection[str] = ()
     """Client ids of what was asked for with ``supersede``."""
 
+    _moves: defaultdict[int, set[int]] = field(factory=lambda: defaultdict(set))
+    """For each Request how nice an operator has ever asked it to be, or it inherited from one that was moved so."""
+
     _requests: dict[int, Request] = field(factory=dict)
     _builds: dict[int, Build] = field(factory=dict)
     _newcomers: dict[int, Build] = field(factory=dict)
     """Open builds of shares that had nothing else open when they came."""
 
+    def acting(self, by: Principal, message: object) -> None:
+        """Somebody is about to do something: an operator may move a Request."""
+        if by.role is PrincipalRole.OPERATOR and isinstance(message, (LowerRequest, RaiseRequest)):
+            forward = isinstance(message, RaiseRequest)
+            self._moves[message.request_id].add(-message.rounds if forward else message.rounds)
+
     def committed(self, rows: Sequence[Any]) -> None:
         """Take rows that were committed together."""
         requests = {row.id: row for row in rows if type(row) is Request}
         builds = {row.id: row for row in rows if type(row) is Build}
-        for number, request in requests.items():
-            was = self._requests.get(number)
-            if was is not None and request.nice < was.nice:
-                self.wrong(f"request {number} went from nice {was.nice} to {request.nice}, and no operator did it")
+        moved = [(was, row) for row in requests.values() if (was := self._requests.get(row.id, row)).nice != row.nice]
         fresh = {number for number in requests if number not in self._requests}
         before = dict(self._builds)
         self._requests |= requests
@@ -64,8 +72,14 @@ class Fairness:
                 self._newcomers.pop(row.id, None)
         for number, heir in heirs.items():
             self._inherits(before.get(requests[number].build_id or 0), requests[number], heir)
+        for was, request in moved:
+            self._goes(was, request, [one.id for one in requests.values() if one.build_id == was.build_id], before)
+        self._leave(requests)
+
+    def _leave(self, requests: dict[int, Request]) -> None:
+        """Look at how nice Requests are, and forget those that have ended."""
         for number, request in requests.items():
-            if request.nice < 0:
+            if request.nice < 0 and request.nice not in self._moves[number]:
                 self.wrong(f"request {number} was moved forward by who asked for it")
             if request.state is not RequestState.WAITING:
                 del self._requests[number]
@@ -86,12 +100,31 @@ class Fairness:
 
     def _inherits(self, was: Build | None, row: Request, heir: int) -> None:
         """The Build of a Request that took another's place is due no later than that one's was."""
+        if heir:
+            self._moves[heir].add(row.nice)
         newer = self._requests.get(heir)
         if newer is None or was is None or was.place != row.id:
             return
         now = self._builds.get(newer.build_id or 0)
         if now is not None and now.tag > was.tag + SLACK:
             self.wrong(f"build {now.id} of request {heir} is due at {now.tag:.2f}, and took a place at {was.tag:.2f}")
+
+    def _goes(self, was: Request, now: Request, changed: list[int], before: dict[int, Build]) -> None:
+        """Only an operator moves a Request forward. That makes its Build due no later, and a move back no sooner.
+
+        ``changed`` are those who wait for the Build and changed too: who comes or leaves moves it as well.
+        """
+        how = f"from nice {was.nice} to {now.nice}"
+        if now.nice < was.nice and now.nice not in self._moves[now.id]:
+            self.wrong(f"request {now.id} went {how}, and no operator did it")
+        stood, stands = before.get(was.build_id or 0), self._builds.get(was.build_id or 0)
+        if changed != [now.id] or stood is None or stands is None or stands.state is not BuildState.QUEUED:
+            return
+        later = stands.tag + stands.nice - stood.tag - stood.nice
+        if later > SLACK if now.nice < was.nice else later < -SLACK:
+            self.wrong(f"request {now.id} went {how}, and its build is due {later:+.2f} rounds later")
+        if stands.place == now.id and stands.nice != now.nice:
+            self.wrong(f"request {now.id} went {how}, and its build {stands.id} stands at nice {stands.nice}")
 
     def _keeps(self, before: Build | None, now: Build) -> None:
         """A build keeps its place as long as it is charged to the same request, whatever becomes of it."""

@@ -11,7 +11,7 @@ KINDS = (
     "lie_contradiction", "lie_foreign", "mail_defer", "mail_drop", "mail_duplicate", "requester_resend",
     "requester_cancel", "requester_leave", "clock_step", "freeze", "herd", "second_start",
     "failing_enrolment", "intrusion", "revocation", "reinstall", "restore", "meddling", "barring",
-    "visit", "mail_return", "mail_forged", "ref_move", "owner", "downtime",
+    "visit", "mail_return", "mail_forged", "ref_move", "owner", "downtime", "raise",
 )  # fmt: skip
 """Every kind of fault, as the report names it."""
 

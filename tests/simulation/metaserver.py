@@ -270,6 +270,7 @@ class Metaserver:
             world.trust.acting(by, message)
             if by.token:
                 world.visits.acting(by, message)
+        world.fairness.acting(by, message)
         act = world.ownership.begins(by, message, self.life)
         if items := submitted(message):
             world.refs.asks(items)

@@ -91,7 +91,19 @@ from buildtool.scheduling.state.projects import ProjectPolicies
 from buildtool.scheduling.state.records import Records
 from buildtool.scheduling.state.slots import ServerSlots
 from buildtool.web import sessions as sessions_of_pages
-from tests.simulation import blows, downtimes, fetching, needs, origin, owners, projects, sandboxes, visitors, waits
+from tests.simulation import (
+    blows,
+    downtimes,
+    fetching,
+    meddlers,
+    needs,
+    origin,
+    owners,
+    projects,
+    sandboxes,
+    visitors,
+    waits,
+)
 from tests.simulation import limits as limits_of_worlds
 from tests.simulation.disk import SimulatedDisk
 
@@ -448,6 +460,11 @@ def ageing_off() -> Sequence[Change]:
     return [(placing, "clock_after", lambda base: base), (rounds, "clock_after", lambda base: base)]
 
 
+@_mutant("who has much waiting stands behind themselves")
+def no_turns() -> Sequence[Change]:
+    return [(placing, "tag_of", lambda base, *_others: base)]
+
+
 @_mutant("a build is charged to the best-placed of those who wait for it")
 def charged_to_nobody() -> Sequence[Change]:
     original = placing._placed
@@ -498,7 +515,7 @@ def nice_below_zero() -> Sequence[Change]:
     return [(requests_of_broker, "_nice", lambda message: message.nice)]
 
 
-@_mutant("who asked for a request moves it back only")
+@_mutant("who asked for a request moves it back only", (meddlers, "SELDOM", 150.0))
 def lowered_forward() -> Sequence[Change]:
     original = OrderService._move
 
@@ -506,6 +523,11 @@ def lowered_forward() -> Sequence[Change]:
         return original(self, request, nice, by or "who asked")
 
     return [(OrderService, "_move", move)]
+
+
+@_mutant("a build goes with its request when an operator moves that")
+def raised_without_its_build() -> Sequence[Change]:
+    return [(placing, "renice", lambda *_asked: None)]
 
 
 @_mutant("places are the same after a restart")

@@ -68,6 +68,7 @@ class Ownership:
                 row = self.watch.requests.get(message.request_id)
                 proven = bool(message.token) and message.token == self._tokens.get(message.request_id)
                 sees = by.role in SEES_ALL and not isinstance(message, (Cancel, LowerRequest))
+                sees = sees or (by.role is PrincipalRole.OPERATOR and isinstance(message, LowerRequest))
                 return proven or sees or (row is not None and _is(by, row.email))
             case Submit() | SubmitTogether():
                 items = message.items if isinstance(message, SubmitTogether) else (message,)

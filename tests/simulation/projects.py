@@ -10,7 +10,7 @@ from attrs import frozen
 
 from buildtool.configuration.mail_settings import MailSettings
 from buildtool.configuration.settings import Settings
-from buildtool.model.options import canonical, choice
+from buildtool.model.options import canonical, choice, number
 from buildtool.model.project_options import ProjectOptions
 from buildtool.model.properties import standard
 from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill
@@ -29,7 +29,9 @@ FAILING = (0.0, 0.15, 0.4)
 
 REFUSED = "the owner needs the machine"
 
-OPTIONS = ProjectOptions(standard("os", "arch", "libc_version", "memory"), (choice("colour", COLOURS),))
+OPTIONS = ProjectOptions(
+    standard("os", "arch", "libc_version", "memory"), (choice("colour", COLOURS), number("sheet", default=0))
+)
 
 
 def plan(fetched: frozenset[str], wanted: Wanted) -> Plan:

@@ -42,10 +42,12 @@ from tests.simulation.needs import Needs
 from tests.simulation.network import Network
 from tests.simulation.office import Office
 from tests.simulation.origin import MovingOrigin, RefWitness, Resolver
+from tests.simulation.overtaking import Overtaking
 from tests.simulation.owners import Owners
 from tests.simulation.ownership import Ownership
 from tests.simulation.parties import Party
 from tests.simulation.projects import ARCHES, Times, Truths
+from tests.simulation.raising import Raising
 from tests.simulation.requesters import Requester
 from tests.simulation.returning import Returning, ReturnWitness
 from tests.simulation.sandboxes import Sandboxes
@@ -174,6 +176,7 @@ class World:
         self.shares = Shares(self.watch.wrong, *most)
         weights = Weights({"ann@example.org": 4.0}) if seed % 3 == 0 else EVEN
         self.fairness = Fairness(self.watch.wrong, weights, self.refs.superseding)
+        self.overtaking = Overtaking(self.watch.wrong, weights, self.refs.superseding)
         self.lines: list[str] = []
         self.parties: list[Party] = []
         self.intruder: Intruder | None = None
@@ -258,6 +261,7 @@ class World:
             self.visits.committed(transaction[1])
             self.shares.committed(transaction[1], self.time.now, told=told)
             self.fairness.committed(transaction[1])
+            self.overtaking.committed(transaction[1])
         if transaction[0] == "_returned":
             self.returning.witness.noted(transaction[1], transaction[2])
         if transaction[0] == "_commit" and self.rng.random() < 0.1:
@@ -412,6 +416,7 @@ class World:
         self.owners.plan()
         self.downtimes.plan()
         self.configuring.plan()
+        Raising(self).plan()
         self.start_metaserver()
         self.front.start()
         self.returning.start()

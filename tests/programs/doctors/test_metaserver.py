@@ -26,18 +26,13 @@ from buildtool.adapters.tls.certificates import (
 )
 from buildtool.configuration.given.names import ENVIRONMENT
 from buildtool.programs.doctors import metaserver as program
+from buildtool.programs.local.ground import free_ports
 from buildtool.programs.metaserver.main import main
 from tests.support.inline import run
 from tests.support.smtp import Authority as MailAuthority
 from tests.support.smtp import SmtpServer
 
 Doctor = Callable[..., dict[str, dict[str, str]]]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
@@ -55,13 +50,8 @@ def doctor(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
         "def plan(wanted):\n    return Plan([Command(['make'])], ['x'])\n"
         "project = Project('lua', ProjectOptions((), ()), Recipe(1, plan), lambda source: 'https://git.example/x.git')\n"
     )
-    ports = {
-        "BUILDTOOL_PB_PORT": free_port(),
-        "BUILDTOOL_TRANSFER_PORT": free_port(),
-        "BUILDTOOL_WEB_PORT": free_port(),
-    }
-    for name, port in ports.items():
-        monkeypatch.setenv(name, str(port))
+    for part, port in zip(("PB", "TRANSFER", "WEB"), free_ports(3), strict=True):
+        monkeypatch.setenv(f"BUILDTOOL_{part}_PORT", str(port))
     monkeypatch.setenv("BUILDTOOL_STATE_DIR", str(state))
 
     def examine(text: str = "projects = [load('one.py')]\n", *words: str, well: bool) -> dict[str, dict[str, str]]:
@@ -106,7 +96,7 @@ def test_a_port_that_another_program_has_and_one_that_a_running_metaserver_does_
         taken.listen()
         monkeypatch.setenv("BUILDTOOL_PB_PORT", str(taken.getsockname()[1]))
         assert "cannot be used" in doctor(well=False)["port"]["words"]
-        monkeypatch.setenv("BUILDTOOL_TRANSFER_PORT", str(free_port()))
+        monkeypatch.setenv("BUILDTOOL_TRANSFER_PORT", str(free_ports(1)[0]))
         lock = DirectoryLock(state, "metaserver")
         found = doctor(well=False)
         lock.close()
