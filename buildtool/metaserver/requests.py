@@ -261,12 +261,16 @@ class RequestService:
         self.admittance.explanation(by)
         project = self.permissions.project(by, message.project)
         message = self._demands.without_excess(message)
-        demand = await self._demands.read(project, source_url(project, message.source), message, {})
+        url = source_url(project, message.source)
+        demand = await self._demands.read(project, url, message, {})
         self.permissions.check(
             by, Act.EXPLAIN, Subject(project=project.name, platforms=platform_names(demand.spec.platform))
         )
-        share = self.admittance.share(by, by.owner)
-        answer = await self.broker.send(Explain(demand, message.force, share, _nice(message)))
+        share, older = self.admittance.share(by, by.owner), None
+        if message.supersede and by.owner:  # of who has no key it is not said whose older requests would end
+            one = Submitted("", "", by.owner, demand, message.force, share=share)
+            older = await older_of(by, one, url, self.admittance, self.permissions, self.resolver)
+        answer = await self.broker.send(Explain(demand, message.force, share, _nice(message), by.owner, older))
         return await self._gate.run(partial(self.explainer.submission, demand, _explained(answer)))
 
     async def why(self, by: Principal, message: messages.AskWhy) -> messages.Explanation:

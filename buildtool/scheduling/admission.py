@@ -106,8 +106,8 @@ def submit(context: DecisionContext, event: Submitted, group: tuple[int, int] | 
         share=event.share or event.email.lower(),
         nice=event.nice,
     )
-    heir = heir_of(context, request, event.older)
-    answer = hold(context, request) if event.held else answer_new(context, heir.request, heir.tag)
+    heir = heir_of(context, request, event.older, held=event.held)
+    answer = hold(context, heir.request) if event.held else answer_new(context, heir.request, heir.tag)
     end_older(context, heir)
     context.state.remember_answer(
         event.client_id, AnsweredRequest(request.id, event.body_digest, answer.request.answer)

@@ -12,6 +12,7 @@ The test is tests/scheduling/test_order.py.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from attrs import evolve
 
@@ -25,11 +26,14 @@ from buildtool.scheduling.order.rounds import Place
 from buildtool.scheduling.order.tags import SPARING
 from buildtool.scheduling.state.ready_queue import WaitingLine
 
+SLOTS_LOOKED_AT = 16
+"""Of so many free slots of a server that came or was freed it is found out whose they are, before they are filled."""
+
 
 def start_somewhere(context: DecisionContext, build: Build) -> str | None:
     """Start a waiting Build on the best server that can take it now; return its name, None where none can.
 
-    A server that this very decision freed is left to whatever Build stands before it and waits for it.
+    The slots of a server that this very decision freed are left to whatever Builds stand before it and wait for those.
     """
     state = context.state
     capable = state.queue.capable(build)
@@ -42,7 +46,7 @@ def start_somewhere(context: DecisionContext, build: Build) -> str | None:
     while ranked:
         best = min(ranked)
         name = best[1]
-        taken = name not in context.freed or _is_first(context, build, name)
+        taken = name not in context.freed or _has_slot(context, build, name)
         if taken and not _is_held_back(context, build, name, capable[name]):
             start(context, build, state.servers[name], capable[name])
             return name
@@ -114,9 +118,17 @@ def capable_elsewhere(context: DecisionContext, build: Build) -> bool:
     )
 
 
-def _is_first(context: DecisionContext, build: Build, name: str) -> bool:
-    found = _first_for(context, name)
-    return found is not None and found[0].id == build.id
+def _has_slot(context: DecisionContext, build: Build, name: str) -> bool:
+    """Return whether a slot of a server is left for a Build once those that stand before it there have theirs."""
+    state = context.state
+    free = state.servers[name].capability.max_builds - state.slots.load_of(name)
+    before: set[int] = set()
+    for _ in range(min(free, SLOTS_LOOKED_AT)):
+        found = _first_for(context, name, besides=before)
+        if found is None or found[0].id == build.id:
+            return found is not None
+        before.add(found[0].id)
+    return False
 
 
 def _is_held_back(context: DecisionContext, build: Build, name: str, offer: Offer) -> bool:
@@ -127,27 +139,34 @@ def _is_held_back(context: DecisionContext, build: Build, name: str, offer: Offe
     return held_back(context, build, name, offer, stands_first)
 
 
-def _first_for(context: DecisionContext, name: str, *, any_kind: bool = False) -> tuple[Build, Offer] | None:
+def _first_for(
+    context: DecisionContext, name: str, *, any_kind: bool = False, besides: Collection[int] = ()
+) -> tuple[Build, Offer] | None:
     """Return the Build that a server takes next, and by which offer: the first in the order that it may take.
 
     If others can build that too, what only this server can build goes before it, by ``SPARING`` rounds at most.
-    With ``any_kind`` none is held back for a better server.
+    With ``any_kind`` none is held back for a better server. Those ``besides`` are not looked at.
     """
     state = context.state
     lines = state.queue.heads(name)
-    found = _earliest(context, lines, name, math.inf, any_kind=any_kind)
+    found = _earliest(context, lines, name, math.inf, any_kind, besides)
     if found is None:
         return None
     if not found[1].lone and any(line.lone for line in lines):
         build = state.builds[found[0][2]]
         if any(other != name and state.servers[other].takes for other in state.queue.capable(build)):
             lone = [line for line in lines if line.lone]
-            found = _earliest(context, lone, name, found[0][0] + SPARING, any_kind=any_kind) or found
+            found = _earliest(context, lone, name, found[0][0] + SPARING, any_kind, besides) or found
     return state.builds[found[0][2]], found[1].offer
 
 
 def _earliest(
-    context: DecisionContext, lines: list[WaitingLine], name: str, latest: float, *, any_kind: bool
+    context: DecisionContext,
+    lines: list[WaitingLine],
+    name: str,
+    latest: float,
+    any_kind: bool,  # noqa: FBT001 - it is passed on
+    besides: Collection[int],
 ) -> tuple[Place, WaitingLine] | None:
     """Return the place of the first Build of these lines that a server may take, due in round ``latest`` or before."""
     found: tuple[Place, WaitingLine] | None = None
@@ -158,6 +177,8 @@ def _earliest(
             if (found is not None and place > found[0]) or place[0] > latest:
                 break
             build = context.state.builds[place[2]]
+            if place[2] in besides:
+                continue
             if may_take(context, build, name) and (any_kind or not _is_held_back(context, build, name, line.offer)):
                 found = place, line
                 break

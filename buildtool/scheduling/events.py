@@ -284,12 +284,14 @@ class Reconfigured:
 
 @frozen
 class Explain:
-    """A question what a submission would be answered; changes nothing. ``share`` and ``nice`` are as in ``Request``."""
+    """A question what a submission would be answered; changes nothing. The other fields are as in ``Submitted``."""
 
     demand: Demand
     force: bool = False
     share: str = ""
     nice: int = 0
+    email: str = ""
+    older: Older | None = None
 
 
 @frozen

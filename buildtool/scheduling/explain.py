@@ -9,6 +9,7 @@ from buildtool.scheduling import admission
 from buildtool.scheduling.answers import Admitted, Dispatched, ExplainedAnswer, Hit, JoinedBuild, KnownFailure, Queued
 from buildtool.scheduling.decision import DecisionContext
 from buildtool.scheduling.events import AskedWhy, Explain
+from buildtool.scheduling.order.superseding import end_older, heir_of
 from buildtool.scheduling.state.estimates import Estimate
 from buildtool.scheduling.state.state import State
 from buildtool.scheduling.waiting import remaining, standstill_words, why
@@ -22,7 +23,7 @@ def explain(context: DecisionContext, event: Explain) -> ExplainedAnswer:
         id=state.number("request"),
         client_id="",
         body_digest="",
-        email="",
+        email=event.email,
         demand=event.demand,
         force=event.force,
         admitted_at=now,
@@ -30,8 +31,12 @@ def explain(context: DecisionContext, event: Explain) -> ExplainedAnswer:
         share=event.share,
         nice=event.nice,
     )
+    asked = DecisionContext(state, now)
     try:
-        return _explained(state, admission.answer_new(DecisionContext(state, now), request), now)
+        heir = heir_of(asked, request, event.older)
+        answer = admission.answer_new(asked, heir.request, heir.tag)
+        end_older(asked, heir)  # they would stand before it no more
+        return _explained(state, answer, now)
     finally:
         state.journal.rollback(mark)
 

@@ -9,9 +9,9 @@ from buildtool.model.records import AttemptEnd, AttemptState, BuildState, JoinRe
 from buildtool.model.servers import OfferKind, ProjectSkill
 from buildtool.scheduling.answers import Dispatched, Queued
 from buildtool.scheduling.decision import DecisionContext
-from buildtool.scheduling.dispatching import may_take
+from buildtool.scheduling.dispatching import fill, may_take, start_somewhere
 from buildtool.scheduling.effects import Dispatch
-from buildtool.scheduling.events import AttemptAccepted
+from buildtool.scheduling.events import AttemptAccepted, ServerPaused
 from buildtool.scheduling.state.lease_table import LEASE
 from buildtool.scheduling.waiting import lines
 from tests.scheduling.farm import Farm, NewRequest
@@ -595,3 +595,25 @@ def test_nothing_is_held_against_a_server_that_never_had_the_build() -> None:
     assert isinstance(asked, Dispatched)
     context = DecisionContext(farm.broker.state, farm.broker.now)
     assert may_take(context, farm.build_of(asked), "bert")
+
+
+@given(st.integers(1, 4), st.integers(0, 6))
+def test_of_the_slots_that_a_machine_brings_along_a_build_has_one_that_older_ones_leave_it(
+    slots: int, older: int
+) -> None:
+    farm = Farm()
+    farm.login("anna", machine(arch="ppc", memory=8192, max_builds=slots))
+    farm.login("carl", machine(arch="x86_64", cross=("ppc",)))
+    for name in ("anna", "carl"):
+        farm.send(ServerPaused(name, "lunch"))
+    for number in range(older):
+        farm.ask(evolve(spec(platform=PPC, machine={"memory": 8192}), source=f"{number}"))
+    last = farm.ask(spec(platform=PPC))
+    state = farm.broker.state
+    for name in ("anna", "carl"):
+        state.put(evolve(state.servers[name], paused=""))
+    context = DecisionContext(state, farm.broker.now)
+    context.freed.add("anna")
+    assert start_somewhere(context, farm.build_of(last)) == ("anna" if older < slots else "carl")
+    fill(context, "anna")
+    assert state.slots.load_of("anna") == min(slots, older + (older < slots)), "and the older ones have theirs"

@@ -48,19 +48,24 @@ def waiting_alike(state: State, newer: Request) -> list[Request]:
     return [one for one in map(state.requests.__getitem__, sorted(found)) if _takes_place(state, newer, one)]
 
 
-def heir_of(context: DecisionContext, newer: Request, older: Older | None) -> Heir:
-    """Return a new Request in the best place of those of its requester's that it takes the place of."""
+def heir_of(context: DecisionContext, newer: Request, older: Older | None, *, held: bool = False) -> Heir:
+    """Return a new Request in the best place of those of its requester's that it takes the place of.
+
+    One that is ``held`` until its address is confirmed takes the place only of others that are: it may never be asked.
+    """
     if older is None:
         return Heir(newer)
     found = [
         one
         for one in waiting_alike(context.state, newer)
-        if (one.demand.ref, one.demand.spec.revision) in older.commits and older.asker in (None, one.asker)
+        if (one.demand.ref, one.demand.spec.revision) in older.commits
+        and older.asker in (None, one.asker)
+        and (one.held or not held)
     ]
     ending = found[:AT_ONCE]
-    if not ending:
-        return Heir(newer)
     places = [placing.alone(context, one, build) for one in ending if (build := _unbuilt(context.state, one))]
+    if not places:
+        return Heir(newer, older=tuple(one.id for one in ending))
     best = min(places, key=place_of)
     raised = min(newer.nice, best.nice) if best.nice < 0 else newer.nice
     request = evolve(newer, base=best.base, nice=raised)
@@ -74,8 +79,9 @@ def end_older(context: DecisionContext, heir: Heir) -> None:
     for request_id in heir.older:
         one = context.state.requests[request_id]
         build = _unbuilt(context.state, one)
-        if build is not None:  # who took its place may have joined its Build, and had it started
+        if build is not None or one.held:  # who took its place may have joined its Build, and had it started
             disappoint(context, one, RequestState.SUPERSEDED, reason)
+        if build is not None:
             close_if_unwanted(context, build.id, "nobody waits for it any more")
 
 
@@ -83,7 +89,8 @@ def _takes_place(state: State, newer: Request, one: Request) -> bool:
     asked, wanted = one.demand.spec, newer.demand.spec
     same = (asked.platform, asked.native) == (wanted.platform, wanted.native)
     together = newer.group is not None and newer.group == one.group
-    return same and not together and one.email.lower() == newer.email.lower() and _unbuilt(state, one) is not None
+    waits = one.held or _unbuilt(state, one) is not None
+    return same and not together and one.email.lower() == newer.email.lower() and waits
 
 
 def _unbuilt(state: State, one: Request) -> Build | None:

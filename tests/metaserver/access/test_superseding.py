@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from buildtool.errors import BuildToolError, Unauthorised, UsageError
 from buildtool.model.principal import Principal, PrincipalRole, Scope
 from buildtool.model.records import Request, RequestState
-from buildtool.protocol.messages import RequestStatus, Submit
+from buildtool.protocol.messages import AskExplain, RequestStatus, Submit, SubmitTogether
 from tests.metaserver.test_requests import World
 
 EMAIL = "ann@example.org"
@@ -63,3 +63,26 @@ class SupersedingTests(SynchronousTestCase):
         self.asked = 0
         assert self.successResultOf(self.ask(KEYED, supersede=True)).request_id == first.request_id
         assert self.states() == [RequestState.WAITING] * 2
+
+    def test_each_of_several_at_once_ends_its_own_older_one(self) -> None:
+        self.successResultOf(self.ask(KEYED))
+        items = tuple(
+            Submit(f"{number:032x}", "paint", EMAIL, "", "main", "", {"colour": colour}, {}, {}, supersede=True)
+            for number, colour in ((7, "red"), (8, "blue"))
+        )
+        told = self.successResultOf(
+            Deferred.fromCoroutine(self.world.service.submit_together(KEYED, SubmitTogether(items)))
+        )
+        assert [one.state for one in told.items] == ["waiting"] * 2
+        assert self.states() == [RequestState.SUPERSEDED, RequestState.WAITING, RequestState.WAITING]
+
+    def test_what_would_be_answered_counts_with_the_place_of_what_would_end_and_ends_nothing(self) -> None:
+        self.successResultOf(self.ask(KEYED))
+        ask = AskExplain("paint", "", "main", "", {}, {}, {}, supersede=True)
+        for by, ahead in ((KEYED, 0), (evolve(KEYED, name="bob", owner="bob@example.org", key="5e"), 1)):
+            told = self.successResultOf(Deferred.fromCoroutine(self.world.service.explain(by, ask)))
+            assert (told.verdict, told.ahead) == ("queued", ahead)
+        assert self.states() == [RequestState.WAITING]
+        limited = evolve(KEYED, limits=Scope(acts=("submit", "explain")))
+        refused = self.failureResultOf(Deferred.fromCoroutine(self.world.service.explain(limited, ask)), Unauthorised)
+        assert "may not cancel requests" in str(refused.value)

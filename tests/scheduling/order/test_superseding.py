@@ -8,8 +8,15 @@ from hypothesis import given, settings
 
 from buildtool.model.farm.weights import NICE_MOST
 from buildtool.model.records import BuildState, Demand, Request, RequestState
-from buildtool.scheduling.answers import Hit
-from buildtool.scheduling.events import CancelRequested, Older, Submitted
+from buildtool.scheduling.answers import AnsweredTogether, ExplainedAnswer, Hit, Queued, Unconfirmed
+from buildtool.scheduling.events import (
+    AddressConfirmed,
+    CancelRequested,
+    Explain,
+    Older,
+    Submitted,
+    SubmittedTogether,
+)
 from buildtool.scheduling.order.rounds import place_of
 from tests.scheduling.farm import Farm, NewRequest
 from tests.scheduling.worlds import REVISIONS, spec, submitted
@@ -187,3 +194,95 @@ def test_nothing_ends_that_is_not_the_same_persons_older_commit_of_the_same_ref_
             assert place_of(now)[0] <= min(stood), "it stands where the best of them stood, or joined what is better"
         if data.draw(st.booleans()) and branch.farm.broker.state.slots.attempts_of.get("anna"):
             branch.farm.deliver("anna")
+
+
+def held(branch: Branch, revision: int, *, supersede: bool = False, share: str = "") -> Request:
+    """Somebody whose address is not confirmed asks."""
+    branch.asked += 1
+    client = f"held {branch.asked}"
+    demand = Demand(spec(revision), "main", "", (REVISIONS[revision],))
+    older = Older(frozenset(("main", one) for one in REVISIONS[:revision]))
+    event = Submitted(client, client, ANN, demand, share=share or "192.0.2.0/24", held=True)
+    (answer,) = branch.farm.broker.send(evolve(event, older=older) if supersede else event)
+    assert isinstance(answer, Unconfirmed)
+    return answer.request
+
+
+def test_what_waits_for_its_address_to_be_confirmed_ends_for_a_newer_one_too_and_nobody_is_mailed() -> None:
+    branch = Branch()
+    first = held(branch, 0)
+    branch.farm.broker.crash()
+    newer = held(branch, 1, supersede=True)
+    rows = branch.farm.broker.rows
+    ended = rows["Request", first.id]
+    assert isinstance(ended, Request)
+    assert (ended.state, newer.id in branch.farm.broker.state.requests) == (RequestState.SUPERSEDED, True)
+    assert branch.farm.mailed() == []
+    branch.farm.send(AddressConfirmed(newer.id, newer.demand))
+    assert [build.place for build in branch.farm.broker.state.builds.values() if build.share == ANN] == [newer.id]
+
+
+def test_one_that_may_never_be_confirmed_ends_nothing_that_is_waited_for() -> None:
+    branch = Branch()
+    waits = branch.ask(ANN, 0)
+    held(branch, 1, supersede=True, share=ANN)
+    assert branch.state(waits) is RequestState.WAITING
+
+
+def test_older_ones_end_though_the_metaserver_was_started_again_since() -> None:
+    branch = Branch()
+    older = branch.ask(ANN, 0)
+    stood = branch.farm.build_of(older)
+    branch.ask(BOB, 0, jit=True)
+    branch.farm.broker.crash()
+    build = branch.farm.build_of(branch.ask(ANN, 1, supersede=True))
+    assert branch.state(older) is RequestState.SUPERSEDED
+    assert (build.base, build.tag) == (stood.base, stood.tag)
+
+
+def together(branch: Branch, revision: int, *, supersede: bool = False) -> AnsweredTogether:
+    """Ann asks for two builds at once."""
+    items = []
+    for jit in (False, True):
+        branch.asked += 1
+        wanted = spec(revision, jit=jit)
+        older = Older(frozenset(("main", one) for one in REVISIONS[:revision])) if supersede else None
+        demand = Demand(wanted, "main", "", (wanted.revision,))
+        items.append(Submitted(f"{branch.asked}", f"{branch.asked}", ANN, demand, older=older))
+    (answer,) = branch.farm.broker.send(SubmittedTogether(tuple(items)))
+    assert isinstance(answer, AnsweredTogether)
+    return answer
+
+
+def test_each_of_several_takes_the_place_of_its_own_older_one_and_one_mail_tells_of_those() -> None:
+    branch = Branch()
+    older, newer = together(branch, 1), together(branch, 2, supersede=True)
+    first, second = (one.request for one in newer.answers if isinstance(one, Queued))
+    reasons = []
+    for one in older.answers:
+        assert isinstance(one, Queued)
+        row = branch.farm.broker.rows["Request", one.request.id]
+        assert isinstance(row, Request)
+        assert row.state is RequestState.SUPERSEDED
+        reasons.append(row.reason.partition(" took")[0])
+    assert reasons == [f"request {first.id}", f"request {second.id}"]
+    assert len(branch.farm.mailed()) == 1
+
+
+def test_what_would_be_answered_counts_with_the_place_that_is_inherited_and_nothing_ends_by_asking() -> None:
+    branch = Branch()
+    waits = branch.ask(ANN, 0)
+    for number in range(3):
+        branch.ask(BOB, number, jit=True)
+    branch.ask(ANN, 0, ref="topic", jit=True)
+    demand = Demand(spec(1), "main", "", (REVISIONS[1],))
+    older = Older(frozenset({("main", REVISIONS[0])}))
+    without, told = (branch.farm.send(Explain(demand, share=ANN, email=ANN, older=one)) for one in (None, older))
+    assert isinstance(told, ExplainedAnswer)
+    assert isinstance(without, ExplainedAnswer)
+    assert branch.state(waits) is RequestState.WAITING
+    really = branch.farm.why(branch.ask(ANN, 1, supersede=True))
+    assert told.why is not None
+    assert without.why is not None
+    assert (told.why.ahead, told.why.ahead_own) == (really.ahead, really.ahead_own)
+    assert without.why.ahead > told.why.ahead
