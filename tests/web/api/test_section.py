@@ -42,6 +42,14 @@ def test_a_build_is_asked_for_under_the_clients_own_id_by_whom_the_token_is_of()
     assert seen.headers["cache-control"] == "no-store", "the token of the request is in it"
 
 
+def test_one_takes_the_place_of_older_ones_where_that_is_said() -> None:
+    world = ApiWorld()
+    for number, supersede in ((1, True), (2, False)):
+        key = {"Idempotency-Key": f"{number:032x}"}
+        assert world.post("/requests", {**WISH, "supersede": supersede}, {**key, **world.token()}).status == 200
+    assert [one.supersede for one in world.people.submitted] == [True, False]
+
+
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "1"}])
 def test_without_an_id_of_its_own_nothing_is_asked_for(headers: dict[str, str]) -> None:
     world = ApiWorld()
