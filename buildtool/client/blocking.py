@@ -141,7 +141,7 @@ def blocking(
 
 
 class BlockingRequests(BlockingGroup[RequestGroup]):
-    """The requests: asked for, followed to their end, explained, cancelled."""
+    """The requests: asked for, followed to their end, explained, moved in the order, cancelled."""
 
     submit = blocking(RequestGroup.submit)
     submit_together = blocking(RequestGroup.submit_together)
@@ -150,6 +150,8 @@ class BlockingRequests(BlockingGroup[RequestGroup]):
     status = blocking(RequestGroup.status)
     why = blocking(RequestGroup.why)
     cancel = blocking(RequestGroup.cancel)
+    forward = blocking(RequestGroup.forward)
+    back = blocking(RequestGroup.back)
     wait = blocking(RequestGroup.wait)
 
 
