@@ -214,7 +214,6 @@ class Metaserver:
         )
         await broker.start()
         await artifacts.start(keep=state.attempts)
-
         await self._look_after(keeping, stored, broker, effects, troubles, build_servers, admittance)
         closing.add("the connections of the control port", gateway.close)
         visitors = HttpVisitors(lambda: configuration.settings, clock, known)
