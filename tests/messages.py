@@ -9,6 +9,7 @@ from buildtool.model.servers import Capability, Held, HeldState, HeldVerdict, Of
 from buildtool.protocol import messages
 from buildtool.protocol.hello import AskProjects, AskRefs, AskRequests, Hello, ProjectsDescribed, RefsFound
 from buildtool.protocol.pages.farm_view import WhyLine
+from buildtool.protocol.projects.triggers import AskTriggers, LookNow, TriggersFound, TriggerStatus
 from tests import strategies
 
 # At most 100 bytes, which is the least that any text of a message may have: what is longer is cut when it is sent.
@@ -132,6 +133,28 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
     "AskProjects": st.just(AskProjects()),
     "AskRequests": st.builds(AskRequests, _numbers),
     "AskRefs": st.builds(AskRefs, strategies.project_names, _text),
+    "AskTriggers": st.builds(AskTriggers, _text),
+    "LookNow": st.builds(LookNow, strategies.project_names),
+    "TriggersFound": st.builds(
+        TriggersFound,
+        st.lists(
+            st.builds(
+                TriggerStatus,
+                strategies.project_names,
+                _text,
+                _text,
+                st.lists(_text, max_size=3).map(tuple),
+                _numbers,
+                _numbers,
+                _used,
+                strategies.durations,
+                _text,
+                st.booleans(),
+            ),
+            max_size=3,
+        ).map(tuple),
+        st.booleans(),
+    ),
     "RefsFound": st.builds(RefsFound, st.lists(_text, max_size=3).map(tuple)),
     "ProjectsDescribed": st.builds(ProjectsDescribed, strategies.words, strategies.words),
     "ReactorTurns": _turns,

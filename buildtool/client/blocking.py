@@ -194,6 +194,8 @@ class BlockingWhole(BlockingGroup[FarmGroup]):
     project = blocking(FarmGroup.project)
     descriptions = blocking(FarmGroup.descriptions)
     refs = blocking(FarmGroup.refs)
+    triggers = blocking(FarmGroup.triggers)
+    look = blocking(FarmGroup.look)
     audit = blocking(FarmGroup.audit)
     change = blocking(FarmGroup.change)
     me = blocking(FarmGroup.me)

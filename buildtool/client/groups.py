@@ -57,6 +57,7 @@ from buildtool.protocol.operator import (
     ResumeServer,
 )
 from buildtool.protocol.pages.visiting import AskTokens, EndToken, MakeToken, TokenList, TokenMade, VisitorStatus
+from buildtool.protocol.projects.triggers import AskTriggers, LookNow, TriggersFound
 
 T = TypeVar("T", bound=AttrsInstance)
 
@@ -312,6 +313,14 @@ class FarmGroup(ApiGroup):
     async def refs(self, project: str, source: str = "") -> RefsFound:
         """Return the newest branches and tags of a project."""
         return await self.api.ask(AskRefs(project, source), RefsFound, within=LONG)
+
+    async def triggers(self, after: str = "") -> TriggersFound:
+        """Return what asks for builds by itself, from the trigger ``project/name`` on."""
+        return await self.api.ask(AskTriggers(after), TriggersFound)
+
+    async def look(self, project: str) -> ActionResult:
+        """Start looks of a project's triggers at its repositories."""
+        return await self.api.ask(LookNow(project), ActionResult)
 
     async def audit(self, after: int = 0) -> answers.AuditLines:
         """Return what happened after an event, the oldest first."""

@@ -14,6 +14,7 @@ from buildtool.concurrency.asker import asker
 from buildtool.concurrency.inbox import Gate
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.metaserver.access.admittance import Admittance
+from buildtool.metaserver.access.askers import addressed, check_may_ask
 from buildtool.metaserver.access.described import ProjectDescriber
 from buildtool.metaserver.access.own_requests import RequestFinder
 from buildtool.metaserver.access.superseding import older_of
@@ -30,8 +31,8 @@ from buildtool.model.addresses import valid_address
 from buildtool.model.farm.backups import LastBackup
 from buildtool.model.farm.weights import NICE_MOST
 from buildtool.model.names import is_client_id, is_commit_id
-from buildtool.model.principal import Principal
-from buildtool.model.records import BuildSpec, Demand, Request, RequestState
+from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.model.records import BuildSpec, Request, RequestState
 from buildtool.ports.metaserver import BrokerStore, Conditions, Handlers, SourceResolver
 from buildtool.protocol import messages
 from buildtool.protocol.hello import AskProjects, AskRefs, AskRequests, ProjectsDescribed, RefsFound
@@ -147,7 +148,7 @@ class RequestService:
                 raise errors.UsageError("the client request id is 32 hex digits")
             self.permissions.project(by, item.project)
             _nice(item)
-        items = _addressed(by, items)
+        items = addressed(by, items)
         # What was answered before is answered again without a look at the origin. Where that is not asked for
         # anything, the broker's own look is enough: it takes a batch of submissions at a time.
         if not all(is_commit_id(item.revision) and not item.revrange for item in items):
@@ -189,10 +190,10 @@ class RequestService:
     ) -> tuple[Submitted, str]:
         """Return one of several that are asked for at once as an event, and the URL of its source."""
         project = self.permissions.project(by, item.project)
-        email = valid_address(item.email)
+        email = valid_address(item.email) if item.email or by.role is not PrincipalRole.TRIGGER else ""
         url = source_url(project, item.source)
         demand = await self._demands.read(project, url, item, resolved)
-        _check_may_ask(self.permissions, by, demand, email, force=item.force)
+        check_may_ask(self.permissions, by, demand, email, force=item.force)
         self.noticed(demand.spec, url)
         share, at = self.admittance.share(by, email), by.address[:ASKER_LIMIT]
         one = Submitted(item.client_id, digest, email, demand, item.force, asker=at, share=share, nice=item.nice)
@@ -358,27 +359,6 @@ def _explained(answer: answers.Answer) -> answers.ExplainedAnswer:
     if not isinstance(answer, answers.ExplainedAnswer):
         raise errors.InternalError("the metaserver answered a question with something else")
     return answer
-
-
-def _addressed(by: Principal, items: tuple[messages.Submit, ...]) -> tuple[messages.Submit, ...]:
-    """Return submissions of which each says who is told: the caller's own address where none was said.
-
-    Raises UsageError where there is none.
-    """
-    if not items[0].email and not by.owner:
-        why = f"the key of {by.name} has no e-mail address" if by.key else "no key says who you are"
-        raise errors.UsageError(f"{why}: say who is told")
-    return tuple(evolve(item, email=item.email or by.owner) for item in items)
-
-
-def _check_may_ask(permissions: Permissions, by: Principal, demand: Demand, email: str, *, force: bool) -> None:
-    """Raise Unauthorised where a caller may not ask for this in the name of who has that address."""
-    subject = Subject(frozenset({email}), demand.spec.project, platform_names(demand.spec.platform), by.trusted)
-    if by.owner and by.owner != email and not permissions.settings.rights.allows(by, Act.SUBMIT, subject):
-        raise errors.Unauthorised(f"{by.name} asks for builds in the name of {by.owner} only, not of {email}")
-    permissions.check(by, Act.SUBMIT, subject)
-    if force:
-        permissions.check(by, Act.FORCE, subject)
 
 
 def _pin(resolver: SourceResolver, url: str, commit: str) -> None:

@@ -15,7 +15,7 @@ class PrincipalRole(Enum):
 
     A ``STRANGER`` has not said hello yet. Who is ``JOINING`` has no key yet, and who is ``RENEWING`` one whose
     certificate may have expired: neither may do anything else. A ``VISITOR`` looks at pages or fetches something,
-    and has shown no key.
+    and has shown no key. A ``TRIGGER`` is no caller: it is what a project's configuration has asked for by itself.
     """
 
     STRANGER = ""
@@ -27,6 +27,7 @@ class PrincipalRole(Enum):
     OBSERVER = "observer"
     OPERATOR = "operator"
     PAGES = "pages"
+    TRIGGER = "trigger"
 
 
 @frozen

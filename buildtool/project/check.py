@@ -8,6 +8,7 @@ from buildtool.model.properties import DETECTORS, STANDARD, Role, nearest
 from buildtool.model.text import quoted
 from buildtool.project.definition import Project
 from buildtool.project.recipe import Recipe
+from buildtool.project.triggers import checked_triggers
 
 MOST_REPEATS = 9
 """The most times that a project may want a failure repeated."""
@@ -39,6 +40,7 @@ def check_types(project: Project) -> None:
     if isinstance(project.confirm_failures, bool) or project.confirm_failures not in range(MOST_REPEATS + 1):
         raise wrong("confirm_failures", project.confirm_failures, f"a whole number from 0 to {MOST_REPEATS}")
     project.scheduling()
+    checked_triggers(project.name, project.triggers, project.options)
     _check_machine(project)
 
 

@@ -15,6 +15,7 @@ from buildtool.model.policy import FAILURE_TTL, REQUEST_TTL, TIME_LIMIT, Policy
 from buildtool.model.principal import PrincipalRole
 from buildtool.model.project_options import ProjectOptions
 from buildtool.model.text import quoted
+from buildtool.model.triggers.trigger import Trigger
 from buildtool.model.trust.evidence import EvidencePolicy, SandboxLevel, read_level
 from buildtool.project.recipe import Recipe
 
@@ -97,6 +98,10 @@ def _builders(value: object) -> Audience:
     return found
 
 
+def _triggers(value: Trigger | Iterable[Trigger]) -> tuple[Trigger, ...]:
+    return tuple(value) if isinstance(value, Iterable) else (value,)
+
+
 def _checkers(value: Iterable[ClientChecker]) -> tuple[ClientChecker, ...]:
     return tuple(value)
 
@@ -116,6 +121,8 @@ class Project:
 
     ``sandbox`` is the least level of a sandbox in which it is built: ``none``, ``weak`` or ``strict``. Requesters may
     demand more, and no less.
+
+    ``triggers`` are what asks for builds by itself: ``on_push``, ``on_tag``, ``nightly`` and ``every`` make them.
 
     ``url`` is the page of the project's own, ``contact`` the e-mail address or the page where questions are asked, and
     ``revision_url`` where a revision of its sources is shown, with ``{revision}`` for its id.
@@ -143,6 +150,7 @@ class Project:
     contact: str = field(default="", converter=_contact)
     revision_url: str = field(default="", converter=_revision_url)
     sandbox: SandboxLevel = field(default=SandboxLevel.NONE, converter=_level)
+    triggers: tuple[Trigger, ...] = field(default=(), converter=_triggers)
 
     @property
     def place(self) -> ProjectPlace:

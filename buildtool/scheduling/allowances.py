@@ -48,13 +48,14 @@ class Counting:
 NOBODY = Counting()
 """Whoever is not limited."""
 
-_UNLIMITED = frozenset({PrincipalRole.OPERATOR, PrincipalRole.PAGES})
+_UNLIMITED = frozenset({PrincipalRole.OPERATOR, PrincipalRole.PAGES, PrincipalRole.TRIGGER})
 
 
 def counting(by: Principal, email: str = "") -> Counting:
     """Return whom a caller's acts count for: the owner of their key, else the key, else the address that they name.
 
-    An operator is not limited, nor is this machine's address: behind it, all may be who come through a proxy.
+    An operator is not limited, nor a trigger, nor this machine's address: behind it, all may be who come through a
+    proxy.
     """
     if by.role in _UNLIMITED:
         return NOBODY

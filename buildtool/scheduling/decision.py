@@ -184,8 +184,8 @@ def _end(context: DecisionContext, ended: Request, build_id: int | None) -> None
     context.tell(RequestMoved(ended))
     note_left(context, before or ended)
     context.happened(f"request-{ended.state.value}", f"request/{ended.id}", ended.reason)
-    if ended.held:
-        return  # its address was never confirmed
+    if ended.held or not ended.email:
+        return  # its address was never confirmed; or it is the operator's or a trigger's own, who see how it ends
     if ended.group is not None:
         for request_id in list(context.state.records.group_open.get(ended.group, ())):
             other = context.state.requests[request_id]
@@ -193,8 +193,6 @@ def _end(context: DecisionContext, ended: Request, build_id: int | None) -> None
                 context.state.put(evolve(other, group_due=True))
         sum_up(context, ended, ended.group)
         return
-    if not ended.email:
-        return  # the operator's own, who sees how it ends
     alone = f":{ended.id}" if ended.state is RequestState.EXPIRED else ""
     together = f"{build_id or 0}:{ended.state.value}{alone}:{ended.email}"
     mail = context.mails.get(together)

@@ -13,6 +13,9 @@ from buildtool.project import (
     Wanted,
     choice,
     flag,
+    nightly,
+    on_push,
+    on_tag,
     standard,
 )
 
@@ -46,6 +49,16 @@ def _url(source: str) -> str:
     return os.environ["E2E_REPOSITORY"]
 
 
+_TRIGGERS = (
+    [
+        on_push("main", to="ann@example.org", options={"greeting": "hello"}),
+        on_tag("v*", options=[{"greeting": "hello"}, {"greeting": "goodbye"}]),
+        nightly("03:00 Europe/Berlin", options={"greeting": "goodbye"}),
+    ]
+    if "E2E_TRIGGERS" in os.environ
+    else []
+)
+
 projects = [
     Project(
         name="greeter",
@@ -71,6 +84,7 @@ projects = [
         recipe=Recipe(version=1, plan=_plan, machine={"tools": ("gcc",)}),
         path_to_url=_url,
         client_checkers=[_refuses],
+        triggers=_TRIGGERS,
         policy={"lost_ttl": 0.2, "refusal_first": 0.5, "retry_first": 0.2, "refusal_ttl": 5.0},
     )
 ]

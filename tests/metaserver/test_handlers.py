@@ -16,6 +16,7 @@ from buildtool.metaserver.operating.ordering import OrderService
 from buildtool.metaserver.operating.several import SeveralService
 from buildtool.metaserver.operations import OperatorService
 from buildtool.metaserver.requests import RequestService
+from buildtool.metaserver.triggering.triggers import Triggers
 from buildtool.model.principal import Principal
 from buildtool.ports.metaserver import Handlers
 from buildtool.protocol.calls import REQUESTER
@@ -51,7 +52,9 @@ def test_each_call_has_a_handler_unless_the_endpoint_answers_it_itself(
 def test_each_call_of_an_operator_has_a_handler_in_one_service() -> None:
     services = [
         handlers_of(one)
-        for one in (OperatorService, MachineService, SeveralService, OrderService, TokenService, BounceService)
+        for one in (
+            OperatorService, MachineService, SeveralService, OrderService, TokenService, BounceService, Triggers
+        )  # fmt: skip
     ]
     found = [message for one in (*services, object.__new__(AccountService).operating) for message in one]
     assert sorted(map(str, found)) == sorted(map(str, set(OperatorEndpoint.takes.values()) - {Cancel}))

@@ -49,6 +49,7 @@ def test_every_message_has_a_sample() -> None:
     own = {name for name, cls in CLASSES.items() if cls.__module__.startswith("buildtool.protocol")}
     inside = {
         "ServerStatus",
+        "TriggerStatus",
         "RunningBuildStatus",
         "WaitingBuildStatus",
         "ListedToken",

@@ -36,6 +36,7 @@ from buildtool.protocol import codec, hello, news, operator
 from buildtool.protocol import messages as protocol
 from buildtool.protocol.pages import farm_view, figures, visiting
 from buildtool.protocol.pages.farm_view import WhyLine
+from buildtool.protocol.projects import triggers
 from tests import messages
 from tests.adapters.control.wires import Wires
 from tests.fakes import FakeBuildServerService, FakeOrders, FakeRequestService
@@ -44,7 +45,7 @@ ROOT = Path(__file__).parent / "transcripts"
 NOW = ROOT / f"{hello.PROTOCOL_VERSION}.{hello.PROTOCOL_MINOR}"
 CLASSES: dict[str, type[attrs.AttrsInstance]] = {
     name: cls
-    for one in (hello, protocol, operator, visiting, news, farm_view, figures)
+    for one in (hello, protocol, operator, visiting, news, farm_view, figures, triggers)
     for name, cls in vars(one).items()
     if attrs.has(cls) and name[0] != "_"
 }
@@ -106,6 +107,20 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
     hello.AskRequests(20),
     hello.AskRefs("testproject", "trunk"),
     hello.RefsFound(("main", "v1.0")),
+    triggers.AskTriggers("lua/push main"),
+    triggers.LookNow("lua"),
+    triggers.TriggersFound(
+        (
+            triggers.TriggerStatus(
+                "lua", "push main", "every 10m", ("refs/heads/main",), 4, 1, 1_700_000_000.0, 1_700_000_600.0,
+                "asked for main at 0123456789ab: requests 7 to 10",
+            ),
+            triggers.TriggerStatus(
+                "lua", "tag v*", "every 10m", ("refs/tags/v*",), 4, 0, None, 1_700_000_020.0, "it does not answer", True
+            ),
+        ),
+        more=True,
+    ),
     messages.waiting(asked_at=1_700_000_000.0, ref="main", since=1_700_000_060.5, usual=90.25),
     hello.ProjectsDescribed("0" * 64, '{"projects":[]}'),
     _TURNS,

@@ -6,23 +6,14 @@ from datetime import tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from buildtool.errors import UsageError
-from buildtool.model.text import quoted
+from buildtool.project import zones
 
 LOCAL = Path("/etc/localtime")
 
 
 def zone_named(name: str, local: Path = LOCAL) -> tzinfo:
     """Return the time zone of a name, or that of this machine for an empty one. Raises UsageError."""
-    if not name:
-        return _own(local)
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise UsageError(
-            f"{quoted(name)} is no time zone that this machine knows: say one such as Europe/Berlin (where it should "
-            "know that, the package tzdata is missing)"
-        ) from error
+    return zones.zone_named(name) if name else _own(local)
 
 
 def _own(local: Path) -> tzinfo:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -15,15 +15,16 @@ from buildtool.adapters.vcs.svn.refs import is_svn
 from buildtool.model.search.commits import CommitNote
 from buildtool.ports.buildserver import SourceCopy, Sources
 from buildtool.ports.metaserver import CommitReader, SourceResolver
+from buildtool.ports.triggers import RefReader
 
 
-class VersionControl(SourceResolver, CommitReader, Protocol):
+class VersionControl(SourceResolver, CommitReader, RefReader, Protocol):
     """A version control, asked for revisions and for what they are about."""
 
 
 @frozen
 class Resolvers:
-    """The ``ports.SourceResolver`` and ``CommitReader`` that ask the one to which the URL belongs."""
+    """The ``SourceResolver``, ``CommitReader`` and ``RefReader`` that ask the one to which the URL belongs."""
 
     git: VersionControl
     svn: VersionControl
@@ -44,6 +45,9 @@ class Resolvers:
 
     async def refs(self, url: str) -> Sequence[str]:
         return await self._of(url).refs(url)
+
+    async def tips(self, url: str) -> Mapping[str, str]:
+        return await self._of(url).tips(url)
 
     async def about(self, url: str, commit: str) -> CommitNote | None:
         return await self._of(url).about(url, commit)

@@ -60,8 +60,11 @@ class Admittance:
     def share(self, by: Principal, email: str) -> str:
         """Return whose turns in the order a request of this caller takes: who has their key, or a confirmed address.
 
-        Addresses that are not confirmed, of which there can be any number, have those of their network together.
+        Addresses that are not confirmed, of which there can be any number, have those of their network together. Each
+        trigger has its own.
         """
+        if by.role is PrincipalRole.TRIGGER:
+            return by.name
         if by.owner or by.key or by.token:
             return (by.owner or by.name or by.key or by.token).lower()
         known = by.trusted or (self.codes is not None and self.codes.believes(by, email))

@@ -66,7 +66,7 @@ class MailedCodes:
         settings = self.configuration.settings
         return (
             not settings.needs_keys
-            or by.role is PrincipalRole.OPERATOR
+            or by.role in {PrincipalRole.OPERATOR, PrincipalRole.TRIGGER}
             or by.owner == email
             or settings.confirmed.has(email)
             or self.book.is_confirmed(email)

@@ -128,6 +128,8 @@ _TABLE: _Table = {
         Act.HOLD_TOKENS: Extent.OWN,
     },
     PrincipalRole.OPERATOR: dict.fromkeys(set(Act) - {Act.JOIN, Act.SERVE}, Extent.ALL),
+    # What it asks for is what the configuration says.
+    PrincipalRole.TRIGGER: {Act.SUBMIT: Extent.ALL, Act.CANCEL: Extent.OWN},
     # Pages ask for their visitors, with whose rights they are checked.
     PrincipalRole.PAGES: {},
 }  # fmt: skip

@@ -82,12 +82,12 @@ def read_hours(text: str, zones: Zones) -> WeekHours:
     if found is None:
         raise UsageError(f"{quoted(text)} are no hours: {HOURS_WORDS}")
     days, zone = found[1], found[6]
-    begin, end = _minutes(found[2], found[3], text), _minutes(found[4], found[5], text)
+    begin, end = minutes_of(found[2], found[3], text), minutes_of(found[4], found[5], text)
     if begin == _DAY:
         raise UsageError(f"{quoted(text)} are no hours: a day begins at 00:00, and ends at 24:00")
     if begin == end:
         raise UsageError(f"{quoted(text)} are no hours, since they end when they begin: a whole day is 00:00-24:00")
-    return WeekHours(_days(days or "Mon-Sun", text), begin, end, zones(zone or ""), said)
+    return WeekHours(days_of(days or "Mon-Sun", text), begin, end, zones(zone or ""), said)
 
 
 def read_away(text: str, zones: Zones) -> DaySpan:
@@ -104,14 +104,16 @@ def read_away(text: str, zones: Zones) -> DaySpan:
     )
 
 
-def _minutes(hours: str, minutes: str, text: str) -> int:
+def minutes_of(hours: str, minutes: str, text: str) -> int:
+    """Return a time of day in minutes since midnight, up to 24:00. Raises UsageError, quoting ``text``."""
     found = int(hours) * 60 + int(minutes)
     if int(minutes) >= 60 or found > _DAY:  # noqa: PLR2004 - an hour has so many minutes
         raise UsageError(f"{quoted(text)}: {hours}:{minutes} is no time of day, which goes from 00:00 to 24:00")
     return found
 
 
-def _days(words: str, text: str) -> frozenset[int]:
+def days_of(words: str, text: str) -> frozenset[int]:
+    """Return the days (0 is Monday) that words such as ``Mon-Fri,Sun`` name. Raises UsageError, quoting ``text``."""
     chosen: set[int] = set()
     for part in words.split(","):
         first, dash, last = part.partition("-")

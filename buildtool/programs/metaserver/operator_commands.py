@@ -83,6 +83,8 @@ OPTIONS: Mapping[str, How] = {
 
 ACTS = (
     Acting("status", "show the status of the farm", "--json"),
+    Acting("triggers", "show what asks for builds by itself, when it looks, and what came of it", "--json"),
+    Acting("look", "have a project's triggers look at its repositories now, as a hook there would", "lua", "PROJECT"),
     Acting(
         "pause",
         "give a build server nothing more until it is resumed",

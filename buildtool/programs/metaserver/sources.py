@@ -12,23 +12,29 @@ from twisted.internet.base import ReactorBase
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from buildtool.adapters.runtime.clock import WallClock
 from buildtool.adapters.runtime.fair_pool import FairPool
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.search.commit_store import SqlCommitStore
+from buildtool.adapters.sql.triggers.store import SqlTriggerStore
 from buildtool.adapters.vcs.by_url import Resolvers
 from buildtool.adapters.vcs.git_mirrors.bundles import Bundles
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
 from buildtool.adapters.vcs.git_worktrees.parts import SourceParts
 from buildtool.adapters.vcs.svn.command import SvnCommand
 from buildtool.adapters.vcs.svn.resolver import SvnResolver
+from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.configuration.settings import Settings
 from buildtool.errors import NotFound
 from buildtool.metaserver.demands import source_url
 from buildtool.metaserver.requests import RequestService
 from buildtool.metaserver.showing.commit_notes import CommitNotes
+from buildtool.metaserver.triggering.triggers import Triggers
+from buildtool.model.incarnations import Keys
 from buildtool.model.records import BuildSpec
 from buildtool.ports.metaserver import Bundle, CommitReader
+from buildtool.ports.triggers import RefReader
 from buildtool.programs.common.shutdown import ShutdownList
 from buildtool.protocol.source_parts import SourcePart
 
@@ -85,6 +91,27 @@ def noting(
     notes = CommitNotes(sources, SqlCommitStore(database), timers)
     closing.add("looking up what revisions are about", notes.stop)
     return notes.notice
+
+
+async def triggering(
+    requests: RequestService,
+    refs: RefReader,
+    database: Database,
+    keys: Keys,
+    reactor: ReactorBase,
+    closing: ShutdownList,
+) -> Triggers:
+    """Start triggers, which look at their repositories from now on; ``closing`` ends it. Raises StorageUnavailable."""
+    timers = IReactorTime(reactor)
+    store, asking = SqlTriggerStore(database), (requests.submit_together, requests.permissions, requests.admittance)
+    found = Triggers(*asking, refs, store, WallClock(), keys.secret)
+    await found.start()
+    task = PeriodicTask("the look of triggers", timers, found.round_)
+    found.hasten = task.hasten
+    closing.add("looks of triggers", found.stop)
+    closing.add("the rounds of triggers", task.stop)
+    task.start(0.0)
+    return found
 
 
 def packed(requests: RequestService, parts: SourceParts) -> Callable[[int, SourcePart], Awaitable[Bundle]]:

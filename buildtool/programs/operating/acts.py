@@ -31,6 +31,7 @@ from buildtool.programs.operating.choosing import check_alone
 from buildtool.programs.operating.draining import drain_server
 from buildtool.programs.operating.several import chosen, end_several
 from buildtool.programs.operating.terminal import typed
+from buildtool.programs.operating.trigger_lines import trigger_lines
 from buildtool.protocol.enrolment import (
     AskIdentities,
     Identities,
@@ -60,6 +61,7 @@ from buildtool.protocol.operator import (
     ResumeServer,
     ServerStatus,
 )
+from buildtool.protocol.projects.triggers import AskTriggers, LookNow, TriggersFound
 
 if TYPE_CHECKING:
     from buildtool.adapters.control.client import Session
@@ -261,6 +263,8 @@ MAKERS: Mapping[str, Callable[[argparse.Namespace], AttrsInstance]] = {
     "forget-failure": lambda said: ForgetFailure(said.target),
     "invite": _invitation,
     "list": lambda _said: AskIdentities(),
+    "triggers": lambda _said: AskTriggers(),
+    "look": lambda said: LookNow(said.target),
     "rotate-ca": lambda _said: RotateAuthority(),
     "revoke": lambda said: RevokeOne(said.target, said.reason or ""),
 }  # fmt: skip
@@ -271,6 +275,7 @@ ANSWERS: Mapping[str, Answer[Any]] = {
     "status": Answer(FarmStatus, status_lines),
     "invite": Answer(InvitationLine, lambda told: (told.line,), _voided),
     "list": Answer(Identities, identity_lines),
+    "triggers": Answer(TriggersFound, trigger_lines),
 }
 """What those are answered with that get more than the words of an ActionResult."""
 

@@ -23,6 +23,7 @@ from buildtool.protocol.api import work
 from buildtool.protocol.limits import TOGETHER
 from buildtool.protocol.logs import answers as logs
 from buildtool.protocol.pages import visiting as v
+from buildtool.protocol.projects.triggers import AskTriggers, LookNow, TriggersFound
 
 PREFIX = "/api/v1"
 
@@ -207,6 +208,10 @@ CALLS: Sequence[ApiCall] = (
     _get("/farm", "Show how the farm stands", o.FarmStatus, message=o.AskFarmStatus),
     _post("/farm/drain", "Start no more builds and end, or go on as usual", o.Drain, o.ActionResult),
     _get("/health", "Say whether the metaserver can do its work", m.HealthStatus, message=m.AskHealth),
+    _get("/triggers", "List what asks for builds by itself, and what came of it", TriggersFound, message=AskTriggers,
+         query={"after": QueryName("only those after this project/name", length=200)}),
+    _post("/triggers/{project}/look", "Have the triggers of a project look at its repositories now", LookNow,
+          o.ActionResult),
     _get("/machines", "List the build servers", shown.MachineList, read="machines", act=Act.SEE_FARM,
          query={"page": QueryName("the number of the page", numeric=True, most=1_000_000)}),
     _get("/machines/{server}", "Show a build server", shown.MachineSummary, read="machine", act=Act.SEE_FARM),

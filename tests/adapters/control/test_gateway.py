@@ -48,6 +48,7 @@ from buildtool.metaserver.operating.machines import MachineService
 from buildtool.metaserver.operating.several import SeveralService
 from buildtool.metaserver.operations import OperatorService
 from buildtool.metaserver.requests import RequestService
+from buildtool.metaserver.triggering.triggers import Triggers
 from buildtool.model.access.ceilings import Most
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import AttemptEnd
@@ -152,7 +153,7 @@ def test_every_message_that_a_service_answers_can_be_sent_and_no_other(service: 
     answered = set(service.__new__(service).handlers) - {Accepted, ConnectionEnded}
     if service is OperatorService:
         answered |= {*object.__new__(MachineService).handlers, *object.__new__(SeveralService).handlers}
-        answered |= set(object.__new__(BounceService).handlers)
+        answered |= {*object.__new__(BounceService).handlers, *object.__new__(Triggers).handlers}
         answered |= {*object.__new__(AccountService).operating, *object.__new__(TokenService).handlers, Cancel}
     assert answered - set(takes.values()) == set()
     assert set(takes.values()) - answered <= own

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Container, Mapping
 from pathlib import Path
 
 from attrs import define, field, frozen
@@ -91,11 +91,28 @@ def known_names(command: GitCommand, mirror: Path) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in answer.text.split("\n") if name and name.isprintable()))
 
 
+class _Tips(Container[str]):
+    """HEAD, the full names of all branches and tags, and of what is behind a tag."""
+
+    def __contains__(self, name: object) -> bool:
+        tip = isinstance(name, str) and name.startswith(("refs/heads/", "refs/tags/"))
+        return name == "HEAD" or (tip and str(name).isprintable())
+
+
+TIPS = _Tips()
+
+
+def tips_of(listing: Listing) -> Mapping[str, str]:
+    """Return the commit of each branch and tag in a listing of ``TIPS``, by full names."""
+    behind = {name: listing.refs.get(f"{name}^{{}}", one) for name, one in listing.refs.items()}
+    return {name: one for name, one in behind.items() if not name.endswith("^{}")}
+
+
 @define
 class RefListing:
     """A reader of the lines of ``git ls-remote``, or of ``for-each-ref`` in the same form."""
 
-    wanted: Collection[str] = ()
+    wanted: Container[str] = ()
     _refs: dict[str, str] = field(factory=dict, init=False)
     _digits: int = field(default=0, init=False)
     _state: hashlib._Hash = field(factory=hashlib.sha256, init=False)

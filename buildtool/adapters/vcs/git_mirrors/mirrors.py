@@ -117,7 +117,7 @@ class GitMirror:
         if is_full_id(ref) and ref.lower() in mirror.known:  # as long as the repository's ids, or it would not be one
             return ref.lower()
         check_ref(ref, url)
-        if is_full_id(ref) and len(ref) == await self._digits(mirror):
+        if is_full_id(ref) and len(ref) == await _digits(self._origins, mirror):
             return await self._resolve_id(mirror, ref.lower())
         before = None
         for _ in range(_ATTEMPTS):
@@ -144,6 +144,10 @@ class GitMirror:
         """Return the newest branches and tags that the mirror has; none where there is no mirror yet."""
         mirror = self.mirror(url)
         return await self._pool.run(lambda: known_names(self.command, mirror.path))
+
+    async def tips(self, url: str) -> Mapping[str, str]:
+        """Return the commits of HEAD, branches and tags at the origin now. Raises RepositoryUnreachable."""
+        return await self._origins.tips(self.mirror(url))
 
     async def fetch_commit(self, url: str, commit: str, copy: CommitCopy | None = None) -> str:
         """Fetch ``commit`` (a full id) into the mirror; the network is used only if it is not there.
@@ -254,10 +258,6 @@ class GitMirror:
 
     # --- ids --------------------------------------------------------------------------------------------
 
-    async def _digits(self, mirror: Mirror) -> int:
-        """Return how long the repository's ids are; 0 for one that is not mirrored and has nothing."""
-        return mirror.digits or (await self._origins.list_refs(mirror, ())).digits
-
     async def _resolve_id(self, mirror: Mirror, commit: str) -> str:
         if commit in mirror.known:
             return commit
@@ -335,6 +335,11 @@ class GitMirror:
             # Neither branch nor tag, or moved on since it was listed, or one tip among very many.
             found = await self._commit(mirror, target)
         return found
+
+
+async def _digits(origins: Origins, mirror: Mirror) -> int:
+    """Return how long the repository's ids are; 0 for one that is not mirrored and has nothing."""
+    return mirror.digits or (await origins.list_refs(mirror, ())).digits
 
 
 def directory_name(url: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +20,7 @@ from buildtool.adapters.runtime.fair_pool import worked_for
 from buildtool.adapters.vcs.git.command import NOWHERE, GitCommand, explain, unreachable
 from buildtool.adapters.vcs.git.ids import Unreadable
 from buildtool.adapters.vcs.git_mirrors.lines import FirstParentLines
-from buildtool.adapters.vcs.git_mirrors.listing import Listing, RefListing
+from buildtool.adapters.vcs.git_mirrors.listing import TIPS, Listing, RefListing, tips_of
 from buildtool.adapters.vcs.git_mirrors.mirror import Mirror, MirrorKeeper, remember
 from buildtool.adapters.vcs.git_mirrors.wanted import WantedIds
 from buildtool.adapters.vcs.process import ProcessOutput, TimedOut
@@ -77,6 +77,7 @@ class Origins:
         self._listings: Batches[str, Listing] = Batches()
         self._fetches: SingleFlight[Fetched] = SingleFlight()
         self._refreshes: SingleFlight[Listing] = SingleFlight()
+        self._looks: SingleFlight[Mapping[str, str]] = SingleFlight()
         self._wanted: dict[str, WantedIds] = {}
         self._absent: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
 
@@ -111,6 +112,17 @@ class Origins:
             return reader.listing()
 
         return await self._listings.ask(mirror.url, names, ask)
+
+    async def tips(self, mirror: Mirror) -> Mapping[str, str]:
+        """Return the commits of HEAD, all branches and all tags that the origin has now, by full names."""
+
+        async def ask() -> Mapping[str, str]:
+            reader = RefListing(TIPS)
+            arguments = ("ls-remote", "--quiet", "--end-of-options", "origin", "HEAD", "refs/heads/*", "refs/tags/*")
+            await self._pool.run(lambda: self.network(mirror, arguments, NOWHERE, LIST_LIMIT, reader.line))
+            return tips_of(reader.listing())
+
+        return await self._looks.share(mirror.url, ask)
 
     async def refresh(self, mirror: Mirror) -> Listing:
         """Fetch what the origin has, unless the mirror has it, and return what it has; shared by all who ask."""

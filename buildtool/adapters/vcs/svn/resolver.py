@@ -8,7 +8,7 @@ what was asked once by number is remembered.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from buildtool.adapters.vcs.process import TimedOut
@@ -104,6 +104,10 @@ class SvnResolver:
     async def refs(self, url: str) -> tuple[str, ...]:
         """Return nothing: branches and tags are folders there, which ``--source`` says."""
         return ()
+
+    async def tips(self, url: str) -> Mapping[str, str]:
+        """Return the last change of the path, which is all that a URL is there. Raises RepositoryUnreachable."""
+        return {"HEAD": await self.resolve(url, "HEAD")}
 
     async def about(self, url: str, commit: str) -> CommitNote | None:
         """Return what a revision is about, None where the path did not change in it.

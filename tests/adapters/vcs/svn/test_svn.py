@@ -849,6 +849,9 @@ class DispatchTests(SvnCase):
             async def refs(self, url: str) -> tuple[str, ...]:
                 return (url,)
 
+            async def tips(self, url: str) -> dict[str, str]:
+                return {url: url}
+
             async def about(self, url: str, commit: str) -> CommitNote | None:
                 return CommitNote(url, "", 0.0)
 

@@ -1,0 +1,1 @@
+"""What triggers remember, in the database."""

@@ -1,0 +1,1 @@
+"""What asks for builds by itself: looks at repositories, and asks as a requester does."""

@@ -1,0 +1,245 @@
+"""The triggers of all projects: who is due looks at its repository, and what that comes to is asked for and kept.
+
+It is asked for first and remembered afterwards. A metaserver that ends between the two asks again for the same, by the
+same ids, and is told what it was told before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from attrs import define, evolve, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from buildtool.concurrency.periodic import PeriodicTask
+from buildtool.errors import BuildToolError, StorageUnavailable, UnknownRef
+from buildtool.metaserver.access.admittance import Admittance
+from buildtool.metaserver.authorised import Permissions
+from buildtool.metaserver.demands import source_url
+from buildtool.metaserver.triggering.asking import TriggerAsker
+from buildtool.model.principal import Principal
+from buildtool.model.text import one_line
+from buildtool.model.triggers.looking import AT_ONCE, Memory, begun, changes, due, put_off, remembered
+from buildtool.model.triggers.trigger import Trigger, short_ref
+from buildtool.ports.common import Clock
+from buildtool.ports.metaserver import Handlers
+from buildtool.ports.triggers import RefReader, TriggerKey, TriggerStore
+from buildtool.protocol.messages import RequestStatuses, SubmitTogether
+from buildtool.protocol.operator import ActionResult
+from buildtool.protocol.projects.triggers import LISTED, AskTriggers, LookNow, TriggersFound, TriggerStatus
+
+__all__ = ["Triggers"]
+
+log = Logger()
+
+Ask = Callable[[Principal, SubmitTogether], Awaitable[RequestStatuses]]
+"""Accepts several Requests at once, as the service for requesters does."""
+
+SOONEST, LATEST = 0.05, 60.0
+"""Seconds between two rounds, which see who is due: at least, and at most, since the clock may be set."""
+
+NAMED = 3
+"""At most so many refs are named in what came of a look."""
+
+SAID_LIMIT = 300
+"""The longest text of what came of a look, in characters."""
+
+
+@frozen
+class _Looking:
+    """A trigger that looks: what it is, and what it remembers."""
+
+    key: TriggerKey
+    trigger: Trigger
+    memory: Memory
+
+
+@define(eq=False)
+class Triggers:
+    """The triggers of the configuration that holds now. ``secret`` makes ids that no requester can make.
+
+    Repositories are looked at side by side, so that one that hangs holds up no other; each once at a time.
+    """
+
+    ask: Ask
+    permissions: Permissions
+    admittance: Admittance
+    refs: RefReader
+    store: TriggerStore
+    clock: Clock
+    secret: bytes
+    hasten: Callable[[], None] = lambda: None
+    """Called when a look has ended, after which another may be due."""
+    _memories: dict[TriggerKey, Memory] = field(factory=dict, init=False)
+    _hinted: set[TriggerKey] = field(factory=set, init=False)
+    _looks: dict[str, Deferred[None]] = field(factory=dict, init=False)
+
+    async def start(self) -> None:
+        """Take up what triggers remember. Raises StorageUnavailable."""
+        self._memories.update(await self.store.memories())
+
+    async def stop(self) -> None:
+        """Return when no look is under way any more. What version control does has been ended before."""
+        for one in tuple(self._looks.values()):
+            await one
+
+    @property
+    def handlers(self) -> Handlers:
+        """What may be asked."""
+        return {AskTriggers: self.told, LookNow: self.look}
+
+    async def told(self, by: Principal, message: AskTriggers) -> TriggersFound:
+        """Return the triggers of the projects that a caller sees, and what came of them."""
+        now, settings = self.clock.wall(), self.permissions.settings
+        known = sorted(self._all(now), key=lambda one: one.key)
+        seen = [one for one in known if settings.sees(by, one.key[0]) and "/".join(one.key) > message.after]
+        return TriggersFound(tuple(self._status(one, now) for one in seen[:LISTED]), len(seen) > LISTED)
+
+    def _status(self, one: _Looking, now: float) -> TriggerStatus:
+        trigger, memory = one.trigger, one.memory
+        asked = memory.asked or None
+        when, failing = str(trigger.schedule), memory.failures > 0
+        return TriggerStatus(
+            *one.key, when, trigger.patterns, len(trigger.variants), len(trigger.to), asked, self._due(one, now),
+            memory.said, failing,
+        )  # fmt: skip
+
+    async def round_(self, _task: PeriodicTask) -> float:
+        """Start the looks that are due; return after how many seconds the next are."""
+        now = self.clock.wall()
+        by_url: dict[str, list[_Looking]] = {}
+        next_due = now + LATEST
+        for one in self._all(now):
+            url, when = self._url(one), self._due(one, now)
+            if url in self._looks:
+                continue  # it says when it has ended
+            if when <= now:
+                by_url.setdefault(url, []).append(one)
+            next_due = min(next_due, when)
+        for url, together in by_url.items():
+            self._begin(url, together)
+        return max(SOONEST, next_due - now) if not by_url else SOONEST
+
+    def _all(self, now: float) -> list[_Looking]:
+        found = []
+        for project in self.permissions.settings.projects:
+            for trigger in project.triggers:
+                key = (project.name, trigger.name)
+                memory = self._memories.setdefault(key, begun(trigger, now))
+                found.append(_Looking(key, trigger, memory))
+        return found
+
+    def _due(self, one: _Looking, now: float) -> float:
+        return due(one.trigger, one.memory, now, hinted=one.key in self._hinted)
+
+    async def look(self, by: Principal, message: LookNow) -> ActionResult:
+        """Start looks for what was pushed or tagged; schedules wait for their time.
+
+        Raises UnknownProject, Unauthorised, LimitReached.
+        """
+        self.admittance.explanation(by)
+        project = self.permissions.project(by, message.project)
+        looking = {(project.name, one.name) for one in project.triggers if not one.past}
+        if not looking:
+            return ActionResult(
+                (f"{project.name} has no triggers of pushes or tags: nothing is looked at",), changed=False
+            )
+        self._hinted |= looking
+        self.hasten()
+        return ActionResult((f"the triggers of {project.name} look now",), count=len(looking))
+
+    def _url(self, one: _Looking) -> str:
+        """Return where a trigger looks, or, where its project cannot say, what is no URL and the trigger's own."""
+        try:
+            return source_url(self.permissions.settings.project(one.key[0]), one.trigger.source)
+        except BuildToolError:
+            return "\0".join(one.key)
+
+    def _begin(self, url: str, together: list[_Looking]) -> None:
+        look = Deferred.fromCoroutine(self._look(url, together))
+        if look.called:
+            return
+
+        def ended(_result: object) -> None:
+            del self._looks[url]
+            self.hasten()
+
+        self._looks[url] = look
+        look.addErrback(lambda failure: log.failure("a look at {url} failed", failure, url=url))
+        look.addCallback(ended)
+
+    async def _look(self, url: str, together: list[_Looking]) -> None:
+        self._hinted.difference_update(one.key for one in together)
+        try:
+            for one in together:  # where a project's configuration cannot say where its sources are, it says so here
+                source_url(self.permissions.settings.project(one.key[0]), one.trigger.source)
+            found = await self.refs.tips(url)
+        except BuildToolError as error:
+            for one in together:
+                await self._keep(one, put_off(one.memory, _said(str(error)), self.clock.wall()))
+            return
+        for one in together:
+            await self._ask_for(one, found)
+
+    async def _ask_for(self, one: _Looking, found: Mapping[str, str]) -> None:
+        """Ask for what a look came to, and remember it."""
+        asked: dict[str, str] = {}
+        unusable: dict[str, str] = {}
+        requests: list[int] = []
+        failure = ""
+        asker = TriggerAsker(one.key[0], one.trigger, self.secret)
+        wanted = changes(one.trigger, one.memory, found)
+        for change in wanted:
+            try:
+                for message in asker.messages(change):
+                    told = (await self.ask(asker.principal, message)).items
+                    asked[change.ref] = told[0].revision  # which may be newer than what was listed
+                    requests += [status.request_id for status in told]
+            except UnknownRef:
+                unusable[change.ref] = change.commit  # it is gone by now, or was never anything to build
+            except BuildToolError as error:
+                failure = _said(str(error))
+            except Exception:  # noqa: BLE001 - a defect is logged, and ends no look of others
+                log.failure(
+                    "what trigger {name} of {project} wants cannot be asked for", project=one.key[0], name=one.key[1]
+                )
+                failure = "what it wants could not be asked for: the metaserver's log says why"
+            if failure:
+                break
+        now = self.clock.wall()
+        told_of = _asked_words(asked, requests)
+        if asked:
+            log.info("trigger {name} of {project}: {said}", project=one.key[0], name=one.key[1], said=told_of)
+        memory = remembered(one.trigger, one.memory, found, {**unusable, **asked}, now, told_of)
+        if failure:
+            memory = put_off(evolve(memory, looked=one.memory.looked, failures=one.memory.failures), failure, now)
+        elif len(wanted) == AT_ONCE:
+            self._hinted.add(one.key)  # there is more than one look may ask for
+        await self._keep(one, memory)
+
+    async def _keep(self, one: _Looking, memory: Memory) -> None:
+        """Remember what came of a look. Where that cannot be written, the look is made again."""
+        if memory.failures and memory.said != one.memory.said:
+            log.warn("trigger {name} of {project}: {said}", project=one.key[0], name=one.key[1], said=memory.said)
+        if evolve(memory, looked=one.memory.looked) != one.memory or one.trigger.past or one.memory.fresh:
+            try:
+                await self.store.remember(one.key, memory)
+            except StorageUnavailable as error:
+                memory = put_off(one.memory, _said(str(error)), self.clock.wall())
+        self._memories[one.key] = memory
+
+
+def _said(text: str) -> str:
+    return one_line(text, SAID_LIMIT)
+
+
+def _asked_words(asked: Mapping[str, str], requests: Sequence[int]) -> str:
+    """Return what was asked for, in a line for people."""
+    if not asked:
+        return ""
+    some = [f"{short_ref(ref)} at {commit[:12]}" for ref, commit in list(asked.items())[:NAMED]]
+    if len(asked) > NAMED:
+        some.append(f"{len(asked) - NAMED} more")
+    numbers = f"request {requests[0]}" if len(requests) == 1 else f"requests {min(requests)} to {max(requests)}"
+    return _said(f"asked for {', '.join(some)}: {numbers}")

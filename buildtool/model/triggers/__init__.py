@@ -1,0 +1,1 @@
+"""What asks for builds by itself: when it looks, at which refs, and what it asks for."""

@@ -1,0 +1,207 @@
+"""What an integrator's ``config.py`` writes for what builds by itself: ``triggers=[on_push("main"), nightly(...)]``.
+
+Tested by tests/project/test_triggers.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from itertools import product
+from typing import Any, TypedDict, Unpack
+
+from attrs import frozen
+
+from buildtool.errors import ConfigurationError, UsageError
+from buildtool.model.access.rights import platform_name
+from buildtool.model.addresses import valid_address
+from buildtool.model.farm.weights import NICE_MOST
+from buildtool.model.platforms import Value
+from buildtool.model.project_options import ProjectOptions
+from buildtool.model.text import meant, quoted
+from buildtool.model.triggers.schedule import Schedule, read_daily, read_every
+from buildtool.model.triggers.trigger import BRANCHES, TAGS, VARIANTS, Trigger, Variant
+from buildtool.project.zones import zone_named
+
+__all__ = ["checked_triggers", "every", "nightly", "on_push", "on_tag"]
+
+POLL = "10m"
+"""How often a trigger looks at its repository where it does not say."""
+
+NAME_LIMIT = 60
+TRIGGERS = 50
+"""Most triggers of a project."""
+
+PATTERNS = 50
+RECIPIENTS = 20
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._*/+-]*")
+_PATTERN = re.compile(r"[^\x00-\x20\x7f~^:?\[\\\ud800-\udfff]{1,200}")
+
+Options = Mapping[str, Value] | Iterable[Mapping[str, Value]] | None
+Platforms = Iterable[str | Mapping[str, Value]] | None
+Names = str | Iterable[str]
+
+
+class Asking(TypedDict, total=False):
+    """The words of a trigger for what it asks for.
+
+    ``options`` is one set of compile options, by name, or several; ``platforms`` lists what may be asked for by
+    ``--arch`` and others, by name, or as ``linux-ppc``; each is built with each set. ``to`` has the addresses that are
+    mailed, ``source`` is what ``--source`` says. ``nice`` puts what is asked for back by so many rounds; without
+    ``supersede`` older commits of a branch that wait go on doing so once there is a newer one. ``name`` is what the
+    trigger is called, where what it is about does not do for a name.
+    """
+
+    options: Options
+    platforms: Platforms
+    to: Names
+    source: str
+    nice: int
+    supersede: bool
+    name: str
+
+
+def on_push(branches: Names = "HEAD", *, poll: str = POLL, **asking: Unpack[Asking]) -> Trigger:
+    """Return a trigger that asks for each new commit of branches. Raises ConfigurationError.
+
+    ``branches`` are names, with ``*`` for any text; HEAD is the one that a repository is cloned with, and what a URL of
+    Subversion has. What a branch is at the first look is not asked for. ``poll`` is how often the repository is looked
+    at; ``asking`` is as for ``Asking``.
+    """
+    about = _About("on_push", "push", branches, BRANCHES)
+    return _trigger(about, _every(poll, "on_push: poll ="), asking)
+
+
+def on_tag(tags: Names = "*", *, poll: str = POLL, **asking: Unpack[Asking]) -> Trigger:
+    """Return a trigger that asks for each new tag, and for one that was moved; the rest is as for ``on_push``."""
+    return _trigger(_About("on_tag", "tag", tags, TAGS), _every(poll, "on_tag: poll ="), {"supersede": False, **asking})
+
+
+def nightly(at: str, branches: Names = "HEAD", **asking: Unpack[Asking]) -> Trigger:
+    """Return a trigger that asks for branches at a time of day, ``03:00 Europe/Berlin`` or ``Sat 03:00 Europe/Berlin``.
+
+    A branch that is what it was the time before is not asked for again. The rest is as for ``on_push``.
+    Raises ConfigurationError.
+    """
+    try:
+        schedule = read_daily(at, zone_named)
+    except UsageError as error:
+        raise ConfigurationError(f"nightly: {error}") from error
+    return _trigger(_About("nightly", "nightly", branches, BRANCHES), schedule, asking, past=True)
+
+
+def every(time: str, branches: Names = "HEAD", **asking: Unpack[Asking]) -> Trigger:
+    """Return a trigger that asks for branches every so often, such as ``6h``; the rest is as for ``nightly``."""
+    return _trigger(_About("every", "every", branches, BRANCHES), _every(time, "every:"), asking, past=True)
+
+
+def checked_triggers(project: str, triggers: object, options: ProjectOptions) -> None:
+    """Raise ConfigurationError where a project's triggers are none, or ask for what it does not have."""
+    if not isinstance(triggers, tuple) or not all(isinstance(one, Trigger) for one in triggers):
+        raise ConfigurationError(f"project {project}: triggers = {quoted(triggers)} is not a list of on_push(...), ...")
+    if len(triggers) > TRIGGERS:
+        raise ConfigurationError(f"project {project} has {len(triggers)} triggers, which may be {TRIGGERS}")
+    names = [one.name for one in triggers]
+    for twice in sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigurationError(f"project {project} has two triggers called {twice!r}: give one another name=")
+    for one in triggers:
+        for variant in one.variants:
+            try:
+                options.compile_values(variant.options)
+                options.system_values(variant.platform)
+            except UsageError as error:
+                raise ConfigurationError(f"project {project}, trigger {one.name!r}: {error}") from error
+
+
+@frozen
+class _About:
+    """What a trigger is about: the function that made it, the word for its kind, and names of refs below a prefix."""
+
+    made_by: str
+    kind: str
+    names: Names
+    prefix: str
+
+
+def _trigger(about: _About, schedule: Schedule, asking: Asking, *, past: bool = False) -> Trigger:
+    known = Asking.__annotations__
+    for word in sorted(asking.keys() - known.keys()):
+        raise ConfigurationError(f"{about.made_by} has no {word} ={meant(word, known)}")
+    name = _name(about, asking.get("name", ""))
+    nice, source, supersede = asking.get("nice", 0), asking.get("source", ""), asking.get("supersede", True)
+    if isinstance(nice, bool) or not isinstance(nice, int) or not 0 <= nice <= NICE_MOST:
+        raise ConfigurationError(f"trigger {name!r}: nice = {quoted(nice)} is not a number from 0 to {NICE_MOST}")
+    if not isinstance(source, str):
+        raise ConfigurationError(f"trigger {name!r}: source = {quoted(source)} is no text")
+    if not isinstance(supersede, bool):
+        raise ConfigurationError(f"trigger {name!r}: supersede = {quoted(supersede)} is neither True nor False")
+    variants = _variants(name, asking.get("options"), asking.get("platforms"))
+    to = _addresses(name, asking.get("to", ()))
+    return Trigger(name, _patterns(about), schedule, variants, to, source, nice, supersede, past)
+
+
+def _variants(name: str, options: Options, platforms: Platforms) -> tuple[Variant, ...]:
+    sets = _listed({} if options is None else options, Mapping, f"trigger {name!r}: options =", "options by name")
+    places = _listed(
+        [{}] if platforms is None else platforms, (str, Mapping), f"trigger {name!r}: platforms =", "platforms"
+    )
+    made = [Variant(dict(one), _platform(two)) for one, two in product(sets, places)]
+    if not 1 <= len(made) <= VARIANTS:
+        raise ConfigurationError(f"trigger {name!r} asks for {len(made)} builds of a commit: it may be 1 to {VARIANTS}")
+    return tuple(one for at, one in enumerate(made) if one not in made[:at])
+
+
+def _platform(said: str | Mapping[str, Value]) -> dict[str, Value]:
+    if not isinstance(said, str):
+        return dict(said)
+    system, dash, arch = platform_name(said).rpartition("-")
+    return {"os": system, "arch": arch} if dash else {"arch": arch}
+
+
+def _name(about: _About, name: str) -> str:
+    """Return a trigger's name: as it is said, or made of what it is about. Raises ConfigurationError."""
+    made = " ".join((about.kind, *_listed(about.names, str, f"{about.made_by}:", "names")))[:NAME_LIMIT].rstrip()
+    found = name or made
+    if not isinstance(found, str) or not _NAME.fullmatch(found) or len(found) > NAME_LIMIT:
+        raise ConfigurationError(
+            f"{about.made_by}: {quoted(found)} is no name of a trigger, which has at most {NAME_LIMIT} letters, digits "
+            "and ._*/+- in it: say name="
+        )
+    return found
+
+
+def _patterns(about: _About) -> tuple[str, ...]:
+    found = _listed(about.names, str, f"{about.made_by}:", "names")
+    if not 1 <= len(found) <= PATTERNS:
+        raise ConfigurationError(f"{about.made_by} has {len(found)} names, which may be 1 to {PATTERNS}")
+    for one in found:
+        if not _PATTERN.fullmatch(one):
+            raise ConfigurationError(f"{about.made_by}: {quoted(one)} is no name of a ref, with * for any text")
+    return tuple(one if one == "HEAD" or one.startswith("refs/") else about.prefix + one for one in found)
+
+
+def _addresses(name: str, to: Names) -> tuple[str, ...]:
+    found = _listed(to, str, f"trigger {name!r}: to =", "addresses")
+    if len(found) > RECIPIENTS:
+        raise ConfigurationError(f"trigger {name!r} mails {len(found)} addresses, which may be {RECIPIENTS}")
+    try:
+        return tuple(dict.fromkeys(map(valid_address, found)))
+    except UsageError as error:
+        raise ConfigurationError(f"trigger {name!r}: {error}") from error
+
+
+def _every(text: str, what: str) -> Schedule:
+    try:
+        return read_every(text)
+    except UsageError as error:
+        raise ConfigurationError(f"{what} {error}") from error
+
+
+def _listed(said: object, kinds: type | tuple[type, ...], what: str, words: str) -> tuple[Any, ...]:
+    """Return one thing or several as a tuple. Raises ConfigurationError where there is one of another kind."""
+    found = tuple(said) if isinstance(said, Iterable) and not isinstance(said, kinds) else (said,)
+    for one in found:
+        if not isinstance(one, kinds):
+            raise ConfigurationError(f"{what} {quoted(one)} is not usable: it lists {words}")
+    return found

@@ -1,0 +1,53 @@
+"""What there is to know of triggers.
+
+Tested by tests/metaserver/triggering/test_triggers.py.
+"""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+LISTED = 1_000
+"""Most triggers that one answer tells of."""
+
+
+@frozen
+class AskTriggers:
+    """A question: what asks for builds by itself, from the trigger ``project/name`` in ``after`` on."""
+
+    after: str = field(default="", metadata={"most": 200})
+
+
+@frozen
+class LookNow:
+    """An act: have the triggers of a project look at its repositories at once, since something may have happened."""
+
+    project: str = field(metadata={"most": 80})
+
+
+@frozen
+class TriggerStatus:
+    """The status of a trigger: when it looks, at which refs, and what came of it.
+
+    ``asked`` is when it asked for something last, None for never, ``next`` when it looks next (wall time). ``said`` is
+    what came of it, or, where it is ``failing``, why the last look failed. ``to`` is how many addresses it mails.
+    """
+
+    project: str = field(metadata={"most": 80, "sent": 80})
+    name: str = field(metadata={"most": 80, "sent": 80})
+    when: str = field(metadata={"most": 200, "sent": 200})
+    refs: tuple[str, ...] = field(metadata={"sent": 250, "members": 60})
+    builds: int
+    to: int
+    asked: float | None
+    next: float
+    said: str = field(metadata={"sent": 400, "kept": "start"})
+    failing: bool = False
+
+
+@frozen
+class TriggersFound:
+    """An answer: triggers by project and name; ``more`` says that there are further ones."""
+
+    found: tuple[TriggerStatus, ...] = field(metadata={"members": LISTED})
+    more: bool = False

@@ -1,0 +1,200 @@
+"""Triggers over a real service for requests: asked for once whatever happens, and told what came of it."""
+
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import define, evolve
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from buildtool.concurrency.periodic import PeriodicTask
+from buildtool.errors import UnknownProject, UnknownRef
+from buildtool.metaserver.triggering.triggers import Triggers
+from buildtool.model.records import Mail, Request, RequestState
+from buildtool.model.triggers.trigger import Trigger
+from buildtool.project import every, on_push, on_tag
+from buildtool.protocol.projects.triggers import AskTriggers, LookNow, TriggersFound
+from tests.fakes_build import COMMIT, project
+from tests.metaserver.test_build_servers import settings
+from tests.metaserver.test_requests import BEN, EVE, Resolver, World
+from tests.support.memory import WallClock
+from tests.support.triggers import MemoryTriggers, Tips
+
+MAIN = "refs/heads/main"
+OTHER = "f" * 40
+
+
+class Gone(Resolver):
+    """A repository in which the branch ``a`` is gone by the time that it is asked for."""
+
+    async def resolve(self, url: str, ref: str) -> str:
+        if ref == "refs/heads/a":
+            raise UnknownRef("it is gone")
+        return COMMIT
+
+
+@define
+class Hanging:
+    """``ports.RefReader``: the repository ``own`` answers late, others at once."""
+
+    late: Deferred[dict[str, str]]
+    others: Tips
+
+    async def tips(self, url: str) -> Mapping[str, str]:
+        return await self.late if url == "own" else await self.others.tips(url)
+
+
+class TriggersTests(SynchronousTestCase):
+    def farm(self, *triggers: Trigger, resolver: Resolver | None = None, **more: Any) -> None:
+        self.world = World(resolver=resolver or Resolver())
+        self.world.service.open_limit = 1000
+        self.project = evolve(project(), triggers=triggers, **more)
+        self.world.service.configuration.settings = evolve(settings(), projects=(self.project,))
+        self.tips, self.store, self.clock = Tips({MAIN: "a" * 40}), MemoryTriggers(), WallClock()
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin as a metaserver does that knows only what was written."""
+        service = self.world.service
+        self.triggers = Triggers(
+            service.submit_together,
+            service.permissions,
+            service.admittance,
+            self.tips,
+            self.store,
+            self.clock,
+            b"secret",
+        )
+        self.successResultOf(Deferred.fromCoroutine(self.triggers.start()))
+
+    def round(self, later: float = 0.0) -> float:
+        """Have those look that are due so many seconds later, and return when the next are."""
+        self.clock.now += later
+        timers = self.world.service.broker.timers
+        task = PeriodicTask("looks", timers, self.triggers.round_)
+        return self.successResultOf(Deferred.fromCoroutine(self.triggers.round_(task)))
+
+    def asked(self) -> list[tuple[str, str, str]]:
+        """Return whom what was asked for is for, by which ref, and what became of it."""
+        found = sorted(self.world.store.all(Request), key=operator.attrgetter("id"))
+        return [(one.email, one.demand.ref, one.state.value) for one in found]
+
+    def told(self) -> TriggersFound:
+        return self.successResultOf(Deferred.fromCoroutine(self.triggers.told(BEN, AskTriggers())))
+
+    def test_a_push_is_asked_for_once_for_each_address_in_its_name(self) -> None:
+        self.farm(on_push("main", to=["ann@example.org", "bob@example.org"], nice=2))
+        self.round()
+        assert self.asked() == [], "what was there before is left"
+        self.tips.refs[MAIN] = OTHER
+        self.round(601)
+        self.round(601)
+        assert self.asked() == [("ann@example.org", MAIN, "waiting"), ("bob@example.org", MAIN, "waiting")]
+        requests = self.world.store.all(Request)
+        assert {one.share for one in requests} == {"trigger:paint/push main"}
+        assert {one.nice for one in requests} == {2}
+        assert len({one.build_id for one in requests}) == 1
+
+    def test_nobody_is_mailed_where_nobody_is_named(self) -> None:
+        self.farm(on_push("main", platforms=["ppc", "arm", "ppc"]))
+        self.round()
+        self.tips.refs[MAIN] = OTHER
+        self.round(601)
+        requests = self.world.store.all(Request)
+        assert [one.email for one in requests] == ["", ""]
+        self.successResultOf(Deferred.fromCoroutine(self.end_all()))
+        assert {one.state for one in self.world.store.all(Request)} == {RequestState.CANCELLED}
+        assert self.world.store.all(Mail) == []
+
+    async def end_all(self) -> None:
+        from buildtool.scheduling.events import BuildAborted
+
+        for build_id in list(self.world.service.broker.state.builds):
+            await self.world.service.broker.send(BuildAborted(build_id, "by hand", "ops"))
+
+    def test_a_metaserver_that_ended_before_it_remembered_asks_for_the_same_and_doubles_nothing(self) -> None:
+        self.farm(on_push("main", to="ann@example.org"), on_tag("v*", to="bob@example.org"))
+        self.round()
+        self.tips.refs |= {MAIN: OTHER, "refs/tags/v1": OTHER}
+        self.store.full = True
+        self.round(601)
+        once = self.asked()
+        assert len(once) == 2
+        self.store.full = False
+        self.begin()
+        self.round(1)
+        assert self.asked() == once
+        assert all("request" in one.said and not one.failing for one in self.told().found)
+
+    def test_a_newer_commit_takes_the_place_of_its_own_older_one_and_of_nobody_elses(self) -> None:
+        self.farm(on_push("main", to="ann@example.org"), every("1h", "main", to="ann@example.org"))
+        self.round()
+        self.tips.refs[MAIN] = OTHER
+        self.round(3_601)
+        self.world.resolver.pushed = ["b" * 40] * 4
+        self.tips.refs[MAIN] = "b" * 40
+        self.round(601)
+        states = [
+            (one.share, one.state) for one in sorted(self.world.store.all(Request), key=operator.attrgetter("id"))
+        ]
+        push, hourly = "trigger:paint/push main", "trigger:paint/every main"
+        assert states[-1] == (push, RequestState.WAITING)
+        assert sorted(states[:-1], key=str) == [(hourly, RequestState.WAITING), (push, RequestState.SUPERSEDED)]
+
+    def test_an_origin_that_is_away_is_asked_again_and_said_to_be(self) -> None:
+        self.farm(on_push("main"))
+        self.tips.away = True
+        self.round()
+        (told,) = self.told().found
+        assert told.failing
+        assert "does not answer" in told.said
+        assert 0 < told.next - self.clock.now <= 20
+        self.tips.away = False
+        self.round(21)
+        assert not self.told().found[0].failing
+        self.tips.refs[MAIN] = OTHER
+        self.round(601)
+        assert len(self.asked()) == 1, "and nothing is lost"
+
+    def test_a_ref_that_is_gone_by_now_keeps_no_other_from_being_asked_for(self) -> None:
+        self.farm(on_push(["a", "main"]), resolver=Gone())
+        self.round()
+        self.tips.refs |= {MAIN: OTHER, "refs/heads/a": OTHER}
+
+        self.round(601)
+        assert [ref for _, ref, _ in self.asked()] == [MAIN]
+
+    def test_who_may_ask_for_builds_may_have_its_triggers_look_at_once(self) -> None:
+        self.farm(on_push("main"), visible_to=["ben"], may_request=["ben"])
+        self.round()
+        self.tips.refs[MAIN] = OTHER
+        assert self.round(1) > 60 - 2
+        assert self.asked() == []
+        done = self.successResultOf(Deferred.fromCoroutine(self.triggers.look(BEN, LookNow("paint"))))
+        assert done.count == 1
+        self.round()
+        assert len(self.asked()) == 1
+        self.failureResultOf(Deferred.fromCoroutine(self.triggers.look(EVE, LookNow("paint"))), UnknownProject)
+        seen = self.successResultOf(Deferred.fromCoroutine(self.triggers.told(EVE, AskTriggers())))
+        assert seen.found == ()
+
+    def test_a_project_without_triggers_says_so(self) -> None:
+        self.farm()
+        done = self.successResultOf(Deferred.fromCoroutine(self.triggers.look(BEN, LookNow("paint"))))
+        assert not done.changed
+        assert self.told().found == ()
+
+    def test_a_look_that_hangs_holds_up_no_other_repository(self) -> None:
+        self.farm(
+            on_push("main"), on_push("main", source="other", name="other"), path_to_url=lambda source: source or "own"
+        )
+        hanging: Deferred[dict[str, str]] = Deferred()
+        self.triggers.refs = Hanging(hanging, self.tips)
+        self.round()
+        self.round(601)
+        assert self.tips.looks == 2
+        stopping = Deferred.fromCoroutine(self.triggers.stop())
+        self.assertNoResult(stopping)
+        hanging.callback({})
+        self.successResultOf(stopping)
