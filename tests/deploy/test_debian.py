@@ -1,12 +1,15 @@
 """The Debian package in a fresh Debian with systemd as its first process: a farm serves, joins and builds."""
 
+import io
 import json
 import re
 import subprocess
+import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyrage
 import pytest
 
 from tests.support.booted_root import PATIENCE, BootedRoot, booted, made_root
@@ -113,6 +116,48 @@ def test_a_fresh_debian_with_the_package_serves_joins_and_builds(machine: Booted
     assert machine.said("python3", "-c", page) == "200"
     for unit in SERVICES:
         assert machine.said("systemctl", "show", "--value", "--property=NRestarts", unit) == "0"
+
+
+def test_a_backup_is_made_by_its_unit_sealed_and_handed_on_and_a_failure_of_that_is_one_of_the_unit(
+    machine: BootedRoot,
+) -> None:
+    mine = pyrage.x25519.Identity.generate()
+    machine.file("/etc/buildtool/backup.keys").write_text(f"{mine.to_public()}\n")
+    machine.run("install", "--directory", "--owner=metaserver", "/srv/vault")
+    env = machine.file("/etc/buildtool/metaserver-backup.env")
+    wishes = "BUILDTOOL_METASERVER_WITH_CONFIG=true\nBUILDTOOL_METASERVER_ENCRYPT_TO=/etc/buildtool/backup.keys\n"
+    env.write_text(f"{wishes}BUILDTOOL_METASERVER_THEN=false\n")
+    machine.run("systemctl", "enable", "--now", "metaserver-backup.timer")
+    assert machine.said("systemctl", "is-active", "metaserver-backup.timer") == "active"
+    machine.run("systemctl", "start", "metaserver-backup", code=1)
+    assert machine.said("systemctl", "show", "--value", "--property=ExecMainStatus", "metaserver-backup") == "11"
+    assert not machine.file("/var/lib/metaserver/last-backup").exists()
+
+    env.write_text(f'{wishes}BUILDTOOL_METASERVER_THEN=cp -a "$BACKUP" /srv/vault\n')
+    machine.run("systemctl", "start", "metaserver-backup")
+    told = journal(machine, "metaserver-backup")
+    assert "it was restored for a test: fsck found nothing, and all that should be there is" in told, told
+    made = Path(json.loads(machine.file("/var/lib/metaserver/last-backup").read_text())["directory"])
+    (artifact,) = [path for path in machine.file(f"{made}/artifacts").rglob("*") if path.is_file()]
+    assert artifact.stat().st_nlink == 3, "that of the farm and of both backups: it takes no room"
+    with tarfile.open(
+        fileobj=io.BytesIO(pyrage.decrypt(machine.file(f"/srv/vault/{made.name}/config.tar.age").read_bytes(), [mine]))
+    ) as archive:
+        there = {one.name: (one.uname, one.gname) for one in archive.getmembers()}
+    assert there["etc/buildtool/config.py"] == ("root", "root")
+    assert any(name.startswith("var/lib/metaserver/tls/authority-") for name in there)
+
+
+def test_the_line_for_what_git_fetches_is_taken_by_the_unit_of_build_servers(machine: BootedRoot) -> None:
+    def allowed() -> list[str]:
+        return machine.said("systemctl", "show", "--value", "--property=SystemCallFilter", "buildserver@native").split()
+
+    assert "pidfd_getfd" not in allowed()
+    place = machine.file("/etc/systemd/system/buildserver@.service.d")
+    place.mkdir()
+    (place / "rate.conf").write_text("[Service]\nSystemCallFilter=pidfd_getfd\n")
+    machine.run("systemctl", "daemon-reload")
+    assert "pidfd_getfd" in allowed()
 
 
 def test_a_machine_that_starts_while_the_farm_is_away_waits_for_it(machine: BootedRoot) -> None:

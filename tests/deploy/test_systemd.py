@@ -84,6 +84,19 @@ def test_a_unit_leaves_its_program_little_to_do_harm_with(unit: str) -> None:
     assert float(found[1]) <= EXPOSED[unit], done.stdout
 
 
+def test_the_line_that_the_manual_names_for_a_download_rate_is_right_in_a_file_of_its_own(tmp_path: Path) -> None:
+    (line,) = re.findall(r"``(SystemCallFilter=\S+)``", (DEPLOY.parent / "docs/donor.rst").read_text())
+    assert f"# {line}" in (DEPLOY / "systemd/buildserver@.service").read_text()
+    root = root_with(tmp_path, UNITS)
+    for said, right in ((line, True), (f"{line}x", False)):
+        for unit in ("buildserver@.service", "buildserver-once@.service"):
+            place = root / f"usr/lib/systemd/system/{unit}.d"
+            place.mkdir(exist_ok=True)
+            (place / "rate.conf").write_text(f"[Service]\n{said}\n")
+        told = verified(root)
+        assert (told == []) == right, told
+
+
 def options(unit: Path) -> RawConfigParser:
     """Return what a unit says; of an option that is said several times, the last."""
     read = RawConfigParser(strict=False, delimiters="=", comment_prefixes="#")
