@@ -53,8 +53,14 @@ def test_each_call_of_an_operator_has_a_handler_in_one_service() -> None:
     services = [
         handlers_of(one)
         for one in (
-            OperatorService, MachineService, SeveralService, OrderService, TokenService, BounceService, Triggers
-        )  # fmt: skip
+            OperatorService,
+            MachineService,
+            SeveralService,
+            OrderService,
+            TokenService,
+            BounceService,
+            Triggers,
+        )
     ]
     found = [message for one in (*services, object.__new__(AccountService).operating) for message in one]
     assert sorted(map(str, found)) == sorted(map(str, set(OperatorEndpoint.takes.values()) - {Cancel}))
