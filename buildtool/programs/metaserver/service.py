@@ -227,11 +227,10 @@ class Metaserver:
         closing.add("the connections of the transfer port", site.disconnect)
         services, visiting = await answering(
             configuration, tokens_of(configuration, broker, stored.keys, admittance.codes, known), accounts,
-            {**requests.handlers, **operators.handlers,
-             **acting(RequestFinder(broker, store, stored.keys, operators.permissions)),
+            {**operators.handlers, **FarmViewService(broker, operators.permissions, clock).handlers,
+             **requests.handlers, **acting(RequestFinder(broker, store, stored.keys, operators.permissions)),
              **BounceService(store, history, stored.keys, operators.permissions).handlers,
              **(await triggering(requests, resolvers, stored.database, stored.keys, self.reactor, closing)).handlers,
-             **FarmViewService(broker, operators.permissions, clock).handlers,
              **figures(broker, operators.permissions, history, keeping.conditions, clock, meter,
                        (settings.state_dir, stored.threads)).handlers},
             build_servers.handlers, keys, left=admittance.left,
