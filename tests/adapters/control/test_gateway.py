@@ -45,6 +45,7 @@ from buildtool.metaserver.accounts import AccountService
 from buildtool.metaserver.build_servers import BuildServerService
 from buildtool.metaserver.operating.bounces import BounceService
 from buildtool.metaserver.operating.machines import MachineService
+from buildtool.metaserver.operating.ordering import OrderService
 from buildtool.metaserver.operating.several import SeveralService
 from buildtool.metaserver.operations import OperatorService
 from buildtool.metaserver.requests import RequestService
@@ -154,6 +155,7 @@ def test_every_message_that_a_service_answers_can_be_sent_and_no_other(service: 
     if service is OperatorService:
         answered |= {*object.__new__(MachineService).handlers, *object.__new__(SeveralService).handlers}
         answered |= {*object.__new__(BounceService).handlers, *object.__new__(Triggers).handlers}
+        answered |= set(object.__new__(OrderService).handlers)
         answered |= {*object.__new__(AccountService).operating, *object.__new__(TokenService).handlers, Cancel}
     assert answered - set(takes.values()) == set()
     assert set(takes.values()) - answered <= own
