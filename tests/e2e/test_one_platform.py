@@ -18,6 +18,9 @@ int main(void) { told.commands += 2; told.errors++; printf("%lld %lld\\n", told.
 """
 
 
+COUNTING = "--project=counter"
+
+
 @pytest.fixture
 def counting(control: Control) -> Control:
     """A farm of one build server that makes programs for itself and for ppc, and of a project that cannot be both."""
@@ -34,7 +37,7 @@ def counting(control: Control) -> Control:
 def test_a_link_error_for_one_platform_is_the_projects_failure_with_the_linkers_lines_in_the_mail(
     counting: Control,
 ) -> None:
-    failed = counting.ask("--arch=ppc", "--foreground", "ann@example.org", code=3)
+    failed = counting.ask(COUNTING, "--arch=ppc", "--foreground", "ann@example.org", code=3)
     assert (failed["answer"], failed["state"]) == ("dispatched", "failed")
     counting.farm.programs[0].wait_for("mail for ann@example.org")
     mail = counting.mail_to("ann@example.org")
@@ -43,10 +46,10 @@ def test_a_link_error_for_one_platform_is_the_projects_failure_with_the_linkers_
 
 
 def test_the_failure_is_remembered_for_that_platform_alone(counting: Control, tmp_path: Path) -> None:
-    counting.ask("--arch=ppc", "--foreground", "ann@example.org", code=3)
-    built = counting.ask("--foreground", "--no-download", "bob@example.org")
+    counting.ask(COUNTING, "--arch=ppc", "--foreground", "ann@example.org", code=3)
+    built = counting.ask(COUNTING, "--foreground", "--no-download", "bob@example.org")
     assert (built["answer"], built["state"]) == ("dispatched", "satisfied")
-    again = counting.ask("--arch=powerpc", "cid@example.org", code=3)
+    again = counting.ask(COUNTING, "--arch=powerpc", "cid@example.org", code=3)
     assert again["answer"] == "known-failure", "whatever the platform is called"
     assert again["artifact"] is None
-    assert counting.ask("--no-download", "cid@example.org")["answer"] == "hit"
+    assert counting.ask(COUNTING, "--no-download", "cid@example.org")["answer"] == "hit"
