@@ -64,11 +64,16 @@ def decide_update(standing: UpdateStanding) -> UpdateDecision:
     if refused:
         return UpdateDecision(UpdateStep.REFUSE, refused)
     failed, by_hand = standing.failed, standing.accepted == tip.commit
-    if failed is not None and not by_hand and (failed.again is None or standing.now < failed.again):
+    if failed is not None and _waits(failed, standing.now, by_hand=by_hand):
         return UpdateDecision(UpdateStep.FAILED, _failed_words(failed))
     if standing.asks and not by_hand and tip.kinship is not Kinship.FIRST:
         return UpdateDecision(UpdateStep.ASK, f"{name} waits for you: read what diff shows, then type {_accept(tip)}")
     return UpdateDecision(UpdateStep.TRY, f"{name} is new")
+
+
+def _waits(failed: FailedUpdate, now: float, *, by_hand: bool) -> bool:
+    """Return whether a version that failed is left alone; one that is still to come is of a wrong clock."""
+    return not by_hand if failed.again is None else failed.at <= now < failed.again
 
 
 def _refusal(standing: UpdateStanding) -> str:

@@ -136,7 +136,7 @@ class UpdateRecord:
     def failing(self, why: str, now: float, *, for_good: bool) -> UpdateRecord:
         """Return the record once the version that is tried has failed.
 
-        One that failed for good is not tried again by itself, another one after a while.
+        One that failed for good is not tried again by itself, another one after a while, and stays accepted until then.
         """
         one = self._under_way
         earlier = self.failure_of(one.commit)
@@ -144,7 +144,8 @@ class UpdateRecord:
         again = None if for_good else now + min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(tries - 1, 16))
         noted = FailedUpdate(one.commit, one.name, why, now, tries, again)
         others = tuple(other for other in self.failed if other.commit != one.commit)
-        noted_too = evolve(self, attempt=None, accepted="", failed=(noted, *others)[:MOST_FAILED])
+        accepted = "" if for_good else self.accepted
+        noted_too = evolve(self, attempt=None, accepted=accepted, failed=(noted, *others)[:MOST_FAILED])
         if one.commit != self.holds:
             return noted_too
         # Gone back from by hand: what is gone back to holds from now on.

@@ -100,6 +100,7 @@ UPDATE_OPTIONS: Mapping[str, How] = {
         "also take versions after which the one before cannot use the database any more; a backup is made below DIR",
         "DIR", Path,
     ),
+    "--without-database": switch("this machine only builds: versions are taken whatever they do to a database"),
 }  # fmt: skip
 """What ``add_argument`` takes for each."""
 
@@ -121,6 +122,7 @@ class UpdateChoice:
     same: tuple[str, ...]
     account: str
     backups: Path | None
+    without_database: bool = False
 
     @property
     def words(self) -> str:
@@ -146,6 +148,8 @@ def choice_of(said: argparse.Namespace) -> UpdateChoice:
         )
     if said.signed_by and said.unsigned:
         raise UsageError("--signed-by and --unsigned are two different things: say one of them")
+    if said.without_database and said.with_migrations is not None:
+        raise UsageError("--without-database and --with-migrations are two different things: say one of them")
     try:
         pwd.getpwnam(said.account or "root")
     except (KeyError, ValueError) as error:
@@ -165,4 +169,5 @@ def choice_of(said: argparse.Namespace) -> UpdateChoice:
         same=said.same or (),
         account=said.account or "",
         backups=None if said.with_migrations is None else said.with_migrations.absolute(),
+        without_database=bool(said.without_database),
     )

@@ -12,6 +12,7 @@ import signal
 import ssl
 import subprocess
 import tempfile
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -52,7 +53,7 @@ def run_command(words: Sequence[str], here: Path, limit: float, account: str = "
     """
     own = "/" in words[0] and not words[0].startswith("/")
     program = os.fspath(here / words[0]) if own else words[0]
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    with _output() as out, _output() as err:
         try:
             process = subprocess.Popen(
                 [program, *words[1:]], cwd=here, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
@@ -72,6 +73,14 @@ def run_command(words: Sequence[str], here: Path, limit: float, account: str = "
         return CommandAnswer(_why(words[0], code, _tail(err), said), said)
 
 
+def _output() -> IO[bytes]:
+    """Return where a command prints: nowhere on a full disk, since going back does not wait for room."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        return Path(os.devnull).open("r+b")
+
+
 def _as(account: str) -> dict[str, Any]:
     """Return as whom and in what environment a command runs: without what is said to this program alone."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_OWN)}
@@ -84,15 +93,21 @@ def _as(account: str) -> dict[str, Any]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a command that goes on, and what it started."""
+    """End a command that goes on, and what it started.
+
+    One of another account that this one may not end is left to whoever started this.
+    """
     if process.poll() is not None:
         return
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(GRACE)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    try:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    except PermissionError:
+        return
     process.wait()
 
 
@@ -109,15 +124,31 @@ def _why(program: str, code: int, err: str, out: str) -> str:
     return f"{program} ended with {ended}{': ' if last else ''}{last}"
 
 
+class _StaysHere(urllib.request.HTTPRedirectHandler):
+    """Takes an answer that leads elsewhere as what it is: no 200."""
+
+    def redirect_request(self, *_said: object, **_named: object) -> None:
+        """Ask nobody else."""
+
+
 def asked(url: str, limit: float) -> str:
-    """Return why an address is not answered with 200 within ``limit`` seconds, "" where it is."""
+    """Return why an address is not answered with 200 within ``limit`` seconds altogether, "" where it is."""
+    said = list[str]()
+    # A limit of the library's is for each piece that comes, so one that sends a byte now and then would never end.
+    asking = threading.Thread(target=lambda: said.append(_asked(url, limit)), daemon=True)
+    asking.start()
+    asking.join(limit)
+    return said[0] if said else f"{url} took longer than {limit:g} s"
+
+
+def _asked(url: str, limit: float) -> str:
     context = ssl.create_default_context()
     if urlsplit(url).hostname in _HERE:  # the machine itself, whose certificate may be for its name in the world
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     try:
         opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context), _StaysHere
         )
         with opener.open(url, timeout=limit) as answer:
             status = int(answer.status)

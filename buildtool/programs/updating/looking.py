@@ -51,7 +51,10 @@ def look_for_newest(choice: UpdateChoice, holds: str, here: Path, now: float) ->
     Raises RepositoryUnreachable, ConfigurationError, MachineFault.
     """
     repository = repository_of(choice)
-    repository.git.place.mkdir(mode=0o700, exist_ok=True)
+    try:
+        repository.git.place.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise MachineFault(f"{repository.git.place} cannot be used: {error.strerror or error}") from error
     try:
         return _newest(choice, repository, holds, here, now)
     except MachineFault as error:
@@ -78,16 +81,18 @@ def _newest(choice: UpdateChoice, repository: FollowedRepository, holds: str, he
         keys = [one for one in choice.source.read_keys() if one.holds(now)]
         git, path = repository.git, repository.path
         found = verify_tag(git, path, TIP, tag, keys) if tag else verify_commit(git, path, commit, keys)
-    words = repository.about(commit)
+    words, called = repository.about(commit), f"{tag} ({commit[:SHORT]})" if tag else name
     changed = repository.changed(holds if holds and repository.has(holds) else "", commit)
     signed = f"signed by {found.signer}" if found.signer else found.verdict.value
-    known, new = _revisions_here(here), _revisions(repository, commit)
+    known, new = set[str](), set[str]()
+    if holds and not choice.without_database:
+        known, new = revisions_here(here), _revisions(repository, commit)
     return NewestVersion(
         FollowedTip(commit, found.verdict, kinship, found.signer),
         name,
-        f"{name} of {words.author}, {signed}: {words.subject} ({changed.words})",
-        tuple(sorted(new - known)) if holds else (),
-        tuple(sorted(known - new)) if holds else (),
+        f"{called} of {words.author}, {signed}: {words.subject} ({changed.words})",
+        tuple(sorted(new - known)),
+        tuple(sorted(known - new)),
     )
 
 
@@ -98,7 +103,8 @@ def _revisions(repository: FollowedRepository, commit: str) -> set[str]:
     return _named(Path(one).name for one in found)
 
 
-def _revisions_here(here: Path) -> set[str]:
+def revisions_here(here: Path) -> set[str]:
+    """Return the revisions of the database that the version in a directory knows."""
     place = here / MIGRATIONS
     return _named(one.name for one in place.rglob("*.py")) if place.is_dir() else set()
 

@@ -10,6 +10,8 @@ import time
 from types import FrameType
 from typing import NoReturn
 
+from attrs import evolve
+
 from buildtool.errors import UsageError
 from buildtool.model.guest.following import SHORT
 from buildtool.model.text import moment_words
@@ -22,7 +24,14 @@ from buildtool.programs.updating.choice import UPDATE_OPTIONS, choice_of, place_
 from buildtool.programs.updating.looking import look_for_newest, repository_of
 from buildtool.programs.updating.memory import UpdateMemory, as_object
 from buildtool.programs.updating.place import VersionPlace
-from buildtool.programs.updating.rounds import EXIT_GONE_BACK, EXIT_NOT_READY, EXIT_NOT_TAKEN, RoundEnd, UpdateRound
+from buildtool.programs.updating.rounds import (
+    EXIT_GONE_BACK,
+    EXIT_NOT_READY,
+    EXIT_NOT_TAKEN,
+    RoundEnd,
+    UpdateRound,
+    accept_seen,
+)
 
 PROGRAM = "update"
 
@@ -45,6 +54,8 @@ def _back(said: argparse.Namespace) -> int:
 
 def _round(said: argparse.Namespace) -> UpdateRound:
     signal.signal(signal.SIGTERM, _ended)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # not under nohup
+        signal.signal(signal.SIGHUP, _ended)
     choice = choice_of(said)
     return UpdateRound(choice, VersionPlace(choice.place), lambda line: complain(f"{PROGRAM}: {line}"))
 
@@ -105,6 +116,8 @@ def _diff(said: argparse.Namespace) -> int:
     with place.lock():
         holds = place.current()
         newest = look_for_newest(choice, holds, place.version(holds), time.time())
+        memory = UpdateMemory(place.path)
+        memory.save(evolve(memory.load(), tip=newest.tip.commit))  # what is shown can be accepted
         repository, lines = repository_of(choice), list[str]()
         old = holds if holds and repository.has(holds) else ""
         repository.diff(old, newest.tip.commit, lambda line: lines.append(shown(line)))
@@ -121,7 +134,7 @@ def _accept(said: argparse.Namespace) -> int:
     commit = str(said.target)
     if len(commit) < 7 or not all(char in "0123456789abcdef" for char in commit.lower()):  # noqa: PLR2004 - as git has it
         raise UsageError(f"{commit[:40]!r} is no id of a commit: say at least seven of its characters")
-    accepted = _round(said).accept(commit)
+    accepted = accept_seen(VersionPlace(place_of(said)), commit)
     words = f"{accepted[:SHORT]} is accepted, and tried at the next run"
     say(json.dumps({"accepted": accepted}) if said.json else words)
     return EXIT_OK

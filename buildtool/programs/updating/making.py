@@ -13,12 +13,11 @@ from buildtool.adapters.vcs.git.command import explain
 from buildtool.errors import BuildToolError
 from buildtool.model.text import size_words
 from buildtool.programs.updating.commands import run_command
-from buildtool.programs.updating.place import VersionPlace
+from buildtool.programs.updating.place import VersionPlace, for_all_accounts
 
 LIMIT = 1_800.0
 """Seconds that the packages of a version may take to be fetched and installed."""
 
-_WRITTEN = 0o022
 _ENVIRONMENT = (".ci/venv.py", ".venv")
 _COMPILE = ("-m", "compileall", "-q", "buildtool")
 
@@ -27,22 +26,20 @@ def make_version(place: VersionPlace, repository: FollowedRepository, commit: st
     """Make a version unless it is whole already, and return why that cannot be, "" where it is whole now."""
     if place.whole(commit):
         return ""
-    before = os.umask(_WRITTEN)  # the accounts of the servers have to read it
     try:
         place.remove(commit)
         needed, free = place.room()
         if free < needed:
             return f"{place.path} has {size_words(free)} left, and a version needs {size_words(needed)}"
-        place.version(commit).mkdir(parents=True)
-        why = _files(place, repository, commit) or _environment(place, commit)
-        if not why:
-            place.mark_whole(commit)
+        with for_all_accounts():
+            place.version(commit).mkdir(parents=True)
+            why = _files(place, repository, commit) or _environment(place, commit)
+            if not why:
+                place.mark_whole(commit)
     except BuildToolError as error:
         return str(error)
     except OSError as error:
         return f"{place.version(commit)} cannot be written: {error.strerror or error}"
-    finally:
-        os.umask(before)
     return why
 
 

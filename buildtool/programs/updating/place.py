@@ -9,7 +9,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from attrs import frozen
@@ -31,6 +31,20 @@ ROOM = 256 * 1024 * 1024
 
 FIRST = 512 * 1024 * 1024
 """Bytes that a version is taken to need where there is none to be measured."""
+
+
+STATE = "var"
+"""Where servers keep their state in a version, unless a configuration names another place."""
+
+
+@contextmanager
+def for_all_accounts() -> Iterator[None]:
+    """Have what is made until the end of the block be readable for the accounts of the servers."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def free_bytes(path: Path) -> int:
@@ -61,12 +75,14 @@ class VersionPlace:
     def current(self) -> str:
         """Return which version the link leads to, "" where there is none. Raises MachineFault for anything else."""
         try:
-            name = self.link.readlink().name
+            target = self.link.readlink()
         except FileNotFoundError:
             return ""
         except OSError as error:
             raise MachineFault(f"{self.link} is no link to a version: {error.strerror}") from error
-        return name if is_full_id(name) else ""
+        if not is_full_id(target.name):
+            raise MachineFault(f"{self.link} leads to {target}, which is no version: remove it, or have it lead to one")
+        return target.name
 
     def lead_to(self, commit: str) -> None:
         """Replace the link by one that leads to a version. Raises MachineFault."""
@@ -90,10 +106,17 @@ class VersionPlace:
         sync_directory(self.version(commit))
 
     def versions(self) -> tuple[str, ...]:
-        """Return all versions, also half-made ones."""
-        with suppress(FileNotFoundError):
+        """Return all versions, also half-made ones. Raises MachineFault."""
+        try:
             return tuple(sorted(one.name for one in (self.path / VERSIONS).iterdir() if is_full_id(one.name)))
-        return ()
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise MachineFault(f"{self.path / VERSIONS} has no versions: {error.strerror or error}") from error
+
+    def has_state(self, commit: str) -> bool:
+        """Return whether servers keep in a version what would go with it."""
+        return bool(commit) and os.path.lexists(self.version(commit) / STATE)
 
     def remove(self, commit: str) -> None:
         """Remove a version; one that is begun to be removed is not whole any more. Raises MachineFault."""
@@ -115,7 +138,8 @@ class VersionPlace:
     def lock(self) -> Iterator[None]:
         """Hold the installation alone. Raises AlreadyRunning where another update does, MachineFault."""
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            with for_all_accounts():
+                self.path.mkdir(parents=True, exist_ok=True)
             stream = (self.path / LOCK).open("a+", encoding="ascii")
         except OSError as error:
             raise MachineFault(f"{self.path} cannot be used: {error.strerror or error}") from error

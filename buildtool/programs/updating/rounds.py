@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from attrs import evolve, field, frozen
 
-from buildtool.errors import BuildToolError, MachineFault, UsageError
+from buildtool.errors import BuildToolError, ConfigurationError, MachineFault, UsageError
 from buildtool.model.guest.following import SHORT
 from buildtool.model.updating.deciding import UpdateStanding, UpdateStep, decide_update
 from buildtool.model.updating.names import superfluous
@@ -19,10 +19,10 @@ from buildtool.model.updating.watching import VersionWatch, WatchVerdict
 from buildtool.programs.common.ending import EXIT_FAILED, EXIT_OK
 from buildtool.programs.updating.choice import UpdateChoice
 from buildtool.programs.updating.commands import asked, run_command
-from buildtool.programs.updating.looking import NewestVersion, look_for_newest, repository_of
+from buildtool.programs.updating.looking import NewestVersion, look_for_newest, repository_of, revisions_here
 from buildtool.programs.updating.making import make_version
 from buildtool.programs.updating.memory import UpdateMemory
-from buildtool.programs.updating.place import VersionPlace
+from buildtool.programs.updating.place import STATE, VersionPlace
 
 EXIT_GONE_BACK = 14
 EXIT_NOT_READY = 15
@@ -33,6 +33,8 @@ SOON, LATER = 1.0, 5.0
 
 ONE_LOOK = 30.0
 """Seconds that one look may take."""
+
+BY_HAND = "somebody went back from it by hand"
 
 CHECK_LIMIT, BACKUP_LIMIT = 600.0, 14_400.0
 
@@ -80,25 +82,36 @@ class UpdateRound:
     def leave(self) -> RoundEnd:
         """Restore the version before the one that holds, as the operator wishes. Raises BuildToolError."""
         with self.place.lock():
-            end = self._resumed(self.memory.load())
-            record = self._found()
-            before = next((one for one in record.past if self.place.whole(one)), "")
-            if not before:
-                raise UsageError("there is no version before this one to go back to")
-            end = self._return(record.leaving(before, "somebody went back from it by hand", self.wall()))
+            end = self._left_half() or self._return(self._leaving())
             end = evolve(end, code=EXIT_OK) if end.code == EXIT_GONE_BACK else end
             self._note(end)
             return end
 
-    def accept(self, commit: str) -> str:
-        """Record that the operator takes the version seen last; return its id. Raises UsageError, BuildToolError."""
-        with self.place.lock():
-            record = self.memory.load()
-            if not record.tip.startswith(commit.lower()):
-                seen = f"is not {record.tip[:SHORT]}, which was seen last" if record.tip else "was never seen: say run"
-                raise UsageError(f"{commit[:40]} {seen}")
-            self.memory.save(record.accepting(record.tip))
-            return record.tip
+    def _left_half(self) -> RoundEnd | None:
+        """Leave an update that was ended while it was started; None where what runs is none, or is the new version."""
+        record = self.memory.load()
+        one = record.attempt
+        if one is None or not one.before or one.phase is UpdatePhase.MAKING:
+            self._resumed(record)
+            return None
+        if not one.migrates:  # else it depends on whether it becomes ready
+            return self._return(record.entering(UpdatePhase.RETURNING, one.why or BY_HAND))
+        end = self._resumed(record)
+        return None if self.memory.load().holds == one.commit else end
+
+    def _leaving(self) -> UpdateRecord:
+        record = self._found()
+        before = next((one for one in record.past if self.place.whole(one)), "")
+        if not before:
+            raise UsageError("there is no version before this one to go back to")
+        here, there = self.place.version(record.holds), self.place.version(before)
+        brought = set[str]() if self.choice.without_database else revisions_here(here) - revisions_here(there)
+        if brought:
+            raise UsageError(
+                f"{record.name} has brought revision {max(brought)} of the database, which {before[:SHORT]} cannot "
+                f"use: stop the servers, put an older backup in place, have {self.place.link} lead to {there}, start"
+            )
+        return record.leaving(before, BY_HAND, self.wall())
 
     # --- what is new ------------------------------------------------------------------------------------
 
@@ -123,6 +136,12 @@ class UpdateRound:
                 failed = record.failure_of(newest.tip.commit)
                 for_good = failed is not None and failed.again is None
                 return RoundEnd(EXIT_GONE_BACK if for_good else EXIT_FAILED, decision.words)
+        if self.place.has_state(record.holds):
+            state = self.place.version(record.holds) / STATE
+            raise ConfigurationError(
+                f"{newest.name} is not tried, since servers keep their state in {state}, which goes with that version: "
+                "stop them, move it, and name its new place (state_dir and build_dir in the configuration)"
+            )
         if record.holds and record.accepted != newest.tip.commit:
             why = self._readiness(record.holds)
             if why:
@@ -200,6 +219,9 @@ class UpdateRound:
         """Remove versions that are kept no more; one that cannot be removed is told, and tried again next time."""
         there = self.place.versions()
         for commit in superfluous(there, (record.holds, self.place.current()), record.past, self.choice.keep):
+            if self.place.has_state(commit):
+                self.tell(f"{self.place.version(commit)} stays, since state of servers is in its {STATE}")
+                continue
             try:
                 self.place.remove(commit)
             except MachineFault as error:
@@ -281,6 +303,18 @@ class UpdateRound:
 
     def _note(self, end: RoundEnd) -> None:
         self.memory.save(self.memory.load().ending(end.words, end.code, self.wall()))
+
+
+def accept_seen(place: VersionPlace, commit: str) -> str:
+    """Record that the operator takes the version seen last; return its id. Raises UsageError, BuildToolError."""
+    memory = UpdateMemory(place.path)
+    with place.lock():
+        record = memory.load()
+        if not record.tip.startswith(commit.lower()):
+            seen = f"is not {record.tip[:SHORT]}, which was seen last" if record.tip else "was never seen: say run"
+            raise UsageError(f"{commit[:40]} {seen}")
+        memory.save(record.accepting(record.tip))
+        return record.tip
 
 
 def _attempt(record: UpdateRecord) -> UpdateAttempt:

@@ -75,6 +75,12 @@ def test_what_failed_is_told_with_its_reason_and_tried_again_only_when_it_is_acc
     assert decided(failed=evolve(FAILED, again=1_000_000.0))[0] is UpdateStep.TRY
 
 
+def test_what_failed_while_the_clock_was_ahead_does_not_wait_until_it_is_as_late_again() -> None:
+    ahead = evolve(FAILED, at=9_000_000.0, again=9_000_600.0)
+    assert decided(failed=ahead)[0] is UpdateStep.TRY
+    assert decided(failed=evolve(ahead, again=None))[0] is UpdateStep.FAILED
+
+
 def test_a_version_after_which_the_old_one_cannot_run_waits_for_who_wants_a_backup() -> None:
     step, words = decided(migrations=("0020", "0021"))
     assert step is UpdateStep.REFUSE
@@ -99,7 +105,8 @@ def test_nothing_is_tried_that_anything_is_against(standing: UpdateStanding) -> 
         assert by_hand or kin is Kinship.FIRST or not standing.asks
         assert standing.backed_up or not standing.migrations or kin is Kinship.FIRST
         assert not standing.lacking
-    if by_hand and trusted and kin is Kinship.NEWER and not standing.migrations and not standing.lacking:
+    waits = standing.failed is not None and standing.failed.again is not None and standing.failed.again > standing.now
+    if by_hand and trusted and kin is Kinship.NEWER and not (standing.migrations or standing.lacking or waits):
         assert step is UpdateStep.TRY
 
 

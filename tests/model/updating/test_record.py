@@ -57,6 +57,12 @@ def test_what_could_not_be_made_is_tried_again_each_time_after_twice_as_long_up_
     assert delays[-1] == LONGEST_DELAY
 
 
+def test_what_was_accepted_stays_so_while_it_could_not_be_made_and_not_once_it_has_failed() -> None:
+    record = HOLDS_A.accepting(B).beginning(B, "v2", 0.0)
+    assert record.failing("no network", 100.0, for_good=False).accepted == B
+    assert record.failing("it died", 100.0, for_good=True).accepted == ""
+
+
 def test_going_back_by_hand_has_the_version_before_hold_and_the_one_that_was_left_fail() -> None:
     record = HOLDS_A.beginning(B, "v2", 1.0).held(2.0)
     record = record.leaving(A, "by hand", 3.0).failing("by hand", 3.0, for_good=True)

@@ -36,6 +36,8 @@ def test_what_is_missing_or_said_twice_is_one_line() -> None:
     )
     assert "is not the address of a repository" in refused("--source", "x")
     assert "is no command: No closing quotation" in refused(*SOURCE, "--check", "'x")
+    both = refused(*SOURCE, "--unsigned", "--without-database", "--with-migrations", "/b")
+    assert both == "--without-database and --with-migrations are two different things: say one of them"
     assert "cannot be a ref of the repository" in refused(*SOURCE, "--branch", "a..b")
 
 
@@ -74,8 +76,6 @@ def test_the_program_runs_as_it_is_typed_and_its_answer_can_be_read(installed: I
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert (told["code"], told["current"], told["holds"], told["versions"]) == (0, commit, commit, [commit])
-    done = subprocess.run([*words, "accept", "1234567"], capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stderr) == (2, f"update: 1234567 is not {commit[:12]}, which was seen last\n")
     (installed.origin.path / "new").write_text("harm\x1b[2J\n")
     second = installed.push("two")
     done = subprocess.run([*words, "diff"], capture_output=True, text=True, timeout=60, check=False)
@@ -85,6 +85,10 @@ def test_the_program_runs_as_it_is_typed_and_its_answer_can_be_read(installed: I
     )
     assert "+harm\\x1b[2J" in done.stdout.splitlines(), "nothing of it commands the terminal"
     assert installed.place.versions() == (commit,), "nothing of it is unpacked"
+    words = [*words[:4], "accept", second[:10]]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    told = f"{second[:12]} is accepted, and tried at the next run\n"
+    assert (done.stdout, done.stderr) == (told, ""), "what diff has shown, and no source is asked for"
 
 
 def test_the_manual_has_each_option_command_and_exit_code() -> None:

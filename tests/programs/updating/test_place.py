@@ -1,5 +1,7 @@
 """The link of an installation leads to a whole version at every moment, and half-made ones are told from whole ones."""
 
+import os
+import stat
 import threading
 from pathlib import Path
 
@@ -55,6 +57,26 @@ def test_there_may_be_no_link_yet_and_a_file_in_its_place_is_said(tmp_path: Path
     made.link.write_text("")
     with pytest.raises(MachineFault, match="is no link to a version"):
         made.current()
+    made.link.unlink()
+    made.link.symlink_to("/srv/checkout")
+    with pytest.raises(MachineFault, match="leads to /srv/checkout, which is no version: remove it"):
+        made.current()
+
+
+def test_a_pipe_where_versions_should_be_is_said(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "versions")
+    with pytest.raises(MachineFault, match="versions has no versions: Not a directory"):
+        VersionPlace(tmp_path).versions()
+
+
+def test_the_accounts_of_the_servers_may_enter_whatever_the_umask_of_who_installs(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with VersionPlace(tmp_path / "opt/farm").lock():
+            pass
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "opt/farm").stat().st_mode) == 0o755
 
 
 def test_what_holds_the_installation_is_named_and_gives_it_up_at_its_end(tmp_path: Path) -> None:

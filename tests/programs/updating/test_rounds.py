@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from buildtool.errors import AlreadyRunning, RepositoryUnreachable, UsageError
+from buildtool.errors import AlreadyRunning, ConfigurationError, MachineFault, RepositoryUnreachable, UsageError
 from buildtool.model.guest.following import SHORT
 from buildtool.programs.updating.looking import MIGRATIONS
-from buildtool.programs.updating.rounds import EXIT_GONE_BACK, EXIT_NOT_READY, EXIT_NOT_TAKEN
+from buildtool.programs.updating.rounds import EXIT_GONE_BACK, EXIT_NOT_READY, EXIT_NOT_TAKEN, accept_seen
 from tests.programs.updating.conftest import Installed, Killed
 
 pytestmark = pytest.mark.world
@@ -120,6 +120,7 @@ def test_what_nobody_or_a_stranger_has_signed_is_refused_and_not_even_unpacked(i
     assert installed.run().code == 0
 
 
+@pytest.mark.long
 def test_a_branch_that_was_written_anew_is_refused_until_somebody_accepts_it(installed: Installed) -> None:
     installed.running("one")
     first = installed.place.current()
@@ -132,12 +133,13 @@ def test_a_branch_that_was_written_anew_is_refused_until_somebody_accepts_it(ins
     anew = installed.push("anew")
     assert "its history was written anew" in installed.run().words
     with pytest.raises(UsageError, match=r"is not .*, which was seen last"):
-        installed.round().accept("1234567")
-    assert installed.round().accept(anew[:10]) == anew
+        accept_seen(installed.place, "1234567")
+    assert accept_seen(installed.place, anew[:10]) == anew
     assert installed.run().code == 0
     assert installed.place.current() == anew
 
 
+@pytest.mark.long
 def test_the_highest_version_among_signed_tags_is_taken(installed: Installed) -> None:
     installed.say(tags="v*")
     first = installed.push("one", signed=False)
@@ -160,7 +162,7 @@ def test_who_wishes_to_be_asked_is_asked_each_time(installed: Installed) -> None
     end = installed.run()
     assert (end.code, installed.steps) == (0, [])
     assert end.words.endswith(f"waits for you: read what diff shows, then type accept {second[:SHORT]}")
-    installed.round().accept(second)
+    accept_seen(installed.place, second)
     assert installed.run().code == 0
     assert installed.place.current() == second
 
@@ -278,6 +280,7 @@ def test_a_version_that_changes_the_database_and_was_never_ready_is_gone_back_fr
     assert installed.place.current() == first
 
 
+@pytest.mark.long
 def test_going_back_by_hand_is_for_good(installed: Installed) -> None:
     installed.running("one")
     first = installed.place.current()
@@ -291,6 +294,86 @@ def test_going_back_by_hand_is_for_good(installed: Installed) -> None:
     assert installed.place.current() == first
 
 
+def test_going_back_by_hand_from_what_was_being_started_goes_back_once_and_starts_it_no_more(
+    installed: Installed,
+) -> None:
+    installed.running("one")
+    first = installed.place.current()
+    old = "0" * 40
+    installed.place.version(old).mkdir()
+    installed.place.mark_whole(old)
+    installed.round().memory.save(evolve(installed.record.found(first, 1.0), past=(old,)))
+    installed.push("two")
+
+    def kill(words: str) -> None:
+        if words == "rests":
+            raise Killed
+
+    installed.on_step = kill
+    with pytest.raises(Killed):
+        installed.run()
+    installed.on_step = lambda _words: None
+    end = installed.round().leave()
+    assert (end.code, installed.place.current(), installed.started) == (0, first, ["one", "two", "one"])
+    assert (installed.record.holds, installed.record.past) == (first, (old,))
+
+
+def test_nobody_goes_back_by_hand_to_what_cannot_use_the_database_unless_there_is_none(installed: Installed) -> None:
+    installed.running("one")
+    first = installed.place.current()
+    installed.say(without_database=True)
+    (installed.origin.path / MIGRATIONS).mkdir(parents=True)
+    (installed.origin.path / MIGRATIONS / "0002_second.py").touch()
+    second = installed.push("two")
+    assert installed.run().code == 0, "where there is no database, nothing is asked for"
+    installed.say(without_database=False)
+    with pytest.raises(UsageError, match=r"has brought revision 0002 of the database, which .* cannot use: stop"):
+        installed.round().leave()
+    assert (installed.place.current(), installed.started) == (second, ["one", "two"])
+    installed.say(without_database=True)
+    assert installed.round().leave().code == 0
+    assert installed.place.current() == first
+
+
+def test_a_version_in_which_servers_keep_their_state_is_neither_left_nor_removed(installed: Installed) -> None:
+    installed.running("one")
+    first = installed.place.current()
+    (installed.place.version(first) / "var/metaserver").mkdir(parents=True)
+    installed.push("two")
+    with pytest.raises(ConfigurationError, match=r"is not tried, since servers keep their state in .*/var, which goes"):
+        installed.run()
+    assert (installed.place.current(), installed.steps) == (first, [])
+    other = installed.place.version("0" * 40)
+    (other / "var").mkdir(parents=True)
+    (installed.place.version(first) / "var/metaserver").rmdir()
+    (installed.place.version(first) / "var").rmdir()
+    assert installed.run().code == 0
+    assert (other / "var").exists()
+    assert f"{other} stays, since state of servers is in its var" in installed.steps
+
+
+def test_what_was_accepted_need_not_be_accepted_again_because_the_network_was_away(installed: Installed) -> None:
+    installed.running("one")
+    installed.say(source=evolve(installed.choice.source, asks=True))
+    second = installed.push("no-network")
+    installed.run()
+    accept_seen(installed.place, second)
+    for _ in range(2):
+        assert installed.run().code == 1
+    assert installed.steps == [], "not each time that the timer comes"
+    installed.now += 600.0
+    installed.run()
+    assert [words.split()[0] for words in installed.steps] == ["makes"]
+
+
+def test_what_is_no_directory_where_one_should_be_is_said_in_a_line(installed: Installed) -> None:
+    installed.running("one")
+    (installed.place.path / "source").write_text("")
+    with pytest.raises(MachineFault, match="source cannot be used: File exists"):
+        installed.run()
+
+
+@pytest.mark.long
 def test_old_versions_are_kept_as_many_as_was_said(installed: Installed) -> None:
     installed.say(keep=1)
     installed.running("one")
