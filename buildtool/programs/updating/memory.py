@@ -79,7 +79,7 @@ def _record(data: bytes) -> UpdateRecord:
             "failed": tuple(FailedUpdate(**one) for one in found["failed"]),
         }
     )
-    texts = (record.holds, record.name, record.accepted, record.words, *record.past)
+    texts = (record.holds, record.name, record.tip, record.accepted, record.words, *record.past)
     if not all(isinstance(one, str) for one in texts) or not isinstance(record.code, int):
         raise ValueError("it has values of another kind")
     return record
