@@ -39,7 +39,7 @@ STATE = "var"
 
 @contextmanager
 def for_all_accounts() -> Iterator[None]:
-    """Have what is made until the end of the block be readable for the accounts of the servers."""
+    """Make what is made until the end of the block readable for the accounts of the servers."""
     before = os.umask(0o022)
     try:
         yield
