@@ -97,6 +97,7 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
     r"(?:([A-Za-z]{3}[A-Za-z,-]{0,60}) )?([0-9]{1,2}):([0-9]{2}) ([A-Za-z][\w+/-]{0,60})": ("Mon-", "Mon 0", "00:00 a"),
     r"[A-Za-z0-9][A-Za-z0-9 ._*/+-]*": ("a", "a ", "a*"),
     r"[^\x00-\x20\x7f~^:?\[\\\ud800-\udfff]{1,200}": ("a", "*", "/a"),
+    r"\.\.|//|/\.|[/.]\Z|@\{|\.lock(?:/|\Z)": ("/", ".", "@", ".lock", "a/"),
     # The keys by which a configuration is signed, the files of its commit, and how its diff is shown.
     r'([A-Za-z-]{1,40})(?:="([^"]{0,1000})")?(?:,|\Z)': ("a", 'a="', 'a="b",', "a,"),
     r'(?:"[^"]*"|[^\s"])+': ("a", '"', '"a" ', 'a"'),

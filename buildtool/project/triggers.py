@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from itertools import product
+from itertools import islice, product
 from typing import Any, TypedDict, Unpack
 
 from attrs import frozen
@@ -17,7 +17,7 @@ from buildtool.model.access.rights import platform_name
 from buildtool.model.addresses import valid_address
 from buildtool.model.farm.weights import NICE_MOST
 from buildtool.model.platforms import Value
-from buildtool.model.project_options import ProjectOptions
+from buildtool.model.project_options import ProjectOptions, tool_option
 from buildtool.model.text import meant, quoted
 from buildtool.model.triggers.schedule import Schedule, read_daily, read_every
 from buildtool.model.triggers.trigger import BRANCHES, TAGS, VARIANTS, Trigger, Variant
@@ -32,11 +32,17 @@ NAME_LIMIT = 60
 TRIGGERS = 50
 """Most triggers of a project."""
 
+LISTED = 1_000
+"""Most that any list of a trigger is read to: what is longer is refused, whatever it has in it."""
+
 PATTERNS = 50
 RECIPIENTS = 20
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._*/+-]*")
 _PATTERN = re.compile(r"[^\x00-\x20\x7f~^:?\[\\\ud800-\udfff]{1,200}")
+_NO_REF = re.compile(r"\.\.|//|/\.|[/.]\Z|@\{|\.lock(?:/|\Z)")
+"""What no ref has in its name."""
+
 
 Options = Mapping[str, Value] | Iterable[Mapping[str, Value]] | None
 Platforms = Iterable[str | Mapping[str, Value]] | None
@@ -69,13 +75,13 @@ def on_push(branches: Names = "HEAD", *, poll: str = POLL, **asking: Unpack[Aski
     Subversion has. What a branch is at the first look is not asked for. ``poll`` is how often the repository is looked
     at; ``asking`` is as for ``Asking``.
     """
-    about = _About("on_push", "push", branches, BRANCHES)
+    about = _about("on_push", "push", branches, BRANCHES)
     return _trigger(about, _every(poll, "on_push: poll ="), asking)
 
 
 def on_tag(tags: Names = "*", *, poll: str = POLL, **asking: Unpack[Asking]) -> Trigger:
     """Return a trigger that asks for each new tag, and for one that was moved; the rest is as for ``on_push``."""
-    return _trigger(_About("on_tag", "tag", tags, TAGS), _every(poll, "on_tag: poll ="), {"supersede": False, **asking})
+    return _trigger(_about("on_tag", "tag", tags, TAGS), _every(poll, "on_tag: poll ="), {"supersede": False, **asking})
 
 
 def nightly(at: str, branches: Names = "HEAD", **asking: Unpack[Asking]) -> Trigger:
@@ -88,12 +94,12 @@ def nightly(at: str, branches: Names = "HEAD", **asking: Unpack[Asking]) -> Trig
         schedule = read_daily(at, zone_named)
     except UsageError as error:
         raise ConfigurationError(f"nightly: {error}") from error
-    return _trigger(_About("nightly", "nightly", branches, BRANCHES), schedule, asking, past=True)
+    return _trigger(_about("nightly", "nightly", branches, BRANCHES), schedule, asking, past=True)
 
 
 def every(time: str, branches: Names = "HEAD", **asking: Unpack[Asking]) -> Trigger:
     """Return a trigger that asks for branches every so often, such as ``6h``; the rest is as for ``nightly``."""
-    return _trigger(_About("every", "every", branches, BRANCHES), _every(time, "every:"), asking, past=True)
+    return _trigger(_about("every", "every", branches, BRANCHES), _every(time, "every:"), asking, past=True)
 
 
 def checked_triggers(project: str, triggers: object, options: ProjectOptions) -> None:
@@ -102,8 +108,8 @@ def checked_triggers(project: str, triggers: object, options: ProjectOptions) ->
         raise ConfigurationError(f"project {project}: triggers = {quoted(triggers)} is not a list of on_push(...), ...")
     if len(triggers) > TRIGGERS:
         raise ConfigurationError(f"project {project} has {len(triggers)} triggers, which may be {TRIGGERS}")
-    names = [one.name for one in triggers]
-    for twice in sorted({name for name in names if names.count(name) > 1}):
+    names = [one.name.lower() for one in triggers]  # as their turns in the order are named
+    for twice in sorted({one.name for one in triggers if names.count(one.name.lower()) > 1})[:1]:
         raise ConfigurationError(f"project {project} has two triggers called {twice!r}: give one another name=")
     for one in triggers:
         for variant in one.variants:
@@ -120,20 +126,27 @@ class _About:
 
     made_by: str
     kind: str
-    names: Names
+    names: tuple[str, ...]
     prefix: str
+
+
+def _about(made_by: str, kind: str, names: Names, prefix: str) -> _About:
+    return _About(made_by, kind, _listed(names, str, f"{made_by}:", "names"), prefix)
 
 
 def _trigger(about: _About, schedule: Schedule, asking: Asking, *, past: bool = False) -> Trigger:
     known = Asking.__annotations__
     for word in sorted(asking.keys() - known.keys()):
-        raise ConfigurationError(f"{about.made_by} has no {word} ={meant(word, known)}")
+        said = word if word.isprintable() else quoted(word)
+        raise ConfigurationError(f"{about.made_by} has no {said} ={meant(word, known)}")
     name = _name(about, asking.get("name", ""))
     nice, source, supersede = asking.get("nice", 0), asking.get("source", ""), asking.get("supersede", True)
     if isinstance(nice, bool) or not isinstance(nice, int) or not 0 <= nice <= NICE_MOST:
         raise ConfigurationError(f"trigger {name!r}: nice = {quoted(nice)} is not a number from 0 to {NICE_MOST}")
-    if not isinstance(source, str):
-        raise ConfigurationError(f"trigger {name!r}: source = {quoted(source)} is no text")
+    try:
+        tool_option("source").check(source)
+    except UsageError as error:
+        raise ConfigurationError(f"trigger {name!r}: {error}") from error
     if not isinstance(supersede, bool):
         raise ConfigurationError(f"trigger {name!r}: supersede = {quoted(supersede)} is neither True nor False")
     variants = _variants(name, asking.get("options"), asking.get("platforms"))
@@ -146,24 +159,30 @@ def _variants(name: str, options: Options, platforms: Platforms) -> tuple[Varian
     places = _listed(
         [{}] if platforms is None else platforms, (str, Mapping), f"trigger {name!r}: platforms =", "platforms"
     )
-    made = [Variant(dict(one), _platform(two)) for one, two in product(sets, places)]
-    if not 1 <= len(made) <= VARIANTS:
-        raise ConfigurationError(f"trigger {name!r} asks for {len(made)} builds of a commit: it may be 1 to {VARIANTS}")
+    count = len(sets) * len(places)
+    if not 1 <= count <= VARIANTS:
+        raise ConfigurationError(f"trigger {name!r} asks for {count} builds of a commit: it may be 1 to {VARIANTS}")
+    made = [Variant(_values(one), _platform(two)) for one, two in product(sets, places)]
     return tuple(one for at, one in enumerate(made) if one not in made[:at])
+
+
+def _values(said: Mapping[str, Any]) -> dict[str, Value]:
+    """Return values by name, with words of a set in the order in which they come each time."""
+    return {name: tuple(_ordered(one)) if isinstance(one, set | frozenset) else one for name, one in said.items()}
 
 
 def _platform(said: str | Mapping[str, Value]) -> dict[str, Value]:
     if not isinstance(said, str):
-        return dict(said)
+        return _values(said)
     system, dash, arch = platform_name(said).rpartition("-")
     return {"os": system, "arch": arch} if dash else {"arch": arch}
 
 
 def _name(about: _About, name: str) -> str:
     """Return a trigger's name: as it is said, or made of what it is about. Raises ConfigurationError."""
-    made = " ".join((about.kind, *_listed(about.names, str, f"{about.made_by}:", "names")))[:NAME_LIMIT].rstrip()
+    made = " ".join((about.kind, *about.names))[:NAME_LIMIT].rstrip()
     found = name or made
-    if not isinstance(found, str) or not _NAME.fullmatch(found) or len(found) > NAME_LIMIT:
+    if not isinstance(found, str) or not _NAME.fullmatch(found) or len(found) > NAME_LIMIT or found.endswith(" "):
         raise ConfigurationError(
             f"{about.made_by}: {quoted(found)} is no name of a trigger, which has at most {NAME_LIMIT} letters, digits "
             "and ._*/+- in it: say name="
@@ -172,13 +191,19 @@ def _name(about: _About, name: str) -> str:
 
 
 def _patterns(about: _About) -> tuple[str, ...]:
-    found = _listed(about.names, str, f"{about.made_by}:", "names")
+    found = about.names
     if not 1 <= len(found) <= PATTERNS:
         raise ConfigurationError(f"{about.made_by} has {len(found)} names, which may be 1 to {PATTERNS}")
-    for one in found:
-        if not _PATTERN.fullmatch(one):
+    full = [one if one == "HEAD" or one.startswith("refs/") else about.prefix + one for one in found]
+    for one, ref in zip(found, full, strict=True):
+        if not _PATTERN.fullmatch(one) or _NO_REF.search(ref):
             raise ConfigurationError(f"{about.made_by}: {quoted(one)} is no name of a ref, with * for any text")
-    return tuple(one if one == "HEAD" or one.startswith("refs/") else about.prefix + one for one in found)
+        least = ref.partition("*")[0]
+        if ref != "HEAD" and not any(least.startswith(of) or of.startswith(least) for of in (BRANCHES, TAGS)):
+            raise ConfigurationError(
+                f"{about.made_by}: {quoted(one)} is never found: refs/heads/ and refs/tags/ are looked at"
+            )
+    return tuple(full)
 
 
 def _addresses(name: str, to: Names) -> tuple[str, ...]:
@@ -199,9 +224,19 @@ def _every(text: str, what: str) -> Schedule:
 
 
 def _listed(said: object, kinds: type | tuple[type, ...], what: str, words: str) -> tuple[Any, ...]:
-    """Return one thing or several as a tuple. Raises ConfigurationError where there is one of another kind."""
-    found = tuple(said) if isinstance(said, Iterable) and not isinstance(said, kinds) else (said,)
+    """Return one thing or several as a tuple. Raises ConfigurationError where there is one of another kind.
+
+    A set's are in the order in which they come each time, since the name of a trigger is made of them.
+    """
+    several = isinstance(said, Iterable) and not isinstance(said, kinds)
+    found = tuple(islice(_ordered(said), LISTED + 1)) if several else (said,)
+    if len(found) > LISTED:
+        raise ConfigurationError(f"{what} lists more than {LISTED:,} {words}")
     for one in found:
         if not isinstance(one, kinds):
             raise ConfigurationError(f"{what} {quoted(one)} is not usable: it lists {words}")
     return found
+
+
+def _ordered(said: Any) -> Iterable[Any]:  # noqa: ANN401 - whatever a configuration lists
+    return sorted(said, key=quoted) if isinstance(said, set | frozenset) else said

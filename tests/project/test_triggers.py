@@ -1,13 +1,14 @@
 """What integrators write for what builds by itself, and one line for each way in which it is wrong."""
 
 from collections.abc import Callable
+from itertools import count, repeat
 from pathlib import Path
 
 import pytest
 from attrs import evolve
 
 from buildtool.errors import ConfigurationError
-from buildtool.model.options import choice, flag
+from buildtool.model.options import choice, flag, words
 from buildtool.model.triggers.schedule import Every
 from buildtool.model.triggers.trigger import VARIANTS, Trigger
 from buildtool.project import every, nightly, on_push, on_tag
@@ -16,7 +17,7 @@ from buildtool.protocol.limits import TOGETHER
 from tests.project.test_recipe_check import good, made
 
 ROOT = Path(__file__).resolve().parents[2]
-OPTIONS = (choice("colour", ["red", "green"], default="red"), flag("debug"))
+OPTIONS = (choice("colour", ["red", "green"], default="red"), flag("debug"), words("parts"))
 
 
 def checked(*triggers: object) -> None:
@@ -55,6 +56,15 @@ def test_each_set_of_options_is_built_for_each_platform() -> None:
     checked(one)
 
 
+def test_what_is_listed_in_any_way_is_the_same_trigger_each_time() -> None:
+    """The order of a set is another one in each process, and a trigger of another name begins anew."""
+    assert on_push(one for one in ("main", "next")) == on_push(["main", "next"])
+    assert on_push({f"b{n}" for n in range(9)}).name == "push " + " ".join(f"b{n}" for n in range(9))
+    sets = on_push(options={"parts": {"one", "two"}})  # type: ignore[arg-type]
+    assert sets.variants[0].options == {"parts": ("one", "two")}, "which can be told to others"
+    checked(sets)
+
+
 def test_triggers_have_names_and_times_that_say_what_they_are() -> None:
     told = [
         (one.name, str(one.schedule)) for one in (on_push(["main", "next"]), on_tag("v*"), every("6h"), every("90s"))
@@ -75,10 +85,19 @@ WRONG: tuple[tuple[str, Callable[[], object]], ...] = (
     ("is no name of a ref", lambda: on_push("a..b\n", name="x")),
     ("is no name of a trigger", lambda: on_push("\x1b[2J")),
     ("is no name of a trigger", lambda: on_push(name="a" * 61)),
+    ("is no name of a ref", lambda: on_push("../", name="x")),
+    ("is no name of a ref", lambda: on_push("a//b")),
+    ("'refs/pull/.*/head' is never found: refs/heads/ and refs/tags/", lambda: on_push("refs/pull/*/head")),
+    ("lists more than 1,000 names", lambda: on_push(map(str, count()))),
+    ("lists more than 1,000 platforms", lambda: on_push(platforms=repeat("ppc"))),
+    ("asks for 1000000 builds", lambda: on_push(options=[{}] * 1_000, platforms=["ppc"] * 1_000)),
+    (r"on_push has no '.x1b' =", lambda: on_push(**{"\x1b": 1})),  # type: ignore[arg-type]
+    ("is no name of a trigger", lambda: on_push(name="main ")),
+    ("two triggers called 'Main'", lambda: checked(on_push(name="Main"), on_push(name="main"))),
     ("on_push has 0 names", lambda: on_push([], name="x")),
     ("it lists names", lambda: on_push([7], name="x")),  # type: ignore[list-item]
     ("nice = -1 is not a number from 0", lambda: on_push(nice=-1)),
-    ("source = 7 is no text", lambda: on_push(source=7)),  # type: ignore[arg-type]
+    ("--source: 7 is not a name that", lambda: on_push(source=7)),  # type: ignore[arg-type]
     ("supersede = 'no' is neither", lambda: on_push(supersede="no")),  # type: ignore[arg-type]
     ("mails 21 addresses", lambda: on_push(to=[f"a{n}@example.org" for n in range(21)])),
     ("is no e-mail address|not an e-mail address|address", lambda: on_push(to="nobody")),

@@ -12,7 +12,7 @@ from attrs import frozen
 from buildtool.model.farm.deployment import NO_PLACE, ProjectPlace
 from buildtool.model.logs.index import LogIndex
 from buildtool.model.project_options import ProjectOptions
-from buildtool.model.records import Attempt, Build, BuildSpec, BuildState, RequestState
+from buildtool.model.records import Attempt, Build, BuildSpec, BuildState, Request, RequestState
 from buildtool.model.search.commits import CommitNote
 from buildtool.model.text import about, ahead_words
 from buildtool.model.trust.evidence import SandboxLevel
@@ -354,6 +354,13 @@ def _moved(nice: int) -> str:
     return f"lets {rounds} of others go first" if nice > 0 else f"moved {rounds} forward"
 
 
+def _who(request: Request) -> str:
+    """Return who asked, masked; what asks by itself is named as the order has it."""
+    if request.email:
+        return words.masked(request.email)
+    return request.share if request.share.startswith("trigger:") else "the operator"
+
+
 def _request(line: RequestLine, known: Known, now: float) -> RequestRow:
     request = line.request
     waits = request.state is RequestState.WAITING
@@ -365,7 +372,7 @@ def _request(line: RequestLine, known: Known, now: float) -> RequestRow:
         mine=mine,
         ends=mine or (waits and known.all),
         badge=badges.REQUEST[request.state],
-        who=words.masked(request.email) if request.email else "the operator",
+        who=_who(request),
         ref=request.demand.revrange if ".." in request.demand.revrange else ref,
         joined=badges.JOINED[request.joined],
         moved=_moved(request.nice) if waits else "",

@@ -240,7 +240,7 @@ def who(line: BuildLine, mine: Collection[str] = ()) -> str:
     if line.email.lower() in mine and line.email:
         first = "you"
     else:
-        first = f"{words.masked(line.email)} ·{line.person}" if line.email else "the operator"
+        first = f"{words.masked(line.email)} ·{line.person}" if line.email else "the farm itself"
     return f"{first} and {line.requests - 1:,} more" if line.requests > 1 else first
 
 

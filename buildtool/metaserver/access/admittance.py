@@ -64,7 +64,7 @@ class Admittance:
         trigger has its own.
         """
         if by.role is PrincipalRole.TRIGGER:
-            return by.name
+            return by.name.lower()  # as weights know it
         if by.owner or by.key or by.token:
             return (by.owner or by.name or by.key or by.token).lower()
         known = by.trusted or (self.codes is not None and self.codes.believes(by, email))

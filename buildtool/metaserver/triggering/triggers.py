@@ -20,12 +20,22 @@ from buildtool.metaserver.demands import source_url
 from buildtool.metaserver.triggering.asking import TriggerAsker
 from buildtool.model.principal import Principal
 from buildtool.model.text import one_line
-from buildtool.model.triggers.looking import AT_ONCE, Memory, begun, changes, due, put_off, remembered
+from buildtool.model.triggers.looking import (
+    AT_ONCE,
+    CommitWanted,
+    Memory,
+    begun,
+    changes,
+    due,
+    put_off,
+    remembered,
+    righted,
+)
 from buildtool.model.triggers.trigger import Trigger, short_ref
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import Handlers
 from buildtool.ports.triggers import RefReader, TriggerKey, TriggerStore
-from buildtool.protocol.messages import RequestStatuses, SubmitTogether
+from buildtool.protocol.messages import RequestStatus, RequestStatuses, SubmitTogether
 from buildtool.protocol.operator import ActionResult
 from buildtool.protocol.projects.triggers import LISTED, AskTriggers, LookNow, TriggersFound, TriggerStatus
 
@@ -38,6 +48,12 @@ Ask = Callable[[Principal, SubmitTogether], Awaitable[RequestStatuses]]
 
 SOONEST, LATEST = 0.05, 60.0
 """Seconds between two rounds, which see who is due: at least, and at most, since the clock may be set."""
+
+LOOKING = 1.0
+"""Most seconds between two rounds while a repository is looked at, whose next look may be due at its end."""
+
+AGAIN = 20
+"""So often a commit is asked for once more to which a ref was moved back, after what was asked for had ended."""
 
 NAMED = 3
 """At most so many refs are named in what came of a look."""
@@ -72,6 +88,7 @@ class Triggers:
     hasten: Callable[[], None] = lambda: None
     """Called when a look has ended, after which another may be due."""
     _memories: dict[TriggerKey, Memory] = field(factory=dict, init=False)
+    _begun: set[TriggerKey] = field(factory=set, init=False)
     _hinted: set[TriggerKey] = field(factory=set, init=False)
     _looks: dict[str, Deferred[None]] = field(factory=dict, init=False)
 
@@ -119,16 +136,36 @@ class Triggers:
             next_due = min(next_due, when)
         for url, together in by_url.items():
             self._begin(url, together)
-        return max(SOONEST, next_due - now) if not by_url else SOONEST
+        await self._note_begun()
+        if self._looks:
+            next_due = min(next_due, now + LOOKING)
+        elif by_url:
+            next_due = now
+        return max(SOONEST, next_due - now)
 
     def _all(self, now: float) -> list[_Looking]:
         found = []
         for project in self.permissions.settings.projects:
             for trigger in project.triggers:
                 key = (project.name, trigger.name)
-                memory = self._memories.setdefault(key, begun(trigger, now))
+                memory = self._memories.get(key)
+                if memory is None:
+                    memory = begun(trigger, now)
+                    self._begun.add(key)
+                self._memories[key] = memory = righted(trigger, memory, now)
                 found.append(_Looking(key, trigger, memory))
         return found
+
+    async def _note_begun(self) -> None:
+        """Write down since when schedules are there, so that the first time of one is made up for too."""
+        for key in tuple(self._begun):
+            memory = self._memories[key]
+            if not memory.fresh:
+                try:
+                    await self.store.remember(key, memory)
+                except StorageUnavailable:
+                    return  # the next round does it
+            self._begun.discard(key)
 
     def _due(self, one: _Looking, now: float) -> float:
         return due(one.trigger, one.memory, now, hinted=one.key in self._hinted)
@@ -163,10 +200,10 @@ class Triggers:
 
         def ended(_result: object) -> None:
             del self._looks[url]
-            self.hasten()
+            if not self._looks:  # each round goes through all triggers: not one for each of many looks
+                self.hasten()
 
         self._looks[url] = look
-        look.addErrback(lambda failure: log.failure("a look at {url} failed", failure, url=url))
         look.addCallback(ended)
 
     async def _look(self, url: str, together: list[_Looking]) -> None:
@@ -175,9 +212,10 @@ class Triggers:
             for one in together:  # where a project's configuration cannot say where its sources are, it says so here
                 source_url(self.permissions.settings.project(one.key[0]), one.trigger.source)
             found = await self.refs.tips(url)
-        except BuildToolError as error:
+        except Exception as error:  # noqa: BLE001 - a defect is logged, and the look put off as any that fails
+            why = self._why(error, together[0])
             for one in together:
-                await self._keep(one, put_off(one.memory, _said(str(error)), self.clock.wall()))
+                await self._keep(one, put_off(one.memory, why, self.clock.wall()))
             return
         for one in together:
             await self._ask_for(one, found)
@@ -192,19 +230,14 @@ class Triggers:
         wanted = changes(one.trigger, one.memory, found)
         for change in wanted:
             try:
-                for message in asker.messages(change):
-                    told = (await self.ask(asker.principal, message)).items
-                    asked[change.ref] = told[0].revision  # which may be newer than what was listed
-                    requests += [status.request_id for status in told]
+                told = await self._asked(asker, change)
             except UnknownRef:
                 unusable[change.ref] = change.commit  # it is gone by now, or was never anything to build
-            except BuildToolError as error:
-                failure = _said(str(error))
-            except Exception:  # noqa: BLE001 - a defect is logged, and ends no look of others
-                log.failure(
-                    "what trigger {name} of {project} wants cannot be asked for", project=one.key[0], name=one.key[1]
-                )
-                failure = "what it wants could not be asked for: the metaserver's log says why"
+            except Exception as error:  # noqa: BLE001 - a defect is logged, and ends no look of others
+                failure = self._why(error, one)
+            else:
+                asked[change.ref] = told[0].revision  # which may be newer than what was listed
+                requests += [status.request_id for status in told]
             if failure:
                 break
         now = self.clock.wall()
@@ -218,6 +251,27 @@ class Triggers:
             self._hinted.add(one.key)  # there is more than one look may ask for
         await self._keep(one, memory)
 
+    async def _asked(self, asker: TriggerAsker, change: CommitWanted) -> list[RequestStatus]:
+        """Ask for a commit, for each address; return what that was answered, for all of them or none."""
+        found: list[RequestStatus] = []
+        for message in asker.messages(change):
+            told = (await self.ask(asker.principal, message)).items
+            found += told
+            for _ in range(AGAIN):
+                again = asker.again(message, told)
+                if again is None:
+                    break
+                message, told = again, (await self.ask(asker.principal, again)).items  # noqa: PLW2901
+                found += told
+        return found
+
+    def _why(self, error: Exception, one: _Looking) -> str:
+        """Return why a look failed, for people; a defect is logged."""
+        if isinstance(error, BuildToolError):
+            return _said(str(error))
+        log.failure("the look of trigger {name} of {project} failed", project=one.key[0], name=one.key[1])
+        return "what it wants could not be found out or asked for: the metaserver's log says why"
+
     async def _keep(self, one: _Looking, memory: Memory) -> None:
         """Remember what came of a look. Where that cannot be written, the look is made again."""
         if memory.failures and memory.said != one.memory.said:
@@ -225,8 +279,8 @@ class Triggers:
         if evolve(memory, looked=one.memory.looked) != one.memory or one.trigger.past or one.memory.fresh:
             try:
                 await self.store.remember(one.key, memory)
-            except StorageUnavailable as error:
-                memory = put_off(one.memory, _said(str(error)), self.clock.wall())
+            except Exception as error:  # noqa: BLE001 - as above
+                memory = put_off(one.memory, self._why(error, one), self.clock.wall())
         self._memories[one.key] = memory
 
 

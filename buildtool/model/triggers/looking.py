@@ -11,7 +11,7 @@ from attrs import evolve, field, frozen
 
 from buildtool.model.triggers.trigger import Trigger
 
-__all__ = ["AT_ONCE", "CommitWanted", "Memory", "begun", "changes", "due", "put_off", "remembered"]
+__all__ = ["AT_ONCE", "CommitWanted", "Memory", "begun", "changes", "due", "put_off", "remembered", "righted"]
 
 AT_ONCE = 20
 """Most commits that one look asks for; what is left is asked for by the next, which follows at once."""
@@ -59,11 +59,19 @@ def begun(trigger: Trigger, now: float) -> Memory:
     return Memory(looked=trigger.schedule.latest(now)) if trigger.past else Memory()
 
 
+def righted(trigger: Trigger, memory: Memory, now: float) -> Memory:
+    """Return a memory of which nothing lies ahead of the clock, as it does once that was ahead and is set right."""
+    looked = trigger.schedule.latest(now) if memory.looked > now else memory.looked
+    retry = min(memory.retry, now + RETRY_MOST)
+    same = (looked, retry) == (memory.looked, memory.retry)
+    return memory if same else evolve(memory, looked=looked, retry=retry)
+
+
 def due(trigger: Trigger, memory: Memory, now: float, *, hinted: bool = False) -> float:
     """Return when the next look is to be made, in seconds of wall time; not after ``now`` where it is to be made now.
 
-    ``hinted`` if it was said that something may have happened. Of instants that were missed only the last counts. One
-    that lies ahead of the clock, which was wrong then or is now, counts as now.
+    ``hinted`` if it was said that something may have happened. Of instants that were missed only the last counts. The
+    memory is ``righted`` at each round, or what lies ahead of the clock stays so.
     """
     if hinted:
         return now
@@ -92,10 +100,13 @@ def remembered(
     """Return what a trigger knows after a look: ``settled`` has the refs that need no further one, with their commits.
 
     ``said`` is what was asked for, "" for nothing; ``now`` is in seconds of wall time. Refs that are gone are
-    forgotten. One that is left for the next look stays what it was.
+    forgotten. One that is left for the next look stays what it was. A repository without any is being made anew, and
+    what is there again afterwards is nothing new.
     """
     there = {ref: commit for ref, commit in found.items() if trigger.is_of(ref)}
-    if not memory.fresh:
+    if not found:
+        there = dict(memory.refs)
+    elif not memory.fresh:
         there = {ref: settled.get(ref, memory.refs.get(ref, "")) for ref in there}
         there = {ref: commit for ref, commit in there.items() if commit}
     told = evolve(memory, refs=there, looked=trigger.schedule.latest(now), failures=0, retry=0.0)

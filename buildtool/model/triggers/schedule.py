@@ -60,17 +60,17 @@ class Daily:
 
     def latest(self, now: float) -> float:
         """Return the last instant up to ``now``."""
-        return max(one for one in self._around(now) if one <= now)
+        return next(one for one in self._near(now, -1) if one <= now)
 
     def following(self, now: float) -> float:
         """Return the first instant after ``now``."""
-        return min(one for one in self._around(now) if one > now)
+        return next(one for one in self._near(now, 1) if one > now)
 
-    def _around(self, now: float) -> Iterator[float]:
-        """Yield the instants from more than a week before ``now`` to more than a week after."""
+    def _near(self, now: float, step: int) -> Iterator[float]:
+        """Yield the instants of more than a week from ``now`` on, and of the day on its other side; back for -1."""
         today = datetime.fromtimestamp(now, self.zone).date()
-        for offset in range(-_WEEK, _WEEK + 1):
-            day = today + timedelta(offset)
+        for offset in range(-1, _WEEK + 1):
+            day = today + timedelta(offset * step)
             if day.weekday() in self.days:
                 yield first_instant(day, self.minutes, self.zone)
 

@@ -29,6 +29,7 @@ def test_git_tells_of_head_branches_and_the_commits_behind_tags(tmp_path: Path) 
     origin.git("tag", "-a", "-m", "of a tag", "v1-again", "v1")
     origin.git("update-ref", "refs/pull/7/head", first)
     origin.git("branch", "HEAD2")
+    origin.git("branch", f"{'a' * 150}/{'b' * 150}")  # nobody can ask for it by that name
     second = origin.commit()
     assert run(found.tips(origin.url)) == {
         "HEAD": second, "refs/heads/main": second, "refs/heads/HEAD2": first, "refs/tags/v1": first,

@@ -9,11 +9,13 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.concurrency.periodic import PeriodicTask
-from buildtool.errors import UnknownProject, UnknownRef
+from buildtool.errors import Overloaded, UnknownProject, UnknownRef
 from buildtool.metaserver.triggering.triggers import Triggers
+from buildtool.model.principal import Principal
 from buildtool.model.records import Mail, Request, RequestState
 from buildtool.model.triggers.trigger import Trigger
 from buildtool.project import every, on_push, on_tag
+from buildtool.protocol.messages import RequestStatuses, SubmitTogether
 from buildtool.protocol.projects.triggers import AskTriggers, LookNow, TriggersFound
 from tests.fakes_build import COMMIT, project
 from tests.metaserver.test_build_servers import settings
@@ -43,6 +45,13 @@ class Hanging:
 
     async def tips(self, url: str) -> Mapping[str, str]:
         return await self.late if url == "own" else await self.others.tips(url)
+
+
+class Broken:
+    """``ports.RefReader`` with a defect."""
+
+    async def tips(self, url: str) -> Mapping[str, str]:
+        raise RuntimeError(f"a defect, at {url}")
 
 
 class TriggersTests(SynchronousTestCase):
@@ -156,6 +165,78 @@ class TriggersTests(SynchronousTestCase):
         self.tips.refs[MAIN] = OTHER
         self.round(601)
         assert len(self.asked()) == 1, "and nothing is lost"
+
+    def test_a_branch_that_is_moved_back_is_asked_for_again_where_that_had_ended_for_the_newer_commit(self) -> None:
+        self.farm(on_push("main", to="ann@example.org"))
+        self.round()
+        for commit in ("b" * 40, OTHER, "b" * 40):
+            self.world.resolver.pushed = [commit] * 4
+            self.tips.refs[MAIN] = commit
+            self.round(601)
+        states = [
+            (one.demand.spec.revision[:1], one.state.value)
+            for one in sorted(self.world.store.all(Request), key=operator.attrgetter("id"))
+        ]
+        assert states[0] == ("b", "superseded")
+        assert states[-1] == ("b", "waiting")
+        self.store.kept["paint", "push main"] = evolve(self.store.kept["paint", "push main"], refs={MAIN: OTHER})
+        self.begin()
+        self.round(601)
+        assert len(self.world.store.all(Request)) == len(states), "the same ids, where that was not remembered"
+
+    def test_of_several_addresses_none_is_left_out_where_asking_for_one_failed(self) -> None:
+        self.farm(on_push("main", to=["ann@example.org", "bob@example.org"]))
+        self.round()
+        self.tips.refs[MAIN] = OTHER
+        self.world.resolver.pushed = [OTHER] * 4
+        ask, failing = self.triggers.ask, [True]
+
+        async def once(by: Principal, message: SubmitTogether) -> RequestStatuses:
+            if failing and message.items[0].email == "bob@example.org":
+                raise Overloaded("too many requests wait")
+            return await ask(by, message)
+
+        self.triggers.ask = once
+        self.round(601)
+        assert [email for email, _, _ in self.asked()] == ["ann@example.org"]
+        assert self.told().found[0].failing
+        failing.clear()
+        self.round(21)
+        assert [email for email, _, _ in self.asked()] == ["ann@example.org", "bob@example.org"]
+
+    def test_a_defect_is_logged_and_put_off_as_any_look_that_failed(self) -> None:
+        self.farm(on_push("main"))
+        self.triggers.refs = Broken()
+        assert self.round() <= 20
+        (told,) = self.told().found
+        assert told.failing
+        assert "log says why" in told.said
+        assert told.next > self.clock.now
+        assert len(self.flushLoggedErrors(RuntimeError)) == 1
+
+    def test_the_first_time_of_a_schedule_is_made_up_for_as_any_other(self) -> None:
+        self.farm(every("6h", "main"))
+        self.round()
+        self.clock.now += 6 * 3_600
+        self.begin()
+        self.round()
+        assert len(self.asked()) == 1
+
+    def test_a_clock_that_was_a_year_ahead_keeps_no_trigger_from_looking(self) -> None:
+        self.farm(on_push("main"))
+        self.round(3e7)
+        self.clock.now -= 3e7
+        self.tips.refs[MAIN] = OTHER
+        self.round()
+        self.round(601)
+        assert len(self.asked()) == 1
+
+    def test_turns_are_named_in_small_letters_as_weights_are(self) -> None:
+        self.farm(every("1h"))
+        self.tips.refs["HEAD"] = OTHER
+        self.round()
+        self.round(3_601)
+        assert [one.share for one in self.world.store.all(Request)] == ["trigger:paint/every head"]
 
     def test_a_ref_that_is_gone_by_now_keeps_no_other_from_being_asked_for(self) -> None:
         self.farm(on_push(["a", "main"]), resolver=Gone())

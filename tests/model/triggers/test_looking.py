@@ -17,6 +17,7 @@ from buildtool.model.triggers.looking import (
     due,
     put_off,
     remembered,
+    righted,
 )
 from buildtool.model.triggers.schedule import Every
 from buildtool.model.triggers.trigger import Trigger, Variant
@@ -138,8 +139,27 @@ def test_a_tag_that_was_moved_is_asked_for_again_and_one_that_came_back_too() ->
     farm = Farm(tags, refs={})
     farm.look({})
     for refs in ({"refs/tags/v1": "a"}, {"refs/tags/v1": "b"}, {}, {"refs/tags/v1": "b"}):
-        farm.look(refs)
+        farm.look({"HEAD": "a", **refs})
     assert farm.asked == [("refs/tags/v1", one) for one in ("a", "b", "b")]
+
+
+def test_a_repository_that_is_empty_for_a_while_has_nothing_new_afterwards() -> None:
+    """It is made anew or restored: else each branch of it would be asked for, of which none was pushed to."""
+    farm = Farm(PUSH, refs={"refs/heads/main": "c1"})
+    for refs in ({"refs/heads/main": "c1"}, {}, {"refs/heads/main": "c1"}):
+        farm.look(refs)
+    assert farm.asked == []
+    farm.look({"refs/heads/main": "c2"})
+    assert farm.asked == [("refs/heads/main", "c2")]
+
+
+def test_what_a_clock_that_was_ahead_left_behind_is_set_right_with_it() -> None:
+    now, year = 1e9, 3e7
+    for ahead in (Memory(looked=now + year), Memory(looked=now, failures=1, retry=now + year)):
+        memory, late = righted(PUSH, ahead, now), now + RETRY_MOST
+        assert due(PUSH, righted(PUSH, memory, late), late) <= late, "not for a year"
+    right = Memory(looked=now, failures=1, retry=now + 10)
+    assert righted(PUSH, right, now) is right
 
 
 def test_of_many_a_look_asks_for_some_and_the_next_for_the_rest() -> None:

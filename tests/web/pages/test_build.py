@@ -61,6 +61,15 @@ def test_the_command_that_asks_for_the_same_names_who_is_told_only_by_an_address
     assert named.again
 
 
+def test_who_asked_without_an_address_is_the_operator_or_a_trigger() -> None:
+    pages = farm()
+    for share, who in (("", "the operator"), ("trigger:lua/push main", "trigger:lua/push main")):
+        asked = detail(1, pages)
+        lines = tuple(evolve(one, request=evolve(one.request, email="", share=share)) for one in asked.requests)
+        shown = build_page(evolve(asked, requests=lines), URLS, NOW).requests
+        assert {one.who for one in shown} == {who}
+
+
 def test_a_build_that_runs_is_said_to_be_made_on_which_machine_and_how() -> None:
     pages = farm()
     going = build_page(detail(4, pages), URLS, NOW).going

@@ -91,12 +91,17 @@ def known_names(command: GitCommand, mirror: Path) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in answer.text.split("\n") if name and name.isprintable()))
 
 
+NAME_LIMIT = 200
+"""The longest full name of a ref that is asked for as a revision: what has a longer one cannot be, by that name."""
+
+
 class _Tips(Container[str]):
-    """HEAD, the full names of all branches and tags, and of what is behind a tag."""
+    """HEAD, the full names of all branches and tags that can be asked for, and of what is behind a tag."""
 
     def __contains__(self, name: object) -> bool:
-        tip = isinstance(name, str) and name.startswith(("refs/heads/", "refs/tags/"))
-        return name == "HEAD" or (tip and str(name).isprintable())
+        if not isinstance(name, str) or not name.startswith(("refs/heads/", "refs/tags/")):
+            return name == "HEAD"
+        return name.isprintable() and len(name.removesuffix("^{}")) <= NAME_LIMIT
 
 
 TIPS = _Tips()
