@@ -68,8 +68,9 @@ class OperatorService:
     async def drain(self, by: Principal, message: operator.Drain) -> operator.ActionResult:
         """Start nothing more and end once nothing runs, or go on as usual."""
         self.permissions.check(by, Act.DRAIN, Subject())
-        changed = await self._send(events.DispatchHeld(message.on, by.name))
-        self._draining = by.name if message.on else ""
+        who = by.name or by.role.value
+        changed = await self._send(events.DispatchHeld(message.on, who))
+        self._draining = who if message.on else ""
         runs = sum(map(len, self.broker.state.slots.attempts_of.values()))
         if not message.on:
             return operator.ActionResult(

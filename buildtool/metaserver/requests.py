@@ -241,7 +241,7 @@ class RequestService:
         """End a Request; one that has ended stays as it is. Raises NotFound, Unauthorised."""
         request = await self._own(by, Act.CANCEL, message)
         theirs = bool(message.token) or request.email in (by.owner, by.name)
-        ended = ("", "") if theirs else ("cancelled by the operator", by.name)
+        ended = ("", "") if theirs else ("cancelled by the operator", by.name or by.role.value)
         answer = await self.broker.send(CancelRequested(message.request_id, *ended))
         if isinstance(answer, answers.Cancelled) and answer.request is not None:
             return await self.status_reader.read(answer.request)

@@ -72,10 +72,9 @@ class BuildLine(NamedTuple):
 
     A tuple of plain values, since a page has fifty of them. The Attempt is the one that decided it, or else the newest;
     ``server`` is empty where there is none. The Artifact's ``digest`` is empty where there is none, or it is not given
-    out any more; ``maker`` is the server that made it, which another Attempt may have been on. ``ref``, ``revrange``
-    and ``email`` are those of the first of its ``requests``; ``person`` is a number that is the same for one address,
-    -1 where it is not known. ``subject`` is that of the revision, where it is known; ``sandbox`` the level that the
-    Artifact was made in.
+    out any more; ``maker`` is the server that made it, maybe another than the Attempt's. ``ref``, ``revrange`` and
+    ``email`` are those of the first of its ``requests``; ``person`` is a number that is the same for one address, -1
+    where it is not known. ``subject`` is the revision's, where known; ``due`` the round in which one that waits is due.
     """
 
     id: int
@@ -113,6 +112,7 @@ class BuildLine(NamedTuple):
     person: int
     subject: str
     sandbox: SandboxLevel = SandboxLevel.NONE
+    due: float = 0.0
 
 
 class StateCount(NamedTuple):

@@ -524,6 +524,13 @@ class RightsTests(SynchronousTestCase):
         assert "no request 99" in self.refused(ROOT, "status", AskStatus(99, ""), NotFound)
         assert self.ask(ROOT, "cancel", Cancel(number, "")).state == "cancelled"
 
+    def test_who_may_end_what_others_asked_for_is_not_taken_for_them_also_without_a_name(self) -> None:
+        self.configure(rights={"requester": {"cancel": "all"}})
+        told = self.ask(BEN, "submit", self.submission())
+        nobody = Principal(PrincipalRole.REQUESTER)
+        ended = self.ask(nobody, "cancel", Cancel(told.request_id, ""))
+        assert (ended.state, ended.reason) == ("cancelled", "cancelled by the operator")
+
     def test_a_private_project_is_not_there_for_others(self) -> None:
         self.configure(visible_to=["@example.org"])
         unknown = self.refused(EVE, "submit", self.submission(1, EVE.owner, project="other"), UnknownProject)

@@ -36,7 +36,8 @@ def steps(draw: st.DrawFn) -> Step:
     build = draw(st.sampled_from(BUILDS))
     match draw(st.sampled_from(("build", "attempt", "artifact", "request", "revision"))):
         case "build":
-            return _build(build, draw(st.sampled_from(BuildState)), draw(st.sampled_from((None, 1, 2))))
+            made = _build(build, draw(st.sampled_from(BuildState)), draw(st.sampled_from((None, 1, 2))))
+            return evolve(made, tag=draw(st.sampled_from((0.0, 2.5))), nice=draw(st.sampled_from((0, -20, 3))))
         case "attempt":
             state = draw(st.sampled_from((AttemptState.BUILDING, AttemptState.ENDED)))
             epoch, server = draw(st.integers(1, 2)), draw(st.sampled_from(("anna", "bob")))

@@ -46,6 +46,7 @@ from buildtool.ports.pages import (
 )
 from buildtool.ports.work import WorkFound, WorkLine
 from buildtool.protocol.messages import Explanation, HealthStatus
+from buildtool.scheduling.order.rounds import place_of
 
 NOW = 1_790_000_000.0
 """The wall time of every test."""
@@ -106,7 +107,7 @@ class FakePages:
             made.built_at if made else 0.0,
             len(asked), first.demand.ref if first else "", first.demand.revrange if first else "",
             first.email if first else "", 1 + people.index(first.email.lower()) if first else -1,
-            commit.subject if commit else "",
+            commit.subject if commit else "", due=place_of(build)[0] if build.state is BuildState.QUEUED else 0.0,
         )  # fmt: skip
 
     def terms(self, build: Build) -> set[Term]:

@@ -104,7 +104,7 @@ class ApiReader:
         most = values.get("limit", answers.PER_PAGE)
         oldest = BuildsAsked(BuildQuery(state=(BuildState.QUEUED,)), after=0, limit=IN_QUEUE)
         found = await self._found(request, oldest)
-        first = sorted(found.lines, key=lambda one: (one.place, one.id))[:most]
+        first = sorted(found.lines, key=lambda one: (one.due, one.place, one.id))[:most]
         return shown.builds_of(BuildsFound(tuple(first)), self.parts.urls)
 
     async def matrix(self, request: Request, values: Values) -> answers.Matrix:

@@ -228,10 +228,8 @@ def _tried(named: NamedToolchain, bench: _Bench) -> Toolchain | RejectedToolchai
     source = made.with_suffix(".c")
     source.write_text(TRIAL, encoding="ascii")
     said = bench.output(*compiler, "-o", str(made), str(source), any_code=True)
-    try:
-        with made.open("rb") as stream:
-            data = stream.read(WHOLE)
-    except FileNotFoundError:
+    data = _data_of(made)
+    if data is None:
         return RejectedToolchain(named.triple, f"{compiler[0]} makes no program: {last_words(said or '')}")
     targets = targets_of(data[:HEAD])
     if not any((target.os, target.arch) == (named.os, named.arch) for target in targets):
@@ -248,6 +246,17 @@ def _tried(named: NamedToolchain, bench: _Bench) -> Toolchain | RejectedToolchai
     more = {"HOST": named.triple, "RUN": shlex.join(runner), "CC_VERSION": "-".join(answer.get("cc", ()))}
     tools |= {role: text for role, text in more.items() if text}
     return Toolchain(named.arch, named.kind, libc, version, tools, named.os, packaged=named.packaged)
+
+
+def _data_of(made: Path) -> bytes | None:
+    """Return what was made, None where that is no file that can be read; a pipe would be waited for without end."""
+    try:
+        if not made.is_file():
+            return None
+        with made.open("rb") as stream:
+            return stream.read(WHOLE)
+    except OSError:
+        return None
 
 
 def _programs(named: NamedToolchain, bench: _Bench) -> dict[str, str]:

@@ -82,7 +82,7 @@ class SeveralService:
             request = requests.get(one)
             if request is None or request.email in (by.owner, by.name):
                 return events.CancelRequested(one)
-            return events.CancelRequested(one, reason, by.name)
+            return events.CancelRequested(one, reason, by.name or by.role.value)
 
         count = await self._end(found.ids, event)
         return self._ended(found, count, f"{_number(count, 'request is', 'requests are')} cancelled", message.said)

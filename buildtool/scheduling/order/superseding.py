@@ -82,7 +82,7 @@ def end_older(context: DecisionContext, heir: Heir) -> None:
         if build is not None or one.held:  # who took its place may have joined its Build, and had it started
             disappoint(context, one, RequestState.SUPERSEDED, reason)
         if build is not None:
-            close_if_unwanted(context, build.id, "nobody waits for it any more")
+            close_if_unwanted(context, build.id, reason)
 
 
 def _takes_place(state: State, newer: Request, one: Request) -> bool:

@@ -124,6 +124,9 @@ def test_an_emulator_that_does_not_run_the_program_is_none(tmp_path: Path) -> No
         ("echo 'fatal error: stdio.h: No such file' >&2; exit 1", "makes no program: fatal error: stdio.h"),
         ("exit 1", "makes no program: it said nothing, or took too long"),
         ("exec sleep 60", "makes no program: it said nothing, or took too long"),
+        ('mkdir "$2"', "makes no program: it said nothing, or took too long"),
+        ('mkfifo "$2"', "makes no program: it said nothing, or took too long"),
+        ('ln -s program "$2"', "makes no program: it said nothing, or took too long"),
         ('echo "#!/bin/sh" > "$2"', "makes programs for nothing known, not linux on ppc"),
         (
             r'printf "\177ELF\002\001\001\0\0\0\0\0\0\0\0\0\003\0\076\0" > "$2"',

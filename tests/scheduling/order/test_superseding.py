@@ -76,7 +76,8 @@ def test_the_newer_stands_where_the_older_stood_which_ends_and_is_mailed_about()
     ended = branch.farm.request(older)
     assert ended.state is RequestState.SUPERSEDED
     assert ended.reason == f"request {newer.request.id} took its place, for a newer commit of main"
-    assert branch.farm.build(stood.id).state is BuildState.CANCELLED
+    closed = branch.farm.build(stood.id)
+    assert (closed.state, closed.reason) == (BuildState.CANCELLED, ended.reason)
     assert (ANN, RequestState.SUPERSEDED) in branch.farm.mailed()
     assert {branch.state(one) for one in others} == {RequestState.WAITING}
     branch.farm.deliver("anna")

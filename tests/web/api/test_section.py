@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
 from buildtool.errors import LimitReached, NotFound, RepositoryUnreachable, StorageUnavailable, UnknownRef
+from buildtool.model.records import BuildState
 from buildtool.protocol.api.routes import CALLS, ROUTES
 from buildtool.protocol.operator import PauseServer
 from buildtool.protocol.shapes import shape_of
@@ -176,6 +177,17 @@ def test_a_matrix_is_paged_to_its_oldest_revision_with_a_cell_for_each_set_of_op
     ]
     cells = [(one["build"], one["options"]["checks"]) for one in rows[0]["cells"]]
     assert cells == [(9, False), (builds[0].id, True)]
+
+
+def test_the_queue_is_told_in_the_order_in_which_it_is_due_and_not_in_which_it_was_asked_for() -> None:
+    world = ApiWorld()
+    first = evolve(world.pages.builds_made[0], state=BuildState.QUEUED)
+    world.pages.builds_made[:] = [
+        evolve(first, id=11, place=1, tag=2.0, nice=3),
+        evolve(first, id=12, place=2, tag=2.0),
+        evolve(first, id=13, place=3, tag=9.0, nice=-20),
+    ]
+    assert [one["id"] for one in said(world.get("/queue", world.token(ROOT)))["builds"]] == [13, 12, 11]
 
 
 def test_what_a_visitor_may_not_see_is_not_in_any_answer() -> None:

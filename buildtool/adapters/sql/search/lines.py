@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, func, select
+from sqlalchemy import ColumnElement, bindparam, case, func, literal, select
 
 from buildtool.adapters.sql.prepared import Ask, Prepared, padded
 from buildtool.adapters.sql.rows import canonical_of
@@ -37,10 +37,10 @@ def _requests_of(build: ColumnElement[Any]) -> ColumnElement[int]:
 
 @cache
 def _kept(count: int) -> Prepared:
-    """Return the statement for lines that are kept ready."""
+    """Return the statement for lines that are kept ready: those of builds that have ended, and wait for no round."""
     keys: list[Any] = [bindparam(f"key_{number}") for number in range(count)]
     own = build_lines.c.build
-    return Prepared(select(_requests_of(own), *build_lines.c).where(own.in_(keys)), packed=True)
+    return Prepared(select(_requests_of(own), *build_lines.c, literal(0.0)).where(own.in_(keys)), packed=True)
 
 
 @cache
@@ -48,7 +48,8 @@ def _gathered(count: int) -> Prepared:
     """Return the statement for lines that are put together."""
     keys: list[Any] = [bindparam(f"key_{number}") for number in range(count)]
     own = builds.c.id
-    return Prepared(select(_requests_of(own), *COLUMNS).select_from(JOINED).where(own.in_(keys)), packed=True)
+    due = case((builds.c.state == BuildState.QUEUED.value, builds.c.tag + builds.c.nice), else_=0.0)
+    return Prepared(select(_requests_of(own), *COLUMNS, due).select_from(JOINED).where(own.in_(keys)), packed=True)
 
 
 @cache
@@ -71,7 +72,7 @@ class LineReader:
             others = set(numbers).difference(row[1] for row in rows)
             rows += [row for chunk in chunks(others) for row in _read(ask, _gathered, chunk)]
         rows.sort(key=lambda row: -row[1])
-        people = self._numbered(ask, {row[-2] for row in rows if row[-2] is not None})
+        people = self._numbered(ask, {row[-3] for row in rows if row[-3] is not None})
         return [_line(row, people) for row in rows]
 
     def _numbered(self, ask: Ask, emails: set[str]) -> dict[str, int]:
@@ -97,7 +98,7 @@ def _line(row: tuple[Any, ...], people: dict[str, int]) -> BuildLine:
         created, started, ended, not_before, reason, place, epoch,
         attempt, server, kind, offered, accepted, attempt_ended, attempt_reason,
         digest, content_digest, name, size, runs_on, maker, built_at, sandbox,
-        _, ref, revrange, email, subject,
+        _, ref, revrange, email, subject, due,
     ) = row  # fmt: skip
     return BuildLine(
         number, _STATES[state], project, source, revision, canonical_of(options), canonical_of(platform),
@@ -106,5 +107,5 @@ def _line(row: tuple[Any, ...], people: dict[str, int]) -> BuildLine:
         digest or "", content_digest or "", name or "", size or 0, canonical_of(runs_on or "[]"), maker or "",
         built_at or 0.0,
         asked, ref or "", revrange or "", email or "", -1 if email is None else people[email],
-        subject or "", _LEVELS.get(sandbox, SandboxLevel.NONE),
+        subject or "", _LEVELS.get(sandbox, SandboxLevel.NONE), due,
     )  # fmt: skip
