@@ -241,7 +241,7 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
     r"^musl libc": ("musl ", "\n"),
     r"^flags\s*:(.*)$": ("flags", " ", "\n", "flags:", "flags \n", "flags\n\n"),
     r"row \d+ missing from index|wrong # of entries in index": ("row ", "row 1", "row 1 ", "1", "wrong # "),
-    r"^[ \t]*buildtool (libc|cc) ([a-z]+)((?: +[0-9]+)+)[ \t]*$": (
+    r"^[ \t]*buildtool (libc|cc) ([a-z]+)((?: +[0-9]{1,9}){1,4})[ \t]*$": (
         "\n", " ", " \n", "buildtool cc a", " 1", "buildtool cc a 1 ", "1 ", "\t",
     ),
     r"-musl\w*$": ("-musl", "-", "a"),

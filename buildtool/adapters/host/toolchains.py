@@ -177,11 +177,12 @@ def survey(
 def parse_answer(said: str) -> dict[str, tuple[str, str]]:
     """Return family and version by what was asked (``libc``, ``cc``) from the preprocessor's answer.
 
-    What the compiler knows nothing of is left out: a library without a version in its headers (musl), for instance.
+    What the compiler knows nothing of is left out, such as a library without a version in its headers (musl), and what
+    no version can be: with a text without end the metaserver would not take what this machine offers.
     """
     found = {}
     for asked, family, numbers in re.findall(
-        r"^[ \t]*buildtool (libc|cc) ([a-z]+)((?: +[0-9]+)+)[ \t]*$", said, re.MULTILINE
+        r"^[ \t]*buildtool (libc|cc) ([a-z]+)((?: +[0-9]{1,9}){1,4})[ \t]*$", said, re.MULTILINE
     ):
         found[asked] = (family, ".".join(numbers.split()))
     return found

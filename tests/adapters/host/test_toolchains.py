@@ -51,6 +51,7 @@ def test_the_preprocessors_answer_tells_library_and_compiler() -> None:
     assert parse_answer("buildtool cc clang 15 0 7\n") == {"cc": ("clang", "15.0.7")}
     assert parse_answer("buildtool libc glibc __GLIBC__ __GLIBC_MINOR__\n") == {}
     assert parse_answer("") == {}
+    assert parse_answer(f"buildtool cc gcc {'9' * 9_000}\nbuildtool libc glibc{' 2' * 9_000}\n") == {}
 
 
 @given(st.text(max_size=300))
