@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 from twisted.spread import pb
 from twisted.spread.jelly import SecurityOptions
@@ -52,6 +53,15 @@ class PlainBroker(pb.Broker):
         self.incoming = Incoming(bounds)
         self.ready: Deferred[None] = Deferred()
         self._said = False
+
+    def first_word(self, clock: IReactorTime) -> IDelayedCall | None:
+        """Start to wait for the server's first word, where it may be one that waits for TLS in vain.
+
+        By TLS the server speaks anyway, and what this side writes before the handshake has ended keeps it from reading
+        on, and so that from ending.
+        """
+        tls = hasattr(self.transport, "getPeerCertificate")
+        return None if tls else clock.callLater(SERVER_FIRST, self.say_dialect)
 
     def say_dialect(self) -> None:
         """Send what is spoken here, Perspective Broker, unless it was sent."""

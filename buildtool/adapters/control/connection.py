@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from buildtool.adapters.control.broker import SERVER_FIRST, PlainBroker
+from buildtool.adapters.control.broker import PlainBroker
 from buildtool.adapters.control.decoder import Bounds, Incoming, ProtocolViolation
 from buildtool.adapters.control.encoder import call_bytes
 from buildtool.adapters.control.limits import PEER, STRANGER, ConnectionLimits
@@ -120,7 +120,7 @@ class Guarded(PlainBroker):
         super().connectionMade()
         if self.known:
             keep_alive(self.transport)
-            self._silence.timer = self.clock.callLater(SERVER_FIRST, self.say_dialect)
+            self._silence.timer = self.first_word(self.clock)
         else:
             self._silence.before_hello()
 

@@ -13,14 +13,15 @@ from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.spread import pb
 from twisted.trial.unittest import TestCase
 
-from buildtool.adapters.control.broker import SERVER_FIRST
+from buildtool.adapters.control.broker import SERVER_FIRST, PlainBroker
 from buildtool.adapters.control.build_server_link import ANSWERED, BuildServerLink, LoginPace
 from buildtool.adapters.control.client import Session, connect_requester, greet
 from buildtool.adapters.control.gateway import BuildServerEndpoint, Gateway, PersonEndpoint, anybody
-from buildtool.adapters.control.limits import ConnectionLimits
+from buildtool.adapters.control.limits import STRANGER, ConnectionLimits
 from buildtool.adapters.control.operator_endpoint import OperatorEndpoint
 from buildtool.adapters.network.endpoints import machine_at
 from buildtool.adapters.tls.one_port import ALERT, PLAIN
@@ -543,6 +544,19 @@ def test_a_metaserver_that_is_slow_to_speak_first_is_told_the_dialect_once() -> 
     farm.ends.advance(11)
     with pytest.raises(Unavailable):
         farm.ends.outcome(waiting)
+
+
+@pytest.mark.parametrize("tls", [True, False])
+def test_where_a_handshake_goes_on_a_client_says_nothing_first_since_it_would_read_no_more(tls: bool) -> None:
+    broker, clock = PlainBroker(STRANGER, is_client=True), Clock()
+    transport = StringTransport()
+    if tls:
+        transport.getPeerCertificate = lambda: None  # type: ignore[attr-defined] # as one that speaks TLS has
+    broker.transport = transport
+    broker.first_word(clock)
+    broker.currentDialect = b"pb"
+    clock.advance(2 * SERVER_FIRST)
+    assert transport.value() == (b"" if tls else b"\x02\x82pb")
 
 
 # --- build servers ----------------------------------------------------------------------------------------
