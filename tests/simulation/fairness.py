@@ -106,8 +106,9 @@ class Fairness:
         if newer is None or was is None or was.place != row.id:
             return
         now = self._builds.get(newer.build_id or 0)
-        if now is not None and now.tag > was.tag + SLACK:
-            self.wrong(f"build {now.id} of request {heir} is due at {now.tag:.2f}, and took a place at {was.tag:.2f}")
+        due, before = 0.0 if now is None else now.tag + now.nice, was.tag + was.nice
+        if now is not None and due > before + SLACK:
+            self.wrong(f"build {now.id} of request {heir} is due at {due:.2f}, and took a place at {before:.2f}")
 
     def _goes(self, was: Request, now: Request, changed: list[int], before: dict[int, Build]) -> None:
         """Only an operator moves a Request forward. That makes its Build due no later, and a move back no sooner.
