@@ -167,6 +167,7 @@ class Metaserver:
         people = {**requests.handlers, **self._operators(configuration, store, removal, database, keys)}
         tokens = await self._tokens(configuration, requests, mailer, keys)
         self._listen(configuration, gateway, (people, build_servers.handlers), tokens, events)
+        await world.triggering.start(self, requests, database)
         mailer.startService()
         self.serving = True
 

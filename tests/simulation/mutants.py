@@ -54,6 +54,8 @@ from buildtool.metaserver.build_servers import BuildServerService
 from buildtool.metaserver.demands import DemandReader
 from buildtool.metaserver.operating.ordering import OrderService
 from buildtool.metaserver.operating.several import SeveralService
+from buildtool.metaserver.triggering import triggers
+from buildtool.metaserver.triggering.asking import TriggerAsker
 from buildtool.model.access import confirmation, enrolment, rights, tokens
 from buildtool.model.access.enrolment import Book
 from buildtool.model.access.identities import Identity, Invitation, KeyState
@@ -70,6 +72,7 @@ from buildtool.model.principal import UNLIMITED, Principal, PrincipalRole
 from buildtool.model.records import Attempt, AttemptEnd, AttemptState, RequestState
 from buildtool.model.servers import Held, HeldState, Offer, Server, Verdict
 from buildtool.model.tickets import read
+from buildtool.model.triggers import looking
 from buildtool.model.trust.evidence import ANYTHING, Evidence, EvidencePolicy, SandboxLevel
 from buildtool.ports.metaserver import OutgoingMail
 from buildtool.project.definition import Project
@@ -101,6 +104,7 @@ from tests.simulation import (
     owners,
     projects,
     sandboxes,
+    triggering,
     visitors,
     waits,
 )
@@ -1380,6 +1384,38 @@ def need_lost_in_the_database() -> Sequence[Change]:
     original = rows.artifact_of
 
     return [(rows, "artifact_of", lambda row: evolve(original(row), need=()))]
+
+
+# --- triggers -----------------------------------------------------------------------------------------------
+
+_TRIGGERS = (triggering, "MATTERS", 1.0)
+"""The project builds by itself in every world, not only in some."""
+
+
+@_mutant("what a trigger asks for once more has the ids that it had", _TRIGGERS)
+def trigger_ids_made_anew() -> Sequence[Change]:
+    count = iter(range(1, 10**9))
+    return [(TriggerAsker, "_id", lambda *_: f"{next(count):032x}")]
+
+
+@_mutant("a trigger remembers what it has asked for, and not what it has seen", _TRIGGERS)
+def seen_taken_for_asked() -> Sequence[Change]:
+    original = looking.remembered
+
+    def remembered(trigger: Any, memory: Any, found: Any, settled: Any, *rest: Any) -> Any:
+        return original(trigger, memory, found, {**found, **settled}, *rest)
+
+    return [(triggers, "remembered", remembered)]
+
+
+@_mutant("a trigger looks by itself, whether or not it is told to", _TRIGGERS)
+def poll_switched_off() -> Sequence[Change]:
+    original = looking.due
+
+    def due(trigger: Any, memory: Any, now: float, *, hinted: bool = False) -> float:
+        return math.inf if memory.asked and not hinted else original(trigger, memory, now, hinted=hinted)
+
+    return [(triggers, "due", due)]
 
 
 # --- owners who come and go ---------------------------------------------------------------------------------

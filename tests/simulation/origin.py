@@ -30,7 +30,7 @@ LOOKS = (0.05, 0.05, 4.0, 30.0)
 
 def full(ref: str) -> str:
     """Return which ref a name means: HEAD is at main."""
-    return "main" if ref in ("", "HEAD") else ref
+    return "main" if ref in ("", "HEAD") else ref.removeprefix("refs/heads/")
 
 
 @define(eq=False)
@@ -125,6 +125,13 @@ class Resolver:
             raise UnknownRef(f"there is no {ref!r} in {url}")
         before = REVISIONS[: REVISIONS.index(commit)]
         return frozenset((name, one) for name, one in among if full(name) == full(ref) and one in before)
+
+    async def tips(self, url: str) -> Mapping[str, str]:
+        """Return the commit of each branch, as a look finds them; it is also a ``ports.RefReader``."""
+        refs = await self._looking.share(url, self._look)
+        if self.unreachable():
+            raise RepositoryUnreachable(f"{url} does not answer")
+        return {f"refs/heads/{name}": one for name, one in refs.items()}
 
     async def pin(self, url: str, commit: str) -> None:
         return None

@@ -10,6 +10,7 @@ from attrs import define, field
 
 from buildtool.model.access.ceilings import Ceilings, Most
 from buildtool.model.records import Request, RequestState
+from buildtool.model.triggers.trigger import TRIGGER
 
 HOUR = 3_600.0
 SLACK = 1.0
@@ -23,7 +24,8 @@ UNKNOWN = 60.0
 class Shares:
     """The limits of one requester: requests an hour and at a time; None is no limit. ``wrong`` takes a violation.
 
-    What was had by the hour is forgotten when the metaserver starts again; what waits is not.
+    What triggers ask for is nobody's. What was had by the hour is forgotten when the metaserver starts again; what
+    waits is not.
     """
 
     wrong: Callable[[str], None]
@@ -53,7 +55,8 @@ class Shares:
 
     def committed(self, rows: Sequence[Any], now: float, *, told: bool = True) -> None:
         """Take rows that were committed at ``now``, in seconds of a clock that goes on; was the metaserver told so?"""
-        fresh = [row for row in rows if type(row) is Request and row.id not in self._known]
+        rows = [row for row in rows if type(row) is Request and not row.share.startswith(TRIGGER)]
+        fresh = [row for row in rows if row.id not in self._known]
         for row in rows:
             if type(row) is Request:
                 self._known.add(row.id)

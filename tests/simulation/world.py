@@ -53,6 +53,7 @@ from tests.simulation.returning import Returning, ReturnWitness
 from tests.simulation.sandboxes import Sandboxes
 from tests.simulation.shares import Shares
 from tests.simulation.trace import Trace
+from tests.simulation.triggering import Triggering
 from tests.simulation.trust import Trust
 from tests.simulation.twins import Twin
 from tests.simulation.visitors import Pages, Visitor, visitors
@@ -124,7 +125,8 @@ class World:
         )
         levels = sandboxes.matters(seed)
         demanded = sandboxes.of_project(levels)
-        self.settings = projects.settings(times, demanded, self.fetching.fetched)
+        self.triggering = Triggering(self)
+        self.settings = self.triggering.of(projects.settings(times, demanded, self.fetching.fetched))
         self.lease = times.lease
         self.keepalive = times.lease / 4
         self.truths = Truths(rng)
@@ -262,6 +264,7 @@ class World:
             self.shares.committed(transaction[1], self.time.now, told=told)
             self.fairness.committed(transaction[1])
             self.overtaking.committed(transaction[1])
+            self.triggering.committed(transaction[1])
         if transaction[0] == "_returned":
             self.returning.witness.noted(transaction[1], transaction[2])
         if transaction[0] == "_commit" and self.rng.random() < 0.1:
@@ -417,6 +420,7 @@ class World:
         self.downtimes.plan()
         self.configuring.plan()
         Raising(self).plan()
+        self.triggering.plan()
         self.start_metaserver()
         self.front.start()
         self.returning.start()
@@ -507,6 +511,7 @@ class World:
             return False
         return (
             self.front.current
+            and self.triggering.current
             and not self._unsent()
             and all(self._connections(builder) == 1 for builder in self.builders)
         )
@@ -528,6 +533,7 @@ class World:
                 self.watch.wrong(f"at rest {what}")
         self.returning.witness.check_rest(dict(self.rows.ask("SELECT id, mail_error FROM requests")))
         self.front.check_rest()
+        self.triggering.check_rest()
         held = {digest for (digest,) in self.rows.ask("SELECT digest FROM tokens")}
         if held != self.visits.holding():
             self.watch.wrong("at rest the tokens in the database are not those that were committed")

@@ -27,9 +27,13 @@ class MemoryTriggers:
 
 @define(eq=False)
 class Tips:
-    """``ports.RefReader``: what tests say that there is; nothing where it is ``away``."""
+    """``ports.RefReader``: what tests say that there is; nothing where it is ``away``.
+
+    What is ``vanishing`` is listed once more.
+    """
 
     refs: dict[str, str] = field(factory=dict)
+    vanishing: set[str] = field(factory=set)
     away: bool = False
     looks: int = 0
 
@@ -37,4 +41,8 @@ class Tips:
         self.looks += 1
         if self.away:
             raise RepositoryUnreachable(f"cannot read {url}: it does not answer")
-        return dict(self.refs)
+        found = dict(self.refs)
+        for ref in self.vanishing:
+            self.refs.pop(ref, None)
+        self.vanishing = set()
+        return found

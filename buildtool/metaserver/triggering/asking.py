@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from attrs import evolve, frozen
 
 from buildtool.metaserver.demands import body_digest
 from buildtool.model.principal import Principal, PrincipalRole
-from buildtool.model.records import RequestState
 from buildtool.model.triggers.looking import CommitWanted
-from buildtool.model.triggers.trigger import Trigger
-from buildtool.protocol.messages import RequestStatus, Submit, SubmitTogether
+from buildtool.model.triggers.trigger import TRIGGER, Trigger
+from buildtool.protocol.messages import Submit, SubmitTogether
 
 _ID = 32
 """The length of a client request id, in hex digits."""
@@ -24,16 +23,21 @@ _ID = 32
 
 @frozen
 class TriggerAsker:
-    """A trigger of a project, as it asks. ``secret`` is the metaserver's own, so that no id is taken before it asks."""
+    """A trigger of a project, as it asks. ``secret`` is the metaserver's own, so that no id is taken before it asks.
+
+    ``since`` is when it asked for something before, as that was written down: what it asks for from then on has ids of
+    its own, so that a branch that is moved back to an older commit is asked for anew, whatever became of that.
+    """
 
     project: str
     trigger: Trigger
     secret: bytes
+    since: float
 
     @property
     def principal(self) -> Principal:
         """Who asks: each trigger by itself has its turns in the order, and is trusted as the configuration is."""
-        return Principal(PrincipalRole.TRIGGER, name=f"trigger:{self.project}/{self.trigger.name}", trusted=True)
+        return Principal(PrincipalRole.TRIGGER, name=f"{TRIGGER}{self.project}/{self.trigger.name}", trusted=True)
 
     def messages(self, change: CommitWanted) -> Iterator[SubmitTogether]:
         """Yield what is asked for of a commit: for each address, of which one mail tells, or once without."""
@@ -45,20 +49,8 @@ class TriggerAsker:
             )  # fmt: skip
             yield SubmitTogether(tuple(evolve(one, client_id=self._id(one, change)) for one in items))
 
-    def again(self, asked: SubmitTogether, told: Sequence[RequestStatus]) -> SubmitTogether | None:
-        """Return what to ask for once more: what had ended for a newer commit, which the ref is no longer."""
-        ended = tuple(
-            evolve(item, client_id=self._digest(f"{item.client_id}\0{status.request_id}"))
-            for item, status in zip(asked.items, told, strict=True)
-            if status.state == RequestState.SUPERSEDED.value
-        )
-        return SubmitTogether(ended) if ended else None
-
     def _id(self, item: Submit, change: CommitWanted) -> str:
-        """Return the id of a submission: another for each commit, and the same when it is asked for once more."""
-        of = "\0".join((self.project, self.trigger.name, change.ref, change.commit, body_digest(item)))
-        return self._digest(of)
-
-    def _digest(self, of: str) -> str:
-        said = b"trigger\0" + of.encode("utf-8", "surrogatepass")
+        """Return the id of a submission: another for each commit and time, and the same where that is asked again."""
+        about = (self.project, self.trigger.name, repr(self.since), change.ref, change.commit, body_digest(item))
+        said = b"trigger\0" + "\0".join(about).encode("utf-8", "surrogatepass")
         return hmac.new(self.secret, said, hashlib.sha256).hexdigest()[:_ID]

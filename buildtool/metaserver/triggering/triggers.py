@@ -52,9 +52,6 @@ SOONEST, LATEST = 0.05, 60.0
 LOOKING = 1.0
 """Most seconds between two rounds while a repository is looked at, whose next look may be due at its end."""
 
-AGAIN = 20
-"""So often a commit is asked for once more to which a ref was moved back, after what was asked for had ended."""
-
 NAMED = 3
 """At most so many refs are named in what came of a look."""
 
@@ -69,6 +66,15 @@ class _Looking:
     key: TriggerKey
     trigger: Trigger
     memory: Memory
+
+
+@frozen
+class _Asked:
+    """The result of asking for one commit: what its ref is remembered as (None: as before), and what failed."""
+
+    requests: Sequence[RequestStatus]
+    settled: str | None
+    failure: str = ""
 
 
 @define(eq=False)
@@ -218,52 +224,57 @@ class Triggers:
                 await self._keep(one, put_off(one.memory, why, self.clock.wall()))
             return
         for one in together:
-            await self._ask_for(one, found)
+            await self._ask_for(one, url, found)
 
-    async def _ask_for(self, one: _Looking, found: Mapping[str, str]) -> None:
+    async def _ask_for(self, one: _Looking, url: str, found: Mapping[str, str]) -> None:
         """Ask for what a look came to, and remember it."""
-        asked: dict[str, str] = {}
-        unusable: dict[str, str] = {}
-        requests: list[int] = []
+        settled: dict[str, str] = {}
+        asked: dict[str, Sequence[RequestStatus]] = {}
         failure = ""
-        asker = TriggerAsker(one.key[0], one.trigger, self.secret)
         wanted = changes(one.trigger, one.memory, found)
         for change in wanted:
-            try:
-                told = await self._asked(asker, change)
-            except UnknownRef:
-                unusable[change.ref] = change.commit  # it is gone by now, or was never anything to build
-            except Exception as error:  # noqa: BLE001 - a defect is logged, and ends no look of others
-                failure = self._why(error, one)
-            else:
-                asked[change.ref] = told[0].revision  # which may be newer than what was listed
-                requests += [status.request_id for status in told]
+            result = await self._ask_one(one, url, change)
+            failure = result.failure
+            if result.settled is not None:
+                settled[change.ref] = result.settled
             if failure:
                 break
-        now = self.clock.wall()
-        told_of = _asked_words(asked, requests)
+            if result.requests:
+                asked[change.ref] = result.requests
+        now, said = self.clock.wall(), _asked_words(asked)
         if asked:
-            log.info("trigger {name} of {project}: {said}", project=one.key[0], name=one.key[1], said=told_of)
-        memory = remembered(one.trigger, one.memory, found, {**unusable, **asked}, now, told_of)
+            log.info("trigger {name} of {project}: {said}", project=one.key[0], name=one.key[1], said=said)
+        memory = remembered(one.trigger, one.memory, found, settled, now, said)
         if failure:
-            memory = put_off(evolve(memory, looked=one.memory.looked, failures=one.memory.failures), failure, now)
+            # Until all that was wanted is asked for, ids stay what they are: of two addresses one may have been told.
+            before = one.memory
+            kept = evolve(memory, looked=before.looked, asked=before.asked, failures=before.failures)
+            memory = put_off(kept, failure, now)
         elif len(wanted) == AT_ONCE:
             self._hinted.add(one.key)  # there is more than one look may ask for
         await self._keep(one, memory)
 
-    async def _asked(self, asker: TriggerAsker, change: CommitWanted) -> list[RequestStatus]:
-        """Ask for a commit, for each address; return what that was answered, for all of them or none."""
-        found: list[RequestStatus] = []
-        for message in asker.messages(change):
-            told = (await self.ask(asker.principal, message)).items
-            found += told
-            for _ in range(AGAIN):
-                again = asker.again(message, told)
-                if again is None:
-                    break
-                message, told = again, (await self.ask(asker.principal, again)).items  # noqa: PLW2901
-                found += told
-        return found
+    async def _ask_one(self, one: _Looking, url: str, change: CommitWanted) -> _Asked:
+        """Ask for all of one commit, for each address."""
+        asker = TriggerAsker(one.key[0], one.trigger, self.secret, one.memory.asked)
+        told: list[RequestStatus] = []
+        try:
+            for message in asker.messages(change):
+                told += (await self.ask(asker.principal, message)).items
+        except UnknownRef:
+            # It is gone by now, which the next look sees, or it never was anything to build.
+            return _Asked((), change.commit if await self._still(url, change) else None)
+        except Exception as error:  # noqa: BLE001 - a defect is logged, and ends no look of others
+            # Where one address was told of it, the ref is asked for next time whatever it is then.
+            return _Asked(told, "" if told else None, self._why(error, one))
+        return _Asked(told, told[0].revision)  # which may be newer than what was listed
+
+    async def _still(self, url: str, change: CommitWanted) -> bool:
+        """Return whether a ref that could not be resolved is there as it was listed."""
+        try:
+            return (await self.refs.tips(url)).get(change.ref) == change.commit
+        except BuildToolError:
+            return False
 
     def _why(self, error: Exception, one: _Looking) -> str:
         """Return why a look failed, for people; a defect is logged."""
@@ -288,12 +299,13 @@ def _said(text: str) -> str:
     return one_line(text, SAID_LIMIT)
 
 
-def _asked_words(asked: Mapping[str, str], requests: Sequence[int]) -> str:
+def _asked_words(asked: Mapping[str, Sequence[RequestStatus]]) -> str:
     """Return what was asked for, in a line for people."""
     if not asked:
         return ""
-    some = [f"{short_ref(ref)} at {commit[:12]}" for ref, commit in list(asked.items())[:NAMED]]
+    some = [f"{short_ref(ref)} at {told[0].revision[:12]}" for ref, told in list(asked.items())[:NAMED]]
     if len(asked) > NAMED:
         some.append(f"{len(asked) - NAMED} more")
+    requests = [status.request_id for told in asked.values() for status in told]
     numbers = f"request {requests[0]}" if len(requests) == 1 else f"requests {min(requests)} to {max(requests)}"
     return _said(f"asked for {', '.join(some)}: {numbers}")

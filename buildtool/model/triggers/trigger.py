@@ -17,7 +17,7 @@ from attrs import frozen
 from buildtool.model.platforms import Value
 from buildtool.model.triggers.schedule import Schedule
 
-__all__ = ["BRANCHES", "TAGS", "VARIANTS", "Trigger", "Variant", "short_ref"]
+__all__ = ["BRANCHES", "TAGS", "TRIGGER", "VARIANTS", "Trigger", "Variant", "short_ref"]
 
 BRANCHES, TAGS = "refs/heads/", "refs/tags/"
 """What the full names of branches and of tags begin with."""
@@ -27,6 +27,9 @@ def short_ref(ref: str) -> str:
     """Return a ref's full name as people say it."""
     return ref.removeprefix(BRANCHES).removeprefix(TAGS)
 
+
+TRIGGER = "trigger:"
+"""What the names begin with under which triggers ask: those of their shares."""
 
 VARIANTS = 64
 """Most builds of a commit that one trigger asks for."""

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from buildtool.model.addresses import wide_network_of
 from buildtool.model.records import Request
+from buildtool.model.triggers.trigger import TRIGGER
 
 K = TypeVar("K", bound=Hashable)
 M = TypeVar("M", bound=Hashable)
@@ -77,7 +78,8 @@ class OpenCounts:
             self._count(old, -1)
 
     def _count(self, one: Request, more: int) -> None:
-        of = ((self._email, one.email), (self._address, one.asker), (self._network, wide_network_of(one.asker)))
+        own = "" if one.share.startswith(TRIGGER) else one.email  # what a project asks for by itself is not theirs
+        of = ((self._email, own), (self._address, one.asker), (self._network, wide_network_of(one.asker)))
         for counter, key in of:
             if key:
                 counter[key] += more

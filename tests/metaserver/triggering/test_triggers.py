@@ -23,8 +23,8 @@ from tests.metaserver.test_requests import BEN, EVE, Resolver, World
 from tests.support.memory import WallClock
 from tests.support.triggers import MemoryTriggers, Tips
 
-MAIN = "refs/heads/main"
-OTHER = "f" * 40
+MAIN, A = "refs/heads/main", "refs/heads/a"
+OTHER = COMMIT
 
 
 class Gone(Resolver):
@@ -104,6 +104,8 @@ class TriggersTests(SynchronousTestCase):
         assert {one.share for one in requests} == {"trigger:paint/push main"}
         assert {one.nice for one in requests} == {2}
         assert len({one.build_id for one in requests}) == 1
+        counted = self.world.service.broker.state.records.open_counts.of("ann@example.org", "", "")
+        assert counted[0] == 0, "what a project asks for by itself is none of those that she may have"
 
     def test_nobody_is_mailed_where_nobody_is_named(self) -> None:
         self.farm(on_push("main", platforms=["ppc", "arm", "ppc"]))
@@ -170,6 +172,7 @@ class TriggersTests(SynchronousTestCase):
         self.farm(on_push("main", to="ann@example.org"))
         self.round()
         for commit in ("b" * 40, OTHER, "b" * 40):
+            before = self.store.kept["paint", "push main"]
             self.world.resolver.pushed = [commit] * 4
             self.tips.refs[MAIN] = commit
             self.round(601)
@@ -179,10 +182,44 @@ class TriggersTests(SynchronousTestCase):
         ]
         assert states[0] == ("b", "superseded")
         assert states[-1] == ("b", "waiting")
-        self.store.kept["paint", "push main"] = evolve(self.store.kept["paint", "push main"], refs={MAIN: OTHER})
+        self.store.kept["paint", "push main"] = before
         self.begin()
         self.round(601)
         assert len(self.world.store.all(Request)) == len(states), "the same ids, where that was not remembered"
+
+    def test_a_commit_that_was_cancelled_is_asked_for_anew_where_its_branch_comes_back_to_it(self) -> None:
+        self.farm(on_push("main", supersede=False))
+        self.round()
+        for commit in ("b" * 40, OTHER, "b" * 40):
+            self.world.resolver.pushed = [commit]
+            self.tips.refs[MAIN] = commit
+            self.round(601)
+            if commit != OTHER and len(self.asked()) == 1:
+                self.successResultOf(Deferred.fromCoroutine(self.end_all()))
+        assert [state for _, _, state in self.asked()] == ["cancelled", "waiting", "waiting"]
+
+    def test_a_branch_that_went_while_it_was_asked_for_and_came_again_is_asked_for(self) -> None:
+        self.farm(on_push("a"), resolver=Gone())
+        self.tips.refs = {MAIN: OTHER}
+        self.round()
+        self.tips.refs = {MAIN: OTHER, A: OTHER}
+        self.tips.vanishing = {A}
+        self.round(601)
+        assert self.asked() == []
+        self.world.service.resolver = self.world.service._demands.resolver = Resolver()
+        self.tips.refs = {MAIN: OTHER, A: OTHER}
+        self.round(601)
+        assert [ref for _, ref, _ in self.asked()] == [A]
+
+    def test_a_ref_that_is_nothing_to_build_is_not_tried_at_each_look(self) -> None:
+        self.farm(on_push("a"), resolver=Gone())
+        self.tips.refs = {MAIN: OTHER}
+        self.round()
+        self.tips.refs = {MAIN: OTHER, A: OTHER}
+        self.round(601)
+        looks = self.tips.looks
+        self.round(601)
+        assert self.tips.looks == looks + 1, "it was listed, and not looked for once more"
 
     def test_of_several_addresses_none_is_left_out_where_asking_for_one_failed(self) -> None:
         self.farm(on_push("main", to=["ann@example.org", "bob@example.org"]))
