@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 
 from buildtool.adapters.sql.triggers.store import SqlTriggerStore
 from buildtool.concurrency.periodic import PeriodicTask
@@ -39,6 +39,15 @@ MOVES_BETWEEN = (120.0, 1_500.0)
 """Seconds between two pushes, while there are any."""
 
 
+@frozen
+class _AskedFor:
+    """A commit that was asked for, when, and whether its ref moved while it was looked at."""
+
+    revision: str
+    at: float
+    moved: bool
+
+
 @define(eq=False)
 class Triggering:
     """The triggers of one world, and the witness of what they ask for."""
@@ -47,8 +56,8 @@ class Triggering:
     matter: bool = field(init=False)
     _rng: random.Random = field(init=False)
     _known: set[int] = field(factory=set, init=False)
-    _last: dict[tuple[str, str, str, str], tuple[str, bool]] = field(factory=dict, init=False)
-    """The commit that was asked for last, and whether its ref moved then: by whom, which ref, what and for whom."""
+    _last: dict[tuple[str, str, str, str], _AskedFor] = field(factory=dict, init=False)
+    """What was asked for last: by whom, of which ref, what and for whom."""
 
     def __attrs_post_init__(self) -> None:
         self._rng = random.Random(f"{self.world.seed} triggers")
@@ -113,11 +122,13 @@ class Triggering:
         if spec.revision not in world.origin.meant(row.demand.ref, now - LOOKS_LAST):
             world.watch.wrong(f"{row.share} asks for {spec.revision[:4]}, which {row.demand.ref} was not lately")
         # Where it moved between listing and resolving, and the metaserver ended then, the same commit is listed next.
+        # One that went, or was something else meanwhile, is asked for anew.
         moved = len(world.origin.meant(row.demand.ref, now - LOOKS_LAST)) > 1
-        before, before_moved = self._last.get(key, ("", False))
-        if before == spec.revision and not before_moved:
+        before = self._last.get(key)
+        same = before is not None and before.revision == spec.revision and not before.moved
+        if before is not None and same and len(world.origin.meant(row.demand.ref, before.at)) == 1:
             world.watch.wrong(f"{row.share} asks {row.email} for {spec.revision[:4]} of {row.demand.ref} twice")
-        self._last[key] = (spec.revision, moved)
+        self._last[key] = _AskedFor(spec.revision, now, moved)
 
     @property
     def current(self) -> bool:
@@ -142,6 +153,6 @@ class Triggering:
             return
         for what in self._behind():
             self.world.watch.wrong(f"at rest {what}")
-        for (share, ref, _, _), (revision, _) in self._last.items():
-            if self.world.origin.refs.get(short_ref(ref), revision) != revision:
-                self.world.watch.wrong(f"at rest {share} asked for {revision[:4]} of {ref} last, which it is not")
+        for (share, ref, _, _), last in self._last.items():
+            if self.world.origin.refs.get(short_ref(ref), last.revision) != last.revision:
+                self.world.watch.wrong(f"at rest {share} asked for {last.revision[:4]} of {ref} last, which it is not")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from buildtool.model.guest.following import SHORT
 
@@ -22,6 +22,10 @@ MOST_PAST = 64
 
 FIRST_DELAY, LONGEST_DELAY = 600.0, 86_400.0
 """Seconds after which what could not be made is made again: each time twice as many, up to a day."""
+
+
+CUT = {"kept": "start"}
+"""What is written of a text that a program made: as much as its file takes, from the start."""
 
 
 class UpdatePhase(Enum):
@@ -54,7 +58,7 @@ class UpdateAttempt:
     since: float
     phase: UpdatePhase = UpdatePhase.MAKING
     resumed: int = 0
-    why: str = ""
+    why: str = field(default="", metadata=CUT)
     migrates: bool = False
 
 
@@ -64,7 +68,7 @@ class FailedUpdate:
 
     commit: str
     name: str
-    why: str
+    why: str = field(metadata=CUT)
     at: float
     tries: int = 1
     again: float | None = None
@@ -87,7 +91,7 @@ class UpdateRecord:
     accepted: str = ""
     attempt: UpdateAttempt | None = None
     failed: tuple[FailedUpdate, ...] = ()
-    words: str = ""
+    words: str = field(default="", metadata=CUT)
     code: int = 0
     at: float = 0.0
 

@@ -22,7 +22,7 @@ from buildtool.programs.common.output import complain, say, say_line
 from buildtool.programs.common.subcommands import Subcommand, Subcommands
 from buildtool.programs.updating.choice import UPDATE_OPTIONS, choice_of, place_of
 from buildtool.programs.updating.looking import look_for_newest, repository_of
-from buildtool.programs.updating.memory import UpdateMemory, as_object
+from buildtool.programs.updating.memory import UpdateMemory
 from buildtool.programs.updating.place import VersionPlace
 from buildtool.programs.updating.rounds import (
     EXIT_GONE_BACK,
@@ -32,6 +32,7 @@ from buildtool.programs.updating.rounds import (
     UpdateRound,
     accept_seen,
 )
+from buildtool.protocol import codec
 
 PROGRAM = "update"
 
@@ -78,7 +79,7 @@ def _told(end: RoundEnd, said: argparse.Namespace) -> int:
 def _status(said: argparse.Namespace) -> dict[str, object]:
     place = VersionPlace(place_of(said))
     record = UpdateMemory(place.path).load()
-    return {"place": str(place.path), "current": place.current(), "versions": place.versions(), **as_object(record)}
+    return {"place": str(place.path), "current": place.current(), "versions": place.versions(), **codec.encode(record)}
 
 
 def _show_status(said: argparse.Namespace) -> int:

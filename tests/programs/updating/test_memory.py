@@ -22,6 +22,12 @@ RECORDS = st.builds(
 )  # fmt: skip
 
 
+WRONG_AGAIN = (
+    '{"type": "UpdateRecord", "failed": [{"type": "FailedUpdate", "commit": "c", "name": "n", "why": "w", %s}]}'
+)
+WRONG_AGAIN %= '"at": 1.0, "again": "soon"'
+
+
 @pytest.mark.world
 @given(RECORDS)
 def test_what_was_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, record: UpdateRecord) -> None:
@@ -32,12 +38,34 @@ def test_what_was_written_is_read_again(tmp_path_factory: pytest.TempPathFactory
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{", "null", '{"holds": 1}', '{"attempt": null, "past": [], "failed": [{}]}', "[" * 5_000, "\xff"],
+    [
+        "",
+        "[]",
+        "{",
+        "null",
+        '{"type": "UpdateRecord", "holds": 1}',
+        '{"type": "UpdateRecord", "failed": [{}]}',
+        WRONG_AGAIN,
+        "[" * 5_000,
+        "\xff",
+        '{"type": "UpdateRecord", "at": NaN}',
+        f'"{"x" * 2_000_000}"',
+    ],
+    ids=range(11),
 )
 def test_a_file_that_is_not_right_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(text, "latin-1")
-    with pytest.raises(ConfigurationError, match=r"update\.json: cannot be used: \w+: remove it"):
+    with pytest.raises(ConfigurationError, match=r"update\.json: cannot be used: .+: remove it"):
         UpdateMemory(tmp_path).load()
+
+
+def test_what_a_program_said_is_cut_to_what_the_file_takes(tmp_path: Path) -> None:
+    memory = UpdateMemory(tmp_path)
+    failed = FailedUpdate("c", "n", "why " * 5_000, 1.0)
+    memory.save(
+        UpdateRecord(attempt=UpdateAttempt("c", "n", "", 1.0, why="x" * 9_000), failed=(failed,), words="é" * 9_000)
+    )
+    assert memory.load().failed[0].why.startswith("why why")
 
 
 def test_nothing_is_remembered_at_first_and_a_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:
