@@ -8,10 +8,11 @@ from twisted.web.server import Request
 from buildtool.errors import LimitReached, NotFound
 from buildtool.model.access.rights import Act
 from buildtool.model.access.visitors import visitor
-from buildtool.protocol.api.routes import PREFIX
+from buildtool.protocol.api.routes import EVENTS, PREFIX
 
 from ..access import shown_by
 from ..answers import plain, query_value
+from ..api.decoding import read_query
 from ..live.streams import EVENT_STREAM, Stream
 from ..section import Section, page
 
@@ -24,11 +25,17 @@ class LiveSection(Section):
 
     @page(Act.SEE_FARM, "/events", "/api/v1/events")
     def events(self, request: Request) -> Deferred[None] | bytes:
-        """Send what changes, after the event that ``Last-Event-ID`` or ``?last=`` names. Raises NotFound."""
+        """Send what changes, after the event that ``Last-Event-ID`` or ``?last=`` names.
+
+        Raises NotFound, DecodeError.
+        """
         hub, shown = self.parts.upstream.live, shown_by(request)
         by = shown.by
         if hub is None:
             raise NotFound("nothing is live here")
+        of_api = request.path.startswith(PREFIX.encode())
+        if of_api:
+            read_query(EVENTS, request.args or {})
         said = request.getHeader("last-event-id") or query_value(request, "last")
         stream = Stream(request, by, self.parts.access, hub)
         if shown.secret:
@@ -40,7 +47,7 @@ class LiveSection(Section):
         try:
             stream.left = hub.places.take(by.address, stream)
         except LimitReached as error:
-            if request.path.startswith(PREFIX.encode()):
+            if of_api:
                 raise  # which is told as a problem
             request.setResponseCode(503)
             request.setHeader("Retry-After", f"{error.again:.0f}")

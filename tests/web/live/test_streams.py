@@ -213,6 +213,18 @@ def test_streams_are_answered_where_something_is_live_as_far_as_there_are_places
     assert Visitor.at(None).visit("/events").status == 404
 
 
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [("?lst=3", "there is no query name"), ("?last=soon", "a whole number from 0"), ("?last=1&last=2", "2 times")],
+)
+def test_the_stream_of_the_api_refuses_a_query_that_it_does_not_know(query: str, words: str) -> None:
+    world = World()
+    world.begin()
+    told = Visitor.at(world.hub).visit(f"/api/v1/events{query}")
+    assert told.status == 400
+    assert words in told.text
+
+
 def test_without_the_metaserver_every_page_says_since_when_and_nothing_counts_on() -> None:
     world = World()
     world.begin()
