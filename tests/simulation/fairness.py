@@ -99,7 +99,10 @@ class Fairness:
         return 0
 
     def _inherits(self, was: Build | None, row: Request, heir: int) -> None:
-        """The Build of a Request that took another's place is due no later than that one's was."""
+        """The Build of a Request that took another's place is due no later than that one's was.
+
+        How nice its requester asked it to be comes on top: the place is inherited, and that is not.
+        """
         if heir:
             self._moves[heir].add(row.nice)
         newer = self._requests.get(heir)
@@ -107,7 +110,7 @@ class Fairness:
             return
         now = self._builds.get(newer.build_id or 0)
         due, before = 0.0 if now is None else now.tag + now.nice, was.tag + was.nice
-        if now is not None and due > before + SLACK:
+        if now is not None and due > before + max(0, newer.nice) + SLACK:
             self.wrong(f"build {now.id} of request {heir} is due at {due:.2f}, and took a place at {before:.2f}")
 
     def _goes(self, was: Request, now: Request, changed: list[int], before: dict[int, Build]) -> None:
