@@ -388,7 +388,7 @@ def answered_unheard() -> Sequence[Change]:
 
 @_mutant("a build goes to a server that can build it")
 def any_server_will_do() -> Sequence[Change]:
-    def makes(self: Requirements, capability: Any, by_mark: Any) -> Offer:
+    def makes(self: Requirements, capability: Any, by_mark: Any, forbidden: Any = ()) -> Offer:
         offer: Offer = capability.offers[0]
         return offer
 
@@ -511,7 +511,7 @@ def another_superseded() -> Sequence[Change]:
 @_mutant("who takes another's place with --supersede stands where that one stood")
 def place_not_inherited() -> Sequence[Change]:
     original = superseding.heir_of
-    return [(admission, "heir_of", lambda *asked: evolve(original(*asked), tag=1e9))]
+    return [(admission, "heir_of", lambda *asked, **how: evolve(original(*asked, **how), tag=1e9))]
 
 
 @_mutant("only an operator moves a build forward")
@@ -1383,7 +1383,7 @@ def announced_taken_for_measured() -> Sequence[Change]:
 def need_lost_in_the_database() -> Sequence[Change]:
     original = rows.artifact_of
 
-    return [(rows, "artifact_of", lambda row: evolve(original(row), need=()))]
+    return [(rows, "artifact_of", lambda *row: evolve(original(*row), need=()))]
 
 
 # --- triggers -----------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """What the simulation stands on: time that the dead do not share in, streams that keep their order, mutants undone."""
 
+import inspect
 import random
 from typing import Any
 
@@ -140,3 +141,29 @@ def test_a_name_that_is_no_mutant_is_refused_with_those_that_there_are(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(f"no such mutant: {name}; there are: {MUTANTS[0].name}, ")
+
+
+def _unfit(mutant: str, owner: object, name: str, instead: object) -> str:
+    """Return how what a mutant puts in the place of a function cannot be called as that is, "" where it can be."""
+    original = vars(owner)[name]
+    original = getattr(original, "__func__", original)  # of a class or static method
+    stand_in = getattr(instead, "__func__", instead)
+    if not inspect.isfunction(original) or not inspect.isfunction(stand_in):
+        return ""
+    asked = inspect.signature(original).parameters.values()
+    places = [one.name for one in asked if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    words = {one.name: None for one in asked if one.kind is one.KEYWORD_ONLY}
+    try:
+        inspect.signature(stand_in).bind(*places, **words)
+    except TypeError as error:
+        return f"{mutant}: {name}: {error}"
+    return ""
+
+
+def test_what_a_mutant_puts_in_a_places_stead_can_be_called_as_that_is_so_that_no_wrong_call_is_what_finds_it() -> None:
+    assert [
+        unfit
+        for mutant in MUTANTS
+        for owner, name, instead in mutant.changes()
+        if (unfit := _unfit(mutant.name, owner, name, instead))
+    ] == []
