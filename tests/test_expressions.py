@@ -93,6 +93,10 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
     # The hours of a machine's owner.
     r"(?:([A-Za-z]{3}[A-Za-z,-]{0,60}) )?([0-9]{1,2}):([0-9]{2})-([0-9]{1,2}):([0-9]{2})"
     r"(?: ([A-Za-z][\w+/-]{0,60}))?": ("Mon-", "Mon 0", "00:00-00:00 ", "00:00-00:00 a", "a"),
+    # What deliveries of forges name: refs, branches, people.
+    r"refs/[^\x00-\x20\x7f~^:?*\[\\\ud800-\udfff]{1,245}": ("refs/", "refs/a", "a", " "),
+    r"[^\x00-\x20\x7f~^:?*\[\\\ud800-\udfff]{1,230}": ("a", "a ", "~"),
+    r"[A-Za-z0-9][A-Za-z0-9_.\[\]-]{0,99}": NAME,
     # When triggers look, what they are called, and at which refs they look.
     r"(?:([A-Za-z]{3}[A-Za-z,-]{0,60}) )?([0-9]{1,2}):([0-9]{2}) ([A-Za-z][\w+/-]{0,60})": ("Mon-", "Mon 0", "00:00 a"),
     r"[A-Za-z0-9][A-Za-z0-9 ._*/+-]*": ("a", "a ", "a*"),

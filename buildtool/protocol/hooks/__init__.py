@@ -1,0 +1,1 @@
+"""The deliveries of forges: strict and bounded reading of what they send."""
