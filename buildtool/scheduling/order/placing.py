@@ -67,7 +67,7 @@ def renice(context: DecisionContext, was: Request, request: Request, build: Buil
     state = context.state
     now = _placed(context, request, request.base, build)
     if build.place != request.id:
-        if place_of(now) < place_of(build):
+        if request.nice < was.nice and place_of(now) < place_of(build):
             _put(context, now)
         return
     if request.nice < was.nice:

@@ -197,3 +197,16 @@ def test_a_raise_is_there_after_a_crash() -> None:
     queue.farm.broker.crash()
     assert queue.farm.build_of(waits) == stood
     assert queue.farm.request(waits).nice == -5
+
+
+def test_who_joined_and_stands_back_does_not_move_the_build_forward_whatever_of_theirs_has_ended_meanwhile() -> None:
+    queue = busy()
+    before = [queue.ask(ANN) for _ in range(3)]
+    queue.ask(ANN, 7)
+    joined = queue.ask(ANN, 7)
+    assert isinstance(joined, JoinedBuild)
+    for one in before:
+        queue.farm.send(CancelRequested(one.request.id))
+    build = queue.farm.build_of(joined)
+    assert moved(queue.farm, joined, 1).changed
+    assert queue.farm.build_of(joined) == build
