@@ -118,17 +118,23 @@ class Triggering:
         """Check a Request that a trigger made: what its ref meant lately, and not the same as the one before it."""
         world, spec = self.world, row.demand.spec
         key = (row.share, row.demand.ref, str((spec.options, spec.platform)), row.email)
-        now = world.time.now
-        if spec.revision not in world.origin.meant(row.demand.ref, now - LOOKS_LAST):
+        now, lately = world.time.now, self._lately()
+        if spec.revision not in world.origin.meant(row.demand.ref, lately):
             world.watch.wrong(f"{row.share} asks for {spec.revision[:4]}, which {row.demand.ref} was not lately")
         # Where it moved between listing and resolving, and the metaserver ended then, the same commit is listed next.
         # One that went, or was something else meanwhile, is asked for anew.
-        moved = len(world.origin.meant(row.demand.ref, now - LOOKS_LAST)) > 1
+        moved = len(world.origin.meant(row.demand.ref, lately)) > 1
         before = self._last.get(key)
         same = before is not None and before.revision == spec.revision and not before.moved
         if before is not None and same and len(world.origin.meant(row.demand.ref, before.at)) == 1:
             world.watch.wrong(f"{row.share} asks {row.email} for {spec.revision[:4]} of {row.demand.ref} twice")
         self._last[key] = _AskedFor(spec.revision, now, moved)
+
+    def _lately(self) -> float:
+        """Return since when a ref was looked at for what is asked for now: time in which nothing runs is none of it."""
+        lately = self.world.time.now - LOOKS_LAST
+        since, until = self.world.watch.stood_still
+        return lately - (until - since) if until > lately else lately
 
     @property
     def current(self) -> bool:

@@ -267,7 +267,9 @@ class Triggers:
         except Exception as error:  # noqa: BLE001 - a defect is logged, and ends no look of others
             # Where one address was told of it, the ref is asked for next time whatever it is then.
             return _Asked(told, "" if told else None, self._why(error, one))
-        return _Asked(told, told[0].revision)  # which may be newer than what was listed
+        revisions = {one.revision for one in told}  # which may be newer than what was listed
+        # Where it moved between two addresses, it is asked for again, whatever it is then.
+        return _Asked(told, revisions.pop() if len(revisions) == 1 else "")
 
     async def _still(self, url: str, change: CommitWanted) -> bool:
         """Return whether a ref that could not be resolved is there as it was listed."""

@@ -211,6 +211,22 @@ class TriggersTests(SynchronousTestCase):
         self.round(601)
         assert [ref for _, ref, _ in self.asked()] == [A]
 
+    def test_a_branch_that_moved_between_two_addresses_is_asked_for_again_whatever_it_is_then(self) -> None:
+        self.farm(
+            on_push("main", to=["ann@example.org", "bob@example.org"], supersede=False),
+            resolver=Resolver(pushed=["c" * 40, "d" * 40, "c" * 40, "c" * 40]),
+        )
+        self.round()
+        self.tips.refs[MAIN] = "c" * 40
+        self.round(601)
+        self.round(601)
+        self.round(601)
+        last = {
+            one.email: one.demand.spec.revision for one in sorted(self.world.store.all(Request), key=lambda one: one.id)
+        }
+        assert last == {"ann@example.org": "c" * 40, "bob@example.org": "c" * 40}
+        assert len(self.asked()) == 4, "and not for ever"
+
     def test_a_ref_that_is_nothing_to_build_is_not_tried_at_each_look(self) -> None:
         self.farm(on_push("a"), resolver=Gone())
         self.tips.refs = {MAIN: OTHER}
