@@ -33,7 +33,7 @@ from .sections.acts import ACTS, ActsSection
 from .sections.ask import AskSection
 from .sections.build import BuildSection
 from .sections.builds import BuildsSection
-from .sections.confirm import ConfirmSection
+from .sections.confirm import MailedSection
 from .sections.contents import ContentsSection
 from .sections.files import FilesSection
 from .sections.health import HealthSection
@@ -55,7 +55,7 @@ SECTIONS: tuple[type[Section], ...] = (
     AskSection,
     MatrixSection,
     MachinesSection,
-    ConfirmSection,
+    MailedSection,
     HealthSection,
     LiveSection,
     FilesSection,

@@ -153,6 +153,9 @@ class OutboxStore(Protocol):
     async def refused(self, key: str, now: float, reason: str) -> None:
         """Record on mail and requests that the mail server refused for good. Raises NotFound."""
 
+    async def withheld(self, keys: Sequence[str], now: float, reason: str) -> None:
+        """Record that mails are not sent, and why, on them and on their requests; what is marked before stays so."""
+
     async def shift(self, seconds: float, now: float, latest: float) -> None:
         """Delay every mail that was put off by so many seconds, to ``latest`` at most: the clock was set to ``now``.
 

@@ -18,6 +18,7 @@ from buildtool.protocol import operator as o
 from buildtool.protocol.pages import visiting as v
 from buildtool.protocol.pages.farm_view import AskFarm
 from buildtool.protocol.pages.figures import AskFigures
+from buildtool.protocol.pages.subscriptions import AskSubscription, EndSubscription
 from buildtool.protocol.projects.triggers import AskTriggers, LookNow
 
 __all__ = ["ACT_OF"]
@@ -30,6 +31,7 @@ ACT_OF: Mapping[type[attrs.AttrsInstance], Act] = {
     m.AskBuild: Act.SEE_BUILD, v.AskBuildFor: Act.SEE_BUILD,
     m.AskHealth: Act.PING, v.AskHealthFor: Act.PING, h.AskProjects: Act.PING,
     AskTriggers: Act.SEE_FARM, LookNow: Act.EXPLAIN,
+    AskSubscription: Act.CONFIRM, EndSubscription: Act.CONFIRM,
     o.AskFarmStatus: Act.SEE_FARM, AskFarm: Act.SEE_FARM, AskFigures: Act.SEE_FARM,
     n.FollowEvents: Act.SEE_FARM,
     m.Register: Act.SERVE, m.Ended: Act.SERVE, m.Done: Act.SERVE, m.RenewTickets: Act.SERVE, m.Goodbye: Act.SERVE,

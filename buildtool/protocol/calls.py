@@ -15,6 +15,7 @@ from buildtool.protocol import news as n
 from buildtool.protocol import operator as o
 from buildtool.protocol.messages import NEWS, REQUESTER, Calls
 from buildtool.protocol.pages import visiting as v
+from buildtool.protocol.pages.subscriptions import AskSubscription, EndSubscription
 from buildtool.protocol.projects.triggers import AskTriggers, LookNow
 
 __all__ = [
@@ -47,6 +48,7 @@ OPERATOR: Calls = {
     "invite": e.InviteOne, "identities": e.AskIdentities, "revoke": e.RevokeOne, "rotate": e.RotateAuthority,
     "token": v.MakeToken, "tokens": v.AskTokens, "endtoken": v.EndToken,
     "triggers": AskTriggers, "look": LookNow,
+    "subscription": AskSubscription, "endsubscription": EndSubscription,
 }  # fmt: skip
 """What an operator may call at the metaserver, and the owner of build servers about these."""
 

@@ -16,6 +16,7 @@ from buildtool.metaserver.operating.ordering import OrderService
 from buildtool.metaserver.operating.several import SeveralService
 from buildtool.metaserver.operations import OperatorService
 from buildtool.metaserver.requests import RequestService
+from buildtool.metaserver.telling.subscriptions import Subscriptions
 from buildtool.metaserver.triggering.triggers import Triggers
 from buildtool.model.principal import Principal
 from buildtool.ports.metaserver import Handlers
@@ -60,6 +61,7 @@ def test_each_call_of_an_operator_has_a_handler_in_one_service() -> None:
             TokenService,
             BounceService,
             Triggers,
+            Subscriptions,
         )
     ]
     found = [message for one in (*services, object.__new__(AccountService).operating) for message in one]
@@ -78,6 +80,7 @@ def test_each_call_of_an_operator_has_a_handler_in_one_service() -> None:
         OrderService,
         TokenService,
         BounceService,
+        Subscriptions,
     ],
 )
 def test_each_handler_takes_who_calls_and_the_message_that_it_stands_for(service: type[Any]) -> None:

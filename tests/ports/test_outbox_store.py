@@ -29,6 +29,7 @@ STEPS = st.one_of(
     st.tuples(st.just("sent"), NUMBERS),
     st.tuples(st.just("deferred"), NUMBERS, TIMES),
     st.tuples(st.just("refused"), NUMBERS),
+    st.tuples(st.just("withheld"), st.sets(st.integers(0, 9), max_size=3)),
     st.tuples(st.just("shift"), st.sampled_from([-15.0, 15.0]), TIMES),
 )
 
@@ -66,6 +67,8 @@ def tried(store: OutboxStore, step: tuple[object, ...], now: float) -> str:
     try:
         if what == "hold":
             run(store.hold([due[number % len(due)] for number in sorted(first)], *rest))  # type: ignore[arg-type, call-overload]
+        elif what == "withheld":
+            run(store.withheld([f"m{number}" for number in sorted(first)], now, "not sent"))  # type: ignore[call-overload]
         elif what == "shift":
             run(store.shift(first, now, *rest))  # type: ignore[arg-type]
         else:

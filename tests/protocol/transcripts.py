@@ -34,7 +34,7 @@ from buildtool.model.servers import (
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.protocol import codec, hello, news, operator
 from buildtool.protocol import messages as protocol
-from buildtool.protocol.pages import farm_view, figures, visiting
+from buildtool.protocol.pages import farm_view, figures, subscriptions, visiting
 from buildtool.protocol.pages.farm_view import WhyLine
 from buildtool.protocol.projects import triggers
 from tests import messages
@@ -45,7 +45,7 @@ ROOT = Path(__file__).parent / "transcripts"
 NOW = ROOT / f"{hello.PROTOCOL_VERSION}.{hello.PROTOCOL_MINOR}"
 CLASSES: dict[str, type[attrs.AttrsInstance]] = {
     name: cls
-    for one in (hello, protocol, operator, visiting, news, farm_view, figures, triggers)
+    for one in (hello, protocol, operator, visiting, news, farm_view, figures, triggers, subscriptions)
     for name, cls in vars(one).items()
     if attrs.has(cls) and name[0] != "_"
 }
@@ -107,6 +107,9 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
     hello.AskRequests(20),
     hello.AskRefs("testproject", "trunk"),
     hello.RefsFound(("main", "v1.0")),
+    subscriptions.AskSubscription("abc.def"),
+    subscriptions.EndSubscription("abc.def", again=True),
+    subscriptions.SubscriptionStatus("ann@example.org", ("everything so far",), True),
     triggers.AskTriggers("lua/push main"),
     triggers.LookNow("lua"),
     triggers.TriggersFound(

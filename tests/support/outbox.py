@@ -150,6 +150,12 @@ class MemoryOutbox:
         self._end(key, "refused")
         self.reasons[key] = reason
 
+    async def withheld(self, keys: Sequence[str], now: float, reason: str) -> None:
+        self._check()
+        for key in keys:
+            if self.waiting.pop(key, None) is not None:
+                self.done[key], self.reasons[key] = "withheld", reason
+
     async def shift(self, seconds: float, now: float, latest: float) -> None:
         self._check()
         for one in self.waiting.values():

@@ -361,12 +361,16 @@ def _who(request: Request) -> str:
     return request.share if request.share.startswith("trigger:") else "the operator"
 
 
+def _mail_trouble(error: str) -> str:
+    return error if not error or error.startswith("not sent: ") else f"mail refused: {error}"
+
+
 def _request(line: RequestLine, known: Known, now: float) -> RequestRow:
     request = line.request
     waits = request.state is RequestState.WAITING
     mine = waits and bool(request.email) and request.email.lower() in known.mine
     ref = request.demand.ref + (f" ± {request.demand.revrange}" if request.demand.revrange.isdigit() else "")
-    troubles = [request.reason, f"mail refused: {line.mail_error}" if line.mail_error else ""]
+    troubles = [request.reason, _mail_trouble(line.mail_error)]
     return RequestRow(
         id=request.id,
         mine=mine,

@@ -93,11 +93,15 @@ class BuildRow(NamedTuple):
 
 @frozen
 class ConfirmPage:
-    """The page of a code: what it does, with the ``button`` that does it, or what came of it."""
+    """The page of a code or link: what it does, or what came of it, with the words of the ``button`` that does it.
+
+    The button is sent to ``action``, or to the page itself.
+    """
 
     title: str
     text: str
-    button: bool = False
+    button: str = ""
+    action: str = ""
 
 
 @frozen

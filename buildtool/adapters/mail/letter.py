@@ -13,6 +13,9 @@ from attrs import frozen
 
 from buildtool.model.farm.deployment import UNNAMED, Deployment, ProjectPlace
 
+UNSUBSCRIBE = "List-Unsubscribe"
+"""The header whose lines are folded already: a link cannot be, and is no text to encode."""
+
 
 @frozen
 class Look:
@@ -28,7 +31,8 @@ class Letter:
     """The words of a mail: one printable line as its subject, a whole text, and the same as HTML, "" for none.
 
     Mails of one ``thread`` belong together. ``topic`` is the project that it is about; ``farm`` is who sends it.
-    ``returns_to`` is the address that it comes back to, "" for the sender's.
+    ``returns_to`` is the address that it comes back to, "" for the sender's. ``unsubscribe`` is the link that ends
+    mails like it, "" for none.
     """
 
     subject: str
@@ -38,6 +42,7 @@ class Letter:
     topic: str = ""
     farm: Deployment = UNNAMED
     returns_to: str = ""
+    unsubscribe: str = ""
 
     def headers(self, sender: str) -> Iterable[tuple[str, str]]:
         """Yield the headers by which mail programs put mails together, and let people get rid of them.
@@ -53,7 +58,10 @@ class Letter:
         yield "List-Id", f"<{name}.builds.{domain}>" if name else f"<builds.{domain}>"
         contact = self.farm.contact
         asked = contact if "@" in contact and "://" not in contact else sender
-        yield "List-Unsubscribe", f"<mailto:{quote(asked, safe='@')}?subject=unsubscribe>"
+        by_mail = f"<mailto:{quote(asked, safe='@')}?subject=unsubscribe>"
+        yield UNSUBSCRIBE, f"<{self.unsubscribe}>,\n {by_mail}" if self.unsubscribe else by_mail
+        if self.unsubscribe.startswith("https:"):  # by one click, as RFC 8058 has it, which wants HTTPS
+            yield "List-Unsubscribe-Post", "List-Unsubscribe=One-Click"
         if self.farm.title_url:
             yield "List-Help", f"<{self.farm.title_url}>"
 

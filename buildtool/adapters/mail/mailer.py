@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
@@ -40,6 +40,12 @@ from buildtool.ports.metaserver import OutboxStore, OutgoingMail
 Render = Callable[[OutgoingMail, float], Coroutine[Any, Any, Letter]]
 """Turns a mail and the wall time into what it says."""
 
+
+def _none(_outgoing: OutgoingMail) -> bool:
+    """Return that a mail is not withheld."""
+    return False
+
+
 RETRY = Backoff(10, 3600, spread=0.25)
 """For a mail that the mail server asks to try again later."""
 
@@ -55,6 +61,9 @@ GIVE_UP_AFTER = 7 * 86_400.0
 GIVE_UP_TRIES = 24
 """How often a mail is tried at least before it is given up, so that a wall clock set wrong gives up none."""
 
+
+WITHHELD = "not sent: this address has ended mails about it"
+"""What is noted of a mail that is not sent."""
 
 HOUR = 3_600.0
 """The time that the settings' rates are for, in seconds."""
@@ -121,6 +130,7 @@ class Mailer(Service):
 
     Woken by ``nudge``, by the time at which the next mail is due, and every ``sweep`` since wake-ups get lost.
     ``clock`` runs the timers, ``wall`` says what is due. With ``settings`` None nothing is sent and all is kept.
+    ``withholds`` returns whether a mail is not to be sent, since whom it is for has ended mails like it.
     """
 
     _log = Logger()
@@ -135,6 +145,7 @@ class Mailer(Service):
         deliver: Deliver,
         pace: MailerLimits = MailerLimits(),
     ) -> None:
+        self.withholds: Callable[[OutgoingMail], bool] = _none
         self._store = store
         self._clock = clock
         self._wall = wall
@@ -213,7 +224,7 @@ class Mailer(Service):
             now = self._wall.wall()
             due = await self._store.due(now, self._pace.batch)
             if due:
-                await self._send(await self._within_rates(due, now))
+                await self._send(await self._within_rates(await wanted(due, self.withholds, self._store, now), now))
                 return max(0.0, self._paused_until - self._clock.seconds())
             next_due = await self._store.next_due()
         except StorageUnavailable as error:
@@ -354,6 +365,25 @@ class Mailer(Service):
             self._log.warn("cut off: mail under way, which is sent again after the next start")
         for delivery in self._flying:
             delivery.cancel()
+
+
+async def wanted(
+    due: Iterable[OutgoingMail], withholds: Callable[[OutgoingMail], bool], store: OutboxStore, now: float
+) -> list[OutgoingMail]:
+    """Return the mails that their addresses have not ended; ``now``, in wall time, all others are done with.
+
+    Raises StorageUnavailable.
+    """
+    found: list[OutgoingMail] = []
+    ended: list[str] = []
+    for one in due:
+        left = tuple(member for member in one.members or (one,) if not withholds(member))
+        ended += [member.mail.key for member in one.members or (one,) if member not in left]
+        if left:
+            found.append(evolve(one, members=left) if one.members else one)
+    if ended:
+        await store.withheld(ended, now, WITHHELD)
+    return found
 
 
 def delay(backoff: Backoff, tries: int, key: str) -> float:

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTPUTF8
+from email.policy import SMTPUTF8, default
 from email.utils import format_datetime
 
-from buildtool.adapters.mail.letter import Letter
+from buildtool.adapters.mail.letter import UNSUBSCRIBE, Letter
 from buildtool.adapters.mail.text import USUAL_STYLE, MailStyle, render_test
 from buildtool.configuration.mail_settings import MailSettings
 from buildtool.errors import ConfigurationError
@@ -75,16 +75,20 @@ def _message(
     message["Message-ID"] = f"<{digest}@{domain}>"
     message["Auto-Submitted"] = "auto-generated"
     for name, value in headers:
-        message[name] = value
+        if name == UNSUBSCRIBE:
+            message.set_raw(name, value)
+        else:
+            message[name] = value
     longest = max(map(len, letter.text.split("\n")))
     simple = letter.text.isascii() and longest < _LINE and not letter.html
     message.set_content(letter.text, cte="7bit" if simple else "quoted-printable")
     if letter.html:
         message.add_alternative(letter.html, subtype="html", cte="quoted-printable")
         message.set_boundary(f"={digest}=")  # what is quoted-printable has no "=" like these two, whoever wrote it
+    # What was folded here is left so; all else is folded as it is written.
     if sender.isascii() and address.isascii():
-        return message.as_bytes()
-    return message.as_bytes(policy=SMTPUTF8.clone(linesep="\n"))
+        return message.as_bytes(policy=default.clone(refold_source="none"))
+    return message.as_bytes(policy=SMTPUTF8.clone(linesep="\n", refold_source="none"))
 
 
 def _set_subject(message: EmailMessage, subject: str) -> None:

@@ -73,7 +73,8 @@ class MailStyle:
     """The way in which mails are written: by which templates, and what they say of farm and projects.
 
     The subject names what was asked for besides the ``defaults`` of the project's compile options. With ``strict`` a
-    template that fails is an error, see ``MailTemplates``.
+    template that fails is an error, see ``MailTemplates``. ``unsubscribe`` is the link that ends mails like the one
+    that is written, "" for none.
     """
 
     templates: MailTemplates = BUILT_IN
@@ -81,6 +82,7 @@ class MailStyle:
     places: Mapping[str, ProjectPlace] = field(factory=dict)
     defaults: Defaults = NONE_KNOWN
     strict: bool = False
+    unsubscribe: str = ""
 
     def letter(self, name: str, subject: str, look: Look, words: Mapping[str, object], **headers: str) -> Letter:
         """Return the Letter that a template makes of ``words``; ``headers`` are further fields of it."""
@@ -93,9 +95,10 @@ class MailStyle:
             "defanged": defanged,
             "subject": subject,
             "look": look,
+            "unsubscribe": link(self.unsubscribe),
         }
         text, html = self.templates.write(name, {**given, **words}, strict=self.strict)
-        return Letter(subject, text, html, farm=self.farm, **headers)
+        return Letter(subject, text, html, farm=self.farm, unsubscribe=self.unsubscribe, **headers)
 
     @property
     def farm_name(self) -> str:

@@ -115,6 +115,9 @@ class SqlOutboxStore:
     async def refused(self, key: str, now: float, reason: str) -> None:
         await self._database.run(partial(_refuse, key, now, reason))
 
+    async def withheld(self, keys: Sequence[str], now: float, reason: str) -> None:
+        await self._database.run(partial(_withhold, tuple(keys), now, reason))
+
     async def shift(self, seconds: float, now: float, latest: float) -> None:
         await self._database.run(partial(_shift, seconds, now, latest))
 
@@ -149,6 +152,15 @@ def _refuse(key: str, now: float, reason: str, connection: Connection) -> None:
     _mark(_tried(refused_at=now, last_error=reason), key, connection)
     for chunk in chunks(dict.fromkeys(id_ for mail in told for id_ in mail.request_ids)):
         connection.execute(update(requests).where(requests.c.id.in_(chunk)).values(mail_error=reason))
+
+
+def _withhold(keys: Sequence[str], now: float, reason: str, connection: Connection) -> None:
+    for chunk in chunks(keys):
+        which = and_(outbox.c.key.in_(chunk), UNSENT)
+        told = [rows.mail_of(row) for row in connection.execute(select(outbox).where(which))]
+        connection.execute(update(outbox).where(which).values(sent_at=now, last_error=reason))
+        for ids in chunks(dict.fromkeys(id_ for mail in told for id_ in mail.request_ids)):
+            connection.execute(update(requests).where(requests.c.id.in_(ids)).values(mail_error=reason))
 
 
 def _hold(keys: Sequence[str], now: float, until: float, connection: Connection) -> None:

@@ -32,6 +32,10 @@ from buildtool.scheduling.allowances import Allowances, counting
 _NAMED = 40
 
 
+def _anybody(_email: str) -> bool:
+    return True
+
+
 def _nobody(_email: str) -> Awaitable[None]:
     raise errors.InternalError("nothing waits for addresses to be confirmed yet")
 
@@ -41,7 +45,7 @@ class MailedCodes:
     """The codes of a metaserver whose incarnation is ``life``, derived from its ``secret``. Made by ``open_codes``.
 
     ``seconds`` is the time by which limits are counted. ``released`` is called with an address that was confirmed just
-    now, and admits what waits for that.
+    now, and admits what waits for that. ``wanted_by`` returns whether an address takes codes.
     """
 
     configuration: CurrentConfiguration
@@ -53,6 +57,7 @@ class MailedCodes:
     secret: bytes = field(repr=False)
     life: str
     released: Callable[[str], Awaitable[None]] = _nobody
+    wanted_by: Callable[[str], bool] = _anybody
     book: AddressBook = field(factory=AddressBook)
     _act: OneAct = field(default=Factory(lambda self: OneAct(self._read_anew), takes_self=True), init=False)
 
@@ -90,6 +95,10 @@ class MailedCodes:
                 "ask its operator for an invitation"
             )
         self.allowances.spend(Counted.CODES, whom, self.seconds())
+        if not self.wanted_by(email):
+            raise errors.UsageError(
+                f"{email} has ended mails with codes: the link in the last one, End mails like this one, has them again"
+            )
         async with self._act.held():
             now = self.clock.wall()
             known = settings.confirmed.has(email)

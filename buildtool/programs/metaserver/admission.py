@@ -19,6 +19,7 @@ from buildtool.metaserver.access.tokens import TokenService, open_tokens, sessio
 from buildtool.metaserver.access.visiting import VisitorService
 from buildtool.metaserver.authorised import authorised
 from buildtool.metaserver.broker import Broker
+from buildtool.metaserver.telling.subscriptions import Subscriptions
 from buildtool.model.access.ceilings import Counted, Most
 from buildtool.model.access.identities import Identity
 from buildtool.model.access.proxies import Proxies
@@ -54,7 +55,7 @@ class FarmCeilings:
 
 async def admit(
     configuration: CurrentConfiguration, broker: Broker, keys: Keys, mailer: Notifier, ceilings: FarmCeilings,
-    identities: FarmIdentities | None,
+    identities: FarmIdentities | None, subscriptions: Subscriptions,
 ) -> Admittance:  # fmt: skip
     """Return what is taken of whom; where keys say who is there, codes by mail give keys. Raises StorageUnavailable."""
     if identities is None:
@@ -69,6 +70,7 @@ async def admit(
             ceilings.allowances,
             keys.codes(keys.incarnations.current),
             keys.incarnations.current,
+            wanted_by=subscriptions.wants_codes,
         )
     )
     return Admittance(broker, ceilings.allowances, codes)

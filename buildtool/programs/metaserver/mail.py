@@ -13,26 +13,34 @@ from twisted.logger import Logger
 
 from buildtool.adapters.mail.codes import render_code
 from buildtool.adapters.mail.letter import Letter
-from buildtool.adapters.mail.mailer import Render
+from buildtool.adapters.mail.mailer import Mailer, MailerLimits, Render
 from buildtool.adapters.mail.message import Deliver, mail_test
 from buildtool.adapters.mail.samples import sample_mails
 from buildtool.adapters.mail.smtp import SmtpDelivery
 from buildtool.adapters.mail.templating import MailTemplates
 from buildtool.adapters.mail.text import MailLinks, MailStyle, render
 from buildtool.adapters.mail.tls import own_certificate
+from buildtool.adapters.sql.database import Database
+from buildtool.adapters.sql.outbox_store import SqlOutboxStore
+from buildtool.adapters.sql.telling.subscriptions import SqlSubscriptionStore
 from buildtool.configuration.mail_settings import MailSettings
 from buildtool.configuration.settings import Settings
 from buildtool.errors import BuildToolError, ConfigurationError
 from buildtool.metaserver.request_status import PublicUrls
+from buildtool.metaserver.telling.subscriptions import Subscriptions
 from buildtool.model.access.confirmation import mail_code
 from buildtool.model.farm.return_paths import PLACE, ReturnTag
 from buildtool.model.incarnations import Keys
 from buildtool.model.logs.error_lines import AROUND, Excerpt, shown_line
 from buildtool.model.records import RequestState
+from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import OutgoingMail
 from buildtool.ports.pages import LogReader
 
 log = Logger()
+
+PACE = MailerLimits(grace=3.0)
+"""Deliveries under way have so many seconds when the metaserver stops; what is not sent by then goes after a start."""
 
 
 def mailing(
@@ -42,16 +50,18 @@ def mailing(
     keys: Keys,
     authority: Callable[[], str],
     logs: LogReader,
+    unsubscribing: Callable[[OutgoingMail], str],
 ) -> tuple[MailSettings | None, Render, Deliver]:
     """Return what the mailer needs of a configuration: its mail settings, what writes mails, and what delivers them.
 
     The codes in mails follow from ``keys``; ``authority`` returns the fingerprint of the farm's authority. The first
-    error of a build is looked up in ``logs``.
+    error of a build is looked up in ``logs``. ``unsubscribing`` returns the token of the link that ends mails like one.
     """
     links = MailLinks(addresses.artifact, addresses.page, lambda build_id: f"{addresses.page(build_id)}/log")
-    style = style_of(settings)
+    usual = style_of(settings)
 
     async def rendered(outgoing: OutgoingMail, now: float) -> Letter:
+        style = evolve(usual, unsubscribe=f"{settings.public_url}/unsubscribe/{unsubscribing(outgoing)}")
         if outgoing.mail.purpose:
             secret = keys.codes(outgoing.mail.key.partition(":")[0])
             code = mail_code(secret, outgoing.mail.email, outgoing.mail.created_at)
@@ -61,6 +71,26 @@ def mailing(
         return evolve(letter, returns_to=return_address(settings.mail, outgoing, keys))
 
     return settings.mail, rendered, _delivery(settings, reactor)
+
+
+async def subscribing(database: Database, clock: Clock, keys: Keys) -> Subscriptions:
+    """Return which mails people have ended. Raises StorageUnavailable."""
+    found = Subscriptions(SqlSubscriptionStore(database), clock, keys.secret)
+    await found.start()
+    return found
+
+
+def mailer_of(
+    database: Database,
+    timers: IReactorTime,
+    clock: Clock,
+    how: tuple[MailSettings | None, Render, Deliver],
+    subscriptions: Subscriptions,
+) -> Mailer:
+    """Return the mailer of a metaserver, ``how`` being what ``mailing`` returns."""
+    mailer = Mailer(SqlOutboxStore(database), timers, clock, *how, PACE)
+    mailer.withholds = subscriptions.withholds
+    return mailer
 
 
 def style_of(settings: Settings) -> MailStyle:

@@ -21,7 +21,7 @@ from buildtool.adapters.http.handling import Oversight
 from buildtool.adapters.http.one_site import OneSite
 from buildtool.adapters.http.routes import HttpLimits
 from buildtool.adapters.http.transfer_site import TransferSite
-from buildtool.adapters.mail.mailer import Mailer, MailerLimits
+from buildtool.adapters.mail.mailer import Mailer
 from buildtool.adapters.maintenance.series.stamp import BackupWatch
 from buildtool.adapters.network.open_files import RefusedConnections
 from buildtool.adapters.runtime.clock import WallClock
@@ -29,7 +29,6 @@ from buildtool.adapters.runtime.memory import MemoryTrim
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.operator_store import SqlOperatorStore
-from buildtool.adapters.sql.outbox_store import SqlOutboxStore
 from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.adapters.storage.archive.contents import ArchiveContents
 from buildtool.adapters.storage.directory_lock import DATABASE
@@ -65,7 +64,7 @@ from buildtool.programs.metaserver.admission import FarmCeilings, admit, answeri
 from buildtool.programs.metaserver.configured import end_outdated_builds, policies, programs, state_by
 from buildtool.programs.metaserver.holding import StateHold
 from buildtool.programs.metaserver.identities import FarmIdentities, authority_of, identify_by, offered, open_identities
-from buildtool.programs.metaserver.mail import mailing
+from buildtool.programs.metaserver.mail import mailer_of, mailing, subscribing
 from buildtool.programs.metaserver.maintenance import Housekeeping
 from buildtool.programs.metaserver.monitoring.figures import figures, metered
 from buildtool.programs.metaserver.reload import ConfigurationReload
@@ -79,9 +78,6 @@ log = Logger()
 
 FILE_THREADS = 4
 """Threads that write, sync and hash artifacts and logs."""
-
-PACE = MailerLimits(grace=3.0)
-"""Deliveries under way have so many seconds when the metaserver stops; what is not sent by then goes after a start."""
 
 THREADS_GRACE = 1.0
 """Seconds in which threads have to end what they do when the metaserver stops."""
@@ -178,26 +174,26 @@ class Metaserver:
         store, artifacts = SqlBrokerStore(stored.database, self._events.committed), stored.artifacts
         resolvers, parts = await open_sources(self._settings, self.reactor, closing)
         identities, addresses = await self._identities(store, stored, clock, timers), PublicUrls(configuration)
+        subscriptions = await subscribing(stored.database, clock, stored.keys)
         mails = partial(
             mailing, addresses=addresses, reactor=self.reactor, keys=stored.keys, authority=authority_of(identities),
-            logs=stored.logs,
+            logs=stored.logs, unsubscribing=subscriptions.token,
         )  # fmt: skip
-        self._mailer = mailer = Mailer(SqlOutboxStore(stored.database), timers, clock, *mails(settings), PACE)
+        self._mailer = mailer = mailer_of(stored.database, timers, clock, mails(settings), subscriptions)
         closing.add("mail under way", self._mail_ended)
 
         state = state_by(settings, stored.keys.incarnations.current)
         keeping = Housekeeping(settings.state_dir, stored.database, artifacts, stored.logs, stored.threads, timers)
         status_reader = RequestStatusReader(state, store, addresses, stored.keys, clock.wall)
-        tickets, removal = TicketOffice(configuration, clock, stored.keys), keeping.removal
-        gateway = self._gateway(identities, clock, timers)
+        tickets, gateway = TicketOffice(configuration, clock, stored.keys), self._gateway(identities, clock, timers)
         effects = EffectPerformer(
-            gateway.connections, gateway.followers, mailer, stored.logs, removal, status_reader, tickets, timers
+            gateway.connections, gateway.followers, mailer, stored.logs, keeping.removal, status_reader, tickets, timers
         )
-        broker = Broker(state, store, clock, timers, removal, effects)
+        broker = Broker(state, store, clock, timers, keeping.removal, effects)
         closing.add("what decisions asked for", effects.settle)
         closing.add("the transaction in flight", broker.stop)
         explainer, meter = Explainer(state, store, status_reader), metered(self.reactor, closing)
-        admittance = await admit(configuration, broker, stored.keys, mailer, self._ceilings, identities)
+        admittance = await admit(configuration, broker, stored.keys, mailer, self._ceilings, identities, subscriptions)
         requests = RequestService(
             configuration, broker, store, resolvers, status_reader, explainer, keeping.conditions, turns=meter.told,
             last_backup=keeping.conditions.last_backup, admittance=admittance,
@@ -205,12 +201,12 @@ class Metaserver:
         )  # fmt: skip
         troubles, history = BuildProblems(broker, timers), SqlOperatorStore(stored.database)
         build_servers = BuildServerService(
-            configuration, broker, removal, tickets, gateway.connections, troubles.unkept
+            configuration, broker, keeping.removal, tickets, gateway.connections, troubles.unkept
         )
         farm = FarmStatusReader(broker, history, keeping.conditions, clock, meter.told)
         keys, accounts, owner_of, known = offered(identities)
         operators = OperatorService(
-            configuration, broker, store, history, removal, clock, farm, Permissions(configuration, owner_of)
+            configuration, broker, store, history, keeping.removal, clock, farm, Permissions(configuration, owner_of)
         )
         await broker.start()
         await artifacts.start(keep=state.attempts)
@@ -227,7 +223,8 @@ class Metaserver:
         closing.add("the connections of the transfer port", site.disconnect)
         services, visiting = await answering(
             configuration, tokens_of(configuration, broker, stored.keys, admittance.codes, known), accounts,
-            {**operators.handlers, **FarmViewService(broker, operators.permissions, clock).handlers,
+            {**operators.handlers, **subscriptions.handlers,
+             **FarmViewService(broker, operators.permissions, clock).handlers,
              **requests.handlers, **acting(RequestFinder(broker, store, stored.keys, operators.permissions)),
              **BounceService(store, history, stored.keys, operators.permissions).handlers,
              **(await triggering(requests, resolvers, stored.database, stored.keys, self.reactor, closing)).handlers,

@@ -17,6 +17,7 @@ from buildtool.protocol import messages as m
 from buildtool.protocol import operator as o
 from buildtool.protocol.pages.farm_view import AskFarm
 from buildtool.protocol.pages.figures import AskFigures
+from buildtool.protocol.pages.subscriptions import AskSubscription, EndSubscription
 from buildtool.protocol.projects.triggers import AskTriggers, LookNow
 
 TEXT = 200
@@ -91,7 +92,7 @@ _CALLS = (
     o.CancelSeveral, o.RebuildBuild, o.ForgetFailure, o.PurgeArtifact, o.PurgeBuiltBy, o.Drain, o.ReportBounce,
     o.RaiseRequest, o.LowerRequest,
     e.InviteOne, e.AskIdentities, e.RevokeOne, e.RotateAuthority, e.ShowCode, MakeToken, AskTokens, EndToken,
-    AskTriggers, LookNow,
+    AskTriggers, LookNow, AskSubscription, EndSubscription,
 )  # fmt: skip
 
 if TYPE_CHECKING:

@@ -193,6 +193,28 @@ class RatesTests(MailerCase):
             assert len(mine) <= min(count, FEW.per_address * (1 + hours) + hours + 1)
 
 
+class EndedTests(MailerCase):
+    """Mails that their addresses have ended."""
+
+    def test_what_an_address_has_ended_is_marked_and_not_sent_also_what_waits_to_be_sent_already(self) -> None:
+        mailer = self.start("ann", "bob", settings=None)
+        mailer.withholds = lambda outgoing: outgoing.mail.email == "ann@example.org"
+        mailer.configure(SETTINGS, render, self.post)
+        assert [message["To"] for message in map(parse, self.post.messages)] == ["bob@example.org"]
+        assert self.outbox.done == {"key-ann": "withheld", "key-bob": "sent"}
+        assert "has ended mails" in self.outbox.reasons["key-ann"]
+
+    def test_of_several_that_are_put_together_only_what_was_ended_is_left_out(self) -> None:
+        mailer = self.start(how=telling, settings=evolve(SETTINGS, per_address=1))
+        for key in ("first", "second", "third"):
+            self.outbox.put(outgoing(key, "ann@example.org"))
+            mailer.nudge()
+        mailer.withholds = lambda outgoing: outgoing.mail.key == "second"
+        self.clock.pump([60.0] * 61)
+        assert [parse(message).get_content().split() for message in self.post.messages] == [["first"], ["third"]]
+        assert self.outbox.done == {"first": "sent", "second": "withheld", "third": "sent"}
+
+
 class TestMailer(MailerCase):
     def test_what_waits_at_the_start_is_sent(self) -> None:
         self.start("a", "b")

@@ -425,6 +425,26 @@ def test_a_farm_that_has_a_name_and_a_contact_says_so_and_is_asked_there_to_stop
     assert unnamed["List-Unsubscribe"] == "<mailto:farm@example.org?subject=unsubscribe>"
 
 
+@pytest.mark.parametrize("name", ["farm@example.org", "j\u00fcrg@example.org"])
+def test_the_link_that_ends_mails_stands_whole_in_the_head_and_at_the_end(name: str) -> None:
+    token = "aB-_." * 140
+    style = MailStyle(unsubscribe=f"https://farm.test/unsubscribe/{token}")
+    for written in (render(outgoing(), LINKS, WALL, style), render(missing(), LINKS, WALL, style)):
+        message = compose_letter(name, "a@example.org", written, key="k", now=WALL)
+        head = message.partition(b"\n\n")[0].decode()
+        assert f"\nList-Unsubscribe: <{style.unsubscribe}>,\n <mailto:" in head
+        assert "\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\n" in head
+        assert max(map(len, head.split("\n"))) < 998
+        assert f"End mails like this one:\n\n  {style.unsubscribe}\n" in written.text
+        assert style.unsubscribe in MailPage(written.html).links
+
+
+def test_one_click_is_promised_only_over_https() -> None:
+    plain = headers(render(outgoing(), LINKS, WALL, MailStyle(unsubscribe="http://farm.test/unsubscribe/x")))
+    assert plain["List-Unsubscribe"].startswith("<http://farm.test/unsubscribe/x>, <mailto:")
+    assert plain["List-Unsubscribe-Post"] is None
+
+
 def test_a_log_that_holds_the_boundary_of_the_parts_does_not_end_them() -> None:
     """Whoever builds may know by what the Message-ID and the boundary are made."""
     digest = hashlib.sha256(b"k").hexdigest()[:40]

@@ -127,9 +127,17 @@ def written(path: Path, mail: OutgoingMail, logs: Any) -> str:
     configuration = CurrentConfiguration(settings)
     reactor: Any = None
     _, render, _ = mailing(
-        evolve(settings, mail=None), PublicUrls(configuration), reactor, Keys(b"k" * 32), lambda: "", logs
+        evolve(settings, mail=None),
+        PublicUrls(configuration),
+        reactor,
+        Keys(b"k" * 32),
+        lambda: "",
+        logs,
+        lambda _mail: "token",
     )
-    return run(render(mail, 0.0)).text
+    letter = run(render(mail, 0.0))
+    assert letter.unsubscribe == f"{settings.public_url}/unsubscribe/token"
+    return letter.text
 
 
 def test_a_mail_about_a_failure_begins_with_the_first_error_of_the_whole_log_and_links_to_where_it_is(

@@ -1,0 +1,1 @@
+"""Who is mailed about what, in the database."""
