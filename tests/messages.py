@@ -9,6 +9,7 @@ from buildtool.model.servers import Capability, Held, HeldState, HeldVerdict, Of
 from buildtool.protocol import messages
 from buildtool.protocol.hello import AskProjects, AskRefs, AskRequests, Hello, ProjectsDescribed, RefsFound
 from buildtool.protocol.pages.farm_view import WhyLine
+from buildtool.protocol.projects.latest import AskLatest, LatestFound
 from buildtool.protocol.projects.triggers import AskTriggers, LookNow, TriggersFound, TriggerStatus
 from tests import strategies
 
@@ -133,6 +134,29 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
     "AskProjects": st.just(AskProjects()),
     "AskRequests": st.builds(AskRequests, _numbers),
     "AskRefs": st.builds(AskRefs, strategies.project_names, _text),
+    "AskLatest": st.builds(
+        AskLatest,
+        strategies.project_names,
+        _text,
+        _text,
+        _values,
+        _values,
+        _values,
+        st.booleans(),
+        strategies.sandbox_levels,
+    ),
+    "LatestFound": st.builds(
+        LatestFound,
+        strategies.project_names,
+        _text,
+        strategies.commits,
+        st.none() | _found,
+        _numbers,
+        strategies.times,
+        strategies.durations,
+        _numbers,
+        st.booleans(),
+    ),
     "AskTriggers": st.builds(AskTriggers, _text),
     "LookNow": st.builds(LookNow, strategies.project_names),
     "TriggersFound": st.builds(

@@ -147,6 +147,7 @@ class BlockingRequests(BlockingGroup[RequestGroup]):
     submit_together = blocking(RequestGroup.submit_together)
     list = blocking(RequestGroup.list)
     explain = blocking(RequestGroup.explain)
+    latest = blocking(RequestGroup.latest)
     status = blocking(RequestGroup.status)
     why = blocking(RequestGroup.why)
     cancel = blocking(RequestGroup.cancel)

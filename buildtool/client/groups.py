@@ -57,6 +57,7 @@ from buildtool.protocol.operator import (
     ResumeServer,
 )
 from buildtool.protocol.pages.visiting import AskTokens, EndToken, MakeToken, TokenList, TokenMade, VisitorStatus
+from buildtool.protocol.projects.latest import AskLatest, LatestFound
 from buildtool.protocol.projects.triggers import AskTriggers, LookNow, TriggersFound
 
 T = TypeVar("T", bound=AttrsInstance)
@@ -107,6 +108,13 @@ class BuildWish:
             self.force, self.native, self.sandbox, self.nice, self.supersede,
         )  # fmt: skip
 
+    def latest(self) -> AskLatest:
+        """Return the question for the newest binary of its revision, which is a branch then."""
+        return AskLatest(
+            self.project, self.source, self.revision, dict(self.options), dict(self.platform), {}, self.native,
+            self.sandbox,
+        )  # fmt: skip
+
 
 @frozen
 class ApiGroup:
@@ -138,6 +146,10 @@ class RequestGroup(ApiGroup):
     async def explain(self, wish: BuildWish) -> Explanation:
         """Return what a wish would be answered, without asking for it."""
         return await self.api.ask(wish.question(), Explanation, within=LONG)
+
+    async def latest(self, wish: BuildWish) -> LatestFound:
+        """Return the newest of a branch, the wish's revision, that has a binary; nothing is asked for."""
+        return await self.api.ask(wish.latest(), LatestFound, within=LONG)
 
     async def status(self, request_id: int, token: str = "") -> RequestStatus:
         """Return how a request stands; its token is not needed by whom it is of."""

@@ -16,6 +16,7 @@ from buildtool.protocol import operator as o
 from buildtool.protocol.messages import NEWS, REQUESTER, Calls
 from buildtool.protocol.pages import visiting as v
 from buildtool.protocol.pages.subscriptions import AskSubscription, EndSubscription
+from buildtool.protocol.projects.latest import AskLatest
 from buildtool.protocol.projects.triggers import AskTriggers, LookNow
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "PERSON",
     "RENEWING",
     "REQUESTER",
+    "SEEKING",
     "Calls",
 ]
 
@@ -52,7 +54,10 @@ OPERATOR: Calls = {
 }  # fmt: skip
 """What an operator may call at the metaserver, and the owner of build servers about these."""
 
-PERSON: Calls = {**REQUESTER, **OPERATOR}
+SEEKING: Calls = {"latest": AskLatest}
+"""What people may call at the metaserver to find what is there, besides what a requester needs to ask."""
+
+PERSON: Calls = {**REQUESTER, **OPERATOR, **SEEKING}
 """What a person may call at the metaserver, each as far as the table of rights says."""
 
 PAGES: Calls = {
@@ -76,7 +81,7 @@ EVENTS: Calls = {"happened": n.EventNotes}
 
 CALLED: Mapping[type[attrs.AttrsInstance], str] = {
     message: name
-    for calls in (REQUESTER, BUILD_SERVER, OPERATOR, PAGES, JOINING, RENEWING, ORDERS, NEWS, EVENTS)
+    for calls in (REQUESTER, SEEKING, BUILD_SERVER, OPERATOR, PAGES, JOINING, RENEWING, ORDERS, NEWS, EVENTS)
     for name, message in calls.items()
 }
 """What each message is called as."""

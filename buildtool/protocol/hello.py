@@ -25,7 +25,10 @@ REQUESTS = "requests"
 SANDBOX = "sandbox"
 """The capability of a metaserver that keeps to the least level of a sandbox that a submission accepts."""
 
-CAPABILITIES: tuple[str, ...] = (EVENTS, REQUESTS, SANDBOX)
+LATEST = "latest"
+"""The capability of a metaserver that answers ``AskLatest``."""
+
+CAPABILITIES: tuple[str, ...] = (EVENTS, REQUESTS, SANDBOX, LATEST)
 """What this program understands beyond 3.0 that a peer may not be sent unless it names it in its Hello: whatever would
 be misunderstood if it were ignored."""
 

@@ -19,6 +19,7 @@ from buildtool.requester.text import request_id_words
 
 if TYPE_CHECKING:
     from buildtool.protocol.messages import Explanation, FoundArtifact, RequestStatus
+    from buildtool.protocol.projects.latest import LatestFound
 
 
 class ExitCode(enum.IntEnum):
@@ -36,6 +37,7 @@ class ExitCode(enum.IntEnum):
     DOWNLOAD = 9
     WAITING = 10
     SUPERSEDED = 14
+    NONE_THERE = 15
     INTERRUPTED = 130
     UNREAD = 141
 
@@ -53,6 +55,7 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.DOWNLOAD: "the artifact could not be fetched, verified or written",
     ExitCode.WAITING: "still waiting when the deadline came, not failed; the request goes on",
     ExitCode.SUPERSEDED: "a request for a newer commit took its place (--supersede)",
+    ExitCode.NONE_THERE: "there is no binary that would do, and none is built (--latest)",
     ExitCode.INTERRUPTED: "interrupted; the request goes on",
     ExitCode.UNREAD: "nobody read what was printed to its end, as with | head -1",
 }
@@ -73,7 +76,7 @@ _OF_STATE = {
 class RequestResult:
     """The result of a request. ``path`` is where the artifact lies, "" when it was not fetched; ``error`` why not.
 
-    ``explanation`` is the answer to ``explain`` or ``why``.
+    ``explanation`` is the answer to ``explain`` or ``why``, ``latest`` that to ``--latest``.
     """
 
     exit: ExitCode
@@ -82,11 +85,13 @@ class RequestResult:
     path: str = ""
     error: errors.BuildToolError | None = None
     explanation: Explanation | None = None
+    latest: LatestFound | None = None
 
 
 SEVERITY: tuple[ExitCode, ...] = (
     ExitCode.OK,
     ExitCode.WAITING,
+    ExitCode.NONE_THERE,
     ExitCode.SUPERSEDED,
     ExitCode.CANCELLED,
     ExitCode.EXPIRED,
@@ -141,6 +146,9 @@ def as_json(result: RequestResult) -> dict[str, object]:
     }
     if result.explanation is not None:
         return found | {"explanation": _explanation(result.explanation)}
+    if result.latest is not None:
+        latest = result.latest
+        return found | attrs.asdict(latest, recurse=False) | {"artifact": _artifact(latest.artifact)}
     return found if told is None else status_as_json(told) | found
 
 

@@ -110,7 +110,7 @@ class Requester:
                     told = await self._follow(self._followed)
                     changes.sum_up()
             if told.answer not in ("hit", "known-failure") and not waits(told):
-                self._tell_end(told)
+                _tell_end(self.console, told)
             return await self._fetched(told, milliseconds, download=plan.download)
         finally:
             self._disconnect()
@@ -161,14 +161,14 @@ class Requester:
                     return RequestResult(ExitCode.WAITING, told, milliseconds)
                 told = await self._follow(self._followed)
                 changes.sum_up()
-            self._tell_end(told)
+            _tell_end(self.console, told)
             return await self._fetched(told, milliseconds, download=download, policy=policy)
         finally:
             self._disconnect()
 
     async def log(self, message: AskStatus, *, failed_step: bool) -> RequestResult:
         """Show the log of a Request's build as far as there is one, or the step that failed. Raises BuildToolError."""
-        told, milliseconds = await self._asked(message, RequestStatus)
+        told, milliseconds = await self.asked(message, RequestStatus)
         url, start, end = told.log_url, 0, None
         if not url:
             raise NotFound(f"request {told.request_id} has no log: nothing was built for it")
@@ -192,7 +192,7 @@ class Requester:
         """
         began = self.timers.seconds()
         try:
-            told, _ = await self._asked(message, RequestStatuses)
+            told, _ = await self.asked(message, RequestStatuses)
             items: Sequence[RequestStatus] = told.items
         except UsageError as error:  # who it is that asks, nobody knows
             if not own:
@@ -208,7 +208,7 @@ class Requester:
 
     async def page(self, message: AskStatus, shown: Callable[[str], None]) -> RequestResult:
         """Print where the page of a Request's build is, and have it ``shown``. Raises BuildToolError."""
-        told, milliseconds = await self._asked(message, RequestStatus)
+        told, milliseconds = await self.asked(message, RequestStatus)
         if not told.page_url:
             raise NotFound(f"request {told.request_id} has no build yet, so there is no page of one")
         self.console.say(clean(told.page_url))
@@ -217,7 +217,7 @@ class Requester:
 
     async def cancel(self, message: Cancel) -> RequestResult:
         """End a Request. Raises BuildToolError."""
-        told, milliseconds = await self._asked(message, RequestStatus)
+        told, milliseconds = await self.asked(message, RequestStatus)
         self._say(ended(told))
         cancelled = told.state == RequestState.CANCELLED.value
         return RequestResult(ExitCode.OK if cancelled else exit_of_state(told), told, milliseconds)
@@ -227,13 +227,13 @@ class Requester:
 
         Raises BuildToolError.
         """
-        said, milliseconds = await self._asked(message, Explanation)
+        said, milliseconds = await self.asked(message, Explanation)
         self._say(explained(said, follows))
         return RequestResult(ExitCode.OK, milliseconds=milliseconds, explanation=said)
 
     async def why(self, message: AskWhy) -> RequestResult:
         """Ask why a Request waits. Raises BuildToolError."""
-        said, milliseconds = await self._asked(message, Explanation)
+        said, milliseconds = await self.asked(message, Explanation)
         self._say(explained(said))
         return RequestResult(ExitCode.OK, milliseconds=milliseconds, explanation=said)
 
@@ -244,7 +244,7 @@ class Requester:
             self._client = await self.connect()
         return self._client
 
-    async def _asked(self, message: attrs.AttrsInstance, expected: type[T]) -> tuple[T, float]:
+    async def asked(self, message: attrs.AttrsInstance, expected: type[T]) -> tuple[T, float]:
         """Ask once, and return the answer and in how many milliseconds it was there. Raises BuildToolError."""
         began = self.timers.seconds()
         try:
@@ -323,14 +323,19 @@ class Requester:
             return RequestResult(ExitCode.DOWNLOAD, told, milliseconds, error=gone)
         if unmet := refusal([Evidence(found.sandbox)], policy):
             return RequestResult(ExitCode.DOWNLOAD, told, milliseconds, error=NotFound(unmet))
+        return await self.brought(found, told.project, RequestResult(code, told, milliseconds), download=download)
+
+    async def brought(
+        self, found: FoundArtifact, project: str, there: RequestResult, *, download: bool
+    ) -> RequestResult:
+        """Return a result with what came of fetching an artifact of a project, if that is wished."""
         if not download:
             self.console.say(f"it is at {clean(found.url)}")
-            return RequestResult(code, told, milliseconds)
+            return there
         try:
-            path = await self._fetch(found, told.project)
+            return attrs.evolve(there, path=await self._fetch(found, project))
         except BuildToolError as error:
-            return RequestResult(ExitCode.DOWNLOAD, told, milliseconds, error=error)
-        return RequestResult(code, told, milliseconds, path)
+            return attrs.evolve(there, exit=ExitCode.DOWNLOAD, error=error)
 
     async def _fetch(self, found: FoundArtifact, project: str) -> str:
         """Return the path of a project's artifact, fetched and verified. Raises what fetching raises, and BadUpload.
@@ -370,14 +375,16 @@ class Requester:
         self.console.say(f"wrote {path}{instead}, its digest verified")
         return path
 
-    def _tell_end(self, told: RequestStatus) -> None:
-        first, *more = ended(told)
-        self.console.say(first, Tone.GOOD if told.state == RequestState.SATISFIED.value else Tone.BAD)
-        self._say(more)
-
     def _say(self, lines: list[str]) -> None:
         for line in lines:
             self.console.say(line)
+
+
+def _tell_end(console: Console, told: RequestStatus) -> None:
+    first, *more = ended(told)
+    console.say(first, Tone.GOOD if told.state == RequestState.SATISFIED.value else Tone.BAD)
+    for line in more:
+        console.say(line)
 
 
 async def _each(client: MetaserverClient, messages: Sequence[AskStatus]) -> list[RequestStatus]:

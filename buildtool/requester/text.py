@@ -36,7 +36,7 @@ def waits(told: RequestStatus) -> bool:
 def answered(told: RequestStatus, milliseconds: float) -> list[str]:
     """Return what was answered to a submission."""
     if told.answer == "hit" and told.artifact is not None:
-        return [f"hit: found in {milliseconds:.0f} ms", *_artifact(told.artifact)]
+        return [f"hit: found in {milliseconds:.0f} ms", *artifact_lines(told.artifact)]
     if told.answer == "known-failure":
         return [
             f"failed before, in build {told.build_id}: {clean(told.reason)}",
@@ -71,7 +71,8 @@ def _why(told: RequestStatus) -> list[str]:
     return [f"  {clean(line)}" for line in told.why]
 
 
-def _artifact(found: FoundArtifact) -> list[str]:
+def artifact_lines(found: FoundArtifact) -> list[str]:
+    """Return what an artifact is: its name and revision, when and how it was made, what it needs, its digest."""
     when = datetime.fromtimestamp(found.built_at, UTC) if 0 <= found.built_at < 2**33 else None
     built = f"{when:%Y-%m-%d %H:%M} UTC" if when else "some time ago"
     how = f"{found.kind.value}{_kept(found)}"
@@ -157,7 +158,7 @@ def ended(told: RequestStatus) -> list[str]:
     match told.state:
         case RequestState.SATISFIED.value:
             head = f"{build} succeeded{reason}"
-            return [head, *(_artifact(told.artifact) if told.artifact is not None else ())]
+            return [head, *(artifact_lines(told.artifact) if told.artifact is not None else ())]
         case RequestState.FAILED.value:
             return [f"{build} failed{reason}", *_log(told)]
         case RequestState.UNBUILDABLE.value:

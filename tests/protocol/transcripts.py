@@ -36,7 +36,7 @@ from buildtool.protocol import codec, hello, news, operator
 from buildtool.protocol import messages as protocol
 from buildtool.protocol.pages import farm_view, figures, subscriptions, visiting
 from buildtool.protocol.pages.farm_view import WhyLine
-from buildtool.protocol.projects import triggers
+from buildtool.protocol.projects import latest, triggers
 from tests import messages
 from tests.adapters.control.wires import Wires
 from tests.fakes import FakeBuildServerService, FakeOrders, FakeRequestService
@@ -45,7 +45,7 @@ ROOT = Path(__file__).parent / "transcripts"
 NOW = ROOT / f"{hello.PROTOCOL_VERSION}.{hello.PROTOCOL_MINOR}"
 CLASSES: dict[str, type[attrs.AttrsInstance]] = {
     name: cls
-    for one in (hello, protocol, operator, visiting, news, farm_view, figures, triggers, subscriptions)
+    for one in (hello, protocol, operator, visiting, news, farm_view, figures, triggers, subscriptions, latest)
     for name, cls in vars(one).items()
     if attrs.has(cls) and name[0] != "_"
 }
@@ -110,6 +110,10 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
     subscriptions.AskSubscription("abc.def"),
     subscriptions.EndSubscription("abc.def", again=True),
     subscriptions.SubscriptionStatus("ann@example.org", ("everything so far",), True),
+    latest.AskLatest("lua", "", "main", {"utf8": True}, {"arch": "ppc"}, {}, True, SandboxLevel.WEAK),
+    latest.LatestFound("lua", "main", "0123456789abcdef0123456789abcdef01234567", messages.found(), 3, 1_700_000_000.0,
+                       12.5, 4),
+    latest.LatestFound("lua", "main", "r17", None, 0, 0.0, 0.0, 10_000, more=True),
     triggers.AskTriggers("lua/push main"),
     triggers.LookNow("lua"),
     triggers.TriggersFound(

@@ -26,7 +26,16 @@ from buildtool.adapters.tls.words import CONTROL, OTHER_PROTOCOL, tls_errors, tl
 from buildtool.errors import BuildToolError, DecodeError, ProtocolMismatch, Unauthorised, Unavailable
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.protocol import codec
-from buildtool.protocol.hello import PROTOCOL_VERSION, REQUESTS, SANDBOX, AskRefs, AskRequests, Hello, hello_of
+from buildtool.protocol.hello import (
+    LATEST,
+    PROTOCOL_VERSION,
+    REQUESTS,
+    SANDBOX,
+    AskRefs,
+    AskRequests,
+    Hello,
+    hello_of,
+)
 from buildtool.protocol.messages import (
     NEWS,
     REQUESTER,
@@ -57,6 +66,9 @@ operator purges what a build server made in a year.
 """
 
 _REQUESTER = {message: name for name, message in REQUESTER.items()}
+
+_LATEST = "AskLatest"
+"""The name of a message that is not loaded here, since few ask it."""
 
 _KEY = "or one that serves nobody without a key, by TLS: join it first"
 
@@ -148,6 +160,10 @@ class Session:
         Raises what it refused with, DecodeError, Unavailable, and ProtocolMismatch for what an older one does not know.
         """
         asked = type(message)
+        if asked.__name__ == _LATEST and LATEST not in self.theirs.capabilities:
+            raise ProtocolMismatch(
+                f"the metaserver at {self.where} is older, and does not say what is the newest: have it updated"
+            )
         if asked in (AskRequests, AskRefs) and REQUESTS not in self.theirs.capabilities:
             what = "lists no requests" if asked is AskRequests else "lists no refs"
             raise ProtocolMismatch(f"the metaserver at {self.where} is older, and {what}: have it updated")
@@ -195,8 +211,9 @@ def _call_of(asked: type[attrs.AttrsInstance]) -> tuple[str, float]:
         return _REQUESTER[asked], PATIENCE.get(asked, CALL_TIMEOUT)
     from buildtool.protocol.calls import CALLED, OPERATOR  # noqa: PLC0415 - a requester without them starts in half the time
     from buildtool.protocol.operator import AskFarmStatus  # noqa: PLC0415 - the same
+    from buildtool.protocol.projects.latest import AskLatest  # noqa: PLC0415 - the same
 
-    is_long = asked in OPERATOR.values() and asked is not AskFarmStatus
+    is_long = asked is AskLatest or (asked in OPERATOR.values() and asked is not AskFarmStatus)
     return CALLED[asked], _LONG if is_long else CALL_TIMEOUT
 
 

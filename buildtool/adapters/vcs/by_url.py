@@ -14,17 +14,17 @@ from attrs import frozen
 from buildtool.adapters.vcs.svn.refs import is_svn
 from buildtool.model.search.commits import CommitNote
 from buildtool.ports.buildserver import SourceCopy, Sources
-from buildtool.ports.metaserver import CommitReader, SourceResolver
-from buildtool.ports.triggers import RefReader
+from buildtool.ports.latest import BranchReader
+from buildtool.ports.metaserver import SourceResolver
 
 
-class VersionControl(SourceResolver, CommitReader, RefReader, Protocol):
+class VersionControl(SourceResolver, BranchReader, Protocol):
     """A version control, asked for revisions and for what they are about."""
 
 
 @frozen
 class Resolvers:
-    """The ``SourceResolver``, ``CommitReader`` and ``RefReader`` that ask the one to which the URL belongs."""
+    """The ``SourceResolver`` and ``BranchReader`` that ask the one to which the URL belongs."""
 
     git: VersionControl
     svn: VersionControl
@@ -42,6 +42,9 @@ class Resolvers:
         self, url: str, ref: str, commit: str, among: Collection[tuple[str, str]]
     ) -> frozenset[tuple[str, str]]:
         return await self._of(url).older(url, ref, commit, among)
+
+    async def line(self, url: str, commit: str, most: int) -> Sequence[str]:
+        return await self._of(url).line(url, commit, most)
 
     async def refs(self, url: str) -> Sequence[str]:
         return await self._of(url).refs(url)

@@ -68,7 +68,7 @@ from buildtool.programs.metaserver.mail import mailer_of, mailing, subscribing
 from buildtool.programs.metaserver.maintenance import Housekeeping
 from buildtool.programs.metaserver.monitoring.figures import figures, metered
 from buildtool.programs.metaserver.reload import ConfigurationReload
-from buildtool.programs.metaserver.sources import noting, open_sources, packed, triggering
+from buildtool.programs.metaserver.sources import asking_branches, noting, open_sources, packed
 from buildtool.programs.metaserver.state_directory import OpenState, StartOptions, open_state
 from buildtool.programs.webserver.site import OwnPages, PagesSite, ReportedArtifacts
 from buildtool.scheduling.allowances import Allowances
@@ -227,7 +227,7 @@ class Metaserver:
              **FarmViewService(broker, operators.permissions, clock).handlers,
              **requests.handlers, **acting(RequestFinder(broker, store, stored.keys, operators.permissions)),
              **BounceService(store, history, stored.keys, operators.permissions).handlers,
-             **(await triggering(requests, resolvers, stored.database, stored.keys, self.reactor, closing)).handlers,
+             **await asking_branches(requests, resolvers, stored, self.reactor, closing),
              **figures(broker, operators.permissions, history, keeping.conditions, clock, meter,
                        (settings.state_dir, stored.threads)).handlers},
             build_servers.handlers, keys, left=admittance.left,

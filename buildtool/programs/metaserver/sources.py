@@ -24,18 +24,22 @@ from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
 from buildtool.adapters.vcs.git_worktrees.parts import SourceParts
 from buildtool.adapters.vcs.svn.command import SvnCommand
 from buildtool.adapters.vcs.svn.resolver import SvnResolver
+from buildtool.concurrency.inbox import Gate
 from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.configuration.settings import Settings
 from buildtool.errors import NotFound
-from buildtool.metaserver.demands import source_url
+from buildtool.metaserver.demands import DemandReader, source_url
+from buildtool.metaserver.latest.branches import BranchTips
+from buildtool.metaserver.latest.finding import LatestFinder
 from buildtool.metaserver.requests import RequestService
 from buildtool.metaserver.showing.commit_notes import CommitNotes
 from buildtool.metaserver.triggering.triggers import Triggers
 from buildtool.model.incarnations import Keys
 from buildtool.model.records import BuildSpec
-from buildtool.ports.metaserver import Bundle, CommitReader
+from buildtool.ports.metaserver import ArtifactFiles, Bundle, CommitReader, Handlers
 from buildtool.ports.triggers import RefReader
 from buildtool.programs.common.shutdown import ShutdownList
+from buildtool.programs.metaserver.state_directory import OpenState
 from buildtool.protocol.source_parts import SourcePart
 
 log = Logger()
@@ -112,6 +116,36 @@ async def triggering(
     closing.add("the rounds of triggers", task.stop)
     task.start(0.0)
     return found
+
+
+async def asking_branches(
+    requests: RequestService, resolvers: Resolvers, stored: OpenState, reactor: ReactorBase, closing: ShutdownList
+) -> Handlers:
+    """Return what answers about branches: what triggers ask for by themselves, and what is the newest that is there.
+
+    Triggers are started. Raises StorageUnavailable.
+    """
+    triggers = await triggering(requests, resolvers, stored.database, stored.keys, reactor, closing)
+    return {**triggers.handlers, **latest(requests, resolvers, stored.artifacts, IReactorTime(reactor)).handlers}
+
+
+def latest(
+    requests: RequestService, resolvers: Resolvers, artifacts: ArtifactFiles, timers: IReactorTime
+) -> LatestFinder:
+    """Return what finds the newest revisions that have binaries; it hears of what is asked for."""
+    finder = LatestFinder(
+        DemandReader(requests.configuration, requests.broker.state, resolvers), resolvers,
+        BranchTips(resolvers, timers), requests.store, artifacts, requests.status_reader, requests.permissions,
+        requests.admittance, requests.broker.clock, Gate(timers.seconds),
+    )  # fmt: skip
+    before = requests.noticed
+
+    def noticed(spec: BuildSpec, url: str) -> None:
+        before(spec, url)
+        finder.notice(spec, url)
+
+    requests.noticed = noticed
+    return finder
 
 
 def packed(requests: RequestService, parts: SourceParts) -> Callable[[int, SourcePart], Awaitable[Bundle]]:

@@ -137,7 +137,8 @@ def parse(
     if found.output and not found.download:
         raise UsageError("--output says where the artifact goes, --no-download that it is not fetched: choose one")
     digest, differs = (described.digest, _differs(settings, project)) if described is not None else ("", False)
-    return command, evolve(found, asked=tuple(asked), wants=asks, digest=digest, differs=differs)
+    mails = found.mails and not any(one.latest for one in asked)
+    return command, evolve(found, asked=tuple(asked), wants=asks, digest=digest, differs=differs, mails=mails)
 
 
 def known_projects(

@@ -211,20 +211,32 @@ class Errand:
 
 def ask(said: Arguments) -> Work:
     """Return what asks for builds. Raises UsageError for what cannot be, before anybody is asked."""
+    if any(one.latest for one in said.asked):
+        from buildtool.programs.startcompile.asking.newest import latest
+
+        check_output(said, len(said.asked))
+        return latest(said, local_of(said))
     plans = [RequestPlan(submit, said.foreground, said.download) for submit in _submits(said)]
+    check_output(said, len(plans))
+    if len(plans) == 1:
+        return lambda requester: requester.ask(plans[0])
+    return lambda requester: requester.ask_together(plans)
+
+
+def check_output(said: Arguments, count: int) -> None:
+    """Raise UsageError where so many artifacts cannot be written where the command line says."""
     place = OutputPlace(said.output)
     if said.download:
         place.check()
-    if len(plans) == 1:
-        return lambda requester: requester.ask(plans[0])
-    if said.output and said.download and not place.is_directory():
+    if count > 1 and said.output and said.download and not place.is_directory():
         raise UsageError(f"--output: several artifacts need a directory, and {said.output} is none")
-    return lambda requester: requester.ask_together(plans)
 
 
 def explain(said: Arguments) -> Work:
     """Return what asks for nothing, and says what would be answered. Raises UsageError."""
     submits = _submits(said)
+    if any(one.latest for one in said.asked):
+        raise UsageError("explain says what would be built, and --latest builds nothing: leave one of them out")
     if len(submits) > 1:
         raise UsageError("explain is about one combination: say each option once")
     question = AskExplain(**{one.name: getattr(submits[0], one.name) for one in fields(AskExplain)})
@@ -313,10 +325,16 @@ def why(said: Arguments) -> Work:
 
 def _submits(said: Arguments) -> list[Submit]:
     """Return what is asked for as messages. Raises UsageError for options that contradict each other."""
+    local = local_of(said)
+    return [_submit(one, local) for one in said.asked]
+
+
+def local_of(said: Arguments) -> dict[str, Value]:
+    """Return what is asked for of this machine's. Raises UsageError for options that contradict each other."""
     local = detected(said.asked[0].project, DETECTORS)
     for one in said.asked:
         check_platform(one, local)
-    return [_submit(one, local) for one in said.asked]
+    return local
 
 
 def _submit(asked: BuildArguments, local: dict[str, Value]) -> Submit:

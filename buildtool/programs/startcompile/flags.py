@@ -109,6 +109,9 @@ ASKING: Mapping[str, How] = {
     "--foreground": switch("wait for the end, show state and log, fetch the artifact"),
     "--wait": {**switch("the same"), "dest": "foreground"},
     **DEADLINE,
+    "--latest": switch(
+        "build nothing: fetch the newest binary that there is of HEAD, or of BRANCH with --revision latest:BRANCH"
+    ),
     "--force": switch("build even if there is an artifact, or if it failed before"),
     "--native": switch(
         "only accept a binary that was built on a machine of that platform itself, not cross-compiled"

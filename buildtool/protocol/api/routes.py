@@ -23,11 +23,15 @@ from buildtool.protocol.api import work
 from buildtool.protocol.limits import TOGETHER
 from buildtool.protocol.logs import answers as logs
 from buildtool.protocol.pages import visiting as v
+from buildtool.protocol.projects.latest import AskLatest, LatestFound
 from buildtool.protocol.projects.triggers import AskTriggers, LookNow, TriggersFound
 
 PREFIX = "/api/v1"
 
 KEY_HEADER, TOKEN_HEADER = "Idempotency-Key", "Request-Token"
+
+LATEST = {"source": "", "branch": "", "compile": {}, "system": {}, "local": {}}
+"""What a question for the newest need not say."""
 
 REPORT = {"source": "", "revision": "", "revrange": "", "compile": {}, "system": {}, "local": {}}
 """What a wish need not say."""
@@ -171,6 +175,8 @@ CALLS: Sequence[ApiCall] = (
           o.ActionResult, proven=True),
     _post("/requests/cancel", "End all requests of a project, platform or person", o.CancelSeveral, o.SeveralEnded),
     _post("/explain", "Say what would be answered, without asking", m.AskExplain, m.Explanation, absent=REPORT,
+          counted="explanations"),
+    _post("/latest", "Find the newest revision of a branch that has a binary", AskLatest, LatestFound, absent=LATEST,
           counted="explanations"),
     _get("/builds", "List builds, the newest first", shown.BuildList, read="builds",
          query={"before": BEFORE, "limit": LIMIT, "project": PROJECT, "state": STATE}),

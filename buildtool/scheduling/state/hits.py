@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from operator import is_
 
-from buildtool.model.matching.satisfaction import satisfies
+from buildtool.model.matching.newest import fitting
 from buildtool.model.matching.shelves import Shelf
 from buildtool.model.records import Artifact, Demand
 from buildtool.scheduling.state.projects import ProjectPolicies
@@ -31,7 +31,7 @@ class HitFinder:
         if self.last is not None and _is_same(self.last, demand, shelves):
             return self.last[2]
         compare = self._projects.compare(demand.spec.project)
-        found = next((one for shelf in shelves for one in shelf.artifacts if not satisfies(one, demand, compare)), None)
+        found = next(fitting(demand, shelves, compare), None)
         self.last = demand, shelves, found
         return found
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from attrs import evolve
+from attrs import AttrsInstance, evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.task import Clock
@@ -32,6 +32,7 @@ from buildtool.programs.startcompile.main import COMMAND_LINE
 from buildtool.programs.startcompile.places import MetaserverPlaces, places_meant, shown_token
 from buildtool.protocol.hello import AskRefs, AskRequests
 from buildtool.protocol.messages import RequestStatuses
+from buildtool.protocol.projects.latest import AskLatest
 from tests import messages
 from tests.adapters.control.wires import Wires
 from tests.fakes import FakeBuildServerService, FakeRequestService
@@ -62,8 +63,8 @@ def test_a_metaserver_that_starts_within_a_few_seconds_is_waited_for(seconds: fl
     assert isinstance(connecting.result, Session)
 
 
-@pytest.mark.parametrize("message", [AskRequests(20), AskRefs("lua")])
-def test_an_older_metaserver_is_not_asked_for_what_it_would_hang_up_at(message: AskRequests | AskRefs) -> None:
+@pytest.mark.parametrize("message", [AskRequests(20), AskRefs("lua"), AskLatest("lua", "", "", {}, {}, {})])
+def test_an_older_metaserver_is_not_asked_for_what_it_would_hang_up_at(message: AttrsInstance) -> None:
     clock = Clock()
     wires = Wires(clock)
     wires.server = Gateway(clock).factory(FakeRequestService().handlers, FakeBuildServerService().handlers)

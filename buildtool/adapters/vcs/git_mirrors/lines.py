@@ -22,6 +22,9 @@ from buildtool.ports.common import Executor
 KEPT = 128
 """How many lines of each kind are remembered, each of at most 1,001 ids."""
 
+LONG_KEPT = 4
+"""How many lines are remembered that are longer than that, each of some 10,000 ids."""
+
 WALK_LIMIT = 60.0
 """Seconds that looking for later commits may take."""
 
@@ -34,7 +37,8 @@ class FirstParentLines:
         self._pool = pool
         self._reading: SingleFlight[Sequence[str]] = SingleFlight()
         self._walking: SingleFlight[dict[str, int]] = SingleFlight()
-        self._older: OrderedDict[tuple[str, str], Sequence[str]] = OrderedDict()
+        self._older: OrderedDict[tuple[str, str, int], Sequence[str]] = OrderedDict()
+        self._long: OrderedDict[tuple[str, str, int], Sequence[str]] = OrderedDict()
         self._newer: OrderedDict[tuple[str, str, int], tuple[int, dict[str, int]]] = OrderedDict()
         self._moves: Counter[str] = Counter()
 
@@ -42,18 +46,21 @@ class FirstParentLines:
         """Forget what comes after commits: something was fetched. May be called in any thread."""
         self._moves[mirror.url] += 1
 
-    async def older(self, mirror: Mirror, commit: str) -> Sequence[str]:
-        """Return ``commit`` and its first-parent ancestors, newest first, one more than a range accepts at most."""
+    async def older(self, mirror: Mirror, commit: str, most: int = REVRANGE_LIMIT + 1) -> Sequence[str]:
+        """Return ``commit`` and its first-parent ancestors, newest first, ``most`` at most.
+
+        That is one more than a range accepts, unless it is said.
+        """
 
         def read() -> Sequence[str]:
-            arguments = ("rev-list", "--first-parent", f"--max-count={REVRANGE_LIMIT + 1}", "--end-of-options", commit)
+            arguments = ("rev-list", "--first-parent", f"--max-count={most}", "--end-of-options", commit)
             return tuple(need(self._command.run(arguments, git_dir=mirror.path), Unreadable).text.split())
 
-        key = (mirror.url, commit)
-        if key not in self._older:
-            found = await self._reading.share(" ".join(key), lambda: self._pool.run(read))
-            keep_newest(self._older, key, found, KEPT)
-        return self._older[key]
+        key, kept = (mirror.url, commit, most), self._older if most <= REVRANGE_LIMIT + 1 else self._long
+        if key not in kept:
+            found = await self._reading.share(" ".join(map(str, key)), lambda: self._pool.run(read))
+            keep_newest(kept, key, found, KEPT if kept is self._older else LONG_KEPT)
+        return kept[key]
 
     async def before(self, mirror: Mirror, commit: str, among: Collection[str]) -> frozenset[str]:
         """Return those of ``among`` that are ancestors of ``commit``; what is not in the mirror is not known to be."""

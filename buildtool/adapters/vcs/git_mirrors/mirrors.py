@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 import signal
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -136,9 +136,18 @@ class GitMirror:
         else:
             raise RepositoryUnreachable(f"{mask(url)} changes faster than it can be fetched: try again")
         if may_be_short_id(ref):
-            return await self._resolve_short(mirror, ref.lower())
+            return await _resolve_short(self._origins, self.keeper, self._pool, mirror, ref.lower())
         near = await self._pool.run(lambda: meant(ref, known_names(self.command, mirror.path)))
         raise UnknownRef(f"{mask(url)} has no branch, tag or commit {ref!r}{near}")
+
+    async def line(self, url: str, commit: str, most: int) -> Sequence[str]:
+        """Return ``commit``, fetched where it is not there, and its first-parent ancestors: ``most`` at most.
+
+        Raises UnknownRef, RepositoryUnreachable.
+        """
+        mirror = self.mirror(url)
+        there = await self._resolve_id(mirror, _full(commit, url))
+        return await self._origins.read(mirror, lambda: self._lines.older(mirror, there, most))
 
     async def refs(self, url: str) -> tuple[str, ...]:
         """Return the newest branches and tags that the mirror has; none where there is no mirror yet."""
@@ -281,16 +290,6 @@ class GitMirror:
             raise UnknownRef(f"{mask(mirror.url)} has no commit {commit}{_shallow(mirror)}")
         return found
 
-    async def _resolve_short(self, mirror: Mirror, prefix: str) -> str:
-        await self._origins.refresh(mirror)
-        find = partial(_abbreviated, self.keeper, mirror, prefix)
-        commits = await self._origins.read(mirror, lambda: self._pool.run(find))
-        if len(commits) > 1:
-            raise UnknownRef(f"{prefix!r} abbreviates several commits of {mask(mirror.url)}: give more digits")
-        if not commits:
-            raise UnknownRef(f"{mask(mirror.url)} has no branch, tag or commit {prefix!r}{_shallow(mirror)}")
-        return mirror.remember(commits.pop())
-
     async def _commit(self, mirror: Mirror, object_id: str) -> str | None:
         """Return the commit that a full id names in the mirror, or leads to; None when nothing is there.
 
@@ -346,6 +345,17 @@ def directory_name(url: str) -> str:
     """Return a file name for ``url``: readable, without passwords, and different for different addresses."""
     readable = re.sub(r"[^A-Za-z0-9]+", "-", mask(url).removesuffix(".git")).strip("-")[-40:].strip("-")
     return f"{readable}-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
+
+
+async def _resolve_short(origins: Origins, keeper: MirrorKeeper, pool: Executor, mirror: Mirror, prefix: str) -> str:
+    await origins.refresh(mirror)
+    find = partial(_abbreviated, keeper, mirror, prefix)
+    commits = await origins.read(mirror, lambda: pool.run(find))
+    if len(commits) > 1:
+        raise UnknownRef(f"{prefix!r} abbreviates several commits of {mask(mirror.url)}: give more digits")
+    if not commits:
+        raise UnknownRef(f"{mask(mirror.url)} has no branch, tag or commit {prefix!r}{_shallow(mirror)}")
+    return mirror.remember(commits.pop())
 
 
 def _abbreviated(keeper: MirrorKeeper, mirror: Mirror, prefix: str) -> set[str]:

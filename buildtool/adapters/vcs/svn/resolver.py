@@ -101,6 +101,13 @@ class SvnResolver:
         before = set(map(full_id, line[1:]))
         return frozenset((name, one) for name, one in among if name == ref and one in before)
 
+    async def line(self, url: str, commit: str, most: int) -> tuple[str, ...]:
+        """Return a revision and the changes of the path before it, newest first, ``most`` at most.
+
+        Raises UnknownRef, RepositoryUnreachable.
+        """
+        return tuple(map(full_id, await self._older(address(url), full_number(commit, url), most)))
+
     async def refs(self, url: str) -> tuple[str, ...]:
         """Return nothing: branches and tags are folders there, which ``--source`` says."""
         return ()

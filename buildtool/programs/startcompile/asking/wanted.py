@@ -30,7 +30,8 @@ class BuildArguments:
     """The wanted build, as the command line says it: only what was set, each value checked and canonical.
 
     ``sandbox`` is the least level that is accepted, None where nothing was said of it, ``nice`` by how many rounds it
-    stands back in the order; with ``supersede`` it takes the place of what they asked for of older commits.
+    stands back in the order; with ``supersede`` it takes the place of what they asked for of older commits. Where
+    ``latest`` is said, it is the branch of which the newest binary is wanted, HEAD or another, and nothing is built.
     """
 
     project: AnyProject
@@ -43,6 +44,7 @@ class BuildArguments:
     sandbox: SandboxLevel | None = None
     nice: int = 0
     supersede: bool = False
+    latest: str = ""
 
 
 def asked_for(flags: argparse.Namespace, email: str, project: AnyProject) -> list[BuildArguments]:
@@ -128,7 +130,9 @@ def _bounded(found: list[BuildArguments]) -> list[BuildArguments]:
 
 
 def _asked(flags: argparse.Namespace, email: str, project: AnyProject) -> BuildArguments:
-    options = project.options
+    options, latest = project.options, _latest(flags)
+    if latest:
+        flags = argparse.Namespace(**vars(flags) | {"revision": latest})
     compile_values = _values(flags, options.compile)
     options.compile_values(compile_values)
     return BuildArguments(
@@ -142,7 +146,30 @@ def _asked(flags: argparse.Namespace, email: str, project: AnyProject) -> BuildA
         sandbox=flags.sandbox,
         nice=flags.nice or 0,
         supersede=flags.supersede,
+        latest=latest,
     )
+
+
+LATEST = "latest:"
+"""What a revision begins with where the newest of a branch is meant that has a binary."""
+
+_BUILDING = ("force", "foreground", "deadline", "nice", "supersede", "revrange")
+"""What is about building, and not about what is there."""
+
+
+def _latest(flags: argparse.Namespace) -> str:
+    """Return the branch of which the newest binary is wanted, "" where a build is. Raises UsageError."""
+    revision = str(getattr(flags, "revision", None) or "")
+    if not (flags.latest or revision.startswith(LATEST)):
+        return ""
+    branch = revision.removeprefix(LATEST) or "HEAD"
+    if revision and not revision.startswith(LATEST):
+        raise UsageError(f"--latest is of a branch: say --revision {LATEST}{revision} where {revision} is one")
+    for name in _BUILDING:
+        if getattr(flags, name, None):
+            flag = "--wait" if name == "foreground" else f"--{name}"
+            raise UsageError(f"{flag} is about building, and --latest builds nothing: leave one of them out")
+    return branch
 
 
 def _values(flags: argparse.Namespace, options: Iterable[Option]) -> dict[str, Value]:

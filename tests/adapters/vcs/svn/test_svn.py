@@ -852,6 +852,9 @@ class DispatchTests(SvnCase):
             async def tips(self, url: str) -> dict[str, str]:
                 return {url: url}
 
+            async def line(self, url: str, commit: str, most: int) -> tuple[str, ...]:
+                return (url, commit)[:most]
+
             async def about(self, url: str, commit: str) -> CommitNote | None:
                 return CommitNote(url, "", 0.0)
 

@@ -1,0 +1,1 @@
+"""Which revision of a branch is the newest that has a binary."""

@@ -1,0 +1,128 @@
+"""The newest revision of a branch that has a binary: found at once, and never built.
+
+A branch is walked by first parents from where it is, newest first, and what stands on the shelves of each revision is
+held against what is wanted by the very rule of a hit. Tested by tests/metaserver/latest/test_finding.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from attrs import define, evolve
+from twisted.logger import Logger
+
+from buildtool.concurrency.inbox import Gate
+from buildtool.errors import BuildToolError
+from buildtool.metaserver.access.admittance import Admittance
+from buildtool.metaserver.authorised import Permissions
+from buildtool.metaserver.demands import DemandReader, ref_and_range, source_url
+from buildtool.metaserver.latest.branches import BranchTips
+from buildtool.metaserver.request_status import RequestStatusReader
+from buildtool.model.access.rights import Act, Subject, platform_names
+from buildtool.model.matching.newest import fitting
+from buildtool.model.principal import Principal
+from buildtool.model.records import Artifact, BuildSpec, Demand
+from buildtool.ports.common import Clock
+from buildtool.ports.latest import BranchReader
+from buildtool.ports.metaserver import ArtifactFiles, BrokerStore, Handlers
+from buildtool.protocol.messages import AskExplain
+from buildtool.protocol.projects.latest import AskLatest, LatestFound
+
+SHORT, LONG = 1_000, 10_000
+"""How many commits of a branch are looked at first, and at most."""
+
+AT_ONCE = 64
+"""Of how many revisions the shelves are read in one transaction."""
+
+log = Logger()
+
+
+@define(eq=False)
+class LatestFinder:
+    """A finder of the newest revisions that have binaries. What ``files`` do not have is passed over."""
+
+    demands: DemandReader
+    branches: BranchReader
+    tips: BranchTips
+    store: BrokerStore
+    files: ArtifactFiles
+    status_reader: RequestStatusReader
+    permissions: Permissions
+    admittance: Admittance
+    clock: Clock
+    gate: Gate
+    """Of looks: what one reads from the database keeps a commit waiting at most once."""
+
+    @property
+    def handlers(self) -> Handlers:
+        """What people may ask."""
+        return {AskLatest: self.find}
+
+    def notice(self, spec: BuildSpec, url: str) -> None:
+        """Take note of what is asked for: of a newer commit there may soon be a binary."""
+        self.tips.doubt(url, spec.revision)
+
+    async def find(self, by: Principal, message: AskLatest) -> LatestFound:
+        """Return the newest artifact of a branch that does. Nothing is built, and where there is none it says so.
+
+        Raises UnknownProject, UsageError, Unauthorised, UnknownRef, RepositoryUnreachable, LimitReached,
+        StorageUnavailable.
+        """
+        self.admittance.explanation(by)
+        project = self.permissions.settings.project(message.project, by)
+        url = source_url(project, message.source)
+        asked = self.demands.without_excess(_as_explained(message))
+        ref, _ = ref_and_range(asked)
+        tip = await self.tips.read(url, ref)
+        demand = await self.demands.read(project, url, asked, {(url, ref, ""): (tip.commit,)})
+        subject = Subject(project=project.name, platforms=platform_names(demand.spec.platform))
+        self.permissions.check(by, Act.SEE_ARTIFACT, subject)
+        looked = 0
+        line: Sequence[str] = ()
+        for most in (SHORT, LONG):
+            line = await self.branches.line(url, tip.commit, most)
+            for some in _stretches(line, looked):
+                found = await self.gate.run(partial(self._first, evolve(demand, acceptable=some)))
+                if found is not None:
+                    behind = line.index(found.shelf.revision)
+                    at = await self._made_at(url, found.shelf.revision)
+                    shown = self.status_reader.found(found)
+                    return LatestFound(project.name, tip.name, tip.commit, shown, behind, at, tip.age, behind + 1)
+            looked = len(line)
+            if looked < most:
+                break
+        return LatestFound(project.name, tip.name, tip.commit, None, 0, 0.0, tip.age, looked, more=looked >= LONG)
+
+    async def _first(self, demand: Demand) -> Artifact | None:
+        """Return the first artifact that satisfies a demand and whose file is there."""
+        keys = demand.shelves
+        shelves, _ = await self.store.known(keys, (), self.clock.wall())
+        compare = self.status_reader.state.projects.compare(demand.spec.project)
+        fit = list(fitting(demand, (shelves[key] for key in keys), compare))
+        absent = await self.files.absent({(one.digest, one.size) for one in fit[:1]}) if fit else frozenset()
+        if absent:  # what was lost is rare, so that mostly one file is looked at
+            absent = await self.files.absent({(one.digest, one.size) for one in fit})
+        return next((one for one in fit if (one.digest, one.size) not in absent), None)
+
+    async def _made_at(self, url: str, revision: str) -> float:
+        """Return when a revision was made (wall time), 0 where that cannot be read."""
+        try:
+            note = await self.branches.about(url, revision)
+        except BuildToolError as error:
+            log.info("when {revision} was made is not known: {why}", revision=revision, why=error)
+            return 0.0
+        return note.at if note is not None else 0.0
+
+
+def _as_explained(message: AskLatest) -> AskExplain:
+    """Return a question as that for a build is asked, whose options are understood in the same way."""
+    return AskExplain(
+        message.project, message.source, message.branch, "", message.compile, message.system, message.local,
+        native=message.native, sandbox=message.sandbox,
+    )  # fmt: skip
+
+
+def _stretches(line: Sequence[str], start: int) -> Iterator[tuple[str, ...]]:
+    for at in range(start, len(line), AT_ONCE):
+        yield tuple(line[at : at + AT_ONCE])

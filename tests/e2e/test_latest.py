@@ -1,0 +1,38 @@
+"""The newest binary that there is, by the real programs: found at once, fetched, and nothing built for it."""
+
+from pathlib import Path
+
+from tests.e2e.control import Control
+
+
+def test_the_newest_binary_of_a_branch_is_fetched_and_it_is_said_how_far_it_is_behind(
+    control: Control, tmp_path: Path
+) -> None:
+    control.farm.start_metaserver()
+    control.server("anna")
+    first = control.commits[0]
+    none = control.refused("--latest", "--greeting=hello", code=15)
+    assert "has no binary of HEAD that would do: all of it was looked at" in none
+    assert "--revision HEAD" in none
+    control.ask("--revision=main", "--greeting=hello", "--wait", "--no-download", "ann@example.org")
+
+    for words in ("second", "third"):
+        control.commit(**{"main.c": control.source(words)})
+    control.git("branch", "feature/one", first)
+    told = control.ask("--latest", "--greeting=hello", f"--output={tmp_path}")
+    assert (told["artifact"]["revision"], told["branch"], told["looked"]) == (first, "HEAD", told["behind"] + 1)
+    assert Path(told["path"]).is_file()
+    control.ask("--revision=main", "--greeting=goodbye", "--wait", "--no-download", "ann@example.org")
+    for branch, words in (("main", "2 commits behind main"), ("feature/one", "which is where feature/one is")):
+        said = control.farm.request(f"--revision=latest:{branch}", "--greeting=hello", "--no-download")
+        assert f"newest of {branch} with a binary: {first[:12]}, {words}, of " in said.stdout, said.stderr
+
+    assert control.ask("--latest", "--greeting=hello", "--greeting=goodbye", "--no-download")["exit"] == 0
+    refused = control.ask("--latest", "--greeting=hello", "--arch=ppc", "--no-download", code=15)
+    assert refused["error"]["code"] == "not-found"
+    assert "did you mean main?" in control.refused("--revision=latest:mian", "--greeting=hello", code=8)
+    assert "--force is about building" in control.refused("--latest", "--greeting=hello", "--force", code=2)
+    assert "--revision latest:main" in control.refused("--latest", "--revision=main", "--greeting=hello", code=2)
+    assert "builds nothing" in control.refused("explain", "--latest", "--greeting=hello", code=2)
+    asked = control.ask("--greeting=hello", "--arch=ppc", "ann@example.org")
+    assert asked["build_id"] == 3, "none was made in between"
