@@ -10,11 +10,12 @@ from buildtool.metaserver.authorised import authorised
 from buildtool.model.access.rights import RIGHTS, Extent, Rights
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.protocol.acts import ACT_OF
-from buildtool.protocol.calls import BUILD_SERVER, JOINING, OPERATOR, RENEWING, REQUESTER
+from buildtool.protocol.calls import BUILD_SERVER, JOINING, OPERATOR, RENEWING, REQUESTER, SEEKING
 from buildtool.protocol.messages import Submit
 from tests.support.inline import run
 
-CALLABLE = {message for calls in (REQUESTER, BUILD_SERVER, OPERATOR, JOINING, RENEWING) for message in calls.values()}
+CALLS = (REQUESTER, SEEKING, BUILD_SERVER, OPERATOR, JOINING, RENEWING)
+CALLABLE = {message for calls in CALLS for message in calls.values()}
 
 
 def test_every_message_that_can_be_called_names_its_act() -> None:
