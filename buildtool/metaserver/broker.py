@@ -23,14 +23,16 @@ from buildtool.errors import NOTHING_ACCEPTED, BuildToolError, ConflictingRow, I
 from buildtool.metaserver.batches import SLICE, BatchDecider, QueuedEvent, ReactorTurn
 from buildtool.metaserver.showing.farm_counts import FarmCounts
 from buildtool.model.farm.weights import EVEN, Weights
+from buildtool.model.notices.notice import Notice
 from buildtool.model.policy import Policy
 from buildtool.model.records import Attempt, AttemptState, AuditEvent, Beat, BuildState, RequestState, Row
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import ArtifactFiles, BrokerStore
 from buildtool.scheduling.answers import Answer
-from buildtool.scheduling.effects import Effect, RequestMoved
+from buildtool.scheduling.effects import Effect, NoticesWritten, RequestMoved
 from buildtool.scheduling.events import ClockStepped, Event, Reconfigured, Restarted, Tick
 from buildtool.scheduling.state.state import State
+from buildtool.scheduling.telling.notices import with_notices
 
 SWEEP = 30.0
 """Seconds after which the broker looks at everything that waits for a time, even if no timer woke it: timers follow
@@ -216,7 +218,7 @@ class Broker:
             entries, count = self._batches.decide(batch, now)
             batch = batch[:count]
             happened = [one for entry in entries for one in entry.effects if isinstance(one, AuditEvent)]
-            rows = self.state.journal.rows()
+            rows = with_notices(self.state, self.state.journal.rows(), now)
             if self._trouble:  # so that whatever comes next, a sweep too, finds out whether it is over
                 happened.append(AuditEvent("storage-back", "metaserver", self._trouble))
             took: float | None = None
@@ -252,7 +254,7 @@ class Broker:
         self._trouble = trouble
 
     async def _commit(
-        self, entries: list[QueuedEvent], rows: Sequence[Row], happened: Sequence[AuditEvent], now: float
+        self, entries: list[QueuedEvent], rows: Sequence[Row | Notice], happened: Sequence[AuditEvent], now: float
     ) -> None:
         """Commit, or raise and have the database read anew before anything else is decided.
 
@@ -307,7 +309,7 @@ class Broker:
             return
         await self._take_alone(batch)
 
-    async def _tell(self, entries: list[QueuedEvent], rows: Sequence[Row]) -> None:
+    async def _tell(self, entries: list[QueuedEvent], rows: Sequence[Row | Notice]) -> None:
         """Answer first: a login has to know its Session before the first order for it arrives."""
         for entry in entries:
             if isinstance(entry.event, ClockStepped):
@@ -326,6 +328,7 @@ class Broker:
                 _guarded(self.performer.perform, effect)
             if effects:
                 await self.turn.breathe()
+        _wake_tellers(self.performer, rows)
         for row in rows:
             if isinstance(row, Attempt) and row.state is AttemptState.ENDED:
                 _guarded(self.performer.attempt_ended, row)
@@ -348,6 +351,12 @@ class Broker:
             sweeping.addErrback(lambda failure: log.warn("the sweep is put off: {failure}", failure=failure))
 
         self._wake = self.timers.callLater(delay, sweep)
+
+
+def _wake_tellers(performer: Performer, rows: Sequence[Row | Notice]) -> None:
+    targets = frozenset(row.target for row in rows if isinstance(row, Notice))
+    if targets:
+        _guarded(performer.perform, NoticesWritten(targets))
 
 
 def _guarded(act: Callable[..., None], argument: object) -> None:

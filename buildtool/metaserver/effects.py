@@ -18,7 +18,7 @@ from buildtool.metaserver.ticket_office import TicketOffice
 from buildtool.model.records import Attempt, AttemptEnd, Build, RequestState
 from buildtool.ports.metaserver import ArtifactFiles, BuildServers, Followers, LogFiles, Notifier
 from buildtool.protocol.messages import AbortOrder, Order
-from buildtool.scheduling.effects import Abort, Dispatch, Effect, Fence, MailWritten, RequestMoved
+from buildtool.scheduling.effects import Abort, Dispatch, Effect, Fence, MailWritten, NoticesWritten, RequestMoved
 
 log = Logger()
 
@@ -28,7 +28,7 @@ TELL_AGAIN = 5.0
 
 @define
 class EffectPerformer:
-    """The ``broker.Performer``: sends orders, wakes the mailer, sends followers news, cleans up."""
+    """The ``broker.Performer``: sends orders, wakes what tells others, sends followers news, cleans up."""
 
     servers: BuildServers
     followers: Followers
@@ -56,6 +56,8 @@ class EffectPerformer:
                 self.servers.fence(effect.server, effect.session)
             case MailWritten():
                 self.notifier.nudge()
+            case NoticesWritten():
+                self.notifier.nudge(effect.targets)
             case RequestMoved():
                 if self.followers.follows(effect.request.id):
                     self._background(self._tell(effect), f"telling followers of request {effect.request.id}")

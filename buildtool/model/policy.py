@@ -8,6 +8,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from buildtool.model.access.audience import EVERYBODY, Audience
+from buildtool.model.notices.notice import NoticeRule
 from buildtool.model.properties import Comparison
 
 FAILURE_TTL = 86_400.0
@@ -30,7 +31,7 @@ class Policy:
     ``retry_first``, doubling up to ``retry_most``. ``breakages`` on distinct servers make a Build unbuildable;
     ``strikes`` in a row put a server into quarantine. ``time_limit`` is the project's own for all commands of one build
     together.
-    ``may_build`` says which build servers are given its Builds.
+    ``may_build`` says which build servers are given its Builds, ``tell`` who is told what comes of them.
     """
 
     recipe_version: int
@@ -51,3 +52,4 @@ class Policy:
     quarantine_most: float = 3_600.0
     time_limit: float = TIME_LIMIT
     may_build: Audience = EVERYBODY
+    tell: tuple[NoticeRule, ...] = ()

@@ -15,6 +15,7 @@ from buildtool.model.access.confirmation import MailAddress
 from buildtool.model.access.identities import Account
 from buildtool.model.access.tokens import Token
 from buildtool.model.matching.shelves import Shelf
+from buildtool.model.notices.notice import Notice
 from buildtool.model.principal import Principal
 from buildtool.model.records import (
     AnsweredRequest,
@@ -80,7 +81,7 @@ class BrokerStore(Protocol):
         And what ``answered`` does, in the same transaction: decisions wait for both.
         """
 
-    async def commit(self, rows: Sequence[Row], happened: Sequence[AuditEvent], now: float) -> None:
+    async def commit(self, rows: Sequence[Row | Notice], happened: Sequence[AuditEvent], now: float) -> None:
         """Write all rows and events in one durable transaction. Raises StorageUnavailable; then nothing is written."""
 
     async def request(self, request_id: int) -> Request | None:
@@ -348,10 +349,10 @@ class Followers(Protocol):
 
 
 class Notifier(Protocol):
-    """The mailer, as the scheduler's shell sees it."""
+    """One way of telling what was decided, of which mail is one: it tells what lies in its outbox, at least once."""
 
-    def nudge(self) -> None:
-        """Wake the mailer: there is new mail in the outbox."""
+    def nudge(self, targets: Collection[str] = ()) -> None:
+        """Wake the notifier: there is something new in its outbox, for these targets where it has several."""
 
 
 class OperatorStore(Protocol):

@@ -10,6 +10,8 @@ from attrs import field, frozen
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.access.audience import EVERYBODY, Audience, ProjectAccess, read_audience
 from buildtool.model.farm.deployment import ProjectPlace, valid_contact, valid_link, valid_revision_url
+from buildtool.model.notices.targets import Target
+from buildtool.model.options import canonical
 from buildtool.model.platforms import Value
 from buildtool.model.policy import FAILURE_TTL, REQUEST_TTL, TIME_LIMIT, Policy
 from buildtool.model.principal import PrincipalRole
@@ -18,6 +20,7 @@ from buildtool.model.text import quoted
 from buildtool.model.triggers.trigger import Trigger
 from buildtool.model.trust.evidence import EvidencePolicy, SandboxLevel, read_level
 from buildtool.project.recipe import Recipe
+from buildtool.project.telling import checked_targets
 
 
 @frozen
@@ -124,6 +127,8 @@ class Project:
 
     ``triggers`` are what asks for builds by itself: ``on_push``, ``on_tag``, ``nightly`` and ``every`` make them.
 
+    ``tell`` are those who are told what comes of builds: ``github_status`` and its likes make them.
+
     ``url`` is the page of the project's own, ``contact`` the e-mail address or the page where questions are asked, and
     ``revision_url`` where a revision of its sources is shown, with ``{revision}`` for its id.
     """
@@ -151,6 +156,7 @@ class Project:
     revision_url: str = field(default="", converter=_revision_url)
     sandbox: SandboxLevel = field(default=SandboxLevel.NONE, converter=_level)
     triggers: tuple[Trigger, ...] = field(default=(), converter=_triggers)
+    tell: tuple[Target, ...] = field(default=(), converter=checked_targets)
 
     @property
     def place(self) -> ProjectPlace:
@@ -169,6 +175,7 @@ class Project:
 
     def scheduling(self) -> Policy:
         """Return the scheduler's policy for this project. Raises ConfigurationError for an unknown setting."""
+        defaults = canonical({one.name: one.default for one in self.options.compile if one.default is not None})
         try:
             return Policy(
                 recipe_version=self.recipe.version,
@@ -179,6 +186,7 @@ class Project:
                 request_ttl=self.request_ttl,
                 time_limit=self.time_limit,
                 may_build=self.may_build,
+                tell=tuple(one.rule(self.name, defaults) for one in self.tell),
                 **self.policy,
             )
         except TypeError as error:

@@ -45,6 +45,13 @@ class MailWritten:
 
 
 @frozen
+class NoticesWritten:
+    """An act: wake what tells targets, since there are new notices for these in the outbox."""
+
+    targets: frozenset[str]
+
+
+@frozen
 class RequestMoved:
     """An act: send a changed Request's status to its followers."""
 
@@ -54,4 +61,4 @@ class RequestMoved:
     server: str = ""
 
 
-Effect = Dispatch | Abort | Fence | MailWritten | RequestMoved | AuditEvent
+Effect = Dispatch | Abort | Fence | MailWritten | NoticesWritten | RequestMoved | AuditEvent

@@ -13,6 +13,9 @@ from buildtool.project import (
     Wanted,
     choice,
     flag,
+    gitea_status,
+    github_status,
+    gitlab_status,
     nightly,
     on_push,
     on_tag,
@@ -59,6 +62,10 @@ _TRIGGERS = (
     else []
 )
 
+# What forges the test has, as NAME=SITE; the token of each lies in a file of its own beside this one.
+_FORGES = dict(one.split("=", 1) for one in os.environ.get("E2E_TELL", "").split())
+_STATUS = {"github": github_status, "gitlab": gitlab_status, "gitea": gitea_status}
+
 projects = [
     Project(
         name="greeter",
@@ -85,6 +92,10 @@ projects = [
         path_to_url=_url,
         client_checkers=[_refuses],
         triggers=_TRIGGERS,
+        tell=[
+            _STATUS[name]("acme/greeter", base=site, token_file=str(_CONTROL / f"{name}.token"))
+            for name, site in _FORGES.items()
+        ],
         policy={"lost_ttl": 0.2, "refusal_first": 0.5, "retry_first": 0.2, "refusal_ttl": 5.0},
     )
 ]

@@ -14,6 +14,7 @@ from buildtool.model.access.confirmation import MailAddress
 from buildtool.model.access.identities import Identity, Invitation
 from buildtool.model.access.tokens import Token
 from buildtool.model.matching.shelves import Shelf, stocked
+from buildtool.model.notices.notice import Notice
 from buildtool.model.policy import Policy
 from buildtool.model.records import (
     AnsweredRequest,
@@ -40,6 +41,7 @@ from buildtool.scheduling.effects import Dispatch, Effect, RequestMoved
 from buildtool.scheduling.events import Event, Registered, Restarted, Tick, submissions
 from buildtool.scheduling.state.index import Index
 from buildtool.scheduling.state.state import State
+from buildtool.scheduling.telling.notices import notices
 
 K = TypeVar("K")
 M = TypeVar("M")
@@ -118,6 +120,7 @@ class TestBroker:
     told: list[Effect] = field(factory=list)
     answers: list[Answer] = field(factory=list)
     dispatched: Counter[tuple[int, int]] = field(factory=Counter)
+    notices: list[Notice] = field(factory=list)
     mailed: Counter[str] = field(factory=Counter)
     state: State = field(init=False)
 
@@ -140,6 +143,7 @@ class TestBroker:
         if not commit:
             self.state.journal.rollback()
             return []
+        self.notices.extend(notices(self.state, self.state.journal.rows(), self.now))
         write(self.rows, self.state.journal.rows())
         self.mailed.update(row.key for row in self.state.journal.rows() if isinstance(row, Mail))
         self.state.committed()

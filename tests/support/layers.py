@@ -18,6 +18,7 @@ ROOMS = frozenset(
         ("http", "storage"),
         ("http", "tls"),
         ("mail", "network"),
+        ("notices", "http"),
         ("maintenance", "network"),
         ("maintenance", "runtime"),
         ("maintenance", "sql"),

@@ -14,6 +14,7 @@ from buildtool.model.access.confirmation import MailAddress
 from buildtool.model.access.identities import Identity, Invitation
 from buildtool.model.access.tokens import Token
 from buildtool.model.matching.shelves import Shelf, stocked
+from buildtool.model.notices.notice import Notice
 from buildtool.model.records import (
     AnsweredRequest,
     Artifact,
@@ -47,6 +48,7 @@ class MemoryStore:
 
     rows: dict[tuple[str, object], Row] = field(factory=dict)
     happened: list[AuditEvent] = field(factory=list)
+    notices: list[Notice] = field(factory=list)
     commits: list[int] = field(factory=list)
     problems: list[Exception | None] = field(factory=list)
     took_effect: bool = False
@@ -97,7 +99,8 @@ class MemoryStore:
     ) -> tuple[Mapping[ShelfKey, Shelf], Mapping[str, AnsweredRequest]]:
         return {key: self._shelf(key, now) for key in keys}, await self.answered(client_ids)
 
-    async def commit(self, rows: Sequence[Row], happened: Sequence[AuditEvent], now: float) -> None:
+    async def commit(self, told: Sequence[Row | Notice], happened: Sequence[AuditEvent], now: float) -> None:
+        rows = [row for row in told if not isinstance(row, Notice)]
         if self.held is not None:
             waiting: Deferred[None] = Deferred()
             self.held.append(waiting)
@@ -110,6 +113,7 @@ class MemoryStore:
         write(self.rows, rows)
         if problem is not None:
             raise problem
+        self.notices.extend(row for row in told if isinstance(row, Notice))
         self.happened.extend(happened)
         self.commits.append(len(rows))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -198,7 +198,7 @@ class Mailer(Service):
         self.nudge()
         return Deferred.fromCoroutine(ended())
 
-    def nudge(self) -> None:
+    def nudge(self, targets: Collection[str] = ()) -> None:
         self._nudged = True
         self._wake.notify()
 

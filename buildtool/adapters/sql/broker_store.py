@@ -28,6 +28,7 @@ from sqlalchemy import (
 
 from buildtool.adapters.sql import hours, rows, schema
 from buildtool.adapters.sql.database import Database
+from buildtool.adapters.sql.notices.posting import mails_to_write, post_notices
 from buildtool.adapters.sql.prepared import Prepared, insertion
 from buildtool.adapters.sql.request_history import answered, requests_of
 from buildtool.adapters.sql.search import line_table
@@ -39,6 +40,7 @@ from buildtool.model.access.confirmation import MailAddress
 from buildtool.model.access.identities import Account, Identity, Invitation
 from buildtool.model.access.tokens import Token
 from buildtool.model.matching.shelves import Shelf
+from buildtool.model.notices.notice import Notice
 from buildtool.model.records import (
     AnsweredRequest,
     Artifact,
@@ -148,7 +150,7 @@ class SqlBrokerStore:
             )
         )
 
-    async def commit(self, rows: Sequence[Row], happened: Sequence[AuditEvent], now: float) -> None:
+    async def commit(self, rows: Sequence[Row | Notice], happened: Sequence[AuditEvent], now: float) -> None:
         """Write all rows and events in one durable transaction; of several rows of one key the last stands.
 
         A mail whose key is in the outbox already is merged into that row: when it tells of Requests that the row
@@ -294,7 +296,7 @@ def _write(connection: Connection, table: Table, written: Sequence[rows.Cells]) 
 
 
 def _commit(
-    changed: Sequence[Row],
+    changed: Sequence[Row | Notice],
     happened: Sequence[AuditEvent],
     now: float,
     connection: Connection,
@@ -324,8 +326,10 @@ def _commit(
         connection.execute(delete(schema.addresses).where(gone))
     if Beat in by_kind:
         connection.execute(_BEAT, {"at": by_kind[Beat][-1].at})
-    if Mail in by_kind:
-        _post(by_kind[Mail], connection)
+    if mails := mails_to_write(by_kind[Mail], connection):
+        _write(connection, schema.outbox, mails)
+    if Notice in by_kind:
+        post_notices(by_kind[Notice], connection)
     if happened:
         _HAPPENED.run(
             connection, *({"at": now, "kind": h.kind, "subject": h.subject, "detail": h.detail} for h in happened)
@@ -359,26 +363,6 @@ _LAST_EVENT = Prepared(select(func.max(schema.events.c.seq)))
 
 def _last_event(connection: Connection) -> int:
     return _LAST_EVENT.run(connection).scalar_one() or 0
-
-
-_POSTED = select(schema.outbox).where(schema.outbox.c.key.in_(bindparam("keys", expanding=True)))
-
-
-def _post(mails: Sequence[Mail], connection: Connection) -> None:
-    """Put mails into the outbox. One that is there already stays as it is unless it tells of further Requests."""
-    there: dict[str, tuple[int, ...]] = {}
-    for chunk in chunks(mail.key for mail in mails):
-        for row in connection.execute(_POSTED, {"keys": chunk}):
-            there[row.key] = rows.mail_of(row).request_ids
-    changed: dict[str, rows.Cells] = {}
-    for mail in mails:
-        told = there.get(mail.key, ())
-        both = tuple(dict.fromkeys((*told, *mail.request_ids)))
-        if mail.key not in there or both != told:
-            there[mail.key] = both
-            changed[mail.key] = rows.mail_cells(mail) | {"request_ids": rows.numbers_text(both)}
-    if changed:
-        _write(connection, schema.outbox, list(changed.values()))
 
 
 def _tidy(connection: Connection, added: int, now: float) -> int:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, String, Table, insert, inspect, select
 
+from buildtool.adapters.sql.notices.tables import metadata
 from buildtool.adapters.sql.schema import REVISION
-from buildtool.adapters.sql.telling.tables import metadata
 from buildtool.errors import NewerDatabase, StorageUnavailable
 
 if TYPE_CHECKING:

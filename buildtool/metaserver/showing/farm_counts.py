@@ -9,6 +9,7 @@ from attrs import define, field
 from buildtool.metaserver.batches import QueuedEvent
 from buildtool.model.metrics import table
 from buildtool.model.metrics.counts import Counts
+from buildtool.model.notices.notice import Notice
 from buildtool.model.options import Canonical
 from buildtool.model.records import Attempt, AttemptState, AuditEvent, Build, BuildState, Row
 from buildtool.scheduling import answers
@@ -30,7 +31,7 @@ class FarmCounts:
         for end in table.ATTEMPTS.values:
             self.counts.add(table.ATTEMPTS, end, by=0.0)
 
-    def committed(self, entries: Sequence[QueuedEvent], rows: Sequence[Row], took: float | None) -> None:
+    def committed(self, entries: Sequence[QueuedEvent], rows: Sequence[Row | Notice], took: float | None) -> None:
         """Count what was decided and committed; ``took`` are the seconds of the commit, None where none was needed."""
         counts = self.counts
         counts.add(table.EVENTS, by=len(entries))

@@ -62,8 +62,10 @@ def _serve(said: argparse.Namespace, log_file: TextSink | None) -> int:
         from buildtool.programs.metaserver import service  # noqa: F401 - all that ``_served`` takes
         from buildtool.programs.metaserver.mail import check_mail
         from buildtool.programs.metaserver.state_directory import StartOptions
+        from buildtool.programs.metaserver.tell.telling import check_told
     with within(FILE_PATIENCE):
         check_mail(settings)
+        check_told(settings)
     beginning = StartOptions(said.accept_new_database, said.restored)
     return run(
         PROGRAM,
@@ -76,12 +78,14 @@ def _serve(said: argparse.Namespace, log_file: TextSink | None) -> int:
 def _check_config(said: argparse.Namespace) -> int:
     from buildtool.programs.common.farm_tls import check_own_files
     from buildtool.programs.metaserver.mail import check_mail
+    from buildtool.programs.metaserver.tell.telling import check_told
 
     file = find_config(said.config)
 
     def check(limit: Within) -> str:
         with within(FILE_PATIENCE):
             settings = settings_of(said)
+            check_told(settings)
             check_own_files(settings, time.time())
         check_projects(settings, thorough=True, within=limit)
         with limit("a template of mail"):

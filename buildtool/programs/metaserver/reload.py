@@ -26,6 +26,7 @@ from buildtool.ports.common import Executor
 from buildtool.programs.common.beginning import is_ignored
 from buildtool.programs.common.farm_tls import check_own_files
 from buildtool.programs.metaserver.mail import check_mail
+from buildtool.programs.metaserver.tell.telling import check_told
 
 log = Logger()
 
@@ -52,6 +53,7 @@ def reread(old: Settings) -> Settings:
     if settings.own_files != old.own_files:
         check_own_files(settings, time.time())
     check_mail(settings)
+    check_told(settings)
     return settings
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from attrs import define, field
 from twisted.internet.base import ReactorBase
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -21,7 +20,6 @@ from buildtool.adapters.http.handling import Oversight
 from buildtool.adapters.http.one_site import OneSite
 from buildtool.adapters.http.routes import HttpLimits
 from buildtool.adapters.http.transfer_site import TransferSite
-from buildtool.adapters.mail.mailer import Mailer
 from buildtool.adapters.maintenance.series.stamp import BackupWatch
 from buildtool.adapters.network.open_files import RefusedConnections
 from buildtool.adapters.runtime.clock import WallClock
@@ -64,12 +62,13 @@ from buildtool.programs.metaserver.admission import FarmCeilings, admit, answeri
 from buildtool.programs.metaserver.configured import end_outdated_builds, policies, programs, state_by
 from buildtool.programs.metaserver.holding import StateHold
 from buildtool.programs.metaserver.identities import FarmIdentities, authority_of, identify_by, offered, open_identities
-from buildtool.programs.metaserver.mail import mailer_of, mailing, subscribing
+from buildtool.programs.metaserver.mail import subscribing
 from buildtool.programs.metaserver.maintenance import Housekeeping
 from buildtool.programs.metaserver.monitoring.figures import figures, metered
 from buildtool.programs.metaserver.reload import ConfigurationReload
 from buildtool.programs.metaserver.sources import asking_branches, noting, open_sources, packed
 from buildtool.programs.metaserver.state_directory import OpenState, StartOptions, open_state
+from buildtool.programs.metaserver.tell.telling import Telling, open_telling
 from buildtool.programs.webserver.site import OwnPages, PagesSite, ReportedArtifacts
 from buildtool.scheduling.allowances import Allowances
 from buildtool.scheduling.servers.names import DAY
@@ -113,8 +112,7 @@ class Metaserver:
     _ceilings: FarmCeilings = field(init=False)
     _reloading: ConfigurationReload | None = field(default=None, init=False)
     _reload_later: bool = field(default=False, init=False)
-    _mail_ends: Deferred[None] | None = field(default=None, init=False)
-    _mailer: Mailer | None = field(default=None, init=False)
+    _telling: Telling | None = field(default=None, init=False)
     _holding: StateHold | None = field(default=None, init=False)
     _ended: Callable[[str, str], None] = field(default=lambda _key, _why: None, init=False)
     _events: EventFollowers = field(init=False)
@@ -142,8 +140,8 @@ class Metaserver:
 
         What does not end in time is cut off, and the log says what.
         """
-        if self._mailer is not None:
-            self._mail_ends = self._mailer.stopService()
+        if self._telling is not None:
+            self._telling.end()
         await self._closing.close()
 
     @property
@@ -175,25 +173,31 @@ class Metaserver:
         resolvers, parts = await open_sources(self._settings, self.reactor, closing)
         identities, addresses = await self._identities(store, stored, clock, timers), PublicUrls(configuration)
         subscriptions = await subscribing(stored.database, clock, stored.keys)
-        mails = partial(
-            mailing, addresses=addresses, reactor=self.reactor, keys=stored.keys, authority=authority_of(identities),
-            logs=stored.logs, unsubscribing=subscriptions.token,
-        )  # fmt: skip
-        self._mailer = mailer = mailer_of(stored.database, timers, clock, mails(settings), subscriptions)
-        closing.add("mail under way", self._mail_ended)
+        self._telling = telling = open_telling(
+            settings, addresses, self.reactor, stored, authority_of(identities), subscriptions, closing
+        )
 
         state = state_by(settings, stored.keys.incarnations.current)
         keeping = Housekeeping(settings.state_dir, stored.database, artifacts, stored.logs, stored.threads, timers)
         status_reader = RequestStatusReader(state, store, addresses, stored.keys, clock.wall)
         tickets, gateway = TicketOffice(configuration, clock, stored.keys), self._gateway(identities, clock, timers)
         effects = EffectPerformer(
-            gateway.connections, gateway.followers, mailer, stored.logs, keeping.removal, status_reader, tickets, timers
+            gateway.connections,
+            gateway.followers,
+            telling,
+            stored.logs,
+            keeping.removal,
+            status_reader,
+            tickets,
+            timers,
         )
         broker = Broker(state, store, clock, timers, keeping.removal, effects)
         closing.add("what decisions asked for", effects.settle)
         closing.add("the transaction in flight", broker.stop)
         explainer, meter = Explainer(state, store, status_reader), metered(self.reactor, closing)
-        admittance = await admit(configuration, broker, stored.keys, mailer, self._ceilings, identities, subscriptions)
+        admittance = await admit(
+            configuration, broker, stored.keys, telling.mailer, self._ceilings, identities, subscriptions
+        )
         requests = RequestService(
             configuration, broker, store, resolvers, status_reader, explainer, keeping.conditions, turns=meter.told,
             last_backup=keeping.conditions.last_backup, admittance=admittance,
@@ -236,7 +240,7 @@ class Metaserver:
         take = self._serve(gateway, identities, services, site, keeping, pages)
 
         async def apply(settings: Settings) -> None:
-            mailer.configure(*mails(settings))
+            telling.take(settings)
             show(settings)
             take(settings)
             state.names.kept = settings.names_kept * DAY
@@ -247,7 +251,7 @@ class Metaserver:
 
         self._reloading = ConfigurationReload(configuration, apply, self._pool(1, "the configuration"), timers)
         self._operate(operators, services[0], services[-1], timers)
-        mailer.startService()
+        telling.start()
 
     def _settings(self) -> Settings:
         """Return the settings that hold now."""
@@ -341,8 +345,8 @@ class Metaserver:
         keeping.task("the check of open builds", look)
         self._refusals.watch()
         self._closing.add("the watch for refused connections", self._refusals.stop)
-        mail = self._mailer.problems if self._mailer is not None else tuple
-        own = (stored.holding.problems, broker.problems, mail)
+        told = self._telling.problems if self._telling is not None else tuple
+        own = (stored.holding.problems, broker.problems, told)
         others = (troubles.problems, servers.problems, self._refusals.problems)
         keeping.begin(broker.store, broker.send, finish_logs, (*own, *others))
         self._closing.add("the upkeep of files and rows", keeping.stop)
@@ -391,7 +395,3 @@ class Metaserver:
 
         self._closing.add(f"threads for {name}", stop)
         return threads
-
-    async def _mail_ended(self) -> None:
-        if self._mail_ends is not None:
-            await self._mail_ends

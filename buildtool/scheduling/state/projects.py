@@ -25,6 +25,7 @@ class ProjectPolicies:
         """Take other policies and weights."""
         self.weights = weights
         self.of = dict(policies)
+        self.telling = any(policy.tell for policy in policies.values())
         self._comparisons: dict[str, Mapping[str, Comparison]] = {
             name: dict(policy.comparisons) for name, policy in policies.items()
         }

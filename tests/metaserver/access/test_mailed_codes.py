@@ -1,6 +1,6 @@
 """What is taken of whom: limits that one caller reaches for itself only, and requests that wait for a confirmation."""
 
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any, TypeVar
 
 from attrs import define, evolve, field
@@ -55,7 +55,7 @@ class Nudged:
 
     count: int = 0
 
-    def nudge(self) -> None:
+    def nudge(self, targets: Collection[str] = ()) -> None:
         self.count += 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +22,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.look()
         with self.server.lock:
             reply = self.server.forge.answer(Call.of(self.command, self.path, self.headers.items(), body))
+            self.server.lock.notify_all()
         sent = reply.sent
         self.send_response(reply.code)
         for name, value in reply.headers.items():
@@ -40,7 +42,12 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     forge: Forge
     look: Callable[[], object]
-    lock: threading.Lock
+    lock: threading.Condition
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Ignore who hung up: a program that is killed does."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type] # as the library declares it
 
 
 @define(eq=False)
@@ -54,7 +61,7 @@ class ServedForge:
 
     def __attrs_post_init__(self) -> None:
         self._server = server = _Server(("127.0.0.1", 0), _Handler)
-        server.forge, server.look, server.lock = self.forge, self.look, threading.Lock()
+        server.forge, server.look, server.lock = self.forge, self.look, threading.Condition()
         if self.tls is not None:
             server.socket = self.tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -63,6 +70,11 @@ class ServedForge:
     def site(self) -> str:
         """Where it is asked."""
         return f"{'https' if self.tls else 'http'}://127.0.0.1:{self._server.server_address[1]}"
+
+    def until(self, so: Callable[[], object], seconds: float = 60.0) -> None:
+        """Return once something is so, which is looked at after each answer."""
+        with self._server.lock:
+            assert self._server.lock.wait_for(so, seconds), [reply.code for _, reply in self.forge.calls]
 
     def close(self) -> None:
         self._server.shutdown()

@@ -1,0 +1,91 @@
+"""What tells others: a courier for each target of the configuration that holds now.
+
+Tested by tests/adapters/notices/test_courier.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from buildtool.adapters.notices.courier import Courier, CourierPace
+from buildtool.concurrency.periodic import PeriodicTask
+from buildtool.errors import StorageUnavailable
+from buildtool.ports.common import Clock
+from buildtool.ports.notices import NoticeStore, Tell
+
+log = Logger()
+
+KEPT = 30 * 86_400.0
+"""Seconds for which it is remembered what was told of a key."""
+
+FORGOTTEN_AT_ONCE = 500
+TIDY_EVERY = 3_600.0
+"""Seconds between two looks for what is old enough to be forgotten."""
+
+TOLD_AGAIN = 1.0
+"""Seconds until more is forgotten, where there is more."""
+
+
+@define(eq=False)
+class NoticeTeller:
+    """The couriers of all targets; a ``ports.Notifier``. What is under way when it ends has ``grace`` seconds."""
+
+    store: NoticeStore
+    clock: IReactorTime
+    wall: Clock
+    grace: float = 3.0
+    _couriers: dict[str, Courier] = field(factory=dict, init=False)
+    _started: bool = field(default=False, init=False)
+    _ending: set[Deferred[None]] = field(factory=set, init=False)
+
+    def configure(self, targets: Mapping[str, tuple[Tell, CourierPace]]) -> None:
+        """Use these targets from now on, and no others. What waits for one that is gone waits until it is back."""
+        for gone in self._couriers.values():
+            ending = Deferred.fromCoroutine(gone.stop(self.grace))
+            self._ending.add(ending)
+            ending.addBoth(self._ended, ending)
+        self._couriers = {
+            name: Courier(name, self.store, self.clock, self.wall, tell, pace) for name, (tell, pace) in targets.items()
+        }
+        if self._started:
+            self._start_all()
+
+    def _ended(self, _result: object, which: Deferred[None]) -> None:
+        self._ending.discard(which)
+
+    def start(self) -> None:
+        """Start telling what waits."""
+        self._started = True
+        self._start_all()
+
+    def _start_all(self) -> None:
+        for courier in self._couriers.values():
+            courier.start()
+
+    async def stop(self) -> None:
+        """Stop all couriers; what they are telling has ``grace`` seconds to finish."""
+        self._started = False
+        running = [Deferred.fromCoroutine(one.stop(self.grace)) for one in self._couriers.values()]
+        await gatherResults([*running, *self._ending])
+
+    def nudge(self, targets: Collection[str] = ()) -> None:
+        for name in targets or self._couriers:
+            if name in self._couriers:
+                self._couriers[name].nudge()
+
+    def problems(self) -> tuple[str, ...]:
+        return tuple(one.away for one in self._couriers.values() if one.away)
+
+    async def tidy(self, _task: PeriodicTask) -> float:
+        """Forget what was told long ago; return after how many seconds to look again."""
+        try:
+            gone = await self.store.tidy(self.wall.wall() - KEPT, FORGOTTEN_AT_ONCE)
+        except StorageUnavailable as error:
+            log.warn("old notices are forgotten later: {error}", error=error)
+            return TIDY_EVERY
+        return TOLD_AGAIN if gone == FORGOTTEN_AT_ONCE else TIDY_EVERY

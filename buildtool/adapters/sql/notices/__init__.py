@@ -1,0 +1,1 @@
+"""The outbox of what is told elsewhere than by mail."""

@@ -1,0 +1,61 @@
+"""Who is told, as a project's configuration names them. Nothing here has a secret in it, only the file of one.
+
+The test is tests/project/test_telling.py.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from attrs import frozen
+
+from buildtool.model.notices.notice import NoticeRule, NoticeState
+from buildtool.model.options import Canonical
+
+
+class StatusApi(enum.Enum):
+    """A forge's API, by the function that names it."""
+
+    GITHUB_STATUS = "github_status"
+    GITHUB_CHECKS = "github_checks"
+    GITLAB_STATUS = "gitlab_status"
+    GITEA_STATUS = "gitea_status"
+
+
+@frozen
+class ForgeTarget:
+    """A repository at a forge whose commits get statuses.
+
+    ``base`` is where its API is, ``token_file`` the file of the token, from the configuration's directory.
+    ``context`` is what the names of its statuses begin with; ``everything`` and ``source`` are as in ``NoticeRule``.
+    """
+
+    kind: StatusApi
+    repository: str
+    token_file: str
+    base: str
+    context: str = "buildtool"
+    everything: bool = False
+    source: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called among its project's targets."""
+        return f"{self.kind.value} {self.repository}"
+
+    def rule(self, project: str, defaults: Canonical) -> NoticeRule:
+        """Return what it is told of a project's builds.
+
+        GitHub and Gitea have one state for what waits and what is built: telling both would say nothing and cost calls.
+        """
+        states = set(NoticeState)
+        if self.kind in (StatusApi.GITHUB_STATUS, StatusApi.GITEA_STATUS):
+            states.discard(NoticeState.BUILDING)
+        return NoticeRule(
+            f"{project}/{self.name}", frozenset(states), everything=self.everything, source=self.source,
+            prefix=self.context, defaults=defaults,
+        )  # fmt: skip
+
+
+Target = ForgeTarget
+"""Whoever may be told."""

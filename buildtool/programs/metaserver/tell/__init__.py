@@ -1,0 +1,1 @@
+"""How what was decided is told: the ways, put together by the configuration."""

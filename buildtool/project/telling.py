@@ -1,0 +1,158 @@
+"""What an integrator's ``config.py`` writes for who is told: ``tell=[github_status("owner/repo", token_file=...)]``.
+
+Tested by tests/project/test_telling.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from ipaddress import ip_address
+from itertools import islice
+from urllib.parse import urlsplit
+
+from buildtool.errors import ConfigurationError, UsageError
+from buildtool.model.notices.targets import ForgeTarget, StatusApi, Target
+from buildtool.model.project_options import tool_option
+from buildtool.model.text import quoted
+
+__all__ = ["checked_targets", "gitea_status", "github_checks", "github_status", "gitlab_status"]
+
+TARGETS = 20
+"""Most targets of a project."""
+
+GITHUB = "https://api.github.com"
+GITLAB = "https://gitlab.com"
+
+_PLAIN = re.compile(r"[!-~]{1,500}")
+_TWO = re.compile(r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}")
+_SEVERAL = re.compile(r"[A-Za-z0-9_.-]{1,100}(?:/[A-Za-z0-9_.-]{1,100}){1,20}")
+_CONTEXT = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/-]{0,59}")
+
+
+def github_status(
+    repository: str,
+    *,
+    token_file: str,
+    base: str = GITHUB,
+    context: str = "buildtool",
+    everything: bool = False,
+    source: str = "",
+) -> ForgeTarget:
+    """Return who gives each commit of a repository at GitHub, ``owner/name``, a status for each build of it.
+
+    ``token_file`` holds a token that may write commit statuses, ``base`` is the API of GitHub Enterprise, and
+    ``context`` what the names of the statuses begin with. What triggers ask for is told, with ``everything``
+    whatever is built of ``source``. Raises ConfigurationError.
+    """
+    return _forge(StatusApi.GITHUB_STATUS, repository, token_file, base, context, everything, source)
+
+
+def github_checks(
+    repository: str,
+    *,
+    token_file: str,
+    base: str = GITHUB,
+    context: str = "buildtool",
+    everything: bool = False,
+    source: str = "",
+) -> ForgeTarget:
+    """Return who gives each commit a check run at GitHub, for which the token has to be that of an installed app.
+
+    The rest is as for ``github_status``.
+    """
+    return _forge(StatusApi.GITHUB_CHECKS, repository, token_file, base, context, everything, source)
+
+
+def gitlab_status(
+    repository: str,
+    *,
+    token_file: str,
+    base: str = GITLAB,
+    context: str = "buildtool",
+    everything: bool = False,
+    source: str = "",
+) -> ForgeTarget:
+    """Return who gives each commit a status at GitLab, where a repository is ``group/name`` or ``group/more/name``.
+
+    ``base`` is the site of another GitLab; the rest is as for ``github_status``.
+    """
+    return _forge(StatusApi.GITLAB_STATUS, repository, token_file, base, context, everything, source)
+
+
+def gitea_status(
+    repository: str,
+    *,
+    token_file: str,
+    base: str,
+    context: str = "buildtool",
+    everything: bool = False,
+    source: str = "",
+) -> ForgeTarget:
+    """Return who gives each commit a status at Gitea or Forgejo, whose site is ``base``, such as https://codeberg.org.
+
+    The rest is as for ``github_status``.
+    """
+    return _forge(StatusApi.GITEA_STATUS, repository, token_file, base, context, everything, source)
+
+
+def checked_targets(value: object) -> tuple[Target, ...]:
+    """Return who a project tells. Raises ConfigurationError where it lists something else, or the same twice."""
+    listed = (value,) if isinstance(value, Target) else value
+    found = tuple(islice(listed, TARGETS + 1)) if isinstance(listed, Iterable) else (listed,)
+    for one in found:
+        if not isinstance(one, Target):
+            raise ConfigurationError(f"a project's tell = {quoted(one)} is not a list of github_status(...), ...")
+    if len(found) > TARGETS:
+        raise ConfigurationError(f"a project tells more than {TARGETS} targets")
+    names = [one.name.lower() for one in found]
+    for twice in sorted({one.name for one in found if names.count(one.name.lower()) > 1})[:1]:
+        raise ConfigurationError(f"a project tells {twice} twice")
+    return found
+
+
+def _forge(
+    kind: StatusApi, repository: str, token_file: str, base: str, context: str, everything: object, source: str
+) -> ForgeTarget:
+    what, pattern = kind.value, _SEVERAL if kind is StatusApi.GITLAB_STATUS else _TWO
+    if not isinstance(repository, str) or not pattern.fullmatch(repository) or ".." in repository:
+        raise ConfigurationError(f"{what}: {quoted(repository)} is no repository, which is written as owner/name")
+    if not isinstance(token_file, str) or not token_file:
+        raise ConfigurationError(f"{what}: token_file = {quoted(token_file)} is not the name of a file")
+    if not isinstance(context, str) or not _CONTEXT.fullmatch(context):
+        right = "letters, digits, spaces and ._/- , 60 at most"
+        raise ConfigurationError(f"{what}: context = {quoted(context)} is not usable: it has {right}")
+    if not isinstance(everything, bool):
+        raise ConfigurationError(f"{what}: everything = {quoted(everything)} is neither True nor False")
+    try:
+        tool_option("source").check(source)
+    except UsageError as error:
+        raise ConfigurationError(f"{what}: {error}") from error
+    site = checked_site(f"{what}: base =", base)
+    return ForgeTarget(kind, repository, token_file, site, context, everything, source)
+
+
+def checked_site(what: str, url: object) -> str:
+    """Return a URL to which a secret is sent, without a slash at its end. Raises ConfigurationError.
+
+    Only a site of this machine may be asked in the clear.
+    """
+    found = url.rstrip("/") if isinstance(url, str) else ""
+    try:
+        parts = urlsplit(found)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        parts, host = urlsplit(""), ""
+    plain = _PLAIN.fullmatch(found) is not None and not (parts.username or parts.query or parts.fragment)
+    if not plain or parts.scheme not in ("http", "https") or not host:
+        raise ConfigurationError(f"{what} {quoted(url)} is no URL such as https://git.example.org")
+    if parts.scheme == "http" and not _is_here(host):
+        raise ConfigurationError(f"{what} {quoted(url)} would be shown a secret in the clear: say https://")
+    return found
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

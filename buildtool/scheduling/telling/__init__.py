@@ -1,0 +1,1 @@
+"""What decisions mean for those who are told of them elsewhere than by mail."""

@@ -1,0 +1,78 @@
+"""What integrators write for who is told, and one line for each way in which it is wrong."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from buildtool.errors import ConfigurationError
+from buildtool.model.notices.notice import NoticeState
+from buildtool.model.notices.targets import Target
+from buildtool.project import Project, gitea_status, github_checks, github_status, gitlab_status
+from buildtool.project.telling import TARGETS, checked_targets
+from tests.project.test_recipe_check import good, made
+
+TOKEN = "github.token"
+NEITHER: Any = None
+
+
+def told(*targets: object) -> Project:
+    return made(good, tell=targets)
+
+
+def test_each_forge_has_a_name_of_its_own_and_is_told_of_the_states_that_it_has() -> None:
+    project = told(
+        github_status("acme/lua", token_file=TOKEN),
+        github_checks("acme/lua", token_file=TOKEN),
+        gitlab_status("acme/more/lua", token_file=TOKEN, everything=True, source="x"),
+        gitea_status("acme/lua", token_file=TOKEN, base="https://codeberg.org/", context="farm"),
+    )
+    status, checks, gitlab, gitea = project.scheduling().tell
+    assert status.target.endswith("/github_status acme/lua")
+    assert NoticeState.BUILDING not in status.states
+    assert NoticeState.BUILDING in checks.states & gitlab.states
+    assert (gitlab.everything, gitlab.source, gitea.prefix) == (True, "x", "farm")
+    assert project.tell[-1].base == "https://codeberg.org"
+    assert told(github_status("acme/lua", token_file=TOKEN)).tell == project.tell[:1]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: github_status("lua", token_file=TOKEN), "'lua' is no repository, which is written as owner/name"),
+        (lambda: github_status("a/../b", token_file=TOKEN), "is no repository"),
+        (lambda: github_status("a/b", token_file=""), "token_file = '' is not the name of a file"),
+        (lambda: github_status("a/b", token_file=TOKEN, context="a\nb"), "context ="),
+        (
+            lambda: github_status("a/b", token_file=TOKEN, everything=NEITHER),
+            "everything = None is neither True nor False",
+        ),
+        (lambda: gitea_status("a/b", token_file=TOKEN, base="codeberg.org"), "is no URL such as https://"),
+        (lambda: gitea_status("a/b", token_file=TOKEN, base="https://a:b@c"), "is no URL such as https://"),
+        (lambda: gitea_status("a/b", token_file=TOKEN, base="https://[::1"), "is no URL such as https://"),
+        (lambda: gitea_status("a/b", token_file=TOKEN, base="http://git.test"), "in the clear: say https://"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(make: Callable[[], Target], words: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        make()
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_forge_on_this_machine_may_be_asked_in_the_clear() -> None:
+    for base in ("http://127.0.0.1:3000", "http://localhost", "http://[::1]:8080"):
+        assert gitea_status("a/b", token_file=TOKEN, base=base).base == base
+
+
+def test_a_project_tells_a_bounded_number_of_targets_each_once() -> None:
+    one = github_status("a/b", token_file=TOKEN)
+    assert checked_targets(one) == (one,)
+    with pytest.raises(ConfigurationError, match="github_status a/b twice"):
+        checked_targets([one, one])
+    with pytest.raises(ConfigurationError, match=r"is not a list of github_status"):
+        checked_targets(["a/b"])
+    with pytest.raises(ConfigurationError, match=r"is not a list of github_status"):
+        checked_targets(5)
+    with pytest.raises(ConfigurationError, match=f"more than {TARGETS}"):
+        checked_targets(github_status(f"a/b{number}", token_file=TOKEN) for number in range(TARGETS + 1))
