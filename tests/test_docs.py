@@ -524,7 +524,7 @@ def test_the_ports_in_the_manual_are_those_of_the_checkout() -> None:
 def test_the_pages_that_the_operator_is_told_of_are_routes_of_the_pages() -> None:
     from buildtool.web.app import SECTIONS
 
-    routes = {re.sub(r"<\w+>", "<id>", route.path) for one in SECTIONS for route, _ in one.routes()}
+    routes = {re.sub(r"<(?:path:)?\w+>", "<id>", route.path) for one in SECTIONS for route, _ in one.routes()}
     routes = {path for path in routes if not path.startswith(("/api/v1/", "/acts/"))}  # docs/api.rst has these
     told = {
         text

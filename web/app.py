@@ -36,6 +36,7 @@ from .sections.builds import BuildsSection
 from .sections.confirm import MailedSection
 from .sections.contents import ContentsSection
 from .sections.files import FilesSection
+from .sections.getting.newest import GetSection
 from .sections.health import HealthSection
 from .sections.live import LiveSection
 from .sections.logs import LogsSection
@@ -54,6 +55,7 @@ SECTIONS: tuple[type[Section], ...] = (
     LogsSection,
     AskSection,
     MatrixSection,
+    GetSection,
     MachinesSection,
     MailedSection,
     HealthSection,

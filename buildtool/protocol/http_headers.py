@@ -5,6 +5,8 @@ Werkzeug reads the headers; here they are applied to what there is.
 
 from __future__ import annotations
 
+import base64
+
 from attrs import frozen
 from werkzeug.http import parse_etags, parse_range_header
 
@@ -43,6 +45,11 @@ def asked_span(header: str | None, length: int) -> ByteSpan | None:
 def has_copy(if_none_match: str | None, digest: str) -> bool:
     """Return whether an If-None-Match header names ``digest``: the client has that copy already."""
     return parse_etags(if_none_match).contains_weak(digest)
+
+
+def digest_header(digest: str) -> str:
+    """Return the value of the header Repr-Digest (RFC 9530) for a SHA-256 in hex digits."""
+    return f"sha-256=:{base64.b64encode(bytes.fromhex(digest)).decode()}:"
 
 
 def is_unchanged(if_range: str | None, digest: str) -> bool:

@@ -1,8 +1,13 @@
 """The newest binary that there is, by the real programs: found at once, fetched, and nothing built for it."""
 
+import hashlib
+import json
+import platform
+import subprocess
 from pathlib import Path
 
 from tests.e2e.control import Control
+from tests.support.packages import require
 
 
 def test_the_newest_binary_of_a_branch_is_fetched_and_it_is_said_how_far_it_is_behind(
@@ -36,3 +41,32 @@ def test_the_newest_binary_of_a_branch_is_fetched_and_it_is_said_how_far_it_is_b
     assert "builds nothing" in control.refused("explain", "--latest", "--greeting=hello", code=2)
     asked = control.ask("--greeting=hello", "--arch=ppc", "ann@example.org")
     assert asked["build_id"] == 3, "none was made in between"
+
+
+def test_a_dockerfile_names_the_newest_binary_by_an_address_that_stays(control: Control, tmp_path: Path) -> None:
+    curl = require("curl", "curl")
+    control.farm.start_metaserver("--web")
+    control.server("anna")
+    here = platform.machine()
+    stays = f"{control.farm.public_url}/get/greeter/feature/one/linux-{here}?greeting=hello"
+    control.git("branch", "feature/one")
+
+    def fetched(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([curl, "-sS", *words], capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    none = fetched("-w", "%{http_code}", stays)
+    assert none.stdout.startswith("greeter has no binary of feature/one for linux-"), none.stderr
+    assert none.stdout.endswith("\n404")
+    assert fetched("-f", "-L", "-o", "none.zip", stays).returncode != 0
+    made = control.ask("--revision=feature/one", "--greeting=hello", "--wait", "--no-download", "ann@example.org")
+
+    got = fetched("-f", "-L", "-D", "headers", "-o", "greeter.zip", stays)
+    assert got.returncode == 0, got.stderr
+    digest = hashlib.sha256((tmp_path / "greeter.zip").read_bytes()).hexdigest()
+    assert digest == made["artifact"]["digest"]
+    headers = (tmp_path / "headers").read_text().lower()
+    assert f"x-artifact-sha256: {digest}" in headers
+    assert "repr-digest: sha-256=:" in headers, "of what is sent in the end"
+    tag = next(line.split()[1] for line in headers.splitlines() if line.startswith("etag:"))
+    assert fetched("-w", "%{http_code}", "-H", f"If-None-Match: {tag}", stays).stdout == "304"
+    assert json.loads(fetched("-H", "Accept: application/json", stays).stdout)["artifact"]["digest"] == digest

@@ -23,7 +23,7 @@ from buildtool.model.records import Artifact
 from buildtool.model.trust.evidence import EvidencePolicy, SandboxLevel, read_level
 from buildtool.ports.pages import ArtifactReader, LogExtent, OpenArtifact
 from buildtool.protocol.api.routes import ApiCall
-from buildtool.protocol.http_headers import ByteSpan, asked_span, has_copy, is_unchanged
+from buildtool.protocol.http_headers import ByteSpan, asked_span, digest_header, has_copy, is_unchanged
 
 from ..access import visitor_of
 from ..answers import headers
@@ -170,6 +170,7 @@ class ApiFiles:
         if artifacts is None:
             raise StorageUnavailable("these pages give out no artifacts")
         request.setHeader("ETag", quote_etag(digest))
+        request.setHeader("Repr-Digest", digest_header(digest))
         request.setHeader("Content-Disposition", f'attachment; filename="{_file_name(seen[0])}"')
         if has_copy(request.getHeader("if-none-match"), digest):
             request.setResponseCode(304)

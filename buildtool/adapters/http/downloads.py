@@ -23,7 +23,7 @@ from buildtool.model.tickets import TicketKind
 from buildtool.model.trust.evidence import EvidencePolicy, SandboxLevel, read_level
 from buildtool.ports.common import Executor
 from buildtool.ports.metaserver import BeingMade
-from buildtool.protocol.http_headers import ByteSpan, has_copy
+from buildtool.protocol.http_headers import ByteSpan, digest_header, has_copy
 from buildtool.protocol.source_parts import SourcePart, read_part
 
 _MOST_NAMES = 100
@@ -53,6 +53,7 @@ class DownloadHandler:
         headers: Headers = (
             ("Content-Type", "application/zip"),
             ("ETag", quote_etag(digest)),
+            ("Repr-Digest", digest_header(digest)),
             ("Cache-Control", f"{kept}, max-age=31536000, immutable"),
             ("Content-Disposition", f'attachment; filename="{_safe_name(name, digest)}"'),
         )

@@ -8,6 +8,7 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 
+from buildtool.errors import BuildToolError, NotFound
 from buildtool.metaserver.access.visiting import LocalQuestions, VisitorService, unlimited
 from buildtool.metaserver.authorised import authorised
 from buildtool.model.access.rights import RIGHTS
@@ -30,6 +31,7 @@ from buildtool.protocol.operator import (
     RaiseRequest,
 )
 from buildtool.protocol.pages.visiting import LimitLeft
+from buildtool.protocol.projects.latest import AskLatest, LatestFound
 from buildtool.web.live.hub import LiveHub
 from buildtool.web.section import Tools
 from tests.fakes import FakeRequestService
@@ -56,6 +58,7 @@ class ApiWorld:
     """A visitor of the API.
 
     ``asked`` are the questions for a request and the messages of operators that reached a service, with who asked.
+    ``newest`` is what is the newest on every branch, or why nothing is.
     ``wait`` returns what fires when a second is over, and ``meanwhile`` happens while somebody waits for a change;
     ``live`` is the hub of the pages, where they have one; ``left`` returns what somebody has left of their limits.
     """
@@ -72,6 +75,7 @@ class ApiWorld:
     wait: Callable[[], Deferred[None]] = lambda: succeed(None)
     meanwhile: Callable[[], None] = lambda: None
     left: Callable[[Principal], tuple[LimitLeft, ...]] = unlimited
+    newest: LatestFound | BuildToolError = field(factory=lambda: NotFound("nothing is there"))
     visitor: Visitor = field(init=False)
     service: VisitorService = field(init=False)
 
@@ -84,11 +88,17 @@ class ApiWorld:
             self.asked.append((by, message))
             return await self.people.status(by, message)
 
+        async def newest(by: Principal, message: AskLatest) -> LatestFound:
+            self.asked.append((by, message))
+            if isinstance(self.newest, LatestFound):
+                return self.newest
+            raise self.newest
+
         self.people.described = lambda by: described_by(dict.fromkeys(Some(by).offered(by), OPTIONS))
         handlers: Handlers = {
             **self.people.handlers, AskStatus: status, **self.tokens.service.handlers,
             PauseServer: act, DrainServer: act, AbortBuild: act, ForgetFailure: act, ForgetServer: act,
-            RaiseRequest: act, LowerRequest: act,
+            RaiseRequest: act, LowerRequest: act, AskLatest: newest,
         }  # fmt: skip
         people = authorised(handlers, lambda: RIGHTS)
 

@@ -1,0 +1,1 @@
+"""Addresses that stay: each leads to what is the newest."""
