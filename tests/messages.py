@@ -10,6 +10,7 @@ from buildtool.protocol import messages
 from buildtool.protocol.hello import AskProjects, AskRefs, AskRequests, Hello, ProjectsDescribed, RefsFound
 from buildtool.protocol.pages.farm_view import WhyLine
 from buildtool.protocol.projects.latest import AskLatest, LatestFound
+from buildtool.protocol.projects.targets import AskTargets, TargetsFound, TargetStatus, TryTargets
 from buildtool.protocol.projects.triggers import AskTriggers, LookNow, TriggersFound, TriggerStatus
 from tests import strategies
 
@@ -176,6 +177,15 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
                 st.booleans(),
             ),
             max_size=3,
+        ).map(tuple),
+        st.booleans(),
+    ),
+    "AskTargets": st.builds(AskTargets, _text),
+    "TryTargets": st.builds(TryTargets, strategies.project_names),
+    "TargetsFound": st.builds(
+        TargetsFound,
+        st.lists(
+            st.builds(TargetStatus, _text, _numbers, _used, _numbers, _used, _text, st.booleans()), max_size=3
         ).map(tuple),
         st.booleans(),
     ),

@@ -197,6 +197,8 @@ class BlockingWhole(BlockingGroup[FarmGroup]):
     refs = blocking(FarmGroup.refs)
     triggers = blocking(FarmGroup.triggers)
     look = blocking(FarmGroup.look)
+    targets = blocking(FarmGroup.targets)
+    try_targets = blocking(FarmGroup.try_targets)
     audit = blocking(FarmGroup.audit)
     change = blocking(FarmGroup.change)
     me = blocking(FarmGroup.me)

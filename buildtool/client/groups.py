@@ -58,6 +58,7 @@ from buildtool.protocol.operator import (
 )
 from buildtool.protocol.pages.visiting import AskTokens, EndToken, MakeToken, TokenList, TokenMade, VisitorStatus
 from buildtool.protocol.projects.latest import AskLatest, LatestFound
+from buildtool.protocol.projects.targets import AskTargets, TargetsFound, TryTargets
 from buildtool.protocol.projects.triggers import AskTriggers, LookNow, TriggersFound
 
 T = TypeVar("T", bound=AttrsInstance)
@@ -333,6 +334,14 @@ class FarmGroup(ApiGroup):
     async def look(self, project: str) -> ActionResult:
         """Start looks of a project's triggers at its repositories."""
         return await self.api.ask(LookNow(project), ActionResult)
+
+    async def targets(self, after: str = "") -> TargetsFound:
+        """Return who is told what comes of builds, from the target ``project/name`` on."""
+        return await self.api.ask(AskTargets(after), TargetsFound)
+
+    async def try_targets(self, project: str) -> ActionResult:
+        """Try whether those whom a project tells would be told."""
+        return await self.api.ask(TryTargets(project), ActionResult, within=LONG)
 
     async def audit(self, after: int = 0) -> answers.AuditLines:
         """Return what happened after an event, the oldest first."""

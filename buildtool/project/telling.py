@@ -12,11 +12,11 @@ from itertools import islice
 from urllib.parse import urlsplit
 
 from buildtool.errors import ConfigurationError, UsageError
-from buildtool.model.notices.targets import ForgeTarget, StatusApi, Target
+from buildtool.model.notices.targets import ForgeTarget, StatusApi, Target, WebhookTarget
 from buildtool.model.project_options import tool_option
 from buildtool.model.text import quoted
 
-__all__ = ["checked_targets", "gitea_status", "github_checks", "github_status", "gitlab_status"]
+__all__ = ["checked_targets", "gitea_status", "github_checks", "github_status", "gitlab_status", "webhook"]
 
 TARGETS = 20
 """Most targets of a project."""
@@ -96,6 +96,20 @@ def gitea_status(
     return _forge(StatusApi.GITEA_STATUS, repository, token_file, base, context, everything, source)
 
 
+def webhook(
+    url: str, *, secret_file: str, context: str = "buildtool", everything: bool = False, source: str = ""
+) -> WebhookTarget:
+    """Return who is sent a signed message each time that it stands otherwise with a build of a commit.
+
+    The rest is as for ``github_status``. Raises ConfigurationError.
+    """
+    site = checked_site("webhook:", url, query=True)
+    _check_asked("webhook", context, everything, source)
+    if not isinstance(secret_file, str) or not secret_file:
+        raise ConfigurationError(f"webhook: secret_file = {quoted(secret_file)} is not the name of a file")
+    return WebhookTarget(site, secret_file, context, everything, source)
+
+
 def checked_targets(value: object) -> tuple[Target, ...]:
     """Return who a project tells. Raises ConfigurationError where it lists something else, or the same twice."""
     listed = (value,) if isinstance(value, Target) else value
@@ -119,6 +133,13 @@ def _forge(
         raise ConfigurationError(f"{what}: {quoted(repository)} is no repository, which is written as owner/name")
     if not isinstance(token_file, str) or not token_file:
         raise ConfigurationError(f"{what}: token_file = {quoted(token_file)} is not the name of a file")
+    _check_asked(what, context, everything, source)
+    site = checked_site(f"{what}: base =", base).rstrip("/")
+    return ForgeTarget(kind, repository, token_file, site, context, bool(everything), source)
+
+
+def _check_asked(what: str, context: object, everything: object, source: str) -> None:
+    """Raise ConfigurationError where what a target is told of is not said as it should be."""
     if not isinstance(context, str) or not _CONTEXT.fullmatch(context):
         right = "letters, digits, spaces and ._/- , 60 at most"
         raise ConfigurationError(f"{what}: context = {quoted(context)} is not usable: it has {right}")
@@ -128,22 +149,21 @@ def _forge(
         tool_option("source").check(source)
     except UsageError as error:
         raise ConfigurationError(f"{what}: {error}") from error
-    site = checked_site(f"{what}: base =", base)
-    return ForgeTarget(kind, repository, token_file, site, context, everything, source)
 
 
-def checked_site(what: str, url: object) -> str:
-    """Return a URL to which a secret is sent, without a slash at its end. Raises ConfigurationError.
+def checked_site(what: str, url: object, *, query: bool = False) -> str:
+    """Return a URL to which a secret, or what is made with one, is sent. Raises ConfigurationError.
 
     Only a site of this machine may be asked in the clear.
     """
-    found = url.rstrip("/") if isinstance(url, str) else ""
+    found = url if isinstance(url, str) else ""
     try:
         parts = urlsplit(found)
         host, _ = parts.hostname or "", parts.port
     except ValueError:
         parts, host = urlsplit(""), ""
-    plain = _PLAIN.fullmatch(found) is not None and not (parts.username or parts.query or parts.fragment)
+    plain = _PLAIN.fullmatch(found) is not None and not (parts.username or parts.fragment)
+    plain = plain and (query or not parts.query)
     if not plain or parts.scheme not in ("http", "https") or not host:
         raise ConfigurationError(f"{what} {quoted(url)} is no URL such as https://git.example.org")
     if parts.scheme == "http" and not _is_here(host):

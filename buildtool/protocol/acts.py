@@ -20,6 +20,7 @@ from buildtool.protocol.pages.farm_view import AskFarm
 from buildtool.protocol.pages.figures import AskFigures
 from buildtool.protocol.pages.subscriptions import AskSubscription, EndSubscription
 from buildtool.protocol.projects.latest import AskLatest
+from buildtool.protocol.projects.targets import AskTargets, TryTargets
 from buildtool.protocol.projects.triggers import AskTriggers, LookNow
 
 __all__ = ["ACT_OF"]
@@ -32,6 +33,7 @@ ACT_OF: Mapping[type[attrs.AttrsInstance], Act] = {
     m.AskBuild: Act.SEE_BUILD, v.AskBuildFor: Act.SEE_BUILD,
     m.AskHealth: Act.PING, v.AskHealthFor: Act.PING, h.AskProjects: Act.PING,
     AskTriggers: Act.SEE_FARM, LookNow: Act.EXPLAIN,
+    AskTargets: Act.SEE_FARM, TryTargets: Act.DRAIN,
     AskSubscription: Act.CONFIRM, EndSubscription: Act.CONFIRM,
     AskLatest: Act.SEE_ARTIFACT,
     o.AskFarmStatus: Act.SEE_FARM, AskFarm: Act.SEE_FARM, AskFigures: Act.SEE_FARM,

@@ -17,6 +17,7 @@ from buildtool.protocol.messages import NEWS, REQUESTER, Calls
 from buildtool.protocol.pages import visiting as v
 from buildtool.protocol.pages.subscriptions import AskSubscription, EndSubscription
 from buildtool.protocol.projects.latest import AskLatest
+from buildtool.protocol.projects.targets import AskTargets, TryTargets
 from buildtool.protocol.projects.triggers import AskTriggers, LookNow
 
 __all__ = [
@@ -49,7 +50,7 @@ OPERATOR: Calls = {
     "bounce": o.ReportBounce, "raise": o.RaiseRequest, "lower": o.LowerRequest,
     "invite": e.InviteOne, "identities": e.AskIdentities, "revoke": e.RevokeOne, "rotate": e.RotateAuthority,
     "token": v.MakeToken, "tokens": v.AskTokens, "endtoken": v.EndToken,
-    "triggers": AskTriggers, "look": LookNow,
+    "triggers": AskTriggers, "look": LookNow, "targets": AskTargets, "trytargets": TryTargets,
     "subscription": AskSubscription, "endsubscription": EndSubscription,
 }  # fmt: skip
 """What an operator may call at the metaserver, and the owner of build servers about these."""

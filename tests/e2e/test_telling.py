@@ -50,6 +50,9 @@ def test_what_a_trigger_asks_for_is_told_at_each_forge_also_after_a_kill(control
     metaserver = control.farm.start_metaserver()
     control.server("anna")
     metaserver.wait_for(r"build 1.1 on anna: succeeded")
+    tried = operate(control, "tell-test", "greeter")
+    assert tried.count("it answers, and takes what it is told") == 3, tried
+    shown_targets = operate(control, "told")
     for name, one in forges.items():
         one.until(lambda one=one: states(one, commit)[-1:] == ["success"])  # type: ignore[misc] # it is bound here
         (shown,) = one.forge.repositories["acme/greeter"].newest(commit).items()
@@ -57,5 +60,6 @@ def test_what_a_trigger_asks_for_is_told_at_each_forge_also_after_a_kill(control
         assert shown[1]["target_url"].endswith("/build/1")
         assert shown[1]["description"] == "built"
         one.close()
+        assert f"greeter/{name}_status acme/greeter" in shown_targets
     said = "".join(line for program in control.farm.programs for line in program.lines)
     assert not [secret for secret in SECRETS.values() if secret in said]

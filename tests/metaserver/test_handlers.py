@@ -17,6 +17,7 @@ from buildtool.metaserver.operating.several import SeveralService
 from buildtool.metaserver.operations import OperatorService
 from buildtool.metaserver.requests import RequestService
 from buildtool.metaserver.telling.subscriptions import Subscriptions
+from buildtool.metaserver.telling.targets import TargetService
 from buildtool.metaserver.triggering.triggers import Triggers
 from buildtool.model.principal import Principal
 from buildtool.ports.metaserver import Handlers
@@ -61,6 +62,7 @@ def test_each_call_of_an_operator_has_a_handler_in_one_service() -> None:
             TokenService,
             BounceService,
             Triggers,
+            TargetService,
             Subscriptions,
         )
     ]

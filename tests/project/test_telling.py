@@ -7,8 +7,8 @@ import pytest
 
 from buildtool.errors import ConfigurationError
 from buildtool.model.notices.notice import NoticeState
-from buildtool.model.notices.targets import Target
-from buildtool.project import Project, gitea_status, github_checks, github_status, gitlab_status
+from buildtool.model.notices.targets import ForgeTarget, Target
+from buildtool.project import Project, gitea_status, github_checks, github_status, gitlab_status, webhook
 from buildtool.project.telling import TARGETS, checked_targets
 from tests.project.test_recipe_check import good, made
 
@@ -32,6 +32,7 @@ def test_each_forge_has_a_name_of_its_own_and_is_told_of_the_states_that_it_has(
     assert NoticeState.BUILDING not in status.states
     assert NoticeState.BUILDING in checks.states & gitlab.states
     assert (gitlab.everything, gitlab.source, gitea.prefix) == (True, "x", "farm")
+    assert isinstance(project.tell[-1], ForgeTarget)
     assert project.tell[-1].base == "https://codeberg.org"
     assert told(github_status("acme/lua", token_file=TOKEN)).tell == project.tell[:1]
 
@@ -51,6 +52,11 @@ def test_each_forge_has_a_name_of_its_own_and_is_told_of_the_states_that_it_has(
         (lambda: gitea_status("a/b", token_file=TOKEN, base="https://a:b@c"), "is no URL such as https://"),
         (lambda: gitea_status("a/b", token_file=TOKEN, base="https://[::1"), "is no URL such as https://"),
         (lambda: gitea_status("a/b", token_file=TOKEN, base="http://git.test"), "in the clear: say https://"),
+        (lambda: gitea_status("a/b", token_file=TOKEN, base="https://git.test?a=b"), "is no URL such as https://"),
+        (lambda: webhook("http://farm.test/hook", secret_file=TOKEN), "in the clear: say https://"),
+        (lambda: webhook("https://farm.test/hook#x", secret_file=TOKEN), "is no URL such as https://"),
+        (lambda: webhook("https://farm.test/hook", secret_file=""), "secret_file = '' is not the name of a file"),
+        (lambda: webhook("https://farm.test/hook", secret_file=TOKEN, context=""), "webhook: context ="),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(make: Callable[[], Target], words: str) -> None:
@@ -58,6 +64,12 @@ def test_what_is_wrong_is_said_in_a_line(make: Callable[[], Target], words: str)
         make()
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_webhook_is_told_of_every_state_and_what_follows_its_path_is_in_no_name() -> None:
+    (rule,) = told(webhook("https://farm.test/hook?key=secret", secret_file=TOKEN)).scheduling().tell
+    assert rule.states == frozenset(NoticeState)
+    assert rule.target.endswith("/webhook https://farm.test/hook")
 
 
 def test_a_forge_on_this_machine_may_be_asked_in_the_clear() -> None:

@@ -50,6 +50,7 @@ def test_every_message_has_a_sample() -> None:
     inside = {
         "ServerStatus",
         "TriggerStatus",
+        "TargetStatus",
         "RunningBuildStatus",
         "WaitingBuildStatus",
         "ListedToken",

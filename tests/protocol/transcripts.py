@@ -36,7 +36,7 @@ from buildtool.protocol import codec, hello, news, operator
 from buildtool.protocol import messages as protocol
 from buildtool.protocol.pages import farm_view, figures, subscriptions, visiting
 from buildtool.protocol.pages.farm_view import WhyLine
-from buildtool.protocol.projects import latest, triggers
+from buildtool.protocol.projects import latest, targets, triggers
 from tests import messages
 from tests.adapters.control.wires import Wires
 from tests.fakes import FakeBuildServerService, FakeOrders, FakeRequestService
@@ -45,7 +45,7 @@ ROOT = Path(__file__).parent / "transcripts"
 NOW = ROOT / f"{hello.PROTOCOL_VERSION}.{hello.PROTOCOL_MINOR}"
 CLASSES: dict[str, type[attrs.AttrsInstance]] = {
     name: cls
-    for one in (hello, protocol, operator, visiting, news, farm_view, figures, triggers, subscriptions, latest)
+    for one in (hello, protocol, operator, visiting, news, farm_view, figures, triggers, targets, subscriptions, latest)
     for name, cls in vars(one).items()
     if attrs.has(cls) and name[0] != "_"
 }
@@ -124,6 +124,17 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
             ),
             triggers.TriggerStatus(
                 "lua", "tag v*", "every 10m", ("refs/tags/v*",), 4, 0, None, 1_700_000_020.0, "it does not answer", True
+            ),
+        ),
+        more=True,
+    ),
+    targets.AskTargets("lua/github_status acme/lua"),
+    targets.TryTargets("lua"),
+    targets.TargetsFound(
+        (
+            targets.TargetStatus("lua/github_status acme/lua", 0, None, 0, 1_700_000_000.0, ""),
+            targets.TargetStatus(
+                "lua/webhook https://farm.test/hook", 2, 1_700_000_000.0, 1, None, "it answers 502", away=True
             ),
         ),
         more=True,

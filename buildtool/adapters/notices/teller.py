@@ -78,8 +78,12 @@ class NoticeTeller:
             if name in self._couriers:
                 self._couriers[name].nudge()
 
+    def away(self) -> Mapping[str, str]:
+        """Return why targets that take nothing now do not, by name."""
+        return {name: one.away for name, one in self._couriers.items() if one.away}
+
     def problems(self) -> tuple[str, ...]:
-        return tuple(one.away for one in self._couriers.values() if one.away)
+        return tuple(self.away().values())
 
     async def tidy(self, _task: PeriodicTask) -> float:
         """Forget what was told long ago; return after how many seconds to look again."""

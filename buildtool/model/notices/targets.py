@@ -57,5 +57,28 @@ class ForgeTarget:
         )  # fmt: skip
 
 
-Target = ForgeTarget
+@frozen
+class WebhookTarget:
+    """A URL that is sent each notice, signed with the secret in a file. ``everything`` and ``source`` as above."""
+
+    url: str
+    secret_file: str
+    context: str = "buildtool"
+    everything: bool = False
+    source: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called among its project's targets: not by its query, which may have a secret in it."""
+        return f"webhook {self.url.partition('?')[0]}"
+
+    def rule(self, project: str, defaults: Canonical) -> NoticeRule:
+        """Return what it is told of a project's builds."""
+        return NoticeRule(
+            f"{project}/{self.name}", frozenset(NoticeState), everything=self.everything, source=self.source,
+            prefix=self.context, defaults=defaults,
+        )  # fmt: skip
+
+
+Target = ForgeTarget | WebhookTarget
 """Whoever may be told."""

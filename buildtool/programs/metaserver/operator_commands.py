@@ -85,6 +85,8 @@ ACTS = (
     Acting("status", "show the status of the farm", "--json"),
     Acting("triggers", "show what asks for builds by itself, when it looks, and what came of it", "--json"),
     Acting("look", "have a project's triggers look at its repositories now, as a hook there would", "lua", "PROJECT"),
+    Acting("told", "show who is told what comes of builds, what waits to be told, and why", "--json"),
+    Acting("tell-test", "try whether those whom a project tells would be told", "lua", "PROJECT"),
     Acting(
         "pause",
         "give a build server nothing more until it is resumed",

@@ -231,6 +231,7 @@ class Metaserver:
              **FarmViewService(broker, operators.permissions, clock).handlers,
              **requests.handlers, **acting(RequestFinder(broker, store, stored.keys, operators.permissions)),
              **BounceService(store, history, stored.keys, operators.permissions).handlers,
+             **telling.service(operators.permissions).handlers,
              **await asking_branches(requests, resolvers, stored, self.reactor, closing),
              **figures(broker, operators.permissions, history, keeping.conditions, clock, meter,
                        (settings.state_dir, stored.threads)).handlers},

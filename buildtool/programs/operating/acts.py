@@ -30,6 +30,7 @@ from buildtool.programs.operating.answers import Answer
 from buildtool.programs.operating.choosing import check_alone
 from buildtool.programs.operating.draining import drain_server
 from buildtool.programs.operating.several import chosen, end_several
+from buildtool.programs.operating.target_lines import target_lines
 from buildtool.programs.operating.terminal import typed
 from buildtool.programs.operating.trigger_lines import trigger_lines
 from buildtool.protocol.enrolment import (
@@ -61,6 +62,7 @@ from buildtool.protocol.operator import (
     ResumeServer,
     ServerStatus,
 )
+from buildtool.protocol.projects.targets import AskTargets, TargetsFound, TryTargets
 from buildtool.protocol.projects.triggers import AskTriggers, LookNow, TriggersFound
 
 if TYPE_CHECKING:
@@ -265,6 +267,8 @@ MAKERS: Mapping[str, Callable[[argparse.Namespace], AttrsInstance]] = {
     "list": lambda _said: AskIdentities(),
     "triggers": lambda _said: AskTriggers(),
     "look": lambda said: LookNow(said.target),
+    "told": lambda _said: AskTargets(),
+    "tell-test": lambda said: TryTargets(said.target),
     "rotate-ca": lambda _said: RotateAuthority(),
     "revoke": lambda said: RevokeOne(said.target, said.reason or ""),
 }  # fmt: skip
@@ -276,6 +280,7 @@ ANSWERS: Mapping[str, Answer[Any]] = {
     "invite": Answer(InvitationLine, lambda told: (told.line,), _voided),
     "list": Answer(Identities, identity_lines),
     "triggers": Answer(TriggersFound, trigger_lines),
+    "told": Answer(TargetsFound, target_lines),
 }
 """What those are answered with that get more than the words of an ActionResult."""
 

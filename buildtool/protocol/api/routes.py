@@ -24,6 +24,7 @@ from buildtool.protocol.limits import TOGETHER
 from buildtool.protocol.logs import answers as logs
 from buildtool.protocol.pages import visiting as v
 from buildtool.protocol.projects.latest import AskLatest, LatestFound
+from buildtool.protocol.projects.targets import AskTargets, TargetsFound, TryTargets
 from buildtool.protocol.projects.triggers import AskTriggers, LookNow, TriggersFound
 
 PREFIX = "/api/v1"
@@ -217,6 +218,10 @@ CALLS: Sequence[ApiCall] = (
     _get("/triggers", "List what asks for builds by itself, and what came of it", TriggersFound, message=AskTriggers,
          query={"after": QueryName("only those after this project/name", length=200)}),
     _post("/triggers/{project}/look", "Have the triggers of a project look at its repositories now", LookNow,
+          o.ActionResult),
+    _get("/targets", "List who is told what comes of builds, and how that goes on", TargetsFound, message=AskTargets,
+         query={"after": QueryName("only those after this project/name", length=700)}),
+    _post("/targets/{project}/try", "Try whether those whom a project tells would be told", TryTargets,
           o.ActionResult),
     _get("/machines", "List the build servers", shown.MachineList, read="machines", act=Act.SEE_FARM,
          query={"page": QueryName("the number of the page", numeric=True, most=1_000_000)}),

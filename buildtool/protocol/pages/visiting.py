@@ -19,6 +19,7 @@ from buildtool.protocol.pages.farm_view import AskFarm
 from buildtool.protocol.pages.figures import AskFigures
 from buildtool.protocol.pages.subscriptions import AskSubscription, EndSubscription
 from buildtool.protocol.projects.latest import AskLatest
+from buildtool.protocol.projects.targets import AskTargets, TryTargets
 from buildtool.protocol.projects.triggers import AskTriggers, LookNow
 
 TEXT = 200
@@ -93,7 +94,7 @@ _CALLS = (
     o.CancelSeveral, o.RebuildBuild, o.ForgetFailure, o.PurgeArtifact, o.PurgeBuiltBy, o.Drain, o.ReportBounce,
     o.RaiseRequest, o.LowerRequest,
     e.InviteOne, e.AskIdentities, e.RevokeOne, e.RotateAuthority, e.ShowCode, MakeToken, AskTokens, EndToken,
-    AskTriggers, LookNow, AskSubscription, EndSubscription,
+    AskTriggers, LookNow, AskTargets, TryTargets, AskSubscription, EndSubscription,
     AskLatest,
 )  # fmt: skip
 

@@ -5,7 +5,7 @@ Tested by tests/e2e/test_telling.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from attrs import define, field, frozen
@@ -20,6 +20,7 @@ from buildtool.adapters.notices.courier import CourierPace
 from buildtool.adapters.notices.forges import ForgeTeller
 from buildtool.adapters.notices.http import CallHttp, HttpCall, calling
 from buildtool.adapters.notices.teller import TIDY_EVERY, NoticeTeller
+from buildtool.adapters.notices.webhooks import WebhookTeller
 from buildtool.adapters.runtime.clock import WallClock
 from buildtool.adapters.sql.notices.store import SqlNoticeStore
 from buildtool.concurrency.periodic import PeriodicTask
@@ -28,11 +29,13 @@ from buildtool.configuration.places import read_directory
 from buildtool.configuration.secret_file import read_secret
 from buildtool.configuration.settings import Settings
 from buildtool.errors import InternalError
+from buildtool.metaserver.authorised import Permissions
 from buildtool.metaserver.request_status import PublicUrls
 from buildtool.metaserver.telling.subscriptions import Subscriptions
+from buildtool.metaserver.telling.targets import TargetService, Try
 from buildtool.model.notices.notice import Notice
 from buildtool.model.notices.outcome import HttpReply
-from buildtool.model.notices.targets import ForgeTarget, StatusApi
+from buildtool.model.notices.targets import StatusApi, Target, WebhookTarget
 from buildtool.ports.common import Clock
 from buildtool.ports.notices import Tell
 from buildtool.programs.common.shutdown import ShutdownList
@@ -51,7 +54,7 @@ class ToldTarget:
     """A target of the configuration: its name on the farm, what tells it, and at which pace."""
 
     name: str
-    teller: ForgeTeller
+    teller: ForgeTeller | WebhookTeller
     pace: CourierPace
 
     @property
@@ -65,14 +68,19 @@ def told_by(settings: Settings, call: CallHttp, wall: Clock) -> list[ToldTarget]
     found = []
     for project in settings.projects:
         for target in project.tell:
-            name = f"{project.name}/{target.name}"
-            file = read_directory(
-                settings.path, f"project {project.name}: {target.name}: token_file", target.token_file
-            )
-            token = read_secret(file, f"project {project.name}: {target.name}")
-            teller = ForgeTeller(target, token, call, page_of(settings), wall)
-            found.append(ToldTarget(name, teller, pace_of(target)))
+            name, what = f"{project.name}/{target.name}", f"project {project.name}: {target.name}"
+            said = target.secret_file if isinstance(target, WebhookTarget) else target.token_file
+            secret = read_secret(read_directory(settings.path, f"{what}: its secret", said), what)
+            found.append(ToldTarget(name, _teller(target, secret, call, page_of(settings), wall), pace_of(target)))
     return found
+
+
+def _teller(
+    target: Target, secret: str, call: CallHttp, page: Callable[[Notice], str], wall: Clock
+) -> ForgeTeller | WebhookTeller:
+    if isinstance(target, WebhookTarget):
+        return WebhookTeller(target.url, secret, call, page, wall)
+    return ForgeTeller(target, secret, call, page, wall)
 
 
 def check_told(settings: Settings) -> None:
@@ -95,6 +103,7 @@ class Telling:
     teller: NoticeTeller
     mails: Callable[[Settings], tuple[MailSettings | None, Render, Deliver]]
     targets: Callable[[Settings], Sequence[ToldTarget]]
+    told: Sequence[ToldTarget] = field(default=(), init=False)
     _ends: Deferred[None] | None = field(default=None, init=False)
 
     def take(self, settings: Settings) -> None:
@@ -109,7 +118,8 @@ class Telling:
 
     def target(self, settings: Settings) -> None:
         """Use the targets of these settings from now on."""
-        self.teller.configure({one.name: (one.tell, one.pace) for one in self.targets(settings)})
+        self.told = self.targets(settings)
+        self.teller.configure({one.name: (one.tell, one.pace) for one in self.told})
 
     def end(self) -> None:
         """Stop sending mail; what is under way has a moment to finish, which ``ended`` waits for."""
@@ -127,6 +137,11 @@ class Telling:
             self.teller.nudge(targets)
         else:
             self.mailer.nudge()
+
+    def service(self, permissions: Permissions) -> TargetService:
+        """Return what shows who is told."""
+        tries: Callable[[], Mapping[str, Try]] = lambda: {one.name: one.teller.look for one in self.told}  # noqa: E731
+        return TargetService(self.teller.store, permissions, tries, self.teller.away)
 
     def problems(self) -> tuple[str, ...]:
         return (*self.mailer.problems(), *self.teller.problems())
@@ -172,7 +187,9 @@ def page_of(settings: Settings) -> Callable[[Notice], str]:
     return page
 
 
-def pace_of(target: ForgeTarget) -> CourierPace:
+def pace_of(target: Target) -> CourierPace:
     """Return at which pace a target is told."""
+    if isinstance(target, WebhookTarget):
+        return CourierPace()
     hub = target.kind in (StatusApi.GITHUB_STATUS, StatusApi.GITHUB_CHECKS)
     return CourierPace(gap=GITHUB_GAP if hub and target.base == "https://api.github.com" else 0.0)
