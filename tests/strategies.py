@@ -27,7 +27,7 @@ from buildtool.model.records import (
     ShelfKey,
 )
 from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill, Server
-from buildtool.model.trust.evidence import Evidence, EvidencePolicy, SandboxLevel
+from buildtool.model.trust.evidence import Evidence, EvidencePolicy, SandboxLevel, SourceTrust
 
 # --- plain values ---------------------------------------------------------------------------------------
 
@@ -59,8 +59,9 @@ words = st.from_regex(r"[A-Za-z0-9_.+:/=-]{1,12}", fullmatch=True)
 printable = st.text(max_size=40).filter(str.isprintable)
 integers = st.integers(-(10**18) + 1, 10**18 - 1)
 sandbox_levels = st.sampled_from(SandboxLevel)
-evidence = st.builds(Evidence, sandbox_levels)
-policies = st.builds(EvidencePolicy, sandbox_levels)
+trusts = st.sampled_from(SourceTrust)
+evidence = st.builds(Evidence, sandbox_levels, trusts)
+policies = st.builds(EvidencePolicy, sandbox_levels, trusts)
 word_sets = st.frozensets(words, max_size=5).map(lambda members: tuple(sorted(members)))
 values: SearchStrategy[Value] = st.one_of(printable, integers, st.booleans(), word_sets)
 

@@ -14,14 +14,14 @@ from attrs import define, evolve, field
 
 from buildtool.concurrency.bounded_cache import BoundedCache, weight_of_pairs
 from buildtool.configuration.current import CurrentConfiguration
-from buildtool.errors import RecipeMistake, UsageError
+from buildtool.errors import BuildToolError, RecipeMistake, UsageError
 from buildtool.model.matching.requiring import machine_required, platform_required
 from buildtool.model.options import Canonical, digest_of
 from buildtool.model.platforms import Value
 from buildtool.model.project_options import ProjectOptions, check_known, tool_option
 from buildtool.model.properties import TOOLS
 from buildtool.model.records import BuildSpec, Demand
-from buildtool.model.trust.evidence import EvidencePolicy, SandboxLevel
+from buildtool.model.trust.evidence import EvidencePolicy, SandboxLevel, SourceTrust
 from buildtool.ports.metaserver import SourceResolver
 from buildtool.project.definition import Project, tools_named
 from buildtool.project.user_errors import ask_url
@@ -40,6 +40,23 @@ M = TypeVar("M", Submit, AskExplain)
 _BODY = tuple(one.name for one in attrs.fields(Submit) if one.name not in ("client_id", "sandbox", "nice", "supersede"))
 
 
+NO_SOURCE = "a-source-that-nobody-has"
+"""What a ``path_to_url`` that looks sources up does not know."""
+
+
+@define
+class Resolved:
+    """The commits that submissions which are made together were resolved to: one ref is one commit for all of them.
+
+    ``commits`` are those of refs by URL, ``trust`` says of project, ``--source`` and ref whether that is trusted, and
+    ``near`` what is accepted by a ``--revrange``.
+    """
+
+    commits: dict[tuple[str, str], str] = field(factory=dict)
+    trust: dict[tuple[str, str, str], SourceTrust] = field(factory=dict)
+    near: dict[tuple[str, str, str, str], tuple[str, ...]] = field(factory=dict)
+
+
 @define
 class DemandReader:
     """A reader of submissions. It remembers how options were understood: people and scripts repeat themselves.
@@ -55,6 +72,7 @@ class DemandReader:
     known: BoundedCache[tuple[str, bytes], tuple[Canonical, Canonical, Canonical]] = field(
         factory=lambda: BoundedCache(UNDERSTOOD), init=False
     )
+    _looking: dict[str, tuple[Project, bool]] = field(factory=dict, init=False)
 
     def without_excess(self, message: M) -> M:
         """Return a message without what its project does not look at, which may be nearly all of it."""
@@ -67,9 +85,9 @@ class DemandReader:
         project: Project,
         url: str,
         message: Submit | AskExplain,
-        resolved: dict[tuple[str, str, str], tuple[str, ...]],
+        resolved: Resolved,
     ) -> Demand:
-        """Return what a message demands.
+        """Return what a message demands. For a commit that the project does not trust nothing else will do.
 
         ``resolved`` keeps what was resolved, so that one ref is one commit, whatever is accepted beside that.
 
@@ -77,13 +95,15 @@ class DemandReader:
         """
         compile_values, platform, machine = self._understood(project, message)
         ref, revrange = ref_and_range(message)
-        if (url, ref, "") not in resolved:
-            resolved[url, ref, ""] = (await self.resolver.resolve(url, ref),)
-        if (url, ref, revrange) not in resolved:
-            (commit,) = resolved[url, ref, ""]
-            near = await self.resolver.acceptable(url, commit, revrange)
-            resolved[url, ref, revrange] = (commit, *(other for other in near if other != commit))
-        acceptable = resolved[url, ref, revrange]
+        if (url, ref) not in resolved.commits:
+            resolved.commits[url, ref] = await self.resolver.resolve(url, ref)
+        commit, of_it = resolved.commits[url, ref], (project.name, message.source, ref)
+        if of_it not in resolved.trust:
+            resolved.trust[of_it] = await self._trust(project, message.source, url, commit)
+        if (*of_it, revrange) not in resolved.near:
+            near = await self._near(project, url, commit, revrange, resolved.trust[of_it])
+            resolved.near[*of_it, revrange] = (commit, *(other for other in near if other != commit))
+        acceptable = resolved.near[*of_it, revrange]
         spec = BuildSpec(
             project=project.name,
             source=message.source,
@@ -93,9 +113,41 @@ class DemandReader:
             platform=platform,
             machine=machine,
             native=message.native,
-            policy=project.least.with_at_least(EvidencePolicy(message.sandbox)),
+            policy=project.least.with_at_least(EvidencePolicy(message.sandbox, resolved.trust[of_it])),
         )
         return Demand(spec, ref, revrange, acceptable)
+
+    async def _trust(self, project: Project, source: str, url: str, commit: str) -> SourceTrust:
+        """Return whether a project trusts a commit of what ``--source`` says."""
+        own = project.trusts(source) or (not project.trusted_sources and self._looks_up(project))
+        trusted = own and await self.resolver.trusted(url, commit, project.trusted_refs)
+        return SourceTrust.TRUSTED if trusted else SourceTrust.UNTRUSTED
+
+    async def _near(
+        self, project: Project, url: str, commit: str, revrange: str, trust: SourceTrust
+    ) -> tuple[str, ...]:
+        """Return what a range accepts: beside a commit that is not trusted nothing. Raises UsageError, UnknownRef."""
+        if not revrange:
+            return (commit,)
+        if trust is SourceTrust.TRUSTED:
+            return await self.resolver.acceptable(url, commit, revrange, project.trusted_refs)
+        if ".." in revrange:
+            raise UsageError(
+                f"--revrange {revrange} ends at {commit[:12]}, which is on no trusted ref of {project.name}: "
+                "of such a commit only itself is given; leave --revrange out"
+            )
+        return (commit,)
+
+    def _looks_up(self, project: Project) -> bool:
+        """Return whether a project's ``path_to_url`` knows its sources, and makes no URL of whatever is asked for."""
+        if self._looking.get(project.name, (None, False))[0] is not project:
+            try:
+                source_url(project, NO_SOURCE)
+                looks_up = False
+            except BuildToolError:
+                looks_up = True
+            self._looking[project.name] = (project, looks_up)
+        return self._looking[project.name][1]
 
     def _understood(self, project: Project, message: Submit | AskExplain) -> tuple[Canonical, Canonical, Canonical]:
         """Return compile options, required platform and required machine. Raises UsageError."""

@@ -20,7 +20,7 @@ from buildtool.metaserver.access.own_requests import RequestFinder
 from buildtool.metaserver.access.superseding import older_of
 from buildtool.metaserver.authorised import Permissions
 from buildtool.metaserver.broker import Broker
-from buildtool.metaserver.demands import DemandReader, body_digest, source_url
+from buildtool.metaserver.demands import DemandReader, Resolved, body_digest, source_url
 from buildtool.metaserver.explanations import Explainer
 from buildtool.metaserver.farm_status import veiled
 from buildtool.metaserver.request_status import RequestStatusReader
@@ -160,7 +160,7 @@ class RequestService:
                 pairs = [(known[item.client_id], digest) for item, digest in zip(items, digests, strict=True)]
                 return tuple([await self._repeated(one.request_id, same=one.body_digest == d) for one, d in pairs])
         self.admittance.submission(by, items[0].email, len(items))
-        resolved: dict[tuple[str, str, str], tuple[str, ...]] = {}
+        resolved = Resolved()
         submitted = []
         urls = []
         settings = self.configuration.settings
@@ -186,7 +186,7 @@ class RequestService:
         return await self._statuses(together, urls)
 
     async def _understood(
-        self, by: Principal, item: messages.Submit, digest: str, resolved: dict[tuple[str, str, str], tuple[str, ...]]
+        self, by: Principal, item: messages.Submit, digest: str, resolved: Resolved
     ) -> tuple[Submitted, str]:
         """Return one of several that are asked for at once as an event, and the URL of its source."""
         project = self.permissions.project(by, item.project)
@@ -263,7 +263,7 @@ class RequestService:
         project = self.permissions.project(by, message.project)
         message = self._demands.without_excess(message)
         url = source_url(project, message.source)
-        demand = await self._demands.read(project, url, message, {})
+        demand = await self._demands.read(project, url, message, Resolved())
         self.permissions.check(
             by, Act.EXPLAIN, Subject(project=project.name, platforms=platform_names(demand.spec.platform))
         )

@@ -74,7 +74,7 @@ class BuildSpec:
     def key(self) -> str:
         """Return the BuildKey: a digest that is equal exactly where the canonical inputs are."""
         own = [self.project, self.recipe_version, self.source, self.revision, self.options, self.platform, self.native]
-        return digest_of([*own, *self.policy.demands()])
+        return digest_of([*own, *self.policy.demands(), *self.policy.source.marks])
 
     @cached_property
     def shelf(self) -> ShelfKey:

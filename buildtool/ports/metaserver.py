@@ -31,6 +31,7 @@ from buildtool.model.records import (
 )
 from buildtool.model.search.commits import CommitNote, RevisionKey
 from buildtool.model.servers import Server
+from buildtool.model.trust.sources import EVERY_REF, TrustedRefs
 from buildtool.ports.pages import RunningBuild
 from buildtool.protocol.messages import AbortOrder, Order, RequestStatus
 
@@ -170,8 +171,17 @@ class SourceResolver(Protocol):
     async def resolve(self, url: str, ref: str) -> str:
         """Return the full id of ``ref``, as ``r123`` for Subversion. Raises UnknownRef, RepositoryUnreachable."""
 
-    async def acceptable(self, url: str, commit: str, revrange: str) -> tuple[str, ...]:
-        """Return the commits that ``revrange`` accepts, nearest first. Raises UsageError, UnknownRef."""
+    async def acceptable(self, url: str, commit: str, revrange: str, refs: TrustedRefs = EVERY_REF) -> tuple[str, ...]:
+        """Return the commits that ``revrange`` accepts, nearest first; later ones are on the way from ``refs``.
+
+        Raises UsageError, UnknownRef.
+        """
+
+    async def trusted(self, url: str, commit: str, refs: TrustedRefs) -> bool:
+        """Return whether ``commit``, which was resolved before, is one of ``refs`` or lies before one of them now.
+
+        Of Subversion it always is: its author may write at the URL. What cannot be found out is not.
+        """
 
     async def pin(self, url: str, commit: str) -> None:
         """Keep ``commit`` in the mirror whatever happens at the origin."""

@@ -14,7 +14,7 @@ from buildtool.model.records import Artifact, Attempt, Build, BuildState, Reques
 from buildtool.model.search.build_query import EVERYTHING, BuildQuery
 from buildtool.model.search.commits import CommitNote
 from buildtool.model.servers import OfferKind, Server
-from buildtool.model.trust.evidence import SandboxLevel
+from buildtool.model.trust.evidence import SandboxLevel, SourceTrust
 from buildtool.ports.work import WorkFound
 from buildtool.protocol.messages import Explanation
 from buildtool.protocol.news import EventNotes
@@ -70,11 +70,10 @@ class ServerLine:
 class BuildLine(NamedTuple):
     """A Build for a list, with what a list shows of its Attempt, its Artifact, its Requests and its revision.
 
-    A tuple of plain values, since a page has fifty of them. The Attempt is the one that decided it, or else the newest;
-    ``server`` is empty where there is none. The Artifact's ``digest`` is empty where there is none, or it is not given
-    out any more; ``maker`` is the server that made it, maybe another than the Attempt's. ``ref``, ``revrange`` and
-    ``email`` are those of the first of its ``requests``; ``person`` is a number that is the same for one address, -1
-    where it is not known. ``subject`` is the revision's, where known; ``due`` the round in which one that waits is due.
+    A tuple of plain values: a page has fifty. The Attempt is the one that decided it, or else the newest; ``server`` is
+    empty where there is none. The Artifact's ``digest`` is empty where there is none, or it is not given out any more;
+    ``maker`` made it, maybe another than the Attempt's. Of its ``requests`` the first has ``ref``, ``revrange`` and
+    ``email``; ``person`` is a number of the address, -1 where that is unknown; ``due`` the round of one that waits.
     """
 
     id: int
@@ -113,6 +112,7 @@ class BuildLine(NamedTuple):
     subject: str
     sandbox: SandboxLevel = SandboxLevel.NONE
     due: float = 0.0
+    trust: SourceTrust = SourceTrust.UNTRUSTED
 
 
 class StateCount(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 from attrs import field, frozen
@@ -19,6 +20,7 @@ from buildtool.model.project_options import ProjectOptions
 from buildtool.model.text import quoted
 from buildtool.model.triggers.trigger import Trigger
 from buildtool.model.trust.evidence import EvidencePolicy, SandboxLevel, read_level
+from buildtool.model.trust.sources import EVERY_REF, TrustedRefs, read_trusted_refs, read_trusted_sources
 from buildtool.project.recipe import Recipe
 from buildtool.project.telling import checked_targets
 
@@ -88,6 +90,20 @@ def _level(value: object) -> SandboxLevel:
         raise ConfigurationError(f"a project's sandbox = {error}") from error
 
 
+def _refs(value: object) -> TrustedRefs:
+    try:
+        return read_trusted_refs(value)
+    except UsageError as error:
+        raise ConfigurationError(f"a project's {error}") from error
+
+
+def _sources(value: object) -> tuple[str, ...]:
+    try:
+        return read_trusted_sources(value)
+    except UsageError as error:
+        raise ConfigurationError(f"a project's {error}") from error
+
+
 def _builders(value: object) -> Audience:
     """Return who builds. Raises ConfigurationError for a role, which is no build server's more than another's."""
     found = _audience(value)
@@ -125,6 +141,11 @@ class Project:
     ``sandbox`` is the least level of a sandbox in which it is built: ``none``, ``weak`` or ``strict``. Requesters may
     demand more, and no less.
 
+    ``trusted_refs`` are the branches and tags whose commits are the project's own, with ``*`` for any text: all of them
+    where it does not say. ``trusted_sources`` lists what of ``--source`` is, beside what is built without it; where it
+    lists nothing that is all that ``path_to_url`` looks up. What is built of anything else is given only to who asks
+    for that very commit.
+
     ``triggers`` are what asks for builds by itself: ``on_push``, ``on_tag``, ``nightly`` and ``every`` make them.
 
     ``tell`` are those who are told what comes of builds: ``github_status`` and its likes make them.
@@ -157,6 +178,8 @@ class Project:
     sandbox: SandboxLevel = field(default=SandboxLevel.NONE, converter=_level)
     triggers: tuple[Trigger, ...] = field(default=(), converter=_triggers)
     tell: tuple[Target, ...] = field(default=(), converter=checked_targets)
+    trusted_refs: TrustedRefs = field(default=EVERY_REF, converter=_refs)
+    trusted_sources: tuple[str, ...] = field(default=(), converter=_sources)
 
     @property
     def place(self) -> ProjectPlace:
@@ -167,6 +190,14 @@ class Project:
     def least(self) -> EvidencePolicy:
         """What every demand for it accepts at least."""
         return EvidencePolicy(self.sandbox)
+
+    def trusts(self, source: str) -> bool:
+        """Return whether what ``--source`` said names a repository of the project's own.
+
+        That is the one that is built without it, what a trigger names, and what ``trusted_sources`` lists.
+        """
+        own = source in ("", *(one.source for one in self.triggers))
+        return own or any(fnmatchcase(source, pattern) for pattern in self.trusted_sources)
 
     @property
     def access(self) -> ProjectAccess:

@@ -20,7 +20,7 @@ from buildtool.model.platforms import Value
 from buildtool.model.project_options import ProjectOptions, tool_option
 from buildtool.model.text import meant, quoted
 from buildtool.model.triggers.schedule import Schedule, read_daily, read_every
-from buildtool.model.triggers.trigger import BRANCHES, TAGS, VARIANTS, Trigger, Variant
+from buildtool.model.triggers.trigger import BRANCHES, TAGS, VARIANTS, Trigger, Variant, is_ref_pattern
 from buildtool.project.zones import zone_named
 
 __all__ = ["checked_triggers", "every", "nightly", "on_push", "on_tag"]
@@ -39,10 +39,6 @@ PATTERNS = 50
 RECIPIENTS = 20
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._*/+-]*")
-_PATTERN = re.compile(r"[^\x00-\x20\x7f~^:?\[\\\ud800-\udfff]{1,200}")
-_NO_REF = re.compile(r"\.\.|//|/\.|[/.]\Z|@\{|\.lock(?:/|\Z)")
-"""What no ref has in its name."""
-
 
 Options = Mapping[str, Value] | Iterable[Mapping[str, Value]] | None
 Platforms = Iterable[str | Mapping[str, Value]] | None
@@ -196,7 +192,7 @@ def _patterns(about: _About) -> tuple[str, ...]:
         raise ConfigurationError(f"{about.made_by} has {len(found)} names, which may be 1 to {PATTERNS}")
     full = [one if one == "HEAD" or one.startswith("refs/") else about.prefix + one for one in found]
     for one, ref in zip(found, full, strict=True):
-        if not _PATTERN.fullmatch(one) or _NO_REF.search(ref):
+        if not is_ref_pattern(one, ref):
             raise ConfigurationError(f"{about.made_by}: {quoted(one)} is no name of a ref, with * for any text")
         least = ref.partition("*")[0]
         if ref != "HEAD" and not any(least.startswith(of) or of.startswith(least) for of in (BRANCHES, TAGS)):

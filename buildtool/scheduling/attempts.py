@@ -113,7 +113,7 @@ def delivered(context: DecisionContext, event: Delivered) -> Acknowledged:
         close_attempt(context, attempt, AttemptEnd.ABORTED, "finished while it was being aborted", event.log_tail)
         return Acknowledged(stale=True)
     build = _begun(context.state.builds[event.build_id], attempt.offered_at)
-    attempt = evolve(attempt, evidence=attempt.evidence.at_most(Evidence(event.sandbox)))
+    attempt = evolve(attempt, evidence=attempt.evidence.at_most(Evidence(event.sandbox, attempt.evidence.source)))
     unacceptable = acceptable(attempt.evidence, build.spec.policy)
     if unacceptable:
         reason = f"{attempt.server} delivered what may not be used: it {group_words(unacceptable)}"
@@ -256,9 +256,9 @@ def _publish(context: DecisionContext, build: Build, attempt: Attempt, event: De
 
 def _differing(context: DecisionContext, build: Build, attempt: Attempt, event: Delivered) -> str:
     """Return in words that the newest artifact of the very same has other bytes, or "": then it is not reproducible."""
-    same = (build.spec.options, attempt.platform, attempt.kind)
+    same = (build.spec.options, attempt.platform, attempt.kind, attempt.evidence.source)
     for one in context.state.shelves.get(build.spec.shelf).artifacts:
-        if (one.options, one.platform, one.kind) == same:
+        if (one.options, one.platform, one.kind, one.evidence.source) == same:
             if one.digest == event.digest:
                 return ""
             before, now = one.digest[:DIGITS], event.digest[:DIGITS]

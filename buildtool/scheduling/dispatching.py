@@ -16,6 +16,7 @@ from collections.abc import Collection
 
 from attrs import evolve
 
+from buildtool.model.matching.acceptance import made_for
 from buildtool.model.records import Attempt, Build, BuildState
 from buildtool.model.servers import OFFER_RANK, Offer, Server
 from buildtool.scheduling.decision import DecisionContext, announce
@@ -88,7 +89,7 @@ def start(context: DecisionContext, build: Build, server: Server, offer: Offer) 
         platform=offer.platform,
         kind=offer.kind,
         offered_at=context.now,
-        evidence=server.capability.evidence,
+        evidence=made_for(server.capability.evidence, build.spec.policy),
     )
     context.state.put(running)
     context.state.put(attempt)

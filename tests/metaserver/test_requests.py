@@ -42,6 +42,7 @@ from buildtool.model.records import AnsweredRequest
 from buildtool.model.servers import Capability, Offer, ProjectSkill
 from buildtool.model.tickets import cancel_token
 from buildtool.model.trust.evidence import SandboxLevel
+from buildtool.model.trust.sources import EVERY_REF, TrustedRefs
 from buildtool.project.definition import Project
 from buildtool.protocol.codec import decode, encode
 from buildtool.protocol.limits import TOGETHER
@@ -72,18 +73,25 @@ ANY = Capability((Offer(canonical({"os": "linux", "arch": "x86_64"})),), (), ())
 
 @define
 class Resolver:
-    """``ports.SourceResolver``: a ref is one commit, or at each look the next in ``pushed``; ranges accept so many."""
+    """``ports.SourceResolver``: a ref is one commit, or at each look the next in ``pushed``; ranges accept so many.
+
+    Of ``strange`` commits no trusted ref knows.
+    """
 
     hold: Deferred[None] | None = None
     near: int = 10
     pushed: list[str] = field(factory=list)
+    strange: set[str] = field(factory=set)
 
     async def resolve(self, url: str, ref: str) -> str:
         if self.hold is not None:
             await self.hold
         return self.pushed.pop(0) if self.pushed else COMMIT
 
-    async def acceptable(self, url: str, commit: str, revrange: str) -> tuple[str, ...]:
+    async def trusted(self, url: str, commit: str, refs: TrustedRefs) -> bool:
+        return commit not in self.strange
+
+    async def acceptable(self, url: str, commit: str, revrange: str, refs: TrustedRefs = EVERY_REF) -> tuple[str, ...]:
         return (commit, *(f"{number:040x}" for number in range(self.near - 1)))
 
     async def older(

@@ -7,17 +7,27 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildtool.model.matching.acceptance import acceptable, refusal
+from buildtool.model.matching.acceptance import acceptable, made_for, refusal
 from buildtool.model.matching.reasons import Cause, nearer
 from buildtool.model.matching.satisfaction import implies, making_satisfies, satisfies
 from buildtool.model.matching.shelves import stocked
+from buildtool.model.options import digest_of
 from buildtool.model.records import Artifact, BuildSpec, Demand, RememberedFailure
 from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill
-from buildtool.model.trust.evidence import ANYTHING, NOTHING_KNOWN, Evidence, EvidencePolicy, SandboxLevel
+from buildtool.model.trust.evidence import (
+    ANYTHING,
+    NOTHING_KNOWN,
+    TRUSTED_ONLY,
+    Evidence,
+    EvidencePolicy,
+    SandboxLevel,
+    SourceTrust,
+)
 from tests.strategies import artifacts, build_specs, evidence, failures, policies
 from tests.support.matching import can_build
 
 NONE, WEAK, STRICT = SandboxLevel
+UNTRUSTED, TRUSTED = SourceTrust
 
 
 def test_levels_are_in_order_and_each_does_for_those_below_it() -> None:
@@ -29,8 +39,8 @@ def test_levels_are_in_order_and_each_does_for_those_below_it() -> None:
 @given(evidence, policies)
 def test_every_no_names_what_was_demanded_and_what_there_is(known: Evidence, policy: EvidencePolicy) -> None:
     for reason in acceptable(known, policy):
-        assert reason.cause is Cause.SANDBOX
-        assert (reason.wanted, reason.have) == (policy.sandbox.value, known.sandbox.value)
+        fact = "sandbox" if reason.cause is Cause.SANDBOX else "source"
+        assert (reason.wanted, reason.have) == (getattr(policy, fact).value, getattr(known, fact).value)
 
 
 @given(evidence, evidence, policies)
@@ -87,7 +97,58 @@ def test_an_artifact_satisfies_only_whom_its_evidence_is_enough_for(spec: BuildS
 def test_a_build_implies_another_only_where_it_demands_as_much(
     spec: BuildSpec, given_: EvidencePolicy, wanted: EvidencePolicy
 ) -> None:
-    assert implies(evolve(spec, policy=given_), evolve(spec, policy=wanted), {}) == (given_.sandbox >= wanted.sandbox)
+    enough = given_.sandbox >= wanted.sandbox and (given_.source is TRUSTED or wanted.source is UNTRUSTED)
+    assert implies(evolve(spec, policy=given_), evolve(spec, policy=wanted), {}) == enough
+
+
+@given(evidence, policies)
+def test_who_wants_a_trusted_source_takes_nothing_else_and_who_wants_any_takes_both(
+    known: Evidence, policy: EvidencePolicy
+) -> None:
+    causes = {reason.cause for reason in acceptable(known, policy)}
+    assert (Cause.TRUST in causes) == (policy.source is TRUSTED and known.source is UNTRUSTED)
+    assert (Cause.SANDBOX in causes) == (not policy.sandbox <= known.sandbox)
+
+
+@given(evidence, policies)
+def test_what_a_machine_makes_comes_from_where_its_build_does_whatever_else_is_known_of_it(
+    announced: Evidence, policy: EvidencePolicy
+) -> None:
+    made = made_for(announced, policy)
+    assert (made.sandbox, made.source) == (announced.sandbox, policy.source)
+    assert Cause.TRUST not in {reason.cause for reason in acceptable(made, policy)}
+
+
+@given(evidence, evidence)
+def test_what_is_known_by_two_is_trusted_only_by_both(one: Evidence, other: Evidence) -> None:
+    both = one.at_most(other)
+    assert (both.source is TRUSTED) == (one.source is TRUSTED and other.source is TRUSTED)
+    assert both == other.at_most(one)
+
+
+@given(policies, policies)
+def test_what_either_asks_for_is_asked_for(one: EvidencePolicy, other: EvidencePolicy) -> None:
+    both = one.with_at_least(other)
+    assert both == other.with_at_least(one)
+    assert (both.source is TRUSTED) == (TRUSTED in (one.source, other.source))
+
+
+@given(build_specs)
+def test_a_build_of_an_untrusted_source_is_another_one_and_a_trusted_one_has_the_key_that_it_always_had(
+    spec: BuildSpec,
+) -> None:
+    keys = [evolve(spec, policy=evolve(spec.policy, source=trust)).key() for trust in SourceTrust]
+    own = [
+        spec.project, spec.recipe_version, spec.source, spec.revision, spec.options, spec.platform, spec.native,
+    ]  # fmt: skip
+    assert keys[0] != keys[1]
+    assert keys[1] == digest_of([*own, *spec.policy.demands()])
+
+
+def test_an_untrusted_source_is_said_in_words() -> None:
+    (reason,) = acceptable(Evidence(STRICT, UNTRUSTED), TRUSTED_ONLY)
+    assert reason.words() == "comes from an untrusted ref"
+    assert acceptable(Evidence(NONE, TRUSTED), TRUSTED_ONLY) == []
 
 
 @given(build_specs, policies)
@@ -133,7 +194,7 @@ def test_bytes_do_for_a_policy_where_one_of_their_makings_does_and_else_the_best
     said = refusal(makings, policy)
     assert (said == "") == any(not acceptable(one, policy) for one in known)
     assert "\n" not in said
-    if said:
+    if said and all(one.source is TRUSTED or policy.source is UNTRUSTED for one in known):
         assert f"needs a {policy.sandbox.value} sandbox" in said or policy.sandbox is WEAK
 
 

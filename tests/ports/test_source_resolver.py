@@ -15,6 +15,7 @@ from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
 from buildtool.adapters.vcs.svn.command import SvnCommand
 from buildtool.adapters.vcs.svn.resolver import SvnResolver
 from buildtool.errors import RepositoryUnreachable, UnknownRef, UsageError
+from buildtool.model.trust.sources import EVERY_REF
 from buildtool.ports.metaserver import SourceResolver
 from tests.adapters.vcs.svn.repositories import SvnOrigin
 from tests.simulation.origin import resting
@@ -84,6 +85,11 @@ def test_what_is_accepted_is_nearest_first_and_of_two_as_near_the_older(line: On
             near = [index for index in range(len(line.ids)) if abs(index - at) <= steps]
             expected = tuple(line.ids[index] for index in sorted(near, key=lambda index: (abs(index - at), index)))
             assert run(line.resolver.acceptable(line.url, commit, str(steps))) == expected
+
+
+def test_what_is_on_a_branch_or_in_a_repository_of_subversion_is_trusted(line: OneLine) -> None:
+    for commit in (run(line.resolver.resolve(line.url, "HEAD")), *line.ids):
+        assert run(line.resolver.trusted(line.url, commit, EVERY_REF))
 
 
 def test_what_is_not_there_and_one_that_answers_nobody_are_told_apart(line: OneLine) -> None:

@@ -9,7 +9,7 @@ from buildtool.model.project_options import ProjectOptions
 from buildtool.model.properties import standard
 from buildtool.model.records import BuildSpec, Demand
 from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill
-from buildtool.model.trust.evidence import EvidencePolicy, SandboxLevel
+from buildtool.model.trust.evidence import EvidencePolicy, SandboxLevel, SourceTrust
 from buildtool.scheduling.events import Submitted
 
 OPTIONS = ProjectOptions(standard("os", "arch", "libc", "libc_version", "memory"), (flag("jit"),))
@@ -31,6 +31,7 @@ def spec(
     machine: Mapping[str, Value] | None = None,
     platform: Mapping[str, Value] | None = None,
     sandbox: SandboxLevel = SandboxLevel.NONE,
+    trust: SourceTrust = SourceTrust.UNTRUSTED,
 ) -> BuildSpec:
     """A Build of the project's revision number ``revision`` for the platform given, x86_64 when none is."""
     return BuildSpec(
@@ -41,7 +42,7 @@ def spec(
         options=OPTIONS.compile_values({"jit": jit}),
         platform=canonical(platform or {"os": "linux", "arch": "x86_64"}),
         machine=canonical(machine or {}),
-        policy=EvidencePolicy(sandbox),
+        policy=EvidencePolicy(sandbox, trust),
     )
 
 

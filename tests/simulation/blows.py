@@ -16,6 +16,7 @@ from buildtool.protocol.messages import Submit
 from buildtool.scheduling.events import BuildAborted, ServerPaused, ServerResumed
 from tests.simulation.clock import Armed
 from tests.simulation.ledger import Spoilt, path_of
+from tests.simulation.origin import ORDER
 from tests.simulation.projects import ARCHES, COLOURS, REVISIONS
 from tests.simulation.requesters import Requester
 
@@ -85,7 +86,7 @@ class Blows:
 
     def submission(self, requester: Requester, rng: random.Random) -> Submit:
         """Return something that somebody could ask for."""
-        ref = rng.choice(("", "main", "release", "topic", *REVISIONS[:3]))
+        ref = self.world.strangers.ref(rng.choice(("", "main", "release", "topic", *REVISIONS[:3])))
         system: dict[str, Any] = {}
         if rng.random() < 0.2:
             system["arch"] = rng.choice(ARCHES)
@@ -104,7 +105,7 @@ class Blows:
             force=rng.random() < 0.05,
             sandbox=self.world.sandboxes.wish(),
         )
-        supersede = ref not in REVISIONS and int(asked.client_id[2:4], 16) % 2 == 0
+        supersede = ref not in ORDER and int(asked.client_id[2:4], 16) % 2 == 0
         asked = evolve(asked, nice=NICE[int(asked.client_id[:2], 16) % len(NICE)], supersede=supersede)
         return self.world.sandboxes.asked(self.world.needs.asked(asked))
 

@@ -15,8 +15,7 @@ from buildtool.model.farm.weights import EVEN, Weights
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import Build, BuildState, Request, RequestState
 from buildtool.protocol.operator import LowerRequest, RaiseRequest
-from tests.simulation.origin import full
-from tests.simulation.projects import REVISIONS
+from tests.simulation.origin import ORDER, full
 
 OPEN = (BuildState.QUEUED, BuildState.RUNNING)
 AGEING = 100
@@ -92,7 +91,7 @@ class Fairness:
             mine, theirs = row.demand.spec, one.demand.spec
             same = (row.email, row.share, full(row.demand.ref)) == (one.email, one.share, full(one.demand.ref))
             kind = (mine.options, mine.platform, mine.native) == (theirs.options, theirs.platform, theirs.native)
-            later = REVISIONS.index(theirs.revision) > REVISIONS.index(mine.revision)
+            later = ORDER.index(theirs.revision) > ORDER.index(mine.revision)
             if same and kind and later and one.client_id in self.superseding:
                 return one.id
         self.wrong(f"request {row.id} is superseded, and {row.email} asked for nothing newer in its place")

@@ -51,7 +51,7 @@ from buildtool.metaserver.accounts import AccountService
 from buildtool.metaserver.batches import BatchDecider
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.build_servers import BuildServerService
-from buildtool.metaserver.demands import DemandReader
+from buildtool.metaserver.demands import DemandReader, Resolved
 from buildtool.metaserver.operating.ordering import OrderService
 from buildtool.metaserver.operating.several import SeveralService
 from buildtool.metaserver.triggering import triggers
@@ -1261,10 +1261,10 @@ def stale_look_shared() -> Sequence[Change]:
 
 @_mutant("what a ref means is asked anew for each submission")
 def ref_remembered() -> Sequence[Change]:
-    original, resolved = DemandReader.read, dict[Any, Any]()
+    original, resolved = DemandReader.read, dict[int, Resolved]()
 
     async def read(self: DemandReader, project: Any, url: str, message: Any, _resolved: Any) -> Any:
-        return await original(self, project, url, message, resolved.setdefault(id(self), {}))
+        return await original(self, project, url, message, resolved.setdefault(id(self), Resolved()))
 
     return [(DemandReader, "read", read)]
 
@@ -1274,7 +1274,7 @@ def each_looks_alone() -> Sequence[Change]:
     original = DemandReader.read
 
     async def read(self: DemandReader, project: Any, url: str, message: Any, _resolved: Any) -> Any:
-        return await original(self, project, url, message, {})
+        return await original(self, project, url, message, Resolved())
 
     return [(DemandReader, "read", read)]
 

@@ -15,11 +15,17 @@ from twisted.internet.defer import succeed
 from buildtool.concurrency.single_flight import SingleFlight
 from buildtool.errors import RepositoryUnreachable, UnknownRef, UsageError
 from buildtool.model.records import Request
+from buildtool.model.trust.sources import EVERY_REF, TrustedRefs
 from buildtool.protocol.messages import Submit, SubmitTogether
-from tests.simulation.projects import REVISIONS
+from tests.simulation.projects import REVISIONS, STRANGE
 
 NAMES = ("main", "release", "topic")
 """The refs; the last is deleted now and then."""
+
+ORDER = (*REVISIONS, *STRANGE)
+"""All commits, each of which has those before it as its ancestors."""
+
+PULL = "refs/pull/1/head"
 
 MOVES = 0.3
 """How many looks at the refs are followed by a push."""
@@ -40,13 +46,22 @@ class MovingOrigin:
     rng: random.Random
     now: Callable[[], float]
     refs: dict[str, str] = field(factory=lambda: dict.fromkeys(NAMES, REVISIONS[2]))
+    pull: str = STRANGE[0]
     _history: list[tuple[float, Mapping[str, str]]] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._note()
 
     def _note(self) -> None:
-        self._history.append((self.now(), dict(self.refs)))
+        self._history.append((self.now(), {**self.refs, PULL: self.pull}))
+
+    def push(self, name: str, commit: str) -> None:
+        """Move a branch, or the pull request, to a commit."""
+        if name == PULL:
+            self.pull = commit
+        else:
+            self.refs[name] = commit
+        self._note()
 
     def move(self) -> None:
         """Move a ref: on, back, away, or to where it never was."""
@@ -66,11 +81,15 @@ class MovingOrigin:
     def meant(self, ref: str, since: float) -> set[str | None]:
         """Return what a ref may have meant between a time and now: None where it was not there."""
         name = full(ref)
-        if name not in NAMES:
-            return {ref}
+        return {refs.get(name) for refs in self._since(since)} if name in (*NAMES, PULL) else {ref}
+
+    def trusted(self, commit: str, since: float) -> set[bool]:
+        """Return whether a commit was on a branch, at each time between a time and now."""
+        return {commit in REVISIONS or commit in map(refs.get, NAMES) for refs in self._since(since)}
+
+    def _since(self, since: float) -> list[Mapping[str, str]]:
         newest = [refs for at, refs in self._history if at <= since][-1:]
-        later = [refs for at, refs in self._history if at > since]
-        return {refs.get(name) for refs in (*newest, *later)}
+        return [*newest, *(refs for at, refs in self._history if at > since)]
 
 
 @define(eq=False)
@@ -92,12 +111,12 @@ class Resolver:
         if self.rng.random() < MOVES:
             self.tempt()
         await self.pause(seconds * self.rng.random())
-        found = dict(self.origin.refs)
+        found = {**self.origin.refs, PULL: self.origin.pull}
         await self.pause(seconds * self.rng.random())
         return found
 
     async def resolve(self, url: str, ref: str) -> str:
-        if ref in REVISIONS:
+        if ref in ORDER:
             await self.pause(0.05)
             return ref
         refs = await self._looking.share(url, self._look)
@@ -108,22 +127,28 @@ class Resolver:
             raise UnknownRef(f"there is no {ref!r} in {url}")
         return refs[name]
 
-    async def acceptable(self, url: str, commit: str, revrange: str) -> tuple[str, ...]:
-        at, most = REVISIONS.index(commit), int(revrange)
-        near = sorted(range(len(REVISIONS)), key=lambda index: (abs(index - at), index))
-        return tuple(REVISIONS[index] for index in near if abs(index - at) <= most)
+    async def trusted(self, url: str, commit: str, refs: TrustedRefs) -> bool:
+        await self.pause(0.05)
+        return True in self.origin.trusted(commit, self.origin.now())
+
+    async def acceptable(self, url: str, commit: str, revrange: str, refs: TrustedRefs = EVERY_REF) -> tuple[str, ...]:
+        now, most = self.origin.now(), int(revrange or 0)
+        line = [one for one in ORDER if one == commit or True in self.origin.trusted(one, now)]
+        at = line.index(commit)
+        near = sorted(range(len(line)), key=lambda index: (abs(index - at), index))
+        return tuple(line[index] for index in near if abs(index - at) <= most)
 
     async def older(
         self, url: str, ref: str, commit: str, among: Collection[tuple[str, str]]
     ) -> frozenset[tuple[str, str]]:
-        if ref in REVISIONS:
+        if ref in ORDER:
             raise UsageError(f"{ref!r} is a revision")
         refs = await self._looking.share(url, self._look)
         if self.unreachable():
             raise RepositoryUnreachable(f"{url} does not answer")
         if full(ref) not in refs:
             raise UnknownRef(f"there is no {ref!r} in {url}")
-        before = REVISIONS[: REVISIONS.index(commit)]
+        before = ORDER[: ORDER.index(commit)]
         return frozenset((name, one) for name, one in among if full(name) == full(ref) and one in before)
 
     async def tips(self, url: str) -> Mapping[str, str]:
@@ -131,13 +156,13 @@ class Resolver:
         refs = await self._looking.share(url, self._look)
         if self.unreachable():
             raise RepositoryUnreachable(f"{url} does not answer")
-        return {f"refs/heads/{name}": one for name, one in refs.items()}
+        return {f"refs/heads/{name}": one for name, one in refs.items() if name != PULL}
 
     async def pin(self, url: str, commit: str) -> None:
         return None
 
     async def refs(self, url: str) -> tuple[str, ...]:
-        return tuple(await self._looking.share(url, self._look))
+        return tuple(name for name in await self._looking.share(url, self._look) if name != PULL)
 
 
 def resting(unreachable: Callable[[], bool]) -> Resolver:
@@ -156,6 +181,10 @@ class RefWitness:
     _asked: dict[str, float] = field(factory=dict, init=False)
     superseding: set[str] = field(factory=set, init=False)
     """Client ids of what was asked for with ``supersede``."""
+
+    def since(self, client_id: str) -> float | None:
+        """Return when something was asked for first, None where nobody submitted it."""
+        return self._asked.get(client_id)
 
     def asks(self, items: Sequence[Submit]) -> None:
         """The metaserver is asked for builds."""

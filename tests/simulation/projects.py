@@ -22,6 +22,9 @@ from tests.simulation.fetching import FETCH, HOST
 COLOURS = ("red", "blue", "green")
 ARCHES = ("x86_64", "ppc")
 REVISIONS = tuple(f"{number:02x}" * 20 for number in range(1, 7))
+STRANGE = tuple(f"{number:02x}" * 20 for number in (0xF1, 0xF2))
+"""Commits of a stranger, who has a pull request: some day a branch is moved there."""
+
 RECIPE = 3
 URL = "https://git.example/paint.git"
 FAILING = (0.0, 0.15, 0.4)
@@ -144,7 +147,7 @@ class Truths:
         longest = rng.choice((20.0, 120.0, 600.0))
         self._known = {
             (revision, colour): Truth(rng.random() < share, rng.uniform(1.0, longest), rng.random() < share / 3)
-            for revision in REVISIONS
+            for revision in (*REVISIONS, *STRANGE)
             for colour in COLOURS
         }
 

@@ -52,6 +52,7 @@ from tests.simulation.requesters import Requester
 from tests.simulation.returning import Returning, ReturnWitness
 from tests.simulation.sandboxes import Sandboxes
 from tests.simulation.shares import Shares
+from tests.simulation.strangers import Strangers
 from tests.simulation.trace import Trace
 from tests.simulation.triggering import Triggering
 from tests.simulation.trust import Trust
@@ -125,7 +126,7 @@ class World:
         )
         levels = sandboxes.matters(seed)
         demanded = sandboxes.of_project(levels)
-        self.triggering = Triggering(self)
+        self.triggering, self.strangers = Triggering(self), Strangers(self)
         self.settings = self.triggering.of(projects.settings(times, demanded, self.fetching.fetched))
         self.lease = times.lease
         self.keepalive = times.lease / 4
@@ -265,6 +266,7 @@ class World:
             self.fairness.committed(transaction[1])
             self.overtaking.committed(transaction[1])
             self.triggering.committed(transaction[1])
+            self.strangers.committed(transaction[1])
         if transaction[0] == "_returned":
             self.returning.witness.noted(transaction[1], transaction[2])
         if transaction[0] == "_commit" and self.rng.random() < 0.1:
@@ -421,6 +423,7 @@ class World:
         self.configuring.plan()
         Raising(self).plan()
         self.triggering.plan()
+        self.strangers.plan()
         self.start_metaserver()
         self.front.start()
         self.returning.start()

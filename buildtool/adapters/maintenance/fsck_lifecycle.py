@@ -20,7 +20,7 @@ from buildtool.adapters.sql.search.indexing import index_again
 from buildtool.errors import ConflictingRow
 from buildtool.model.access.confirmation import UNCONFIRMED
 from buildtool.model.records import AttemptEnd, AttemptState, Build, BuildState, JoinReason, RequestState
-from buildtool.model.trust.evidence import SandboxLevel
+from buildtool.model.trust.evidence import SandboxLevel, SourceTrust
 
 builds, requests, attempts, outbox = schema.builds, schema.requests, schema.attempts, schema.outbox
 artifacts = schema.artifacts
@@ -254,51 +254,67 @@ def _name_none(build_id: int, column: str, connection: Connection) -> None:
     connection.execute(update(builds).where(builds.c.id == build_id).values({column: None}))
 
 
+_FACTS = {
+    "sandbox": {level.value: level.words for level in SandboxLevel},
+    "trust": {trust.value: trust.words or "from a trusted ref" for trust in SourceTrust},
+}
+"""What is known of how something was made, by the column that it stands in: its values, the least first, in words."""
+
+
+def _less(fact: str, have: str, wanted: str) -> bool:
+    order = list(_FACTS[fact])
+    return order.index(have) < order.index(wanted)
+
+
 def believed_too_much(connection: Connection, _now: float) -> list[Finding]:
     """Find Artifacts of which more is believed than of the Attempts that made them."""
     made = and_(attempts.c.build_id == artifacts.c.build_id, attempts.c.epoch == artifacts.c.epoch)
-    claimed = (
-        select(artifacts.c.id, artifacts.c.sandbox, attempts.c.sandbox)
-        .join(attempts, made)
-        .where(artifacts.c.sandbox != SandboxLevel.NONE.value, artifacts.c.sandbox != attempts.c.sandbox)
-    )
-    return [
-        Finding(
-            "evidence-too-good",
-            f"artifact {artifact_id}",
-            f"it is said to be made in a {says} sandbox, and its attempt had {SandboxLevel(had).words}",
-            "whoever demands one may be given it",
-            "--repair believes what the attempt had",
-            partial(_believe, artifact_id, had),
-        )
-        for artifact_id, says, had in connection.execute(claimed.order_by(artifacts.c.id))
-        if SandboxLevel(had) < SandboxLevel(says)
-    ]
+    found = []
+    for fact, words in _FACTS.items():
+        says, had = artifacts.c[fact], attempts.c[fact]
+        claimed = select(artifacts.c.id, says, had).join(attempts, made).where(says != had).order_by(artifacts.c.id)
+        found += [
+            Finding(
+                "evidence-too-good",
+                f"artifact {artifact_id}",
+                f"it is said to be made {words[said]}, and its attempt was {words[known]}",
+                "whoever demands that may be given it",
+                "--repair believes what the attempt had",
+                partial(_believe, artifact_id, fact, known),
+            )
+            for artifact_id, said, known in connection.execute(claimed)
+            if _less(fact, known, said)
+        ]
+    return found
 
 
-def _believe(artifact_id: int, level: str, connection: Connection) -> None:
-    connection.execute(update(artifacts).where(artifacts.c.id == artifact_id).values(sandbox=level))
+def _believe(artifact_id: int, fact: str, known: str, connection: Connection) -> None:
+    connection.execute(update(artifacts).where(artifacts.c.id == artifact_id).values({fact: known}))
 
 
 def given_less(connection: Connection, _now: float) -> list[Finding]:
     """Find Requests that were given an Artifact made in less than they demand."""
-    given = (
-        select(requests.c.id, requests.c.demanded_sandbox, artifacts.c.id, artifacts.c.sandbox)
-        .join(artifacts, artifacts.c.id == requests.c.artifact_id)
-        .where(requests.c.demanded_sandbox != SandboxLevel.NONE.value)
-        .where(requests.c.demanded_sandbox != artifacts.c.sandbox)
-    )
-    return [
-        Finding(
-            "request-given-less",
-            f"request {request_id}",
-            f"it demands a {demanded} sandbox, and was given artifact {artifact_id}, made {SandboxLevel(had).words}",
-            "who asked believes more of it than is known",
-            "tell them; nothing can be taken back",
+    found = []
+    for fact, words in _FACTS.items():
+        wanted, had = requests.c[f"demanded_{fact}"], artifacts.c[fact]
+        given = (
+            select(requests.c.id, wanted, artifacts.c.id, had)
+            .join(artifacts, artifacts.c.id == requests.c.artifact_id)
+            .where(wanted != had)
+            .order_by(requests.c.id)
         )
-        for request_id, demanded, artifact_id, had in connection.execute(given.order_by(requests.c.id))
-        if SandboxLevel(had) < SandboxLevel(demanded)
-    ]
+        found += [
+            Finding(
+                "request-given-less",
+                f"request {request_id}",
+                f"it demands what is made {words[demanded]}, and was given artifact {artifact_id}, made {words[known]}",
+                "who asked believes more of it than is known",
+                "tell them; nothing can be taken back",
+            )
+            for request_id, demanded, artifact_id, known in connection.execute(given)
+            if _less(fact, known, demanded)
+        ]
+    return found
 
 
 def mails(connection: Connection, _now: float) -> list[Finding]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
+from functools import cache
 from operator import attrgetter
 from sys import intern
 from typing import Any, Generic, TypeVar, get_type_hints
@@ -146,10 +147,6 @@ _FORMS: dict[object, _Form] = {
     tuple[tuple[float, float], ...]: _Form(_dump, lambda text: tuple((one, two) for one, two in json.loads(text))),
     AttemptEnd | None: _Form(lambda end: end and end.value, _ENDS.__getitem__),
     Capability: _Form(_capability_text, _capability_of),
-    Evidence: _Form(attrgetter("sandbox.value"), {level.value: Evidence(level) for level in SandboxLevel}.__getitem__),
-    EvidencePolicy: _Form(
-        attrgetter("sandbox.value"), {level.value: EvidencePolicy(level) for level in SandboxLevel}.__getitem__
-    ),
     Scope: _Form(lambda limits: _dump({"projects": limits.projects, "platforms": limits.platforms}), _limits_of),
 }
 
@@ -165,15 +162,21 @@ class _Layout(Generic[V]):
     """The columns of a record: one for each field, ``named`` otherwise than the field or not at all ("").
 
     A field that is a record itself has the columns of its own layout among ``inner``. One that has None there is
-    always given to ``read``.
+    always given to ``read``. ``make`` makes the record of its values, where not ``kind`` itself does.
     """
 
-    def __init__(self, kind: type[V], named: Mapping[str, str] | None = None, **inner: _Layout[Any] | None) -> None:
+    def __init__(
+        self,
+        kind: type[V],
+        named: Mapping[str, str] | None = None,
+        make: Callable[..., V] | None = None,
+        **inner: _Layout[Any] | None,
+    ) -> None:
         names: Sequence[str] = getattr(kind, "_fields", ()) or [one.name for one in fields(kind)]  # type: ignore[arg-type] # of attrs
         hints = get_type_hints(kind)
         columns = {field: (named or {}).get(field, field) for field in names if field not in inner}
         own = [(field, column, _form(column, hints[field])) for field, column in columns.items() if column]
-        self._kind = kind
+        self._make = make or kind
         self._take = attrgetter(*(column for _, column, _ in own))
         self._reads = [(at, form.read) for at, (*_, form) in enumerate(own) if form.read]
         self._inner = [(at, inner[field]) for at, field in enumerate(names) if field in inner]
@@ -201,16 +204,22 @@ class _Layout(Generic[V]):
             values[at] = read(values[at])
         for number, (at, layout) in enumerate(self._inner):
             values.insert(at, layout.read(row) if layout and not inner else inner[number])
-        return self._kind(*values)
+        return self._make(*values)
 
 
-_SPEC = _Layout(records.BuildSpec, {"policy": "demanded_sandbox"})
+def _known(kind: type[V], sandbox: str = "sandbox", trust: str = "trust") -> _Layout[V]:
+    """Return the columns of evidence, or of a policy: there are few different ones, and each is held once."""
+    return _Layout(kind, {"sandbox": sandbox, "source": trust}, make=cache(kind))
+
+
+_SPEC = _Layout(records.BuildSpec, policy=_known(EvidencePolicy, "demanded_sandbox", "demanded_trust"))
 _SHELF = _Layout(records.ShelfKey)
 _REQUEST = _Layout(Request, {"group": "group_first"}, demand=_Layout(Demand, spec=_SPEC))
-_BUILD = _Layout(Build, {"failed_evidence": "failed_sandbox"}, spec=_SPEC, place=None)
-_ATTEMPT = _Layout(Attempt, {"evidence": "sandbox"})
-_ARTIFACT = _Layout(Artifact, {"evidence": "sandbox"}, shelf=_SHELF)
-_FAILURE = _Layout(records.RememberedFailure, {"evidence": "sandbox"}, shelf=_SHELF)
+_FAILED = _known(Evidence, "failed_sandbox", "failed_trust")
+_BUILD = _Layout(Build, spec=_SPEC, place=None, failed_evidence=_FAILED)
+_ATTEMPT = _Layout(Attempt, evidence=_known(Evidence))
+_ARTIFACT = _Layout(Artifact, shelf=_SHELF, evidence=_known(Evidence))
+_FAILURE = _Layout(records.RememberedFailure, shelf=_SHELF, evidence=_known(Evidence))
 _SERVER = _Layout(Server, {"forgotten": ""})
 _REFUSAL = _Layout(Refusal, {"count": "times"})
 _MAIL = _Layout(Mail)
@@ -245,7 +254,8 @@ def request_of(row: Row[Any], spec: records.BuildSpec | None = None) -> Request:
 def build_of(row: Row[Any]) -> Build:
     """Return the Build that a row of ``builds`` is."""
     number = row.id
-    return _BUILD.read(row, _SPEC.read(row), number if row.place == number else row.place)  # held once, mostly
+    place = number if row.place == number else row.place  # held once, mostly
+    return _BUILD.read(row, _SPEC.read(row), place, _FAILED.read(row))
 
 
 def mail_cells(value: Mail) -> Cells:

@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0022"
+REVISION = "0023"
 """The Alembic revision that these tables are; a database that has it is opened without running Alembic."""
 
 metadata = MetaData(
@@ -65,7 +65,7 @@ def spec_columns() -> tuple[Column[str] | Column[int] | Column[bool], ...]:
         _number("recipe_version"),
         *map(_text, ("options", "platform", "machine")),
         _flag("native"),
-        _text("demanded_sandbox"),
+        *map(_text, ("demanded_sandbox", "demanded_trust")),
     )
 
 
@@ -104,7 +104,7 @@ builds = Table(
     _number("epoch"),
     _time("not_before"),
     _number("delays"),
-    *map(_text, ("broken_on", "failed_on", "failed_platform", "failed_kind", "failed_sandbox")),
+    *map(_text, ("broken_on", "failed_on", "failed_platform", "failed_kind", "failed_sandbox", "failed_trust")),
     _flag("forced"),
     _time("started_at", nullable=True),
     _time("ended_at", nullable=True),
@@ -138,7 +138,7 @@ artifacts = Table(
     _time("built_at"),
     _time("seconds"),
     _text("withdrawn"),
-    _text("sandbox"),
+    *map(_text, ("sandbox", "trust")),
     _text("need"),
     Index("ix_artifacts_digest", "digest"),
     Index("ix_artifacts_build", "build_id"),
@@ -203,7 +203,7 @@ attempts = Table(
     _text("reason"),
     _flag("suspected"),
     _flag("struck"),
-    _text("sandbox"),
+    *map(_text, ("sandbox", "trust")),
     _time("frozen_at", nullable=True),
     _time("rested"),
     _time("processor", nullable=True),
@@ -260,7 +260,7 @@ failures = Table(
     _text("kind"),
     _time("until"),
     _text("reason"),
-    _text("sandbox"),
+    *map(_text, ("sandbox", "trust")),
     Index("ix_failures_shelf", *SHELF),
     Index("ix_failures_until", "until"),
 )

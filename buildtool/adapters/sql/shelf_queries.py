@@ -69,8 +69,8 @@ def shelves_of(keys: Sequence[ShelfKey], now: float, connection: Connection) -> 
     return {key: stocked(artifacts[key], failures[key], more=key in more) for key in keys}
 
 
-_FAILED_ALIKE = attrgetter(*schema.SHELF, "platform", "kind", "sandbox")
-_MADE_ALIKE = attrgetter(*schema.SHELF, "platform", "kind", "sandbox", "need")
+_FAILED_ALIKE = attrgetter(*schema.SHELF, "platform", "kind", "sandbox", "trust")
+_MADE_ALIKE = attrgetter(*schema.SHELF, "platform", "kind", "sandbox", "trust", "need")
 
 
 def _newest(

@@ -13,6 +13,7 @@ from attrs import frozen
 
 from buildtool.adapters.vcs.svn.refs import is_svn
 from buildtool.model.search.commits import CommitNote
+from buildtool.model.trust.sources import EVERY_REF, TrustedRefs
 from buildtool.ports.buildserver import SourceCopy, Sources
 from buildtool.ports.latest import BranchReader
 from buildtool.ports.metaserver import SourceResolver
@@ -32,8 +33,11 @@ class Resolvers:
     async def resolve(self, url: str, ref: str) -> str:
         return await self._of(url).resolve(url, ref)
 
-    async def acceptable(self, url: str, commit: str, revrange: str) -> tuple[str, ...]:
-        return await self._of(url).acceptable(url, commit, revrange)
+    async def acceptable(self, url: str, commit: str, revrange: str, refs: TrustedRefs = EVERY_REF) -> tuple[str, ...]:
+        return await self._of(url).acceptable(url, commit, revrange, refs)
+
+    async def trusted(self, url: str, commit: str, refs: TrustedRefs) -> bool:
+        return await self._of(url).trusted(url, commit, refs)
 
     async def pin(self, url: str, commit: str) -> None:
         await self._of(url).pin(url, commit)

@@ -16,13 +16,14 @@ from buildtool.concurrency.inbox import Gate
 from buildtool.errors import BuildToolError
 from buildtool.metaserver.access.admittance import Admittance
 from buildtool.metaserver.authorised import Permissions
-from buildtool.metaserver.demands import DemandReader, ref_and_range, source_url
+from buildtool.metaserver.demands import DemandReader, Resolved, ref_and_range, source_url
 from buildtool.metaserver.latest.branches import BranchTips
 from buildtool.metaserver.request_status import RequestStatusReader
 from buildtool.model.access.rights import Act, Subject, platform_names
 from buildtool.model.matching.newest import fitting
 from buildtool.model.principal import Principal
 from buildtool.model.records import Artifact, BuildSpec, Demand
+from buildtool.model.trust.evidence import SourceTrust
 from buildtool.ports.common import Clock
 from buildtool.ports.latest import BranchReader
 from buildtool.ports.metaserver import ArtifactFiles, BrokerStore, Handlers
@@ -75,7 +76,9 @@ class LatestFinder:
         asked = self.demands.without_excess(_as_explained(message))
         ref, _ = ref_and_range(asked)
         tip = await self.tips.read(url, ref)
-        demand = await self.demands.read(project, url, asked, {(url, ref, ""): (tip.commit,)})
+        # Whoever names a branch is pointed only at what was made of the project's own commits, whatever is on it now.
+        known = Resolved({(url, ref): tip.commit}, {(project.name, message.source, ref): SourceTrust.TRUSTED})
+        demand = await self.demands.read(project, url, asked, known)
         subject = Subject(project=project.name, platforms=platform_names(demand.spec.platform))
         self.permissions.check(by, Act.SEE_ARTIFACT, subject)
         looked = 0

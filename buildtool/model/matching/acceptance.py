@@ -10,15 +10,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from attrs import evolve
+
 from buildtool.model.matching.reasons import Cause, Reason
 from buildtool.model.trust.evidence import NOTHING_KNOWN, Evidence, EvidencePolicy
 
 
 def acceptable(evidence: Evidence, policy: EvidencePolicy) -> list[Reason]:
     """Return why ``evidence`` is not enough for ``policy``; nothing when it is."""
-    if policy.sandbox <= evidence.sandbox:
+    trusted = evidence.source.does_for(policy.source)
+    if trusted and policy.sandbox <= evidence.sandbox:
         return []
-    return [Reason(Cause.SANDBOX, "sandbox", policy.sandbox.value, evidence.sandbox.value)]
+    reasons = [] if trusted else [Reason(Cause.TRUST, "source", policy.source.value, evidence.source.value)]
+    if not policy.sandbox <= evidence.sandbox:
+        reasons.append(Reason(Cause.SANDBOX, "sandbox", policy.sandbox.value, evidence.sandbox.value))
+    return reasons
+
+
+def made_for(announced: Evidence, policy: EvidencePolicy) -> Evidence:
+    """Return what is known of what a machine makes for a demand: its own evidence, and where the source comes from.
+
+    Who demands a trusted source was resolved to one; all others name a commit of which that is not known.
+    """
+    return evolve(announced, source=policy.source)
 
 
 def refusal(makings: Iterable[Evidence], policy: EvidencePolicy) -> str:
@@ -29,5 +43,5 @@ def refusal(makings: Iterable[Evidence], policy: EvidencePolicy) -> str:
     known = list(makings) or [NOTHING_KNOWN]
     if any(not acceptable(one, policy) for one in known):
         return ""
-    reasons = acceptable(max(known, key=lambda one: one.sandbox), policy)
+    reasons = acceptable(max(known, key=lambda one: (one.source.does_for(policy.source), one.sandbox)), policy)
     return f"what has that digest {'; '.join(one.words() for one in reasons)}"

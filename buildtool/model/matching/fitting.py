@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from attrs import evolve, frozen
 
-from buildtool.model.matching.acceptance import acceptable
+from buildtool.model.matching.acceptance import acceptable, made_for
 from buildtool.model.matching.ranges import bound_offer
 from buildtool.model.matching.reasons import Cause, Reason, unmet
 from buildtool.model.platforms import Value
@@ -124,7 +124,7 @@ class Requirements:
 
 def refused_evidence(capability: Capability, policy: EvidencePolicy) -> list[Reason]:
     """Return why what a build server makes is not acceptable, with what it says of its sandbox."""
-    reasons = acceptable(capability.evidence, policy)
+    reasons = acceptable(made_for(capability.evidence, policy), policy)
     if not reasons or not capability.sandbox_notes:
         return reasons
     note = one_line(capability.sandbox_notes[0], NOTE_SAID)

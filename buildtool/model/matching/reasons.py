@@ -50,6 +50,7 @@ class Cause(enum.Enum):
     DELAYED = "delayed"
     UNSEEN = "unseen"
     SANDBOX = "sandbox"
+    TRUST = "trust"
 
 
 @frozen
@@ -117,6 +118,8 @@ class Reason:
                 return "was not looked at: so many that cannot build it are different"
             case Cause.SANDBOX:
                 return f"needs {_needed(self.wanted)}, has {_LEVELS.get(self.have, have)}"
+            case Cause.TRUST:
+                return "comes from an untrusted ref"
 
 
 _LEVELS: dict[Value | None, str] = {"none": "none", "weak": "a weak one", "strict": "a strict one"}

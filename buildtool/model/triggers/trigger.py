@@ -9,6 +9,7 @@ The test is tests/project/test_triggers.py.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
@@ -17,10 +18,20 @@ from attrs import frozen
 from buildtool.model.platforms import Value
 from buildtool.model.triggers.schedule import Schedule
 
-__all__ = ["BRANCHES", "TAGS", "TRIGGER", "VARIANTS", "Trigger", "Variant", "short_ref"]
+__all__ = ["BRANCHES", "TAGS", "TRIGGER", "VARIANTS", "Trigger", "Variant", "is_ref_pattern", "short_ref"]
 
 BRANCHES, TAGS = "refs/heads/", "refs/tags/"
 """What the full names of branches and of tags begin with."""
+
+
+_PATTERN = re.compile(r"[^\x00-\x20\x7f~^:?\[\\\ud800-\udfff]{1,200}")
+_NO_REF = re.compile(r"\.\.|//|/\.|[/.]\Z|@\{|\.lock(?:/|\Z)")
+"""What no ref has in its name."""
+
+
+def is_ref_pattern(text: str, ref: str) -> bool:
+    """Return whether a ref may be called as ``text`` says, with * for any text; ``ref`` is its full name."""
+    return bool(_PATTERN.fullmatch(text)) and not _NO_REF.search(ref)
 
 
 def short_ref(ref: str) -> str:

@@ -51,36 +51,77 @@ def read_level(said: object) -> SandboxLevel:
 _RANKS = {level: rank for rank, level in enumerate(SandboxLevel)}
 
 
+class SourceTrust(enum.Enum):
+    """A fact of the commit that something is made of: whether it was on a ref that the project trusts."""
+
+    UNTRUSTED = "untrusted"
+    TRUSTED = "trusted"
+
+    __hash__ = object.__hash__  # as for SandboxLevel
+
+    @property
+    def words(self) -> str:
+        """What of a source people are told; nothing of one that is trusted, as nearly all are."""
+        return "" if self is SourceTrust.TRUSTED else "from an untrusted ref"
+
+    @property
+    def marks(self) -> list[tuple[str, str]]:
+        """What a BuildKey says of it: nothing where it is trusted, as in every key before this was known."""
+        return [] if self is SourceTrust.TRUSTED else [("source", self.value)]
+
+    def does_for(self, wanted: SourceTrust) -> bool:
+        """Return whether who wants a source that is trusted like that may have this one."""
+        return self is SourceTrust.TRUSTED or wanted is SourceTrust.UNTRUSTED
+
+    def both(self, other: SourceTrust) -> SourceTrust:
+        """Return TRUSTED where both are."""
+        return other if self is SourceTrust.TRUSTED else self
+
+
 @frozen
 class Evidence:
-    """The facts that are known of how an artifact, or a failure, came about: the ``sandbox`` that it was made in."""
+    """The facts that are known of how an artifact, or a failure, came about.
+
+    These are the ``sandbox`` that it was made in, and whether its ``source`` was trusted.
+    """
 
     sandbox: SandboxLevel = SandboxLevel.NONE
+    source: SourceTrust = SourceTrust.UNTRUSTED
 
     def at_most(self, other: Evidence) -> Evidence:
         """Return what holds by both: of each fact the weaker."""
-        return Evidence(min(self.sandbox, other.sandbox))
+        return Evidence(min(self.sandbox, other.sandbox), self.source.both(other.source))
 
 
 @frozen
 class EvidencePolicy:
-    """The least evidence that a demand accepts: made in a ``sandbox`` of this level or a higher one."""
+    """The least evidence that a demand accepts: made in a ``sandbox`` of this level or a higher one.
+
+    With a ``source`` that is trusted, only of such. A demand for an untrusted commit takes either, and what is built
+    for it comes from an untrusted source; one for a trusted commit takes nothing else.
+    """
 
     sandbox: SandboxLevel = SandboxLevel.NONE
+    source: SourceTrust = SourceTrust.UNTRUSTED
 
     @property
     def least(self) -> Evidence:
         """The weakest evidence that meets this: whatever meets the policy has at least that."""
-        return Evidence(self.sandbox)
+        return Evidence(self.sandbox, self.source)
 
     def with_at_least(self, other: EvidencePolicy) -> EvidencePolicy:
         """Return the policy that asks for what either asks for: of each fact the stricter."""
-        return EvidencePolicy(max(self.sandbox, other.sandbox))
+        trusted = SourceTrust.TRUSTED in (self.source, other.source)
+        source = SourceTrust.TRUSTED if trusted else SourceTrust.UNTRUSTED
+        return EvidencePolicy(max(self.sandbox, other.sandbox), source)
 
     def demands(self) -> list[tuple[str, str]]:
         """Return what is demanded, by name; what anything meets is left out, so that it changes no BuildKey."""
         return [("sandbox", self.sandbox.value)] if self.sandbox is not SandboxLevel.NONE else []
 
+
+TRUSTED_ONLY = EvidencePolicy(source=SourceTrust.TRUSTED)
+"""The policy of whatever points people at an artifact whom nobody told which commit it is of."""
 
 NOTHING_KNOWN = Evidence()
 """The evidence of what was made before evidence was kept."""

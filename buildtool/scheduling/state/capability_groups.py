@@ -6,7 +6,7 @@ from collections.abc import MutableMapping
 from functools import partial
 from weakref import WeakKeyDictionary
 
-from buildtool.model.matching.acceptance import acceptable
+from buildtool.model.matching.acceptance import acceptable, made_for
 from buildtool.model.matching.fitting import OfferFit
 from buildtool.model.matching.reasons import unmet
 from buildtool.model.platforms import Value
@@ -123,7 +123,7 @@ class CapabilityGroups:
         for key, example, offer in self._queue.offers(group, find):
             spec = example.spec
             lacks = unmet(spec.machine, machine, self._projects.compare(spec.project))
-            if not lacks and not acceptable(evidence, spec.policy):
+            if not lacks and not acceptable(made_for(evidence, spec.policy), spec.policy):
                 self._queue.judge(key, server.name, offer)
 
     def _count_offers(self, server: Server | None, by: int) -> None:

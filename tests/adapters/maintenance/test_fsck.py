@@ -159,8 +159,13 @@ MENDED = {
     "an artifact of which more is believed than of its attempt": Damage(
         rows("UPDATE artifacts SET sandbox = 'strict' WHERE id = 1"),
         "evidence-too-good",
-        "made in a strict sandbox, and its attempt had without a sandbox",
+        "made in a strict sandbox, and its attempt was without a sandbox",
         TOLD,
+    ),
+    "an artifact whose source is trusted more than its attempt's": Damage(
+        rows("UPDATE artifacts SET trust = 'trusted'"),
+        "evidence-too-good",
+        "made from a trusted ref, and its attempt was from an untrusted ref",
     ),
     "a build that is found as what it is not": Damage(
         rows("UPDATE build_terms SET state = 0 WHERE build = 1"), "build-unfindable", "the index by which builds are"
@@ -242,6 +247,13 @@ EXPLAINED = {
         rows("UPDATE requests SET demanded_sandbox = 'strict' WHERE artifact_id = 1"),
         "request-given-less",
         "made without a sandbox",
+    ),
+    "a request that was given a stranger's": Damage(
+        rows(
+            "UPDATE requests SET demanded_trust = 'trusted' WHERE artifact_id = 1",
+        ),
+        "request-given-less",
+        "made from an untrusted ref",
     ),
     "a page of a table": Damage(lambda state: smash(state, "requests"), "database-unreadable", "restore a backup"),
     "pages that are nowhere": Damage(lose_pages, "database-damaged", "reelist"),

@@ -123,6 +123,41 @@ def test_what_was_in_the_first_tables_is_still_there_after_the_upgrade(tmp_path:
     assert (server.missing_since, server.missing_told, server.paused, server.draining) == (0.0, False, "", False)
 
 
+def test_what_was_made_before_sources_were_trusted_is_unless_it_was_asked_for_by_the_ref_of_a_pull_request(
+    tmp_path: Path,
+) -> None:
+    """And what is open of such keeps a key that nobody finds who asks for the same commit of a branch."""
+    path = tmp_path / "buildtool.sqlite"
+    refs = {1: "main", 2: "refs/pull/7/head", 3: "refs/heads/main", 4: "refs/merge-requests/7/head"}
+
+    def fill(connection: Connection) -> None:
+        migrate(connection, "0022")
+        for number, ref in refs.items():
+            for table in REFERRING:
+                statement, values = row_of_ones(connection, table)
+                connection.exec_driver_sql(statement, tuple(number if one in (1, "") else one for one in values))
+            connection.exec_driver_sql("UPDATE requests SET ref = ? WHERE id = ?", (ref, number))
+            connection.exec_driver_sql("UPDATE builds SET key = ? WHERE id = ?", (f"key {number}", number))
+        connection.exec_driver_sql("UPDATE builds SET state = 'queued' WHERE id = 4")
+
+    raw(path, fill)
+    database = run(SqliteDatabase.open(path, Inline()))
+
+    def looked(connection: Connection) -> list[dict[int, str]]:
+        asked = (
+            ("builds", "id", "demanded_trust"),
+            ("artifacts", "build_id", "trust"),
+            ("requests", "id", "demanded_trust"),
+        )
+        told = [*asked, ("attempts", "build_id", "trust"), ("builds", "id", "key")]
+        return [dict(connection.exec_driver_sql(f"SELECT {of}, {it} FROM {table}").all()) for table, of, it in told]  # noqa: S608 - ours
+
+    *trusts, keys = run(database.run(looked))
+    run(database.close())
+    assert all(one == {1: "trusted", 2: "untrusted", 3: "trusted", 4: "untrusted"} for one in trusts)
+    assert keys == {1: "key 1", 2: "key 2", 3: "key 3", 4: "untrusted key 4"}
+
+
 REFERRING = ("builds", "artifacts", "requests", "attempts")
 """The tables whose rows name each other."""
 

@@ -20,7 +20,7 @@ from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import Artifact, BuildSpec, Request, ShelfKey
 from buildtool.model.search.commits import CommitNote
 from buildtool.model.servers import OfferKind
-from buildtool.model.trust.evidence import Evidence, SandboxLevel
+from buildtool.model.trust.evidence import Evidence, SandboxLevel, SourceTrust
 from buildtool.protocol.messages import AskExplain
 from buildtool.protocol.projects.latest import AskLatest, LatestFound
 from tests.fakes_build import project
@@ -30,6 +30,7 @@ from tests.support.memory import MemoryFiles
 
 URL = "https://git.example/paint.git"
 LINUX = canonical({"os": "linux", "arch": "x86_64"})
+BOXED = Evidence(SandboxLevel.STRICT, SourceTrust.TRUSTED)
 VISITOR = Principal(PrincipalRole.VISITOR, address="192.0.2.9")
 
 
@@ -95,7 +96,7 @@ class Finding:
         key = ShelfKey("paint", "", 3, digest_of(options), commit(number))
         made = Artifact(
             number, key, options, LINUX, OfferKind.NATIVE, number, 1, "anna", f"{number:064x}", f"{number:064x}", 10,
-            "paint.zip", 5.0,
+            "paint.zip", 5.0, evidence=Evidence(source=SourceTrust.TRUSTED),
         )  # fmt: skip
         made = evolve(made, **changes)
         self.world.store.rows["artifact", made.id] = made
@@ -106,7 +107,9 @@ class Finding:
         return Deferred.fromCoroutine(self.finder.find(by, message))
 
 
-_states = st.sampled_from(["none", "fits", "elsewhere", "withdrawn", "lost", "other options", "cross", "unboxed"])
+_states = st.sampled_from(
+    ["none", "fits", "elsewhere", "withdrawn", "lost", "other options", "cross", "unboxed", "a stranger's"]
+)
 
 
 class FoundTests(SynchronousTestCase):
@@ -115,15 +118,16 @@ class FoundTests(SynchronousTestCase):
     def test_it_is_the_first_revision_back_from_the_tip_for_which_a_request_would_be_a_hit(
         self, states: list[str], native: bool, boxed: bool
     ) -> None:
-        """Nothing withdrawn, lost, or made otherwise than is wanted is ever pointed at."""
+        """Nothing withdrawn, lost, of a stranger's commit, or made otherwise than is wanted is ever pointed at."""
         one = Finding(Branches(len(states)))
         changes: Mapping[str, dict[str, Any]] = {
-            "fits": {"evidence": Evidence(SandboxLevel.STRICT)},
+            "fits": {"evidence": BOXED},
             "elsewhere": {"platform": canonical({"os": "linux", "arch": "ppc"})},
             "withdrawn": {"withdrawn": "it expired"},
-            "lost": {"evidence": Evidence(SandboxLevel.STRICT)},
-            "cross": {"kind": OfferKind.CROSS, "evidence": Evidence(SandboxLevel.STRICT)},
+            "lost": {"evidence": BOXED},
+            "cross": {"kind": OfferKind.CROSS, "evidence": BOXED},
             "unboxed": {},
+            "a stranger's": {"evidence": Evidence(SandboxLevel.STRICT, SourceTrust.UNTRUSTED)},
         }
         for number, state in enumerate(states, 1):
             if state == "other options":

@@ -45,6 +45,7 @@ COLUMNS: tuple[ColumnElement[Any], ...] = (
     _B.created_at, _B.started_at, _B.ended_at, _B.not_before, _B.reason, _B.place, _B.epoch,
     _A.epoch, _A.server, _A.kind, _A.offered_at, _A.accepted_at, _A.ended_at, _A.reason,
     _F.digest, _F.content_digest, _F.name, _F.size, _F.platform, _F.server, _F.built_at, _F.sandbox,
+    _B.demanded_trust,
     _first.c.id, _first.c.ref, _first.c.revrange, _first.c.email, _C.subject,
 )  # fmt: skip
 """What each column of ``build_lines`` is made of, in its order."""

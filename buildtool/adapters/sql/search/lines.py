@@ -19,7 +19,7 @@ from buildtool.concurrency.bounded_cache import BoundedCache, size_of_text
 from buildtool.model.records import BuildState
 from buildtool.model.search.terms import TermKind, person_term
 from buildtool.model.servers import OfferKind
-from buildtool.model.trust.evidence import SandboxLevel
+from buildtool.model.trust.evidence import SandboxLevel, SourceTrust
 from buildtool.ports.pages import BuildLine
 
 PEOPLE_KEPT = 512 * 1024
@@ -27,6 +27,7 @@ PEOPLE_KEPT = 512 * 1024
 
 _STATES = {state.value: state for state in BuildState}
 _KINDS = {kind.value: kind for kind in OfferKind}
+_TRUSTS = {trust.value: trust for trust in SourceTrust}
 _LEVELS = {level.value: level for level in SandboxLevel}
 
 
@@ -97,7 +98,7 @@ def _line(row: tuple[Any, ...], people: dict[str, int]) -> BuildLine:
         asked, number, state, project, source, revision, options, platform,
         created, started, ended, not_before, reason, place, epoch,
         attempt, server, kind, offered, accepted, attempt_ended, attempt_reason,
-        digest, content_digest, name, size, runs_on, maker, built_at, sandbox,
+        digest, content_digest, name, size, runs_on, maker, built_at, sandbox, trust,
         _, ref, revrange, email, subject, due,
     ) = row  # fmt: skip
     return BuildLine(
@@ -107,5 +108,5 @@ def _line(row: tuple[Any, ...], people: dict[str, int]) -> BuildLine:
         digest or "", content_digest or "", name or "", size or 0, canonical_of(runs_on or "[]"), maker or "",
         built_at or 0.0,
         asked, ref or "", revrange or "", email or "", -1 if email is None else people[email],
-        subject or "", _LEVELS.get(sandbox, SandboxLevel.NONE), due,
+        subject or "", _LEVELS.get(sandbox, SandboxLevel.NONE), due, _TRUSTS[trust],
     )  # fmt: skip

@@ -58,7 +58,7 @@ build_lines = Table(
     Column("size", Number),
     *(Column(name, Text) for name in ("runs_on", "maker")),
     Column("built_at", Float(53)),
-    Column("sandbox", Text),
+    *(Column(name, Text) for name in ("sandbox", "trust")),
     Column("first_request", Number),
     *(Column(name, Text) for name in ("ref", "revrange", "email", "subject")),
 )

@@ -17,6 +17,8 @@ from buildtool.adapters.vcs.refs import REVRANGE_LIMIT, mask, nearest
 from buildtool.concurrency.bounded_cache import keep_newest
 from buildtool.concurrency.single_flight import SingleFlight
 from buildtool.errors import UsageError
+from buildtool.model.triggers.trigger import BRANCHES
+from buildtool.model.trust.sources import TrustedRefs
 from buildtool.ports.common import Executor
 
 KEPT = 128
@@ -39,8 +41,12 @@ class FirstParentLines:
         self._walking: SingleFlight[dict[str, int]] = SingleFlight()
         self._older: OrderedDict[tuple[str, str, int], Sequence[str]] = OrderedDict()
         self._long: OrderedDict[tuple[str, str, int], Sequence[str]] = OrderedDict()
-        self._newer: OrderedDict[tuple[str, str, int], tuple[int, dict[str, int]]] = OrderedDict()
+        self._newer: OrderedDict[tuple[str, str, int, tuple[str, ...]], tuple[int, dict[str, int]]] = OrderedDict()
         self._moves: Counter[str] = Counter()
+
+    def moves(self, mirror: Mirror) -> int:
+        """Return how often something was fetched: what follows from refs holds while this stays."""
+        return self._moves[mirror.url]
 
     def moved(self, mirror: Mirror) -> None:
         """Forget what comes after commits: something was fetched. May be called in any thread."""
@@ -74,27 +80,29 @@ class FirstParentLines:
 
         return await self._pool.run(find) if among else frozenset()
 
-    async def near(self, mirror: Mirror, commit: str, steps: int) -> tuple[str, ...]:
+    async def near(self, mirror: Mirror, commit: str, steps: int, refs: TrustedRefs) -> tuple[str, ...]:
         """Return what lies at most ``steps`` before or after, nearest first, of two equally near the older first.
 
-        Raises UsageError where that are too many.
+        What lies after it is on the way from a branch among ``refs``. Raises UsageError where that are too many.
         """
         older = (await self.older(mirror, commit))[: steps + 1]
-        newer = await self._later(mirror, commit, steps)
+        newer = await self._later(mirror, commit, steps, refs)
         return nearest(older, ((near, one) for one, near in newer.items() if near), steps)
 
-    async def _later(self, mirror: Mirror, commit: str, steps: int) -> dict[str, int]:
+    async def _later(self, mirror: Mirror, commit: str, steps: int, refs: TrustedRefs) -> dict[str, int]:
         """Return how many steps after ``commit`` each of those is that lie on the way to it from a branch."""
-        key, moves = (mirror.url, commit, steps), self._moves[mirror.url]
+        key, moves = (mirror.url, commit, steps, refs.patterns), self._moves[mirror.url]
         kept = self._newer.get(key)
         if kept is not None and kept[0] == moves:
             return kept[1]
         words = " ".join(map(str, key))
-        found = await self._walking.share(words, lambda: self._pool.run(lambda: self._walk(mirror, commit, steps)))
+        found = await self._walking.share(
+            words, lambda: self._pool.run(lambda: self._walk(mirror, commit, steps, refs))
+        )
         keep_newest(self._newer, key, (moves, found), KEPT)
         return found
 
-    def _walk(self, mirror: Mirror, commit: str, steps: int) -> dict[str, int]:
+    def _walk(self, mirror: Mirror, commit: str, steps: int, refs: TrustedRefs) -> dict[str, int]:
         distance = {commit: 0}
 
         def child(line: bytes) -> None:
@@ -104,7 +112,7 @@ class FirstParentLines:
                 distance[ids[0]] = distance[ids[1]] + 1
 
         order = ("--first-parent", "--parents", "--reverse", "--topo-order")
-        arguments = ("rev-list", *order, "--branches", f"^{commit}")
+        arguments = ("rev-list", *order, *_branches(refs), f"^{commit}")
         try:
             need(self._command.run(arguments, git_dir=mirror.path, on_line=child, limit=WALK_LIMIT), Unreadable)
         except TimedOut as error:
@@ -113,3 +121,12 @@ class FirstParentLines:
                 "name the range by its ends (A..B)"
             ) from error
         return distance
+
+
+def _branches(refs: TrustedRefs) -> list[str]:
+    """Return the words for git that name the branches among ``refs``.
+
+    To git a pattern without * names what lies below it, so one letter becomes a set of itself.
+    """
+    below = [pattern.removeprefix("refs/") for pattern in refs.patterns if pattern.startswith(BRANCHES)]
+    return [f"--glob=refs/[{pattern[0]}]{pattern[1:]}" for pattern in below]

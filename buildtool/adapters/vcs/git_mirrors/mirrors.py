@@ -30,6 +30,7 @@ from buildtool.adapters.vcs.git_mirrors.listing import Listed, known_names, mean
 from buildtool.adapters.vcs.git_mirrors.mirror import Mirror, MirrorKeeper, unfit, unlock
 from buildtool.adapters.vcs.git_mirrors.origin import FETCH_LIMIT, Origins
 from buildtool.adapters.vcs.git_mirrors.tags import OriginTags
+from buildtool.adapters.vcs.git_mirrors.trust import TrustedCommits
 from buildtool.adapters.vcs.refs import (
     REVRANGE_LIMIT,
     RevisionsNear,
@@ -45,6 +46,7 @@ from buildtool.concurrency.single_flight import Batches
 from buildtool.errors import MachineFault, RepositoryUnreachable, SourceUnusable, UnknownRef, UsageError
 from buildtool.model.search.commits import CommitNote
 from buildtool.model.text import meant
+from buildtool.model.trust.sources import EVERY_REF, TrustedRefs
 from buildtool.ports.buildserver import CommitCopy
 from buildtool.ports.common import Executor
 
@@ -77,6 +79,7 @@ class GitMirror:
         self.keeper = MirrorKeeper(self.command)
         self._lines = FirstParentLines(self.command, pool)
         self._origins = Origins(self.command, self.keeper, self._lines, pool)
+        self._trust = TrustedCommits(self._origins, self._lines, pool)
         self._copies = MirrorCopies(self._origins, pool)
         self.tags = OriginTags(self._origins, pool)
 
@@ -129,6 +132,7 @@ class GitMirror:
                 break
             found = await self._obtain(mirror, listed)
             if found is not None:
+                self._trust.named(mirror, listed.name, found)
                 return found
             if listed == before:
                 raise UnknownRef(f"{ref!r} of {mask(url)} is at {listed.target}, which is not there: push it again")
@@ -213,12 +217,16 @@ class GitMirror:
             log.info("what {commit} of {url} is about is not known: {why}", commit=commit, url=mask(url), why=error)
             return None
 
-    async def acceptable(self, url: str, commit: str, revrange: str) -> tuple[str, ...]:
+    async def trusted(self, url: str, commit: str, refs: TrustedRefs) -> bool:
+        """Return whether ``commit``, which is in the mirror, is one of ``refs`` or lies before one of them now."""
+        return await self._trust.has(self.mirror(url), _full(commit, url), refs)
+
+    async def acceptable(self, url: str, commit: str, revrange: str, refs: TrustedRefs = EVERY_REF) -> tuple[str, ...]:
         """Return the commits that ``revrange`` accepts, nearest to ``commit`` first; ``commit`` itself is the first.
 
-        ``N`` accepts what lies at most N first-parent steps before ``commit``, or after it on the way from a branch;
-        of two equally near ones the older comes first. ``A..B`` accepts the first-parent line of ``commit``, which is
-        what B resolved to, back to A, both ends included. ``commit`` must be in the mirror.
+        ``N`` accepts what lies at most N first-parent steps before ``commit``, or after it on the way from a branch
+        among ``refs``; of two equally near ones the older comes first. ``A..B`` accepts the first-parent line of
+        ``commit``, which is what B resolved to, back to A, both ends included. ``commit`` must be in the mirror.
 
         Raises UsageError for a range that is none or accepts over 1,000 commits; UnknownRef if A is not on the line.
         """
@@ -228,7 +236,7 @@ class GitMirror:
         if asked == RevisionsNear(0):
             return (commit,)
         if isinstance(asked, RevisionsNear):
-            return await self._origins.read(mirror, lambda: self._lines.near(mirror, commit, asked.steps))
+            return await self._origins.read(mirror, lambda: self._lines.near(mirror, commit, asked.steps, refs))
         first = await self.resolve(url, asked.first)
         line = (await self._origins.read(mirror, lambda: self._lines.older(mirror, commit)))[:REVRANGE_LIMIT]
         if first not in line:
@@ -295,23 +303,13 @@ class GitMirror:
 
         Raises UnknownRef for the id of something else.
         """
-        kind = (await self._looks.ask(mirror.url, (object_id,), lambda ids: self._look(mirror, ids))).get(object_id)
+        look = partial(_kinds, self._pool, self.keeper, mirror)
+        kind = (await self._looks.ask(mirror.url, (object_id,), look)).get(object_id)
         if kind is None:
             return None
         if kind.commit is None:
             raise UnknownRef(f"{object_id} of {mask(mirror.url)} is no commit, but a {kind.name}")
         return mirror.remember(kind.commit)
-
-    async def _look(self, mirror: Mirror, ids: frozenset[str]) -> Mapping[str, ObjectKind]:
-        def look() -> Mapping[str, ObjectKind]:
-            if unfit(mirror.path):
-                return {}
-            try:
-                return self.keeper.objects(mirror).kinds(ids)
-            except Unreadable:
-                return {}  # what follows, a fetch, sees to the mirror first
-
-        return await self._pool.run(look) if mirror.digits else {}
 
     # --- names ------------------------------------------------------------------------------------------
 
@@ -334,6 +332,20 @@ class GitMirror:
             # Neither branch nor tag, or moved on since it was listed, or one tip among very many.
             found = await self._commit(mirror, target)
         return found
+
+
+async def _kinds(pool: Executor, keeper: MirrorKeeper, mirror: Mirror, ids: frozenset[str]) -> Mapping[str, ObjectKind]:
+    """Return what there is in the mirror of these ids."""
+
+    def look() -> Mapping[str, ObjectKind]:
+        if unfit(mirror.path):
+            return {}
+        try:
+            return keeper.objects(mirror).kinds(ids)
+        except Unreadable:
+            return {}  # what follows, a fetch, sees to the mirror first
+
+    return await pool.run(look) if mirror.digits else {}
 
 
 async def _digits(origins: Origins, mirror: Mirror) -> int:

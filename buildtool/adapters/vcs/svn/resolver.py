@@ -19,6 +19,7 @@ from buildtool.concurrency.bounded_cache import keep_newest
 from buildtool.concurrency.single_flight import SingleFlight
 from buildtool.errors import RepositoryUnreachable, UnknownRef, UsageError
 from buildtool.model.search.commits import CommitNote
+from buildtool.model.trust.sources import EVERY_REF, TrustedRefs
 from buildtool.ports.common import Executor
 
 KNOWN_LIMIT = 20_000
@@ -56,7 +57,12 @@ class SvnResolver:
             keep_newest(self._known, (url, number), found[0], KNOWN_LIMIT)
         return full_id(found[0])
 
-    async def acceptable(self, url: str, commit: str, revrange: str) -> tuple[str, ...]:
+    async def trusted(self, url: str, commit: str, refs: TrustedRefs) -> bool:
+        """Return True for the id of a revision: its author may write at the URL. Raises UnknownRef."""
+        full_number(commit, url)
+        return True
+
+    async def acceptable(self, url: str, commit: str, revrange: str, refs: TrustedRefs = EVERY_REF) -> tuple[str, ...]:
         """Return the revisions that ``revrange`` accepts, nearest to ``commit`` first; ``commit`` itself is the first.
 
         A step is a *change of the path*: ``N`` accepts at most N changes before ``commit`` and N after it, of two

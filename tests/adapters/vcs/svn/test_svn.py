@@ -28,6 +28,7 @@ from buildtool.adapters.vcs.svn.refs import Address, address, full_id, full_numb
 from buildtool.adapters.vcs.svn.resolver import SvnResolver
 from buildtool.errors import BuildToolError, MachineFault, RepositoryUnreachable, UnknownRef, UsageError
 from buildtool.model.search.commits import CommitNote
+from buildtool.model.trust.sources import EVERY_REF, TrustedRefs
 from buildtool.ports.buildserver import SourceCopy
 from tests.adapters.vcs.svn.repositories import SvnOrigin
 from tests.support.packages import require
@@ -825,17 +826,26 @@ class ServedTests(SvnCase):
         self.assertEqual(tree.stat().st_ino, inode)
 
 
+class TrustsItself:
+    """Trusts the commit that is called as its repository."""
+
+    async def trusted(self, url: str, commit: str, refs: TrustedRefs) -> bool:
+        return url == commit
+
+
 class DispatchTests(SvnCase):
     """The URL's scheme decides who is asked."""
 
     async def test_subversions_schemes_go_to_subversion_and_all_others_to_git(self) -> None:
-        class Git:
+        class Git(TrustsItself):
             """Answers as git would."""
 
             async def resolve(self, url: str, ref: str) -> str:
                 return f"git {url} {ref}"
 
-            async def acceptable(self, url: str, commit: str, revrange: str) -> tuple[str, ...]:
+            async def acceptable(
+                self, url: str, commit: str, revrange: str, refs: TrustedRefs = EVERY_REF
+            ) -> tuple[str, ...]:
                 return (f"git {url} {commit} {revrange}",)
 
             async def pin(self, url: str, commit: str) -> None:
@@ -866,11 +876,13 @@ class DispatchTests(SvnCase):
         resolvers, checkouts = Resolvers(Git(), self.resolver), Checkouts(Git(), self.sources)
         self.assertEqual(await resolvers.resolve(self.url, "HEAD"), change)
         self.assertEqual(await resolvers.acceptable(self.url, change, "1"), (change,))
+        self.assertTrue(await resolvers.trusted(self.url, change, EVERY_REF))
         await resolvers.pin(self.url, change)
         self.assertTrue((await checkouts.checkout(self.url, change, 0) / "file").exists())
         plain = self.origin.root_url
         self.assertEqual(await resolvers.resolve(plain, "HEAD"), f"git {plain} HEAD")
         self.assertEqual(await resolvers.acceptable(plain, "a", "1"), (f"git {plain} a 1",))
+        self.assertFalse(await resolvers.trusted(plain, "a", EVERY_REF))
         await resolvers.pin(plain, "a")
         self.assertEqual(pinned, [plain])
         self.assertEqual(await resolvers.about(plain, "a"), CommitNote(plain, "", 0.0))
