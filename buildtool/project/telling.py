@@ -9,20 +9,26 @@ import re
 from collections.abc import Iterable
 from ipaddress import ip_address
 from itertools import islice
+from typing import TypedDict, Unpack
 from urllib.parse import urlsplit
 
 from buildtool.errors import ConfigurationError, UsageError
-from buildtool.model.notices.targets import ForgeTarget, StatusApi, Target, WebhookTarget
+from buildtool.model.notices.targets import ForgeTarget, IrcLogin, IrcTarget, StatusApi, Target, WebhookTarget
 from buildtool.model.project_options import tool_option
-from buildtool.model.text import quoted
+from buildtool.model.text import meant, quoted
 
-__all__ = ["checked_targets", "gitea_status", "github_checks", "github_status", "gitlab_status", "webhook"]
+__all__ = ["checked_targets", "gitea_status", "github_checks", "github_status", "gitlab_status", "irc", "webhook"]
 
 TARGETS = 20
 """Most targets of a project."""
 
 GITHUB = "https://api.github.com"
 GITLAB = "https://gitlab.com"
+
+_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}")
+_CHANNEL = re.compile(r"[#&+!][!-+\--~]{1,49}")
+_NICK = re.compile(r"[A-Za-z_\[\]][A-Za-z0-9_\[\]-]{0,29}")
+PORT_MOST = 65_535
 
 _PLAIN = re.compile(r"[!-~]{1,500}")
 _TWO = re.compile(r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}")
@@ -108,6 +114,61 @@ def webhook(
     if not isinstance(secret_file, str) or not secret_file:
         raise ConfigurationError(f"webhook: secret_file = {quoted(secret_file)} is not the name of a file")
     return WebhookTarget(site, secret_file, context, everything, source)
+
+
+class Speaking(TypedDict, total=False):
+    """The words of ``irc`` for how a channel is spoken to, and of what.
+
+    ``password_file`` holds the password of ``nick``, which is shown by ``login``: ``sasl`` (as usual), ``nickserv`` or
+    ``server``; ``key_file`` the key of the channel. With ``every`` each end is told. ``tls=False`` is for a server on
+    this machine; ``everything`` and ``source`` are as for ``github_status``.
+    """
+
+    nick: str
+    password_file: str
+    login: str
+    key_file: str
+    tls: bool
+    every: bool
+    everything: bool
+    source: str
+
+
+def irc(server: str, channel: str, **speaking: Unpack[Speaking]) -> IrcTarget:
+    """Return a channel that is told what began to fail, and what works again. Raises ConfigurationError.
+
+    ``server`` is ``host:port``; ``speaking`` is as for ``Speaking``.
+    """
+    for word in sorted(speaking.keys() - Speaking.__annotations__.keys()):
+        raise ConfigurationError(f"irc has no {word} ={meant(word, Speaking.__annotations__)}")
+    host, _, port = server.rpartition(":") if isinstance(server, str) else ("", "", "")
+    if not _HOST.fullmatch(host) or not (port.isdecimal() and 0 < int(port[:6]) <= PORT_MOST):
+        raise ConfigurationError(f"irc: {quoted(server)} is no server such as irc.libera.chat:6697")
+    nick = speaking.get("nick", "buildtool")
+    for what, said, pattern in (("channel", channel, _CHANNEL), ("nick", nick, _NICK)):
+        if not isinstance(said, str) or not pattern.fullmatch(said):
+            raise ConfigurationError(f"irc: {quoted(said)} is no {what}, such as {_SUCH[what]}")
+    tls, every, everything = (speaking.get(name, name == "tls") for name in ("tls", "every", "everything"))
+    if not isinstance(tls, bool) or not isinstance(every, bool):
+        raise ConfigurationError("irc: tls and every are True or False")
+    if not tls and not _is_here(host):
+        raise ConfigurationError(f"irc: {quoted(server)} would be spoken to in the clear: leave out tls = False")
+    _check_asked("irc", "on", everything, speaking.get("source", ""))
+    files = speaking.get("password_file", ""), speaking.get("key_file", "")
+    if not all(isinstance(one, str) for one in files):
+        raise ConfigurationError("irc: password_file and key_file are names of files")
+    how, source = _login(speaking.get("login", ""), files[0]), speaking.get("source", "")
+    return IrcTarget(host, int(port), channel, nick, how, *files, tls, every, bool(everything), source)
+
+
+_SUCH = {"channel": "#lua", "nick": "buildtool, of letters, digits and _-[], 30 at most"}
+
+
+def _login(said: object, password_file: str) -> IrcLogin:
+    ways = [one.value for one in IrcLogin if one is not IrcLogin.NONE]
+    if (said and not password_file) or said not in ("", *ways):
+        raise ConfigurationError(f"irc: login = {quoted(said)} goes with a password_file, and is {', '.join(ways)}")
+    return IrcLogin(said or "sasl") if password_file else IrcLogin.NONE
 
 
 def checked_targets(value: object) -> tuple[Target, ...]:

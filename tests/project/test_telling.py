@@ -7,8 +7,8 @@ import pytest
 
 from buildtool.errors import ConfigurationError
 from buildtool.model.notices.notice import NoticeState
-from buildtool.model.notices.targets import ForgeTarget, Target
-from buildtool.project import Project, gitea_status, github_checks, github_status, gitlab_status, webhook
+from buildtool.model.notices.targets import ForgeTarget, IrcLogin, Target
+from buildtool.project import Project, gitea_status, github_checks, github_status, gitlab_status, irc, webhook
 from buildtool.project.telling import TARGETS, checked_targets
 from tests.project.test_recipe_check import good, made
 
@@ -53,6 +53,15 @@ def test_each_forge_has_a_name_of_its_own_and_is_told_of_the_states_that_it_has(
         (lambda: gitea_status("a/b", token_file=TOKEN, base="https://[::1"), "is no URL such as https://"),
         (lambda: gitea_status("a/b", token_file=TOKEN, base="http://git.test"), "in the clear: say https://"),
         (lambda: gitea_status("a/b", token_file=TOKEN, base="https://git.test?a=b"), "is no URL such as https://"),
+        (lambda: irc("libera.chat", "#lua"), "is no server such as irc.libera.chat:6697"),
+        (lambda: irc("libera.chat:99999", "#lua"), "is no server such as irc.libera.chat:6697"),
+        (lambda: irc("libera.chat:6697", "lua"), "'lua' is no channel, such as #lua"),
+        (lambda: irc("libera.chat:6697", "#a,#b"), "is no channel"),
+        (lambda: irc("libera.chat:6697", "#lua", nick="a b"), "is no nick"),
+        (lambda: irc("libera.chat:6697", "#lua", login="sasl"), "goes with a password_file"),
+        (lambda: irc("libera.chat:6697", "#lua", password_file=TOKEN, login="x"), "and is sasl, nickserv, server"),
+        (lambda: irc("libera.chat:6667", "#lua", tls=False), "in the clear: leave out tls = False"),
+        (lambda: irc("libera.chat:6697", "#lua", every=NEITHER), "tls and every are True or False"),
         (lambda: webhook("http://farm.test/hook", secret_file=TOKEN), "in the clear: say https://"),
         (lambda: webhook("https://farm.test/hook#x", secret_file=TOKEN), "is no URL such as https://"),
         (lambda: webhook("https://farm.test/hook", secret_file=""), "secret_file = '' is not the name of a file"),
@@ -70,6 +79,16 @@ def test_a_webhook_is_told_of_every_state_and_what_follows_its_path_is_in_no_nam
     (rule,) = told(webhook("https://farm.test/hook?key=secret", secret_file=TOKEN)).scheduling().tell
     assert rule.states == frozenset(NoticeState)
     assert rule.target.endswith("/webhook https://farm.test/hook")
+
+
+def test_a_channel_is_told_of_refs_and_of_ends_alone() -> None:
+    one, each = (irc("libera.chat:6697", f"#lua{every}", password_file=TOKEN, every=every) for every in (False, True))
+    assert (one.login, irc("libera.chat:6697", "#lua").login) == (IrcLogin.SASL, IrcLogin.NONE)
+    assert irc("localhost:6667", "#lua", tls=False, nick="a", login="nickserv", password_file=TOKEN).port == 6667
+    first, second = told(one, each).scheduling().tell
+    assert first.by_ref
+    assert first.states == {NoticeState.SUCCESS, NoticeState.FAILURE}
+    assert second.states == first.states | {NoticeState.ERROR}
 
 
 def test_a_forge_on_this_machine_may_be_asked_in_the_clear() -> None:

@@ -19,6 +19,8 @@ ROOMS = frozenset(
         ("http", "tls"),
         ("mail", "network"),
         ("notices", "http"),
+        ("notices", "network"),
+        ("notices", "tls"),
         ("maintenance", "network"),
         ("maintenance", "runtime"),
         ("maintenance", "sql"),

@@ -80,5 +80,47 @@ class WebhookTarget:
         )  # fmt: skip
 
 
-Target = ForgeTarget | WebhookTarget
+class IrcLogin(enum.Enum):
+    """The way in which a password is shown to a server of IRC."""
+
+    NONE = "none"
+    SASL = "sasl"
+    NICKSERV = "nickserv"
+    SERVER = "server"
+
+
+@frozen
+class IrcTarget:
+    """A channel of IRC that is told what began to fail and what works again; with ``every``, how each build ends.
+
+    ``password_file`` and ``key_file`` are the files of the password and of the channel's key, "" for none.
+    """
+
+    host: str
+    port: int
+    channel: str
+    nick: str
+    login: IrcLogin = IrcLogin.NONE
+    password_file: str = ""
+    key_file: str = ""
+    tls: bool = True
+    every: bool = False
+    everything: bool = False
+    source: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called among its project's targets."""
+        return f"irc {self.host} {self.channel}"
+
+    def rule(self, project: str, defaults: Canonical) -> NoticeRule:
+        """Return what it is told of a project's builds: ends alone, of each branch the newest."""
+        states = {NoticeState.SUCCESS, NoticeState.FAILURE} | ({NoticeState.ERROR} if self.every else set())
+        return NoticeRule(
+            f"{project}/{self.name}", frozenset(states), by_ref=True, everything=self.everything, source=self.source,
+            prefix="on", defaults=defaults,
+        )  # fmt: skip
+
+
+Target = ForgeTarget | WebhookTarget | IrcTarget
 """Whoever may be told."""

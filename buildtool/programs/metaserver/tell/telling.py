@@ -1,6 +1,6 @@
 """Who is told, put together by the configuration: each target with its secret, its way of being told, and its pace.
 
-Tested by tests/e2e/test_telling.py.
+Tested by tests/programs/metaserver/tell/test_telling.py and tests/e2e/test_telling.py.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from attrs import define, field, frozen
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import Clock as TimerClock
 
 from buildtool.adapters.http.client import HttpClient, HttpTimeouts
 from buildtool.adapters.mail.mailer import Mailer, Render
@@ -19,6 +20,7 @@ from buildtool.adapters.mail.message import Deliver
 from buildtool.adapters.notices.courier import CourierPace
 from buildtool.adapters.notices.forges import ForgeTeller
 from buildtool.adapters.notices.http import CallHttp, HttpCall, calling
+from buildtool.adapters.notices.irc import IrcSecrets, IrcTeller
 from buildtool.adapters.notices.teller import TIDY_EVERY, NoticeTeller
 from buildtool.adapters.notices.webhooks import WebhookTeller
 from buildtool.adapters.runtime.clock import WallClock
@@ -35,7 +37,7 @@ from buildtool.metaserver.telling.subscriptions import Subscriptions
 from buildtool.metaserver.telling.targets import TargetService, Try
 from buildtool.model.notices.notice import Notice
 from buildtool.model.notices.outcome import HttpReply
-from buildtool.model.notices.targets import StatusApi, Target, WebhookTarget
+from buildtool.model.notices.targets import ForgeTarget, IrcTarget, StatusApi, Target, WebhookTarget
 from buildtool.ports.common import Clock
 from buildtool.ports.notices import Tell
 from buildtool.programs.common.shutdown import ShutdownList
@@ -49,12 +51,18 @@ GITHUB_GAP = 1.0
 """Seconds between two writes that GitHub asks for."""
 
 
+IRC_GAP = 2.0
+"""Seconds between two lines in a channel, which servers take for no flood."""
+
+Teller = ForgeTeller | WebhookTeller | IrcTeller
+
+
 @frozen
 class ToldTarget:
     """A target of the configuration: its name on the farm, what tells it, and at which pace."""
 
     name: str
-    teller: ForgeTeller | WebhookTeller
+    teller: Teller
     pace: CourierPace
 
     @property
@@ -63,24 +71,28 @@ class ToldTarget:
         return self.teller.tell
 
 
-def told_by(settings: Settings, call: CallHttp, wall: Clock) -> list[ToldTarget]:
+def told_by(settings: Settings, call: CallHttp, wall: Clock, reactor: IReactorTime) -> list[ToldTarget]:
     """Return who is told by a configuration. Raises ConfigurationError for a secret that cannot be read."""
     found = []
     for project in settings.projects:
         for target in project.tell:
-            name, what = f"{project.name}/{target.name}", f"project {project.name}: {target.name}"
-            said = target.secret_file if isinstance(target, WebhookTarget) else target.token_file
-            secret = read_secret(read_directory(settings.path, f"{what}: its secret", said), what)
-            found.append(ToldTarget(name, _teller(target, secret, call, page_of(settings), wall), pace_of(target)))
+            what = f"project {project.name}: {target.name}"
+
+            def secret(file: str, what: str = what) -> str:
+                return read_secret(read_directory(settings.path, f"{what}: its secret", file), what) if file else ""
+
+            page = page_of(settings)
+            teller: Teller
+            match target:
+                case WebhookTarget():
+                    teller = WebhookTeller(target.url, secret(target.secret_file), call, page, wall)
+                case IrcTarget():
+                    secrets = IrcSecrets(secret(target.password_file), secret(target.key_file))
+                    teller = IrcTeller(target, secrets, reactor, page)
+                case ForgeTarget():
+                    teller = ForgeTeller(target, secret(target.token_file), call, page, wall)
+            found.append(ToldTarget(f"{project.name}/{target.name}", teller, pace_of(target)))
     return found
-
-
-def _teller(
-    target: Target, secret: str, call: CallHttp, page: Callable[[Notice], str], wall: Clock
-) -> ForgeTeller | WebhookTeller:
-    if isinstance(target, WebhookTarget):
-        return WebhookTeller(target.url, secret, call, page, wall)
-    return ForgeTeller(target, secret, call, page, wall)
 
 
 def check_told(settings: Settings) -> None:
@@ -89,7 +101,7 @@ def check_told(settings: Settings) -> None:
     async def never(_call: HttpCall) -> HttpReply:
         raise InternalError("nothing is told while a configuration is checked")
 
-    told_by(settings, never, WallClock())
+    told_by(settings, never, WallClock(), TimerClock())
 
 
 @define(eq=False)
@@ -118,8 +130,9 @@ class Telling:
 
     def target(self, settings: Settings) -> None:
         """Use the targets of these settings from now on."""
-        self.told = self.targets(settings)
+        before, self.told = self.told, self.targets(settings)
         self.teller.configure({one.name: (one.tell, one.pace) for one in self.told})
+        _close(before)
 
     def end(self) -> None:
         """Stop sending mail; what is under way has a moment to finish, which ``ended`` waits for."""
@@ -130,6 +143,7 @@ class Telling:
         if self._ends is not None:
             await self._ends
         await self.teller.stop()
+        _close(self.told)
 
     def nudge(self, targets: Collection[str] = ()) -> None:
         """Wake what tells these targets, or the mailer where none is named."""
@@ -168,7 +182,7 @@ def open_telling(
     mailer = mailer_of(database, timers, wall, mails(settings), subscriptions)
     client = HttpClient(timers, PATIENCE)
     teller = NoticeTeller(SqlNoticeStore(database), timers, wall)
-    telling = Telling(mailer, teller, mails, partial(told_by, call=calling(client), wall=wall))
+    telling = Telling(mailer, teller, mails, partial(told_by, call=calling(client), wall=wall, reactor=timers))
     telling.target(settings)
     tidying = PeriodicTask("the removal of old notices", timers, teller.tidy)
     closing.add("what targets are told by", client.close)
@@ -176,6 +190,13 @@ def open_telling(
     closing.add("the removal of old notices", tidying.stop)
     tidying.start(TIDY_EVERY)
     return telling
+
+
+def _close(told: Sequence[ToldTarget]) -> None:
+    """Leave the servers of channels."""
+    for one in told:
+        if isinstance(one.teller, IrcTeller):
+            one.teller.close()
 
 
 def page_of(settings: Settings) -> Callable[[Notice], str]:
@@ -189,6 +210,8 @@ def page_of(settings: Settings) -> Callable[[Notice], str]:
 
 def pace_of(target: Target) -> CourierPace:
     """Return at which pace a target is told."""
+    if isinstance(target, IrcTarget):
+        return CourierPace(gap=IRC_GAP)
     if isinstance(target, WebhookTarget):
         return CourierPace()
     hub = target.kind in (StatusApi.GITHUB_STATUS, StatusApi.GITHUB_CHECKS)
