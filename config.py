@@ -115,6 +115,9 @@ lease = 60
 # How much everybody may have: for a caller, from one address, from one network; see docs/operator.rst, "Limits".
 # limits = {"requests_an_hour": 100, "connections": (20, 200, None)}
 
+# How long and how much is kept; what is said nothing of is kept for ever, see docs/operator.rst, "What is kept".
+# keep = {"logs": {"age": "90d", "size": "20GiB"}, "artifacts": {"size": "200GiB"}}
+
 # How many turns some requesters, and some of the projects of each, have in a round; see docs/operator.rst, "The order".
 # weights = {"requesters": {"ci@example.org": 4}, "projects": {"lua": 2}}
 

@@ -216,6 +216,12 @@ class NotFound(BuildToolError):
     code = "not-found"
 
 
+class Expired(NotFound):
+    """A thing that was kept for as long as the farm keeps such. The message says since when and by which rule."""
+
+    code = "expired"
+
+
 NOTHING_ACCEPTED = "storage unavailable, nothing was accepted"
 """What the metaserver's words begin with when it could not keep what was sent."""
 

@@ -11,8 +11,9 @@ from jinja2 import Template
 from twisted.internet.defer import Deferred, succeed
 from twisted.web.server import Request
 
-from buildtool.errors import NotFound, Unauthorised, Unavailable
+from buildtool.errors import Expired, NotFound, Unauthorised, Unavailable
 from buildtool.model.access.rights import Act
+from buildtool.model.keeping.gone import EXPIRED
 from buildtool.model.principal import Principal
 from buildtool.model.records import Artifact
 from buildtool.ports.artifacts import FilesReader
@@ -187,7 +188,8 @@ async def artifact_for(parts: Parts, by: Principal, build_id: int) -> tuple[File
     if found is None or made is None or not may_see(parts.access, by, found.build.spec, Act.SEE_ARTIFACT):
         raise NotFound(f"there is no artifact of build {build_id}")
     if made.withdrawn:
-        raise NotFound(f"the artifact of build {build_id} is not given out any more: {made.withdrawn}")
+        gone = Expired if made.withdrawn.startswith(EXPIRED) else NotFound
+        raise gone(f"the artifact of build {build_id} is not given out any more: {made.withdrawn}")
     if parts.upstream.contents is None:
         raise NotFound("these pages look into no artifacts")
     return parts.upstream.contents, made

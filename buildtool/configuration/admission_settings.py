@@ -1,4 +1,4 @@
-"""How much everybody may have, and whose mail address is believed: ``limits``, ``weights``, ``confirmed``, ``logins``.
+"""How much everybody may have and is kept, and whose mail address is believed: ``limits``, ``keep``, ``confirmed`` ….
 
 Tested by tests/configuration/test_settings.py.
 """
@@ -9,6 +9,7 @@ from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.access.ceilings import Ceilings
 from buildtool.model.access.confirmation import MailDomains
 from buildtool.model.farm.weights import Weights, read_weights
+from buildtool.model.keeping.limits import Keeping, keeping_of
 from buildtool.model.text import quoted
 
 _LISTED = 1_000
@@ -31,6 +32,14 @@ def read_shares(value: object) -> Weights:
     """Return what ``weights`` says. Raises ConfigurationError."""
     try:
         return read_weights(value)
+    except UsageError as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def read_keep(value: object) -> Keeping:
+    """Return what ``keep`` says. Raises ConfigurationError."""
+    try:
+        return value if isinstance(value, Keeping) else keeping_of(value)
     except UsageError as error:
         raise ConfigurationError(str(error)) from error
 

@@ -82,6 +82,7 @@ def as_object(settings: Settings) -> dict[str, object]:
         "proxy_identity": {"header": said.header, "roles": {one: role.value for one, role in said.roles.items()}},
         "origin_logins": settings.origin_logins.prefixes,
         "limits": attrs.asdict(settings.limits),
+        "keep": settings.keep.told(),
         "weights": attrs.asdict(settings.weights),
         "mail": None if mail is None else {"host": mail.host, "port": mail.port, "sender": mail.sender},
         "projects": [{"name": one.name, "recipe": one.recipe.version} for one in settings.projects],

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from attrs import Factory, evolve, field, frozen
 
-from buildtool.configuration.admission_settings import read_limits, read_mail_domains, read_shares
+from buildtool.configuration.admission_settings import read_keep, read_limits, read_mail_domains, read_shares
 from buildtool.configuration.deployment_settings import DEPLOYMENT_READERS, read_deployment
 from buildtool.configuration.file import Execution, printing_to_stderr, projects_of
 from buildtool.configuration.finding import find_config
@@ -83,6 +83,7 @@ from buildtool.model.access.rights import RIGHTS, Rights
 from buildtool.model.addresses import PORTS, in_url
 from buildtool.model.farm.deployment import UNNAMED, Deployment
 from buildtool.model.farm.weights import EVEN, Weights
+from buildtool.model.keeping.limits import KEPT_ALL, Keeping
 from buildtool.model.principal import Principal
 from buildtool.model.properties import nearest
 from buildtool.model.text import near_word, quoted
@@ -124,13 +125,13 @@ class Settings:
     need exist yet. ``lease`` is for how many seconds a build is believed to go on after its build server was last heard
     of, ``names_kept`` for how many days the name of a build server is remembered that never built anything. ``trusted``
     says who is believed without a key, ``tls_names`` under which other hosts the metaserver is reached, ``rights`` who
-    may do what, ``limits`` how much, ``weights`` how often. Mail to ``confirmed`` addresses needs no confirmation; who
-    has one among ``logins`` gets a key by mail. ``pb_bind`` and its likes are what a part listens on in place of
-    ``bind``, ``plain_ports`` what speaks no TLS wherever that is, ``own_files`` the certificate for browsers, and its
-    key. ``transfer_apart`` is whether transfers have a port of their own. Who is invited finds the metaserver at
-    ``public_address``; a certificate holds ``certificate_life`` seconds, a key may be away ``rejoin_within`` seconds
-    after that, and the last good backup is told once it is older than ``backup_within``. ``origin_logins`` go with
-    the URLs of private origins; ``deployment`` and ``front`` say so themselves. ``given`` is what went before the
+    may do what, ``limits`` how much, ``weights`` how often, ``keep`` what goes again. Mail to ``confirmed`` addresses
+    needs no confirmation; who has one among ``logins`` gets a key by mail. ``pb_bind`` and its likes are what a part
+    listens on in place of ``bind``, ``plain_ports`` what speaks no TLS wherever that is, ``own_files`` the certificate
+    for browsers, and its key. ``transfer_apart`` is whether transfers have a port of their own. Who is invited finds
+    it at ``public_address``; a certificate holds ``certificate_life`` seconds, a key may be away ``rejoin_within``
+    seconds after that, and the last good backup is told once it is older than ``backup_within``. ``origin_logins`` go
+    with the URLs of private origins; ``deployment`` and ``front`` say so themselves. ``given`` is what went before the
     file, ``origins`` each value that is not the default, with where it comes from.
     """
 
@@ -154,6 +155,7 @@ class Settings:
     proxies: Proxies = field(default=NO_PROXIES, converter=read_proxies)
     limits: Ceilings = NO_CEILINGS
     weights: Weights = EVEN
+    keep: Keeping = KEPT_ALL
     confirmed: MailDomains = NOBODY_KNOWN
     logins: MailDomains = ANYBODY
     addresses: tuple[MetaserverAddress, ...] = Factory(
@@ -324,6 +326,7 @@ def _settings(path: Path, values: Mapping[str, object], beside: Given, *, secret
         rights=read_rights(given.get("rights", {}), projects),
         proxies=given.get("proxies", ()),
         weights=read_shares(given.get("weights", {})),
+        keep=read_keep(given.get("keep", {})),
         limits=read_limits(given.get("limits", {}), USUAL_CEILINGS if needs_keys else NO_CEILINGS),
         confirmed=read_mail_domains("confirmed", given.get("confirmed", ())),
         logins=read_mail_domains("logins", given.get("logins", ("*",))),

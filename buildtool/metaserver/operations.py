@@ -13,6 +13,7 @@ from buildtool.errors import InternalError, NotFound, Unauthorised, UsageError
 from buildtool.metaserver.authorised import Permissions
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.farm_status import FarmStatusReader, shortened
+from buildtool.metaserver.operating.removing import remove_unnamed
 from buildtool.model.access.rights import Act, Subject, platform_names
 from buildtool.model.addresses import valid_address
 from buildtool.model.names import is_client_id, is_digest, is_row_id
@@ -220,16 +221,7 @@ class OperatorService:
         return sum([await self._delete(digest) for digest in {artifact.digest for artifact in artifacts}])
 
     async def _delete(self, digest: str) -> int:
-        """Delete a file unless an artifact that is given out has its bytes; return how many went."""
-
-        async def named() -> bool:
-            # What was published before this file was locked has been told to the broker by the time that it has taken
-            # in the first of these, and is decided before it has taken in the second.
-            await self.broker.send(events.Tick())
-            await self.broker.send(events.Tick())
-            return bool(await self.store.artifacts_of(digest))
-
-        return int(await self.files.remove_unless(digest, named))
+        return int(await remove_unnamed(self.broker, self.store, self.files, digest))
 
     async def _send(self, event: events.Event) -> bool:
         """Send an act; return whether it changed anything."""

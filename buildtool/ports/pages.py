@@ -15,6 +15,7 @@ from buildtool.model.search.build_query import EVERYTHING, BuildQuery
 from buildtool.model.search.commits import CommitNote
 from buildtool.model.servers import OfferKind, Server
 from buildtool.model.trust.evidence import SandboxLevel, SourceTrust
+from buildtool.ports.keeping import ExpiredArtifacts
 from buildtool.ports.work import WorkFound
 from buildtool.protocol.messages import Explanation
 from buildtool.protocol.news import EventNotes
@@ -146,11 +147,10 @@ class BuildsAsked:
 
 @frozen
 class BuildsFound:
-    """The builds that a search found, newest first.
+    """The builds that a search found, newest first. ``more`` says that further ones fit in the direction asked for.
 
-    ``more`` says that further ones fit in the direction that was asked for. ``stopped`` is the number at which the
-    search ended before it had found enough: what lies beyond was not looked at. ``counts`` are those of all builds that
-    fit but for their state and the page; ``platforms`` are the names of those that there are builds for.
+    ``stopped`` is the number at which it ended too early: what lies beyond was not looked at. ``counts`` are those of
+    all builds that fit but for their state and the page, ``platforms`` what they are for.
     """
 
     lines: tuple[BuildLine, ...]
@@ -172,7 +172,7 @@ class RequestLine:
 class BuildDetail:
     """All about one Build: its newest Attempts and first Requests, oldest first, and how many asked in all.
 
-    ``commit`` is what its revision is about, where that is known.
+    ``commit`` is what its revision is about, ``log_gone`` that its logs have expired, and why; where that is so.
     """
 
     build: Build
@@ -181,6 +181,7 @@ class BuildDetail:
     request_count: int
     artifact: Artifact | None
     commit: CommitNote | None = None
+    log_gone: str = ""
 
 
 @frozen
@@ -234,13 +235,10 @@ class News(Protocol):
         """Return at most ``limit`` events with a ``seq`` above ``after``, oldest first."""
 
     async def newest(self) -> tuple[int, float]:
-        """Return the ``seq`` of the newest event (0 for none), and when the metaserver last noted that it was there.
-
-        That is wall time, in seconds; 0 where it never did.
-        """
+        """Return the ``seq`` of the newest event, and when (wall time, seconds) the metaserver last ran; 0 for none."""
 
 
-class Pages(Protocol):
+class Pages(ExpiredArtifacts, Protocol):
     """The database, as the pages read it. Every method raises StorageUnavailable while it cannot be read.
 
     Lists are paged by key, newest first: the next page is asked for with ``before`` the last id of this one. The

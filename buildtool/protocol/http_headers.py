@@ -10,6 +10,9 @@ import base64
 from attrs import frozen
 from werkzeug.http import parse_etags, parse_range_header
 
+NOT_KEPT = "Not-Kept"
+"""A header that tells what has expired from what is damaged: both are gone (status 410)."""
+
 
 @frozen
 class ByteSpan:

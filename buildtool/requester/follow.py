@@ -15,7 +15,7 @@ from twisted.internet.task import deferLater
 from buildtool.concurrency.backoff import Backoff
 from buildtool.concurrency.rates import RateBudget, RateLimiter
 from buildtool.concurrency.signal import Signal
-from buildtool.errors import BuildToolError, NotFound, Unavailable
+from buildtool.errors import BuildToolError, Expired, NotFound, Unavailable
 from buildtool.ports.requester import Console, Downloads, MetaserverClient
 from buildtool.protocol.messages import Follow, RequestStatus
 from buildtool.requester.text import came_back, clean, moved, waits
@@ -176,6 +176,9 @@ class LogShower:
         while True:
             try:
                 data, finished = await self.downloads.log(url, offset, LOG_WAIT)
+            except Expired as error:
+                self.console.say(clean(str(error)))
+                return
             except (Unavailable, NotFound) as error:
                 vain += 1
                 if not waits(self.followed.told) and (isinstance(error, NotFound) or vain > 2):  # noqa: PLR2004

@@ -70,7 +70,7 @@ def shelves_needed(state: State, event: events.Event) -> tuple[ShelfKey, ...]:  
                 for attempt_key in state.slots.attempts_of.get(event.server, ())
                 for key in _shelves_of_build(state, attempt_key[0])
             ) + _shelves_of_confirming(state)
-        case events.ArtifactGone():
+        case events.ArtifactGone() | events.ArtifactExpired():
             return (event.artifact.shelf,)
         case events.Tick():
             return _shelves_of_attempts(state) + _shelves_of_confirming(state)
@@ -193,6 +193,8 @@ ANSWERS: Mapping[type[events.Event], Callable[[DecisionContext, Any], Answer]] =
     events.AttemptEnded: attempts.ended,
     events.Delivered: attempts.delivered,
     events.ArtifactGone: operator.withdraw_artifact,
+    events.ExpiryBegun: operator.begin_expiry,
+    events.ArtifactExpired: operator.expire_artifact,
     events.Restarted: restart.restart,
     events.ClockStepped: restart.step_clock,
     events.ServerPaused: operator.pause,

@@ -207,6 +207,19 @@ class ArtifactGone:
 
 
 @frozen
+class ExpiryBegun:
+    """A choice of what expires begins: what is promised from here on, until the next of these, stays."""
+
+
+@frozen
+class ArtifactExpired:
+    """An artifact goes by a rule of what is kept, which ``reason`` says, unless it was promised since it was chosen."""
+
+    artifact: Artifact
+    reason: str
+
+
+@frozen
 class Restarted:
     """The metaserver starts: no peer is connected any more, and every Lease gets a fresh full term."""
 
@@ -321,6 +334,8 @@ Event = (
     | AttemptEnded
     | Delivered
     | ArtifactGone
+    | ExpiryBegun
+    | ArtifactExpired
     | Restarted
     | ClockStepped
     | ServerPaused

@@ -81,6 +81,23 @@ def withdraw_artifact(context: DecisionContext, event: events.ArtifactGone) -> A
     return Acknowledged()
 
 
+def begin_expiry(context: DecisionContext, _event: events.ExpiryBegun) -> Acknowledged:
+    """Record from now on which artifacts are promised."""
+    context.state.hits.promised = set()
+    return Acknowledged()
+
+
+def expire_artifact(context: DecisionContext, event: events.ArtifactExpired) -> Acknowledged:
+    """Record that an artifact is given out no more by a rule of what is kept; one that was promised meanwhile stays."""
+    promised, shelf = context.state.hits.promised, context.state.shelves.get(event.artifact.shelf)
+    gone = not shelf.more and all(one.id != event.artifact.id for one in shelf.artifacts)
+    if promised is None or event.artifact.id in promised or gone:
+        return Acknowledged(stale=True)
+    context.state.append(evolve(event.artifact, withdrawn=event.reason))
+    context.happened("artifact-expired", f"artifact/{event.artifact.id}", event.reason)
+    return Acknowledged()
+
+
 def hold(context: DecisionContext, event: events.DispatchHeld) -> Acknowledged:
     """Stop the start of all Builds, or allow it again."""
     state = context.state

@@ -11,9 +11,9 @@ from buildtool.scheduling.servers.declining import RULES
 NEVER = {
     "UnknownProject", "EmptySecret", "DatabaseLost",  # kinds of what is in the table, of a start
     "BuildToolError", "InternalError", "IllegalTransition", "DecodeError", "EncodeError", "ProtocolMismatch",
-    "NotFound", "ConflictingRow", "NewerDatabase", "PortTaken", "Conflict", "Overloaded", "Fenced", "Declined",
-    "NameTaken", "StillThere", "OutputLost", "OutputUnread", "MailUndelivered", "MailRefused", "MailDeferred",
-    "MailServerTrouble", "LimitReached", "AlreadyRunning",
+    "NotFound", "Expired", "ConflictingRow", "NewerDatabase", "PortTaken", "Conflict", "Overloaded", "Fenced",
+    "Declined", "NameTaken", "StillThere", "OutputLost", "OutputUnread", "MailUndelivered", "MailRefused",
+    "MailDeferred", "MailServerTrouble", "LimitReached", "AlreadyRunning",
 }  # fmt: skip
 """What no Attempt can raise: of the metaserver, of requesters, of the start. One that does is a defect."""
 

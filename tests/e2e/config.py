@@ -1,5 +1,6 @@
 """The deployment of the end-to-end tests: one project whose builds do what the test says through files."""
 
+import json
 import os
 from pathlib import Path
 
@@ -27,6 +28,7 @@ _SERVER = os.environ.get("E2E_SERVER", "")
 
 state_dir = "var/metaserver"
 build_dir = "var/buildserver"
+keep = json.loads(os.environ.get("E2E_KEEP", "{}"))
 lease = int(os.environ.get("E2E_LEASE", "60"))
 
 

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from buildtool.errors import NotFound, StorageUnavailable, Unavailable
 from buildtool.model.access.rights import platform_names
 from buildtool.model.guest.history import month_of
+from buildtool.model.keeping.gone import EXPIRED
 from buildtool.model.logs.index import FOUND_LIMIT, FoundInLog, LogIndex
 from buildtool.model.logs.marks import LogMark
 from buildtool.model.records import (
@@ -66,6 +67,7 @@ class FakePages:
     mail_errors: dict[int, str] = field(factory=dict)
     hour_counts: list[HourCount] = field(factory=list)
     commits: dict[RevisionKey, CommitNote] = field(factory=dict)
+    logs_gone: dict[int, str] = field(factory=dict)
     last_event: int = 0
     broken: Exception | None = None
 
@@ -188,8 +190,14 @@ class FakePages:
                 lines = tuple(RequestLine(it, self.mail_errors.get(it.id, "")) for it in asked[:REQUESTS_SHOWN])
                 attempts = sorted((it for it in self.attempts if it.build_id == build_id), key=lambda it: it.epoch)
                 newest = tuple(attempts[-ATTEMPTS_SHOWN:])
-                return BuildDetail(build, newest, lines, len(asked), self._artifact(build), self._commit(build))
+                made, gone = self._artifact(build), self.logs_gone.get(build.id, "")
+                return BuildDetail(build, newest, lines, len(asked), made, self._commit(build), gone)
         return None
+
+    async def artifact_gone(self, digest: str) -> str:
+        self._check()
+        found = [one.withdrawn for one in reversed(self.artifacts) if one.digest == digest]
+        return "" if "" in found else next((one for one in found if one.startswith(EXPIRED)), "")
 
     async def request(self, request_id: int) -> RequestLine | None:
         self._check()

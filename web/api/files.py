@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from twisted.web.server import Request
 from werkzeug.http import quote_etag
 
-from buildtool.errors import BadOffset, NotFound, Overloaded, StorageUnavailable
+from buildtool.errors import BadOffset, Expired, NotFound, Overloaded, StorageUnavailable
 from buildtool.model.access.rights import Act
 from buildtool.model.matching.acceptance import refusal
 from buildtool.model.names import is_artifact_name, is_digest
@@ -163,6 +163,8 @@ class ApiFiles:
             if self.parts.access.sees(by, one.shelf.project, Act.SEE_ARTIFACT, one.platform) and not one.withdrawn
         ]
         if not seen:
+            if is_digest(digest) and (why := await self.parts.pages.artifact_gone(digest)):
+                raise Expired(f"this artifact {why}")
             raise NotFound("there is no artifact of that digest")
         if unmet := refusal((one.evidence for one in seen), policy):
             raise NotFound(unmet)

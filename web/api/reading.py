@@ -22,7 +22,7 @@ from buildtool.protocol.pages.visiting import VisitorStatus
 
 from ..access import may_see, seen_line, sees_for, shown_by, visitor_of
 from ..section import Parts, artifact_for
-from ..sections.logs import epoch_of
+from ..sections.logs import check_log_kept, epoch_of
 from ..sections.matrix import BUILDS, revisions_found
 from . import shown
 from .limits import left_for
@@ -75,7 +75,9 @@ class ApiReader:
         found = await self.parts.pages.build(values["build_id"])
         if found is None or not may_see(self.parts.access, visitor_of(request), found.build.spec, Act.SEE_LOG):
             raise NotFound(f"there is no build {values['build_id']}")
-        return found.build.id, epoch_of(found.build, str(values.get("attempt", "")))
+        epoch = epoch_of(found.build, str(values.get("attempt", "")))
+        await check_log_kept(self.parts, found, epoch)
+        return found.build.id, epoch
 
     async def log_index(self, request: Request, values: Values) -> LogIndexSummary:
         """Return what is known of a log. Raises NotFound."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import AttrsInstance, evolve
 from twisted.web.server import Request
 
-from buildtool.errors import LimitReached, NotFound
+from buildtool.errors import Expired, LimitReached, NotFound
 from buildtool.model.access.rights import Act
 from buildtool.model.logs.index import FoundInLog, LogIndex
 from buildtool.model.records import Build
@@ -64,8 +64,10 @@ class LogsSection(Section):
     @page(Act.SEE_LOG, "/logs/<build_id>/index")
     async def index(self, request: Request, build_id: str) -> bytes:
         """Send the index of a log as JSON; with ``?from=`` what is new since the one that said so as its ``next``."""
-        build = (await self.detail(request, build_id, Act.SEE_LOG)).build
+        detail = await self.detail(request, build_id, Act.SEE_LOG)
+        build = detail.build
         epoch, since = epoch_of(build, query_value(request, "attempt")), query_value(request, "from") or "0"
+        await check_log_kept(self.parts, detail, epoch)
         start = 0 if since == "0" else number(since, "byte")
         extent = await self.parts.logs.state(build.id, epoch)
         index = await self.parts.logs.index(build.id, epoch)
@@ -80,8 +82,10 @@ class LogsSection(Section):
     @page(Act.SEE_LOG, "/logs/<build_id>/search")
     async def search(self, request: Request, build_id: str) -> bytes:
         """Send the lines of a log that have the text ``?q=``, as JSON; in capitals or not without ``&case=1``."""
-        build = (await self.detail(request, build_id, Act.SEE_LOG)).build
+        detail = await self.detail(request, build_id, Act.SEE_LOG)
+        build = detail.build
         epoch, query = epoch_of(build, query_value(request, "attempt")), query_value(request, "q")
+        await check_log_kept(self.parts, detail, epoch)
         await self.parts.logs.state(build.id, epoch)
         if not is_query(query):
             request.setResponseCode(400)
@@ -141,6 +145,16 @@ async def card_of(
     return log_card(facts, lines, parts.urls)
 
 
+async def check_log_kept(parts: Parts, detail: BuildDetail, epoch: int) -> None:
+    """Raise Expired for a log that is said to have expired, and is not there any more; StorageUnavailable."""
+    if not (detail.log_gone and _has_expired(detail, epoch)):
+        return
+    try:
+        await parts.logs.state(detail.build.id, epoch)
+    except NotFound:
+        raise Expired(absent_words(detail, epoch)) from None
+
+
 def is_query(text: str) -> bool:
     """Return whether a text can be searched for."""
     return bool(text) and "\n" not in text and len(text.encode(errors="replace")) <= SEARCHED_LIMIT
@@ -149,6 +163,8 @@ def is_query(text: str) -> bool:
 def absent_words(detail: BuildDetail, epoch: int) -> str:
     """Return why there is no log of an Attempt."""
     build = detail.build.id
+    if _has_expired(detail, epoch) and detail.log_gone:
+        return f"The log of build {build}, attempt {epoch}, {detail.log_gone}."
     if _has_expired(detail, epoch):
         return f"The log of build {build}, attempt {epoch}, is not kept any more: it has expired, or was damaged."
     return f"No log of build {build}, attempt {epoch}, has arrived."

@@ -54,6 +54,7 @@ from buildtool.errors import (
     BuildToolError,
     Damaged,
     DecodeError,
+    Expired,
     NotFound,
     StorageUnavailable,
     Superseded,
@@ -61,6 +62,7 @@ from buildtool.errors import (
     Unavailable,
     WrongDigest,
 )
+from buildtool.protocol.http_headers import NOT_KEPT
 from buildtool.protocol.json_text import TextBounds, parsed
 
 PROBLEM = "application/problem+json"
@@ -306,6 +308,8 @@ class HttpAnswer:
         told = f"{site(self._url)} answers {self.code}: {line}"
         if self.code in _ELSEWHERE and self.header("Upload-Offset"):
             raise BadOffset(told, self.number("Upload-Offset"))
+        if self.code == HTTPStatus.GONE and self.header(NOT_KEPT):
+            raise Expired(line)  # who answered does not matter: it is the same everywhere
         if self.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise _ERRORS.get(self.code, Unavailable)(told)
         raise _ERRORS.get(self.code, BadUpload)(told)

@@ -18,7 +18,7 @@ from buildtool.adapters.http.routes import Admission, Headers, HttpRefusal, Http
 from buildtool.adapters.storage.artifacts import ArtifactStore, StoredArtifact
 from buildtool.adapters.storage.filesystem import RealDisk, on_disk
 from buildtool.concurrency.backpressure import BodyReader
-from buildtool.errors import Damaged, DecodeError, NotFound, TooLong, UsageError
+from buildtool.errors import Damaged, DecodeError, Expired, NotFound, TooLong, UsageError
 from buildtool.model.tickets import TicketKind
 from buildtool.model.trust.evidence import EvidencePolicy, SandboxLevel, read_level
 from buildtool.ports.common import Executor
@@ -41,6 +41,7 @@ class DownloadHandler:
 
     async def send(self, request: IncomingRequest, _body: BodyReader, digest: str, name: str) -> HttpResponse:
         if not await self._reads.artifact(request, digest):
+            await self._check_kept(digest)
             raise NotFound("there is no artifact of that digest")
         if unmet := await self._reads.unmet(request, digest, _policy(request.query)):
             raise NotFound(unmet)
@@ -49,6 +50,10 @@ class DownloadHandler:
         except Damaged:
             self._corrupt(digest)
             raise
+        except NotFound:
+            await self._check_kept(digest)
+            raise
+        self._reads.given_out(digest)
         kept = "public" if self._reads.public() else "private"
         headers: Headers = (
             ("Content-Type", "application/zip"),
@@ -69,6 +74,11 @@ class DownloadHandler:
             stored.close()
             return HttpResponse(code, f"the artifact has {stored.size} bytes", (*LIVE, *ranged))
         return HttpResponse(code, "", (*headers, *ranged), StoredPart(stored, span))
+
+    async def _check_kept(self, digest: str) -> None:
+        """Raise Expired for an artifact that is not kept any more."""
+        if why := await self._reads.artifact_gone(digest):
+            raise Expired(f"this artifact {why}")
 
 
 class SourceHandler:

@@ -10,13 +10,14 @@ from attrs import field, frozen
 from twisted.web import http
 
 from buildtool.adapters.http.routes import Headers, HttpRefusal, IncomingRequest
-from buildtool.errors import BadTicket, NotFound
+from buildtool.errors import BadTicket, Expired, NotFound
 from buildtool.model.incarnations import Keys
 from buildtool.model.matching.acceptance import refusal
 from buildtool.model.tickets import Ticket, TicketKind, read
 from buildtool.model.trust.evidence import EvidencePolicy
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import Bundle
+from buildtool.ports.pages import LogExtent, LogReader
 from buildtool.protocol.http_headers import ByteSpan, asked_span, is_unchanged
 from buildtool.protocol.source_parts import SourcePart
 
@@ -54,6 +55,15 @@ class Reads(Protocol):
     async def unmet(self, request: IncomingRequest, digest: str, policy: EvidencePolicy) -> str:
         """Return in a line why what they may fetch with these bytes does not do for a policy; empty where it does."""
 
+    async def log_gone(self, build_id: int) -> str:
+        """Return that the logs of a build have expired, and why; empty where that is not known of them."""
+
+    async def artifact_gone(self, digest: str) -> str:
+        """Return that an artifact has expired, and why; empty where that is not known of it."""
+
+    def given_out(self, digest: str) -> None:
+        """Take in that an artifact is given out."""
+
     def public(self) -> bool:
         """Return whether what is fetched may be kept for others on its way."""
 
@@ -72,6 +82,17 @@ class AllRead:
     async def unmet(self, _request: IncomingRequest, _digest: str, policy: EvidencePolicy) -> str:
         """Return what nothing is known to meet."""
         return refusal((), policy)
+
+    async def log_gone(self, _build_id: int) -> str:
+        """Return that nothing is known of it."""
+        return ""
+
+    async def artifact_gone(self, _digest: str) -> str:
+        """Return that nothing is known of it."""
+        return ""
+
+    def given_out(self, _digest: str) -> None:
+        """Ignore the digest: at such a port nothing is counted."""
 
     def public(self) -> bool:
         """Return that it may."""
@@ -96,6 +117,16 @@ class Oversight:
     check_storing: Callable[[int, int], None] = _any_number
     stored: Callable[[int, int, int], None] = _uncounted
     reads: Reads = field(factory=AllRead)
+
+
+async def log_state(logs: LogReader, reads: Reads, build_id: int, epoch: int) -> LogExtent:
+    """Return the extent of a log. Raises Expired for one that is not kept any more, NotFound."""
+    try:
+        return await logs.state(build_id, epoch)
+    except NotFound:
+        if why := await reads.log_gone(build_id):
+            raise Expired(f"the log of build {build_id}, attempt {epoch}, {why}") from None
+        raise
 
 
 class TicketReader:

@@ -12,7 +12,7 @@ from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.web import http
 
-from buildtool.adapters.http.handling import LIVE, NUMBER, Oversight
+from buildtool.adapters.http.handling import LIVE, NUMBER, Oversight, log_state
 from buildtool.adapters.http.routes import Admission, HttpRefusal, HttpResponse, IncomingRequest
 from buildtool.adapters.storage.logs import LogStore
 from buildtool.concurrency.backpressure import BodyReader
@@ -61,7 +61,7 @@ class LogLooks:
         since = _asked(request).get("from", "0")
         if not NUMBER.fullmatch(since):
             raise HttpRefusal(http.BAD_REQUEST, "an index takes ?from=<byte>, a whole number")
-        state = await self._logs.state(build_id, epoch)
+        state = await log_state(self._logs, self._reads, build_id, epoch)
         index = await self._logs.index(build_id, epoch)
         tag = index_tag(index, int(since), finished=state.finished)
         headers = (*LIVE, ("ETag", f'"{tag}"'))
@@ -79,6 +79,7 @@ class LogLooks:
             raise HttpRefusal(
                 http.BAD_REQUEST, f"a search takes ?q=<text in a line>, of at most {SEARCHED_LIMIT} bytes, and &case=1"
             )
+        await log_state(self._logs, self._reads, build_id, epoch)
         searching: Deferred[FoundInLog] = Deferred.fromCoroutine(
             self._logs.search(build_id, epoch, text, fold=not asked.get("case"))
         )

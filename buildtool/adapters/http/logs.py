@@ -13,11 +13,20 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.web import http
 
-from buildtool.adapters.http.handling import LIVE, NUMBER, Oversight, TicketReader, asked_part, length_needed, number
+from buildtool.adapters.http.handling import (
+    LIVE,
+    NUMBER,
+    Oversight,
+    TicketReader,
+    asked_part,
+    length_needed,
+    log_state,
+    number,
+)
 from buildtool.adapters.http.routes import Admission, Headers, HttpRefusal, HttpResponse, IncomingRequest
 from buildtool.adapters.storage.logs import LogStore
 from buildtool.concurrency.backpressure import BodyReader
-from buildtool.errors import BadOffset, DecodeError, NotFound, TooLong
+from buildtool.errors import BadOffset, DecodeError, Expired, NotFound, TooLong
 from buildtool.model.logs.marks import LogMark
 from buildtool.model.tickets import TicketKind
 from buildtool.protocol.logs.marks import LOG_MARKS, read_marks
@@ -79,7 +88,7 @@ class LogHandler:
 
     async def _whole(self, request: IncomingRequest, _body: BodyReader, build_id: int, epoch: int) -> HttpResponse:
         await self._check_seen(request, build_id)
-        state = await self._logs.state(build_id, epoch)
+        state = await log_state(self._logs, self._reads, build_id, epoch)
         code, span, headers = asked_part(request, state.length)
         if code == http.REQUESTED_RANGE_NOT_SATISFIABLE:
             return HttpResponse(code, f"the log has {state.length} bytes", (*LIVE, *headers))
@@ -104,10 +113,10 @@ class LogHandler:
             left = deadline - self._reactor.seconds()
             try:
                 # Whoever waits says that the log is expected, though its first byte has not come.
-                state = await self._logs.state(build_id, epoch)
+                state = await log_state(self._logs, self._reads, build_id, epoch)
                 length, finished = state.length, state.finished
-            except NotFound:
-                if not wait:
+            except NotFound as error:
+                if not wait or isinstance(error, Expired):
                     changed.addErrback(_gave_up)
                     changed.cancel()
                     raise

@@ -41,6 +41,7 @@ from buildtool.errors import (
     BadUpload,
     BuildToolError,
     Damaged,
+    Expired,
     LimitReached,
     NotFound,
     StorageUnavailable,
@@ -51,6 +52,7 @@ from buildtool.errors import (
 from buildtool.model.access.rights import Act
 from buildtool.model.incarnations import Keys
 from buildtool.ports.common import Clock
+from buildtool.protocol.http_headers import NOT_KEPT
 
 _UPLOADS = re.compile(r"/uploads/([1-9][0-9]{0,17})/([0-9]{1,9})")
 _LOGS = re.compile(r"/logs/([1-9][0-9]{0,17})/([0-9]{1,9})")
@@ -89,6 +91,7 @@ _STATUS: tuple[tuple[type[BuildToolError], int], ...] = (
     (BadUpload, http.CONFLICT),
     (StorageUnavailable, http.INSUFFICIENT_STORAGE_SPACE),
     (LimitReached, 429),
+    (Expired, http.GONE),
     (NotFound, http.NOT_FOUND),
     (Damaged, http.GONE),
 )
@@ -150,6 +153,8 @@ class TransferSite(StreamingSite):
             headers += (("WWW-Authenticate", "Ticket"),)
         if isinstance(error, BadOffset):
             headers += (("Upload-Offset", str(error.length)),)
+        if isinstance(error, Expired):
+            headers += ((NOT_KEPT, "expired"),)
         if isinstance(error, LimitReached):
             headers += (("Retry-After", str(max(1, math.ceil(error.again)))),)
         return HttpResponse(code, str(error), headers)

@@ -1,9 +1,10 @@
 """The sweep over artifact files and rows, for what events have missed: files that no row names, rows without a file.
 
-A file is published before its row is committed, so a crash between the two leaves one without a row. It is deleted when
-no row came for an hour: a build server that still holds the Attempt delivers again, which gives it a fresh hour. Where
-that would be most of the files there are, it is rather the database that is wrong, and nothing is deleted. An artifact
-whose file is gone is withdrawn, so that it is built again.
+A file is published before its row is committed, and deleted after its artifact was withdrawn, so a crash between the
+two leaves one without a row of an artifact that is given out. It is deleted when no such row came for an hour: a build
+server that still holds the Attempt delivers again, which gives it a fresh hour. Where that would be most of the files
+there are, it is rather the database that is wrong, and nothing is deleted. An artifact whose file is gone is withdrawn,
+so that it is built again.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ ORPHANS_MOST = 10_000
 Gone = Callable[[Artifact, str], Awaitable[object]]
 """Withdraws an artifact, with the reason."""
 
-_KNOWN = select(schema.artifacts.c.digest).where(schema.artifacts.c.digest.in_(bindparam("digests", expanding=True)))
+_KNOWN = select(schema.artifacts.c.digest).where(
+    schema.artifacts.c.digest.in_(bindparam("digests", expanding=True)), schema.GIVEN_OUT
+)
 _GIVEN_OUT = (
     select(schema.artifacts)
     .where(schema.GIVEN_OUT, schema.artifacts.c.id > bindparam("after"))

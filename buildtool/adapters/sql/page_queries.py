@@ -28,12 +28,14 @@ from sqlalchemy import (
 
 from buildtool.adapters.sql import rows, schema
 from buildtool.adapters.sql.database import Database
+from buildtool.adapters.sql.keeping.store import artifact_gone, tombstone_of
 from buildtool.adapters.sql.schema import artifacts, attempts, builds, events, hours, outbox, requests, servers
 from buildtool.adapters.sql.search.commit_store import note_in
 from buildtool.adapters.sql.search.indexing import ANY_TERM, STATE_CODES
 from buildtool.adapters.sql.search.pages import BuildSearch, bounded, id_within
 from buildtool.adapters.sql.search.tables import build_terms
 from buildtool.adapters.sql.work import sums
+from buildtool.model.keeping.gone import GoneKind
 from buildtool.model.records import Artifact, AttemptState, BuildState
 from buildtool.model.search.build_query import BuildQuery
 from buildtool.model.search.commits import RevisionKey
@@ -103,6 +105,9 @@ class SqlPages:
         return await self._database.run(
             lambda connection: [rows.artifact_of(row) for row in connection.execute(_ARTIFACTS, {"digest": digest})]
         )
+
+    async def artifact_gone(self, digest: str) -> str:
+        return await self._database.run(partial(artifact_gone, digest))
 
     async def request(self, request_id: int) -> RequestLine | None:
         def read(connection: Connection) -> RequestLine | None:
@@ -276,6 +281,7 @@ def _build_detail(build_id: int, connection: Connection) -> BuildDetail | None:
     build = rows.build_of(row)
     newest = connection.execute(_NEWEST_ATTEMPTS, key).all()
     made = connection.execute(_ARTIFACT, {"key": build.artifact_id}).one_or_none()
+    gone = tombstone_of(GoneKind.LOG, build_id, connection)
     return BuildDetail(
         build=build,
         attempts=tuple(rows.attempt_of(row) for row in reversed(newest)),
@@ -283,6 +289,7 @@ def _build_detail(build_id: int, connection: Connection) -> BuildDetail | None:
         request_count=connection.execute(_HOW_MANY, key).scalar_one(),
         artifact=rows.artifact_of(made) if made is not None else None,
         commit=note_in(connection, RevisionKey(build.spec.project, build.spec.source, build.spec.revision)),
+        log_gone="" if gone is None else gone.words,
     )
 
 

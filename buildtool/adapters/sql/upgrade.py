@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, String, Table, insert, inspect, select
 
-from buildtool.adapters.sql.notices.tables import metadata
+from buildtool.adapters.sql.keeping.tables import metadata
 from buildtool.adapters.sql.schema import REVISION
 from buildtool.errors import NewerDatabase, StorageUnavailable
 

@@ -95,6 +95,8 @@ class LogStore:
         self._locks = KeyedLocks()
         self._looks = KeyedLocks()
         self._watchers: dict[Key, list[Deferred[None]]] = {}
+        self.read_lately: set[Key] = set()
+        """Whose logs were read since this was made empty: what forgets logs leaves these for now."""
 
     async def start(self) -> None:
         """Make the directory and clear away what a crash left half done."""
@@ -149,6 +151,7 @@ class LogStore:
 
         Raises NotFound, Damaged.
         """
+        self.read_lately.add((build_id, epoch))
 
         def take(log: _Plain | _Compressed) -> bytes:
             return log.read(start, min(size, READ_LIMIT))

@@ -39,7 +39,7 @@ SETTINGS: Mapping[str, SettingKind] = {
                      "trusted", "state_dir", "build_dir", "title", "title_url", "contact", "access_log"), _TEXT),
     **dict.fromkeys(("pb_port", "transfer_port", "web_port", "lease", "names_kept"), _WHOLE),
     **dict.fromkeys(("tls_names", "proxies", "confirmed", "logins"), _LIST),
-    **dict.fromkeys(("limits", "weights", "rights", "origin_logins", "proxy_identity"), _TABLE),
+    **dict.fromkeys(("limits", "keep", "weights", "rights", "origin_logins", "proxy_identity"), _TABLE),
     **dict.fromkeys(("mail.host", "mail.sender", "mail.username", "mail.password", "mail.password_file",
                      "mail.password_env", "mail.starttls", "mail.certificate_file", "mail.key_file", "mail.templates",
                      "mail.bounces"), _TEXT),

@@ -6,6 +6,7 @@ Tested by tests/programs/common/test_visitors.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Protocol
 
 from attrs import define
 from twisted.web.server import Request
@@ -22,12 +23,14 @@ from buildtool.model.access.rights import Act, Subject, platform_names
 from buildtool.model.access.visitors import Headers, header_texts, holder_of, is_of_this_machine, visitor
 from buildtool.model.addresses import network_of
 from buildtool.model.farm.deployment import NO_PLACE, Deployment, ProjectPlace
+from buildtool.model.keeping.gone import GoneKind
 from buildtool.model.matching.acceptance import refusal
 from buildtool.model.options import Canonical
 from buildtool.model.principal import Principal
 from buildtool.model.project_options import ProjectOptions
 from buildtool.model.trust.evidence import ANYTHING, EvidencePolicy
 from buildtool.ports.common import Clock
+from buildtool.ports.keeping import KeptRows
 from buildtool.ports.metaserver import BrokerStore
 
 OWNERS_KEPT = 256 * 1024
@@ -117,6 +120,17 @@ class HttpVisitors:
         return settings.trusted is Trusted.EVERYBODY or is_of_this_machine(address, headers, settings.hosts)
 
 
+class KeptThings(Protocol):
+    """The upkeep of what is kept: what is known of it, and what it has to know."""
+
+    @property
+    def rows(self) -> KeptRows:
+        """What the database knows."""
+
+    def given_out(self, digest: str) -> None:
+        """Take in that an artifact is given out."""
+
+
 @define(eq=False)
 class TransferReads:
     """The ``Reads`` of the transfer port: what visitors may fetch, by the project that it is of."""
@@ -124,6 +138,7 @@ class TransferReads:
     visitors: HttpVisitors
     store: BrokerStore
     _builds: BoundedCache[int, tuple[str, Canonical]]
+    kept: KeptThings | None = None
 
     async def log(self, request: IncomingRequest, build_id: int) -> bool:
         """Return whether who sends a request may see the logs of a build. Raises StorageUnavailable."""
@@ -158,6 +173,20 @@ class TransferReads:
         seen = [one for one in made if self.visitors.sees(by, one.shelf.project, Act.SEE_ARTIFACT, one.platform)]
         return refusal((one.evidence for one in seen if not one.withdrawn), policy)
 
+    async def log_gone(self, build_id: int) -> str:
+        """Return that the logs of a build have expired, and why. Raises StorageUnavailable."""
+        found = await self.kept.rows.tombstone(GoneKind.LOG, build_id) if self.kept is not None else None
+        return "" if found is None else found.words
+
+    async def artifact_gone(self, digest: str) -> str:
+        """Return that an artifact has expired, and why. Raises StorageUnavailable."""
+        return await self.kept.rows.artifact_gone(digest) if self.kept is not None else ""
+
+    def given_out(self, digest: str) -> None:
+        """Take in that an artifact is given out."""
+        if self.kept is not None:
+            self.kept.given_out(digest)
+
     def public(self) -> bool:
         """Return whether whatever is fetched may be kept for others on its way: a visitor without a key may have it."""
         settings, nobody, act = self.visitors.settings(), visitor("", trusted=False), Act.SEE_ARTIFACT
@@ -172,6 +201,10 @@ class TransferReads:
             return visitor("", trusted=False)
 
 
-def transfer_reads(visitors: HttpVisitors, store: BrokerStore) -> TransferReads:
+def transfer_reads(
+    visitors: HttpVisitors,
+    store: BrokerStore,
+    kept: KeptThings | None = None,
+) -> TransferReads:
     """Return what may be fetched from the transfer port."""
-    return TransferReads(visitors, store, BoundedCache(OWNERS_KEPT))
+    return TransferReads(visitors, store, BoundedCache(OWNERS_KEPT), kept)

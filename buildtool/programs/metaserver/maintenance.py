@@ -14,10 +14,18 @@ from buildtool.adapters.maintenance.health import HealthCheck, Source
 from buildtool.adapters.maintenance.orphan_sweep import OrphanSweep
 from buildtool.adapters.maintenance.scrub_artifacts import ArtifactScrub
 from buildtool.adapters.maintenance.scrub_logs import LogScrub
+from buildtool.adapters.runtime.clock import WallClock
 from buildtool.adapters.sql.database import Database
+from buildtool.adapters.sql.keeping.store import SqlKeptRows
 from buildtool.adapters.storage.artifact_removal import ArtifactRemoval
+from buildtool.adapters.storage.keeping.log_files import KeptLogFiles
+from buildtool.adapters.storage.logs import LogStore
 from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.errors import BuildToolError
+from buildtool.metaserver.broker import Broker
+from buildtool.metaserver.keeping.forgetting import Forgetting, GivenOut, Surveys
+from buildtool.metaserver.operating.removing import ArtifactExpiry
+from buildtool.model.keeping.limits import Keeping
 from buildtool.model.records import Artifact
 from buildtool.ports.common import Executor
 from buildtool.ports.metaserver import ArtifactFiles, BrokerStore
@@ -29,6 +37,10 @@ log = Logger()
 SWEEP_AFTER = 60.0
 SCRUB_AFTER = 600.0
 """Seconds after the start at which they begin: a start has more urgent things to do."""
+
+FORGET_AFTER = 5.0
+FORGET_EVERY = 900.0
+"""Seconds after the start, and between two looks, for what is not to be kept any more."""
 
 FINISH_EVERY = 3_600.0
 """Seconds between looks for logs that should have been finished."""
@@ -50,15 +62,18 @@ class Housekeeping:
     logs: LogReader
     executor: Executor
     timers: IReactorTime
+    rows: SqlKeptRows = field(init=False)
     removal: ArtifactRemoval = field(init=False)
     conditions: HealthCheck = field(init=False)
     _store: BrokerStore | None = field(default=None, init=False)
     _send: Send | None = field(default=None, init=False)
     _look: PeriodicTask = field(init=False)
+    _given_out: GivenOut = field(factory=GivenOut, init=False)
     _tasks: list[PeriodicTask] = field(factory=list, init=False)
     _withdrawing: set[Deferred[None]] = field(factory=set, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.rows = SqlKeptRows(self.database)
         self.removal = ArtifactRemoval(self.directory, self.artifacts, self.executor)
         self.conditions = HealthCheck(self.directory, self.database, self.executor)
 
@@ -93,6 +108,25 @@ class Housekeeping:
         self._tasks.append(task)
         task.start(delay)
         return task
+
+    def forget(self, keeping: Callable[[], Keeping], logs: LogStore, broker: Broker) -> None:
+        """Forget, again and again, what is not to be kept by what ``keeping`` says at that moment."""
+        if self._store is None:
+            raise RuntimeError("nothing is forgotten before the upkeep has begun")
+        expiry = ArtifactExpiry(broker, self._store, self.removal)
+        files = KeptLogFiles(self.directory, self.executor, logs)
+
+        async def round_(task: PeriodicTask) -> float:
+            await self.rows.given_out(self._given_out.taken())
+            surveys = Surveys(self.rows, files, keeping, WallClock().wall, task.rest)
+            await Forgetting(surveys, expiry).round_()
+            return FORGET_EVERY
+
+        self.task("the end of what is not kept any more", round_, FORGET_AFTER)
+
+    def given_out(self, digest: str) -> None:
+        """Take in that an artifact is given out."""
+        self._given_out.add(digest, WallClock().wall())
 
     async def stop(self) -> None:
         """Stop all periodic tasks, and wait for withdrawals that go on."""

@@ -161,6 +161,21 @@ def _restore(said: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def _keeping(said: argparse.Namespace) -> int:
+    """Say what is kept and what goes next, and return the exit code. Raises BuildToolError."""
+    from buildtool.adapters.sql.sqlite import there_is
+    from buildtool.programs.metaserver.keeping.showing import kept_lines, kept_now, kept_objects
+
+    settings = _settings(said)
+    if not there_is(settings.state_dir / DATABASE):
+        raise StorageUnavailable(f"there is no database in {settings.state_dir}: nothing is kept there")
+    told = _interruptible(kept_now(settings))
+    if told is None:
+        return _EXIT_INTERRUPTED
+    say(json.dumps(kept_objects(told)) if said.json else "\n".join(kept_lines(told)))
+    return EXIT_OK
+
+
 def _keep(text: str) -> Kept:
     """Return what is kept of a series. Raises ArgumentTypeError."""
     try:
@@ -207,6 +222,10 @@ COMMANDS = (
         "restore", "say which keys are believed in a state directory that was put back or copied",
         "restore --revocations /srv/old/tls/revoked.jsonl", _restore,
         options=("--revocations", "--confirm-keys", "--passphrase-file", "--new-authority", "--json"),
+    ),
+    Subcommand(
+        "keeping", "say what is kept, how much that is, and what goes next by which rule, and let nothing go",
+        "keeping --json", _keeping, options=("--json",),
     ),
 )  # fmt: skip
 """What can be done with a state directory."""

@@ -219,7 +219,7 @@ class Metaserver:
         visitors = HttpVisitors(lambda: configuration.settings, clock, known)
         oversight = Oversight(
             lambda *key: key in state.attempts, keeping.corrupt, packed(requests, parts), troubles.unkept,
-            admittance.check_storing, admittance.stored, transfer_reads(visitors, store),
+            admittance.check_storing, admittance.stored, transfer_reads(visitors, store, keeping),
         )  # fmt: skip
         site = TransferSite(
             timers, stored.keys, clock, artifacts, stored.logs, oversight, HttpLimits(most=self._ceilings.connections)
@@ -347,9 +347,9 @@ class Metaserver:
         self._refusals.watch()
         self._closing.add("the watch for refused connections", self._refusals.stop)
         told = self._telling.problems if self._telling is not None else tuple
-        own = (stored.holding.problems, broker.problems, told)
-        others = (troubles.problems, servers.problems, self._refusals.problems)
-        keeping.begin(broker.store, broker.send, finish_logs, (*own, *others))
+        own = (stored.holding.problems, broker.problems, told, troubles.problems, servers.problems)
+        keeping.begin(broker.store, broker.send, finish_logs, (*own, self._refusals.problems))
+        keeping.forget(lambda: self.configuration.settings.keep, stored.logs, broker)
         self._closing.add("the upkeep of files and rows", keeping.stop)
 
     def _pages(

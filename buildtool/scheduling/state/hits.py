@@ -17,11 +17,14 @@ Look = tuple[Demand, tuple[Shelf, ...], Artifact | None]
 class HitFinder:
     """A finder of hits on the shelves in memory. ``last`` is the last look, None for none that is still good.
 
-    A hit is looked for before a decision, since its file may be gone, and in it: the second time it is known.
+    ``promised`` are the ids of all artifacts that were found since it was made empty: they may have been promised to
+    a requester. It is None until one has to be known. A hit is looked for before a decision, since its file may be
+    gone, and in it: the second time it is known.
     """
 
     def __init__(self, shelves: Shelves, projects: ProjectPolicies) -> None:
         self.last: Look | None = None
+        self.promised: set[int] | None = None
         self._shelves = shelves
         self._projects = projects
 
@@ -29,10 +32,15 @@ class HitFinder:
         """Return the artifact that satisfies a demand best: nearest revision first, then the newest."""
         shelves = tuple(map(self._shelves.get, demand.shelves))
         if self.last is not None and _is_same(self.last, demand, shelves):
-            return self.last[2]
+            return self._noted(self.last[2])
         compare = self._projects.compare(demand.spec.project)
         found = next(fitting(demand, shelves, compare), None)
         self.last = demand, shelves, found
+        return self._noted(found)
+
+    def _noted(self, found: Artifact | None) -> Artifact | None:
+        if self.promised is not None and found is not None:
+            self.promised.add(found.id)
         return found
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 
 from buildtool.adapters.http.logs import LOG_ANSWER
@@ -15,6 +15,7 @@ from buildtool.adapters.http.routes import HttpLimits
 from buildtool.adapters.http.transfer_site import ROUTES
 from buildtool.adapters.storage.logs import FRAME
 from buildtool.model.access.rights import RIGHTS, Act, Extent
+from buildtool.model.keeping.gone import GoneKind, Tombstone
 from buildtool.model.logs.marks import LogMark, MarkKind
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import Artifact, Build
@@ -43,13 +44,35 @@ class AsRole(HttpVisitors):
         return Principal(self.role, "x")
 
 
+@define
+class Kept:
+    """The upkeep, to which what is gone has expired for a reason, if there is one."""
+
+    words: str = ""
+    noticed: list[str] = field(factory=list)
+
+    @property
+    def rows(self) -> Any:
+        return self
+
+    async def tombstone(self, kind: GoneKind, number: int) -> Tombstone | None:
+        rule = self.words.partition("rule: ")[2].rstrip(")")
+        return Tombstone(kind, number, number, 1_795_132_800.0, rule) if self.words else None
+
+    async def artifact_gone(self, _digest: str) -> str:
+        return self.words
+
+    def given_out(self, digest: str) -> None:
+        self.noticed.append(digest)
+
+
 class ActTests(TransferCase):
     """Every route names the act that each method is, and every role reaches exactly those that it may do."""
 
     async def setUp(self) -> None:  # type: ignore[override]
         here = settings()
         self.asks, store = AsRole(lambda: here, WallClock(NOW)), MemoryStore()
-        self.reads = transfer_reads(self.asks, store)
+        self.transfers = self.reads = transfer_reads(self.asks, store)
         made = evolve(spec(), project=here.projects[0].name)
         artifact = Artifact(
             1, made.shelf, (), made.platform, OfferKind.NATIVE, 7, 1, "", DIGEST, "", len(DATA), "x.zip", 0.0
@@ -99,6 +122,22 @@ class ActTests(TransferCase):
         assert (await asked("?sandbox=strict"))[0] == 404, "what was withdrawn says nothing"
         await self.store.commit([evolve(again, id=3, withdrawn="")], (), NOW)
         assert (await asked("?sandbox=strict"))[0] == 200, "the same bytes were made in a strict one too"
+
+    async def test_what_expired_is_gone_and_the_line_says_why_and_what_is_given_out_is_noticed(self) -> None:
+        self.asks.role = PrincipalRole.REQUESTER
+        self.transfers.kept = kept = Kept()
+        assert (await self.ask("GET", f"/artifacts/{DIGEST}/x.zip"))[0] == 200
+        assert kept.noticed == [DIGEST]
+        kept.words = "expired on 2026-11-20 (rule: r)"
+        code, headers, body = await self.ask("GET", f"/artifacts/{'0' * 64}/x.zip")
+        assert (code, body) == (410, b"this artifact expired on 2026-11-20 (rule: r)\n")
+        assert headers["Not-Kept"] == "expired"
+        for path in ("/logs/7/2", "/logs/7/2?offset=0&wait=9", "/logs/7/2/index", "/logs/7/2/search?q=x"):
+            code, _, body = await self.ask("GET", path)
+            assert (code, body) == (410, b"the log of build 7, attempt 2, expired on 2026-11-20 (rule: r)\n")
+        assert (await self.ask("GET", "/logs/7/1"))[2] == b"a log"
+        kept.words = ""
+        assert (await self.ask("GET", "/logs/7/2"))[0] == (await self.ask("GET", f"/artifacts/{'0' * 64}/x"))[0] == 404
 
     async def test_a_method_that_names_no_act_is_none(self) -> None:
         for method, path in (("DELETE", "/logs/7/1"), ("PUT", f"/artifacts/{DIGEST}/x"), ("POST", "/uploads/7/1")):

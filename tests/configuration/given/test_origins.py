@@ -23,6 +23,7 @@ SAMPLES: dict[str, object] = {
     "title_url": "https://example.org/", "contact": "a@example.org", "access_log": "/var/log/a", "pb_port": 1,
     "transfer_port": 2, "web_port": 3, "lease": 9, "names_kept": 8, "tls_names": ["a", "b"], "proxies": ["127.0.0.1"],
     "confirmed": ["@example.org"], "logins": ["@example.org", "b@example.net"], "limits": {"requests_an_hour": 7},
+    "keep": {"grace": "1d"},
     "weights": {"projects": {"lua": 2}}, "rights": {"observer": {"force": "nothing"}},
     "origin_logins": {"https://git.example.org/": "/etc/login"}, "proxy_identity": {"header": "X-Who"},
     "mail.host": "other.example.org", "mail.sender": "b@example.org", "mail.username": "anna",

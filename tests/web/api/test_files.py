@@ -208,6 +208,19 @@ def test_one_that_is_damaged_or_withdrawn_is_not_given_out(world: ApiWorld, kept
     kept.broken = None
     world.pages.artifacts = [evolve(one, withdrawn="it was wrong") for one in world.pages.artifacts]
     assert world.get(f"/artifacts/{digest}").status == 404
+    why = "expired on 2026-11-20 (rule: artifacts of more than 1.0 GiB together)"
+    world.pages.artifacts = [evolve(one, withdrawn=why) for one in world.pages.artifacts]
+    gone = world.get(f"/artifacts/{digest}")
+    assert (gone.status, said(gone)["code"], said(gone)["detail"]) == (410, "expired", f"this artifact {why}")
+
+
+def test_a_log_that_expired_is_gone_and_the_line_says_why(world: ApiWorld) -> None:
+    build = next(one.build_id for one in world.pages.attempts if (one.build_id, one.epoch) in world.logs.logs)
+    world.logs.logs.clear()
+    world.pages.logs_gone[build] = "expired on 2026-11-20 (rule: logs older than 30 days)"
+    gone = world.get(f"/builds/{build}/log")
+    assert (gone.status, said(gone)["code"]) == (410, "expired")
+    assert "expired on 2026-11-20 (rule: logs older than 30 days)" in said(gone)["detail"]
 
 
 def test_one_that_is_damaged_is_reported_by_a_metaserver_s_own_pages(world: ApiWorld, kept: Artifacts) -> None:

@@ -141,3 +141,16 @@ def test_a_log_that_went_is_said_to_have_expired_and_one_that_has_not_come_is_no
     assert "No log of build 4, attempt 1, has arrived." in at.visit(path.replace("3", "4")).text
     assert at.visit("/logs/3").status == 410
     assert at.visit("/logs/3/index").status == 404
+
+
+def test_a_log_that_expired_says_when_and_by_which_rule() -> None:
+    pages = farm()
+    pages.logs_gone[3] = "expired on 2026-11-20 (rule: logs older than 30 days)"
+    at = Visitor(pages, FakeLogs())
+    said = "The log of build 3, attempt 2, expired on 2026-11-20 (rule: logs older than 30 days)."
+    assert said in at.visit("/build/3/log").text
+    for path in ("/logs/3", "/logs/3/index", "/logs/3/search?q=x"):
+        seen = at.visit(path)
+        assert (seen.status, said in seen.text) == (410, True)
+    there = Visitor(pages, FakeLogs({(3, 2): b"words\n"}))  # it is being read, so it has not gone yet
+    assert (there.visit("/logs/3").text, there.visit("/logs/3/index").status) == ("words\n", 200)

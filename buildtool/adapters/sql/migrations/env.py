@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from buildtool.adapters.sql.notices.tables import metadata
+from buildtool.adapters.sql.keeping.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

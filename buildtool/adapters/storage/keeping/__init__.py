@@ -1,0 +1,1 @@
+"""Files of what is kept only for so long."""

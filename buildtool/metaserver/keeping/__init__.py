@@ -1,0 +1,1 @@
+"""What the metaserver forgets, and what it says of that."""
