@@ -162,7 +162,7 @@ class Metaserver:
             effects.finish_log(*left)
         self._task(OrphanSweep(database, removal, gone), ArtifactScrub(database, removal, damaged))
         site = TransferSite(life, keys, clock, artifacts, logs, Oversight(lives, corrupt, unkept=troubles.unkept))
-        self.parts.append(site)
+        self.parts += [site, *world.retention.started(self, database, store, removal, logs)]
         world.network.listen("transfer", life, site)
         people = {**requests.handlers, **self._operators(configuration, store, removal, database, keys)}
         tokens = await self._tokens(configuration, requests, mailer, keys)

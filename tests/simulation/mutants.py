@@ -52,6 +52,7 @@ from buildtool.metaserver.batches import BatchDecider
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.build_servers import BuildServerService
 from buildtool.metaserver.demands import DemandReader, Resolved
+from buildtool.metaserver.keeping.forgetting import Surveys
 from buildtool.metaserver.operating.ordering import OrderService
 from buildtool.metaserver.operating.several import SeveralService
 from buildtool.metaserver.triggering import triggers
@@ -108,6 +109,7 @@ from tests.simulation import (
     visitors,
     waits,
 )
+from tests.simulation import keeping as keeping_of_worlds
 from tests.simulation import limits as limits_of_worlds
 from tests.simulation.disk import SimulatedDisk
 
@@ -1416,6 +1418,22 @@ def poll_switched_off() -> Sequence[Change]:
         return math.inf if memory.asked and not hinted else original(trigger, memory, now, hinted=hinted)
 
     return [(triggers, "due", due)]
+
+
+# --- what is kept -------------------------------------------------------------------------------------------
+
+_KEPT = (keeping_of_worlds, "MATTERS", 1.0)
+"""Logs and artifacts go in every world, not only in some."""
+
+
+@_mutant("what was given out lately is spared", _KEPT)
+def grace_ignored() -> Sequence[Change]:
+    return [(Surveys, "thing", lambda _self, kept: kept.thing)]
+
+
+@_mutant("what is promised after it was chosen stays", _KEPT)
+def promise_ignored() -> Sequence[Change]:
+    return [(hits.HitFinder, "_noted", lambda _self, found: found)]
 
 
 # --- owners who come and go ---------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from tests.simulation.front import Front
 from tests.simulation.hostile import Liar
 from tests.simulation.intruders import Intruder
 from tests.simulation.invariants import Watch
+from tests.simulation.keeping import Retention
 from tests.simulation.keys import Certificate, Keys
 from tests.simulation.ledger import path_of
 from tests.simulation.limits import Limits
@@ -127,6 +128,7 @@ class World:
         levels = sandboxes.matters(seed)
         demanded = sandboxes.of_project(levels)
         self.triggering, self.strangers = Triggering(self), Strangers(self)
+        self.retention = Retention(self)
         self.settings = self.triggering.of(projects.settings(times, demanded, self.fetching.fetched))
         self.lease = times.lease
         self.keepalive = times.lease / 4
@@ -266,6 +268,7 @@ class World:
             self.fairness.committed(transaction[1])
             self.overtaking.committed(transaction[1])
             self.triggering.committed(transaction[1])
+            self.retention.committed(transaction[1], transaction[3])
             self.strangers.committed(transaction[1])
         if transaction[0] == "_returned":
             self.returning.witness.noted(transaction[1], transaction[2])

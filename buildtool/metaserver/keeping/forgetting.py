@@ -23,10 +23,10 @@ from buildtool.ports.keeping import KeptArtifact, KeptLogs, KeptRows
 
 log = Logger()
 
-AT_ONCE = 200
+AT_ONCE = 50
 """How many rows or files one look is about."""
 
-PAUSE = 0.2
+PAUSE = 0.1
 """Seconds between two looks or turns, so that they hold up nobody."""
 
 IN_USE = "it was given out lately"
