@@ -49,6 +49,9 @@ class KeptRows(ExpiredArtifacts, Protocol):
     async def given_out(self, digests: Mapping[str, float]) -> None:
         """Record when files were last given out (wall time)."""
 
+    async def given_out_no_more(self, digests: Collection[str]) -> None:
+        """Forget when files were last given out, but for those that an artifact which is given out has."""
+
     async def logs(self, builds: Collection[int], now: float) -> Mapping[int, KeptThing]:
         """Return when each of these builds ended, and why its logs must not go at wall time ``now``, for each there is.
 

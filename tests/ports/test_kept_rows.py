@@ -68,6 +68,16 @@ def test_an_artifact_was_last_of_use_when_it_was_made_asked_for_or_fetched(world
     assert [one.artifact.id for one in run(store.artifacts(0, 2))] == [1, 2]
 
 
+def test_when_a_file_was_fetched_is_forgotten_once_no_artifact_that_is_given_out_has_it(world: World) -> None:
+    made = [evolve(ARTIFACT, id=number, build_id=1, digest=f"{number}" * 64, built_at=5.0) for number in (1, 2)]
+    store = world.fresh(ended(1), *made)
+    run(store.given_out({"1" * 64: 11.0, "2" * 64: 12.0}))
+    run(SqlBrokerStore(world.database).commit([evolve(made[0], withdrawn="expired on …")], (), 0.0))
+    run(store.given_out_no_more(["1" * 64, "2" * 64]))
+    run(SqlBrokerStore(world.database).commit(made, (), 0.0))
+    assert [one.at for one in run(store.artifacts(0, 9))] == [5.0, 12.0]
+
+
 def test_bytes_that_several_artifacts_share_are_counted_once(world: World) -> None:
     made = [evolve(ARTIFACT, id=number, build_id=1, digest="a" * 64, size=10) for number in (1, 2)]
     store = world.fresh(ended(1), *made, evolve(ARTIFACT, id=3, digest="b" * 64, size=7, withdrawn="purged"))

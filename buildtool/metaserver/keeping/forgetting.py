@@ -164,6 +164,8 @@ class Forgetting:
         rules, now = {one.thing.number: one.rule for one in going}, self.surveys.now()
         kept = [one for one in await self.surveys.rows.artifacts_again(rules) if not self.surveys.thing(one).spared]
         expired = await self.broker.expire({one.artifact: expired_words(now, rules[one.artifact.id]) for one in kept})
-        for digest in sorted({one.digest for one in expired}):
+        digests = {one.digest for one in expired}
+        await self.surveys.rows.given_out_no_more(digests)
+        for digest in sorted(digests):
             await self.broker.remove(digest)
         return [one.id for one in expired]

@@ -67,6 +67,9 @@ class SqlKeptRows:
         if digests:
             await self._database.run(partial(_given_out, digests))
 
+    async def given_out_no_more(self, digests: Collection[str]) -> None:
+        await self._database.run(partial(_given_out_no_more, digests))
+
     async def artifact_gone(self, digest: str) -> str:
         return await self._database.run(partial(artifact_gone, digest))
 
@@ -104,6 +107,12 @@ def _given_out(digests: Mapping[str, float], connection: Connection) -> None:
         there = connection.execute(known).scalars().all()
         if there:
             connection.execute(insert(given_out), [{"digest": one, "at": digests[one]} for one in there])
+
+
+def _given_out_no_more(digests: Collection[str], connection: Connection) -> None:
+    needed = select(_A.id).where(_A.digest == _G.digest, _A.withdrawn == "").exists()
+    for chunk in chunks(sorted(digests)):
+        connection.execute(delete(given_out).where(_G.digest.in_(chunk), ~needed))
 
 
 def artifact_gone(digest: str, connection: Connection) -> str:
