@@ -9,6 +9,7 @@ from buildtool.model.servers import Capability, Held, HeldState, HeldVerdict, Of
 from buildtool.protocol import messages
 from buildtool.protocol.hello import AskProjects, AskRefs, AskRequests, Hello, ProjectsDescribed, RefsFound
 from buildtool.protocol.pages.farm_view import WhyLine
+from buildtool.protocol.projects.channels import AskChannels, ChannelMember, ChannelsFound, ChannelStatus
 from buildtool.protocol.projects.latest import AskLatest, LatestFound
 from buildtool.protocol.projects.targets import AskTargets, TargetsFound, TargetStatus, TryTargets
 from buildtool.protocol.projects.triggers import AskTriggers, LookNow, TriggersFound, TriggerStatus
@@ -157,6 +158,28 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
         strategies.durations,
         _numbers,
         st.booleans(),
+    ),
+    "AskChannels": st.builds(AskChannels, strategies.project_names),
+    "ChannelsFound": st.builds(
+        ChannelsFound,
+        st.lists(
+            st.builds(
+                ChannelStatus,
+                strategies.project_names,
+                _text,
+                _text,
+                _numbers,
+                _text,
+                _text,
+                st.lists(
+                    st.builds(ChannelMember, _text, _text, _numbers, _text, strategies.hex_digests, _numbers),
+                    max_size=2,
+                ).map(tuple),
+                _text,
+                st.lists(_text, max_size=2).map(tuple),
+            ),
+            max_size=2,
+        ).map(tuple),
     ),
     "AskTriggers": st.builds(AskTriggers, _text),
     "LookNow": st.builds(LookNow, strategies.project_names),

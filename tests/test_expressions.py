@@ -37,6 +37,8 @@ HEX, DIGITS, NAME = ("a", "0", "g"), ("0", "1", "1-", "-"), ("a", "a.", "_-", "Ã
 WORST: dict[str | bytes, tuple[str, ...]] = {
     # Numbers, digests, commits and client ids.
     r"[0-9]{1,18}": DIGITS,
+    # Names of channels.
+    r"[a-z0-9][a-z0-9._-]{0,39}": ("a", "a.", "-_"),
     # Names of tags that may be versions.
     r"\D*?(\d{1,9}(?:\.\d{1,9}){0,8})(.*)\Z": ("v", "1", "1.", "v1."),
     r"[-_.]?(dev|alpha|a|beta|b|c|rc|pre|preview)[-_.]?(\d{0,9})\Z": ("rc", "a", "1", "-"),

@@ -148,6 +148,7 @@ class BlockingRequests(BlockingGroup[RequestGroup]):
     list = blocking(RequestGroup.list)
     explain = blocking(RequestGroup.explain)
     latest = blocking(RequestGroup.latest)
+    channels = blocking(RequestGroup.channels)
     status = blocking(RequestGroup.status)
     why = blocking(RequestGroup.why)
     cancel = blocking(RequestGroup.cancel)

@@ -57,6 +57,7 @@ from buildtool.protocol.operator import (
     ResumeServer,
 )
 from buildtool.protocol.pages.visiting import AskTokens, EndToken, MakeToken, TokenList, TokenMade, VisitorStatus
+from buildtool.protocol.projects.channels import AskChannels, ChannelsFound, ChannelStatus
 from buildtool.protocol.projects.latest import AskLatest, LatestFound
 from buildtool.protocol.projects.targets import AskTargets, TargetsFound, TryTargets
 from buildtool.protocol.projects.triggers import AskTriggers, LookNow, TriggersFound
@@ -151,6 +152,10 @@ class RequestGroup(ApiGroup):
     async def latest(self, wish: BuildWish) -> LatestFound:
         """Return the newest of a branch, the wish's revision, that has a binary; nothing is asked for."""
         return await self.api.ask(wish.latest(), LatestFound, within=LONG)
+
+    async def channels(self, project: str) -> Sequence[ChannelStatus]:
+        """Return what is in the channels of a project."""
+        return (await self.api.ask(AskChannels(project), ChannelsFound, within=LONG)).found
 
     async def status(self, request_id: int, token: str = "") -> RequestStatus:
         """Return how a request stands; its token is not needed by whom it is of."""

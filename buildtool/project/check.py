@@ -6,6 +6,7 @@ from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.project_options import ProjectOptions
 from buildtool.model.properties import DETECTORS, STANDARD, Role, nearest
 from buildtool.model.text import quoted
+from buildtool.project.channels import checked_channels
 from buildtool.project.definition import Project
 from buildtool.project.recipe import Recipe
 from buildtool.project.triggers import checked_triggers
@@ -41,6 +42,7 @@ def check_types(project: Project) -> None:
         raise wrong("confirm_failures", project.confirm_failures, f"a whole number from 0 to {MOST_REPEATS}")
     project.scheduling()
     checked_triggers(project.name, project.triggers, project.options)
+    checked_channels(project.name, project.channels, project.options)
     _check_machine(project)
 
 

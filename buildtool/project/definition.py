@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.access.audience import EVERYBODY, Audience, ProjectAccess, read_audience
+from buildtool.model.channels.channel import ReleaseChannel
 from buildtool.model.farm.deployment import ProjectPlace, valid_contact, valid_link, valid_revision_url
 from buildtool.model.notices.targets import Target
 from buildtool.model.options import canonical
@@ -121,6 +122,10 @@ def _triggers(value: Trigger | Iterable[Trigger]) -> tuple[Trigger, ...]:
     return tuple(value) if isinstance(value, Iterable) else (value,)
 
 
+def _channels(value: ReleaseChannel | Iterable[ReleaseChannel]) -> tuple[ReleaseChannel, ...]:
+    return tuple(value) if isinstance(value, Iterable) else (value,)
+
+
 def _checkers(value: Iterable[ClientChecker]) -> tuple[ClientChecker, ...]:
     return tuple(value)
 
@@ -150,6 +155,8 @@ class Project:
 
     ``tell`` are those who are told what comes of builds: ``github_status`` and its likes make them.
 
+    ``channels`` are names for the newest revision of which everything is there, as ``channel`` makes them.
+
     ``url`` is the page of the project's own, ``contact`` the e-mail address or the page where questions are asked, and
     ``revision_url`` where a revision of its sources is shown, with ``{revision}`` for its id.
     """
@@ -177,6 +184,7 @@ class Project:
     revision_url: str = field(default="", converter=_revision_url)
     sandbox: SandboxLevel = field(default=SandboxLevel.NONE, converter=_level)
     triggers: tuple[Trigger, ...] = field(default=(), converter=_triggers)
+    channels: tuple[ReleaseChannel, ...] = field(default=(), converter=_channels)
     tell: tuple[Target, ...] = field(default=(), converter=checked_targets)
     trusted_refs: TrustedRefs = field(default=EVERY_REF, converter=_refs)
     trusted_sources: tuple[str, ...] = field(default=(), converter=_sources)

@@ -145,19 +145,18 @@ def _trigger(about: _About, schedule: Schedule, asking: Asking, *, past: bool = 
         raise ConfigurationError(f"trigger {name!r}: {error}") from error
     if not isinstance(supersede, bool):
         raise ConfigurationError(f"trigger {name!r}: supersede = {quoted(supersede)} is neither True nor False")
-    variants = _variants(name, asking.get("options"), asking.get("platforms"))
+    variants = variants_of(f"trigger {name!r}", asking.get("options"), asking.get("platforms"))
     to = _addresses(name, asking.get("to", ()))
     return Trigger(name, _patterns(about), schedule, variants, to, source, nice, supersede, past)
 
 
-def _variants(name: str, options: Options, platforms: Platforms) -> tuple[Variant, ...]:
-    sets = _listed({} if options is None else options, Mapping, f"trigger {name!r}: options =", "options by name")
-    places = _listed(
-        [{}] if platforms is None else platforms, (str, Mapping), f"trigger {name!r}: platforms =", "platforms"
-    )
+def variants_of(what: str, options: Options, platforms: Platforms) -> tuple[Variant, ...]:
+    """Return the builds that ``what`` says: each set of options on each platform. Raises ConfigurationError."""
+    sets = _listed({} if options is None else options, Mapping, f"{what}: options =", "options by name")
+    places = _listed([{}] if platforms is None else platforms, (str, Mapping), f"{what}: platforms =", "platforms")
     count = len(sets) * len(places)
     if not 1 <= count <= VARIANTS:
-        raise ConfigurationError(f"trigger {name!r} asks for {count} builds of a commit: it may be 1 to {VARIANTS}")
+        raise ConfigurationError(f"{what} asks for {count} builds of a commit: it may be 1 to {VARIANTS}")
     made = [Variant(_values(one), _platform(two)) for one, two in product(sets, places)]
     return tuple(one for at, one in enumerate(made) if one not in made[:at])
 

@@ -19,6 +19,7 @@ from buildtool.protocol.pages import visiting as v
 from buildtool.protocol.pages.farm_view import AskFarm
 from buildtool.protocol.pages.figures import AskFigures
 from buildtool.protocol.pages.subscriptions import AskSubscription, EndSubscription
+from buildtool.protocol.projects.channels import AskChannels
 from buildtool.protocol.projects.latest import AskLatest
 from buildtool.protocol.projects.targets import AskTargets, TryTargets
 from buildtool.protocol.projects.triggers import AskTriggers, LookNow
@@ -35,7 +36,7 @@ ACT_OF: Mapping[type[attrs.AttrsInstance], Act] = {
     AskTriggers: Act.SEE_FARM, LookNow: Act.EXPLAIN,
     AskTargets: Act.SEE_FARM, TryTargets: Act.DRAIN,
     AskSubscription: Act.CONFIRM, EndSubscription: Act.CONFIRM,
-    AskLatest: Act.SEE_ARTIFACT,
+    AskLatest: Act.SEE_ARTIFACT, AskChannels: Act.SEE_ARTIFACT,
     o.AskFarmStatus: Act.SEE_FARM, AskFarm: Act.SEE_FARM, AskFigures: Act.SEE_FARM,
     n.FollowEvents: Act.SEE_FARM,
     m.Register: Act.SERVE, m.Ended: Act.SERVE, m.Done: Act.SERVE, m.RenewTickets: Act.SERVE, m.Goodbye: Act.SERVE,

@@ -16,6 +16,7 @@ from buildtool.protocol import operator as o
 from buildtool.protocol.messages import NEWS, REQUESTER, Calls
 from buildtool.protocol.pages import visiting as v
 from buildtool.protocol.pages.subscriptions import AskSubscription, EndSubscription
+from buildtool.protocol.projects.channels import AskChannels
 from buildtool.protocol.projects.latest import AskLatest
 from buildtool.protocol.projects.targets import AskTargets, TryTargets
 from buildtool.protocol.projects.triggers import AskTriggers, LookNow
@@ -55,7 +56,7 @@ OPERATOR: Calls = {
 }  # fmt: skip
 """What an operator may call at the metaserver, and the owner of build servers about these."""
 
-SEEKING: Calls = {"latest": AskLatest}
+SEEKING: Calls = {"latest": AskLatest, "channels": AskChannels}
 """What people may call at the metaserver to find what is there, besides what a requester needs to ask."""
 
 PERSON: Calls = {**REQUESTER, **OPERATOR, **SEEKING}

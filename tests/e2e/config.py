@@ -12,6 +12,7 @@ from buildtool.project import (
     ProjectOptions,
     Recipe,
     Wanted,
+    channel,
     choice,
     flag,
     gitea_status,
@@ -94,6 +95,7 @@ projects = [
         path_to_url=_url,
         client_checkers=[_refuses],
         triggers=_TRIGGERS,
+        channels=channel("nightly", "feature/one", options={"greeting": "hello"}),
         tell=[
             _STATUS[name]("acme/greeter", base=site, token_file=str(_CONTROL / f"{name}.token"))
             for name, site in _FORGES.items()

@@ -70,3 +70,10 @@ def test_a_dockerfile_names_the_newest_binary_by_an_address_that_stays(control: 
     tag = next(line.split()[1] for line in headers.splitlines() if line.startswith("etag:"))
     assert fetched("-w", "%{http_code}", "-H", f"If-None-Match: {tag}", stays).stdout == "304"
     assert json.loads(fetched("-H", "Accept: application/json", stays).stdout)["artifact"]["digest"] == digest
+
+    nightly = f"{control.farm.public_url}/get/greeter/channel:nightly/linux-{here}?greeting=hello"
+    assert f"x-artifact-sha256: {digest}" in fetched("-I", nightly).stdout.lower()
+    told = json.loads(fetched(f"{control.farm.public_url}/api/v1/projects/greeter/channels").stdout)
+    (channel,) = told["found"]
+    assert (channel["name"], channel["revision"], channel["missing"]) == ("nightly", made["revision"], [])
+    assert "there is no channel" in fetched(nightly.replace("nightly", "nightyl")).stdout

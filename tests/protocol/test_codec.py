@@ -29,13 +29,13 @@ from buildtool.protocol.messages import (
     RequestStatus,
     Submit,
 )
-from buildtool.protocol.projects import latest, targets, triggers
+from buildtool.protocol.projects import channels, latest, targets, triggers
 from buildtool.protocol.shape import text_shape
 from tests import messages
 
 CLASSES: dict[str, type[attrs.AttrsInstance]] = {
     name: cls
-    for one in (hello, protocol, triggers, latest, targets)
+    for one in (hello, protocol, triggers, latest, targets, channels)
     for name, cls in vars(one).items()
     if attrs.has(cls) and name[0] != "_"
 }
@@ -72,9 +72,9 @@ def test_there_is_a_strategy_for_every_message() -> None:
     own = {
         name
         for name, cls in CLASSES.items()
-        if cls.__module__ in (hello.__name__, protocol.__name__, triggers.__name__, latest.__name__, targets.__name__)
+        if cls.__module__ in {one.__name__ for one in (hello, protocol, triggers, latest, targets, channels)}
     }
-    assert own - {"TriggerStatus", "TargetStatus"} == set(messages.ALL)
+    assert own - {"TriggerStatus", "TargetStatus", "ChannelStatus", "ChannelMember"} == set(messages.ALL)
 
 
 @given(everything)

@@ -51,6 +51,8 @@ def test_every_message_has_a_sample() -> None:
         "ServerStatus",
         "TriggerStatus",
         "TargetStatus",
+        "ChannelStatus",
+        "ChannelMember",
         "RunningBuildStatus",
         "WaitingBuildStatus",
         "ListedToken",

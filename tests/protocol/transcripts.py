@@ -36,7 +36,7 @@ from buildtool.protocol import codec, hello, news, operator
 from buildtool.protocol import messages as protocol
 from buildtool.protocol.pages import farm_view, figures, subscriptions, visiting
 from buildtool.protocol.pages.farm_view import WhyLine
-from buildtool.protocol.projects import latest, targets, triggers
+from buildtool.protocol.projects import channels, latest, targets, triggers
 from tests import messages
 from tests.adapters.control.wires import Wires
 from tests.fakes import FakeBuildServerService, FakeOrders, FakeRequestService
@@ -45,7 +45,20 @@ ROOT = Path(__file__).parent / "transcripts"
 NOW = ROOT / f"{hello.PROTOCOL_VERSION}.{hello.PROTOCOL_MINOR}"
 CLASSES: dict[str, type[attrs.AttrsInstance]] = {
     name: cls
-    for one in (hello, protocol, operator, visiting, news, farm_view, figures, triggers, targets, subscriptions, latest)
+    for one in (
+        hello,
+        protocol,
+        operator,
+        visiting,
+        news,
+        farm_view,
+        figures,
+        triggers,
+        targets,
+        subscriptions,
+        latest,
+        channels,
+    )
     for name, cls in vars(one).items()
     if attrs.has(cls) and name[0] != "_"
 }
@@ -110,6 +123,16 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
     subscriptions.AskSubscription("abc.def"),
     subscriptions.EndSubscription("abc.def", again=True),
     subscriptions.SubscriptionStatus("ann@example.org", ("everything so far",), True),
+    channels.AskChannels("lua"),
+    channels.ChannelsFound(
+        (
+            channels.ChannelStatus(
+                "lua", "release", "tags v*", 2, "0123456789abcdef0123456789abcdef01234567", "v1.2",
+                (channels.ChannelMember("linux-ppc", "utf8=yes", 17, "lua.zip", messages.DIGEST, 12345),),
+                "v1.3", ("os=linux arch=ppc",),
+            ),
+        )
+    ),
     latest.AskLatest("lua", "", "main", {"utf8": True}, {"arch": "ppc"}, {}, True, SandboxLevel.WEAK),
     latest.LatestFound("lua", "main", "0123456789abcdef0123456789abcdef01234567", messages.found(), 3, 1_700_000_000.0,
                        12.5, 4),

@@ -40,6 +40,7 @@ class BranchTip:
 class _Seen:
     refs: Mapping[str, str]
     at: float
+    commits: frozenset[str]
 
 
 @define(eq=False)
@@ -54,7 +55,7 @@ class BranchTips:
     def doubt(self, url: str, commit: str) -> None:
         """Forget where the branches of a repository are, unless one of them is known to be at a commit."""
         seen = self._seen.get(url)
-        if seen is not None and commit not in seen.refs.values():
+        if seen is not None and commit not in seen.commits:
             self._doubted.add(url)
 
     async def read(self, url: str, branch: str) -> BranchTip:
@@ -62,13 +63,21 @@ class BranchTips:
 
         Raises UnknownRef, RepositoryUnreachable.
         """
+        refs, age = await self.refs(url)
+        ref = _full(branch)
+        if ref not in refs:
+            raise _unknown(branch, refs)
+        return BranchTip(short_ref(ref), refs[ref], age)
+
+    async def refs(self, url: str) -> tuple[Mapping[str, str], float]:
+        """Return the commits of HEAD, branches and tags by full names, as they were so many seconds ago.
+
+        Raises RepositoryUnreachable.
+        """
         seen = self._seen.get(url)
         if seen is None or url in self._doubted or self.timers.seconds() >= seen.at + FRESH:
             seen = await self._look(url, seen)
-        ref = _full(branch)
-        if ref not in seen.refs:
-            raise _unknown(branch, seen.refs)
-        return BranchTip(short_ref(ref), seen.refs[ref], max(0.0, self.timers.seconds() - seen.at))
+        return seen.refs, max(0.0, self.timers.seconds() - seen.at)
 
     async def _look(self, url: str, before: _Seen | None) -> _Seen:
         now = self.timers.seconds()
@@ -80,15 +89,15 @@ class BranchTips:
                 raise
             log.info("a branch is where it was before: {why}", why=error)
             return before
-        branches = {name: commit for name, commit in refs.items() if not name.startswith(TAGS)}
-        tags = {name: "" for name in refs if name.startswith(TAGS)} if len(refs) <= _TAGS_KEPT else {}
-        seen = _Seen({**tags, **branches}, now)
+        if len(refs) > _TAGS_KEPT:
+            refs = {name: commit for name, commit in refs.items() if not name.startswith(TAGS)}
+        seen = _Seen(refs, now, frozenset(refs.values()))
         keep_newest(self._seen, url, seen, KEPT)
         return seen
 
 
-_TAGS_KEPT = 5_000
-"""Of a repository with more refs its tags are not kept, which are there to say that something is one."""
+_TAGS_KEPT = 20_000
+"""Of a repository with more refs its tags are not kept."""
 
 
 def _full(branch: str) -> str:

@@ -17,7 +17,7 @@ from buildtool.errors import BuildToolError
 from buildtool.metaserver.access.admittance import Admittance
 from buildtool.metaserver.authorised import Permissions
 from buildtool.metaserver.demands import DemandReader, Resolved, ref_and_range, source_url
-from buildtool.metaserver.latest.branches import BranchTips
+from buildtool.metaserver.latest.branches import BranchTip, BranchTips
 from buildtool.metaserver.request_status import RequestStatusReader
 from buildtool.model.access.rights import Act, Subject, platform_names
 from buildtool.model.matching.newest import fitting
@@ -27,6 +27,7 @@ from buildtool.model.trust.evidence import SourceTrust
 from buildtool.ports.common import Clock
 from buildtool.ports.latest import BranchReader
 from buildtool.ports.metaserver import ArtifactFiles, BrokerStore, Handlers
+from buildtool.project.definition import Project
 from buildtool.protocol.messages import AskExplain
 from buildtool.protocol.projects.latest import AskLatest, LatestFound
 
@@ -70,17 +71,11 @@ class LatestFinder:
         Raises UnknownProject, UsageError, Unauthorised, UnknownRef, RepositoryUnreachable, LimitReached,
         StorageUnavailable.
         """
-        self.admittance.explanation(by)
-        project = self.permissions.settings.project(message.project, by)
+        project = self.project(by, message.project)
         url = source_url(project, message.source)
-        asked = self.demands.without_excess(_as_explained(message))
-        ref, _ = ref_and_range(asked)
+        ref, _ = ref_and_range(self.demands.without_excess(_as_explained(message)))
         tip = await self.tips.read(url, ref)
-        # Whoever names a branch is pointed only at what was made of the project's own commits, whatever is on it now.
-        known = Resolved({(url, ref): tip.commit}, {(project.name, message.source, ref): SourceTrust.TRUSTED})
-        demand = await self.demands.read(project, url, asked, known)
-        subject = Subject(project=project.name, platforms=platform_names(demand.spec.platform))
-        self.permissions.check(by, Act.SEE_ARTIFACT, subject)
+        demand = await self.demand(by, project, url, message, tip.commit)
         looked = 0
         line: Sequence[str] = ()
         for most in (SHORT, LONG):
@@ -89,20 +84,52 @@ class LatestFinder:
                 found = await self.gate.run(partial(self._first, evolve(demand, acceptable=some)))
                 if found is not None:
                     behind = line.index(found.shelf.revision)
-                    at = await self._made_at(url, found.shelf.revision)
-                    shown = self.status_reader.found(found)
-                    return LatestFound(project.name, tip.name, tip.commit, shown, behind, at, tip.age, behind + 1)
+                    return await self.answer(project, url, tip, found, behind)
             looked = len(line)
             if looked < most:
                 break
         return LatestFound(project.name, tip.name, tip.commit, None, 0, 0.0, tip.age, looked, more=looked >= LONG)
 
-    async def _first(self, demand: Demand) -> Artifact | None:
-        """Return the first artifact that satisfies a demand and whose file is there."""
+    def project(self, by: Principal, name: str) -> Project:
+        """Return a project that a caller sees; the look at it counts. Raises UnknownProject, LimitReached."""
+        self.admittance.explanation(by)
+        return self.permissions.settings.project(name, by)
+
+    async def demand(self, by: Principal, project: Project, url: str, message: AskLatest, commit: str) -> Demand:
+        """Return what is wanted, as a demand of a commit. Raises UsageError, Unauthorised."""
+        asked = self.demands.without_excess(_as_explained(message))
+        ref, _ = ref_and_range(asked)
+        # Whoever names a branch is pointed only at what was made of the project's own commits, whatever is on it now.
+        known = Resolved({(url, ref): commit}, {(project.name, message.source, ref): SourceTrust.TRUSTED})
+        demand = await self.demands.read(project, url, asked, known)
+        subject = Subject(project=project.name, platforms=platform_names(demand.spec.platform))
+        self.permissions.check(by, Act.SEE_ARTIFACT, subject)
+        return demand
+
+    async def there(self, demand: Demand) -> Sequence[Artifact]:
+        """Return the artifacts that satisfy a demand and whose files are there. Raises StorageUnavailable."""
+        return await self.gate.run(partial(self._there, demand))
+
+    async def answer(self, project: Project, url: str, tip: BranchTip, found: Artifact, behind: int) -> LatestFound:
+        """Return what is told of an artifact that was found, so many commits behind."""
+        at = await self._made_at(url, found.shelf.revision)
+        shown = self.status_reader.found(found)
+        return LatestFound(project.name, tip.name, tip.commit, shown, behind, at, tip.age, behind + 1)
+
+    async def _there(self, demand: Demand) -> Sequence[Artifact]:
+        fit = await self._fitting(demand)
+        absent = await self.files.absent({(one.digest, one.size) for one in fit}) if fit else frozenset()
+        return [one for one in fit if (one.digest, one.size) not in absent]
+
+    async def _fitting(self, demand: Demand) -> Sequence[Artifact]:
         keys = demand.shelves
         shelves, _ = await self.store.known(keys, (), self.clock.wall())
         compare = self.status_reader.state.projects.compare(demand.spec.project)
-        fit = list(fitting(demand, (shelves[key] for key in keys), compare))
+        return list(fitting(demand, (shelves[key] for key in keys), compare))
+
+    async def _first(self, demand: Demand) -> Artifact | None:
+        """Return the first artifact that satisfies a demand and whose file is there."""
+        fit = await self._fitting(demand)
         absent = await self.files.absent({(one.digest, one.size) for one in fit[:1]}) if fit else frozenset()
         if absent:  # what was lost is rare, so that mostly one file is looked at
             absent = await self.files.absent({(one.digest, one.size) for one in fit})

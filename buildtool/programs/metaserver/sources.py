@@ -30,6 +30,7 @@ from buildtool.configuration.settings import Settings
 from buildtool.errors import NotFound
 from buildtool.metaserver.demands import DemandReader, source_url
 from buildtool.metaserver.latest.branches import BranchTips
+from buildtool.metaserver.latest.channels import ChannelFinder
 from buildtool.metaserver.latest.finding import LatestFinder
 from buildtool.metaserver.requests import RequestService
 from buildtool.metaserver.showing.commit_notes import CommitNotes
@@ -126,7 +127,10 @@ async def asking_branches(
     Triggers are started. Raises StorageUnavailable.
     """
     triggers = await triggering(requests, resolvers, stored.database, stored.keys, reactor, closing)
-    return {**triggers.handlers, **latest(requests, resolvers, stored.artifacts, IReactorTime(reactor)).handlers}
+    return {
+        **triggers.handlers,
+        **ChannelFinder(latest(requests, resolvers, stored.artifacts, IReactorTime(reactor))).handlers,
+    }
 
 
 def latest(

@@ -23,6 +23,7 @@ from buildtool.protocol.api import work
 from buildtool.protocol.limits import TOGETHER
 from buildtool.protocol.logs import answers as logs
 from buildtool.protocol.pages import visiting as v
+from buildtool.protocol.projects.channels import AskChannels, ChannelsFound
 from buildtool.protocol.projects.latest import AskLatest, LatestFound
 from buildtool.protocol.projects.targets import AskTargets, TargetsFound, TryTargets
 from buildtool.protocol.projects.triggers import AskTriggers, LookNow, TriggersFound
@@ -205,6 +206,8 @@ CALLS: Sequence[ApiCall] = (
          query={"limit": LIMIT}),
     _get("/matrix/{project}", "Show the newest builds of a project by revision, platform and options", shown.Matrix,
          read="matrix", query={"before": BEFORE}),
+    _get("/projects/{project}/channels", "Show what is in the channels of a project", ChannelsFound,
+         message=AskChannels, counted="explanations"),
     _get("/projects", "List the projects", shown.ProjectList, read="projects", act=Act.SEE_FARM),
     _get("/projects/{project}", "Show a project, its options and its properties", shown.ProjectReport, read="project",
          act=Act.SEE_FARM),

@@ -18,6 +18,7 @@ from buildtool.protocol import operator as o
 from buildtool.protocol.pages.farm_view import AskFarm
 from buildtool.protocol.pages.figures import AskFigures
 from buildtool.protocol.pages.subscriptions import AskSubscription, EndSubscription
+from buildtool.protocol.projects.channels import AskChannels
 from buildtool.protocol.projects.latest import AskLatest
 from buildtool.protocol.projects.targets import AskTargets, TryTargets
 from buildtool.protocol.projects.triggers import AskTriggers, LookNow
@@ -95,7 +96,7 @@ _CALLS = (
     o.RaiseRequest, o.LowerRequest,
     e.InviteOne, e.AskIdentities, e.RevokeOne, e.RotateAuthority, e.ShowCode, MakeToken, AskTokens, EndToken,
     AskTriggers, LookNow, AskTargets, TryTargets, AskSubscription, EndSubscription,
-    AskLatest,
+    AskLatest, AskChannels,
 )  # fmt: skip
 
 if TYPE_CHECKING:

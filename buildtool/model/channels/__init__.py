@@ -1,0 +1,1 @@
+"""Channels: names for the newest revision of which everything is there."""
