@@ -126,7 +126,14 @@ class Metaserver:
         self.ended = gateway.end_key
         removal = ArtifactRemoval(self.machine.directory, artifacts, disk, self.machine.disk)
         effects = EffectPerformer(
-            gateway.connections, gateway.followers, mailer, logs, removal, status_reader, tickets, life
+            gateway.connections,
+            gateway.followers,
+            world.telling.start(self, database, mailer),
+            logs,
+            removal,
+            status_reader,
+            tickets,
+            life,
         )
         broker = self.broker = Broker(state, store, clock, life, removal, effects, Stopwatch(world.seed))
         explainer = Explainer(state, store, status_reader)

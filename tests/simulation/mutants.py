@@ -23,6 +23,7 @@ from buildtool.adapters.control.gateway import Gateway
 from buildtool.adapters.http.handling import TicketReader
 from buildtool.adapters.mail import returned
 from buildtool.adapters.mail.mailer import Mailer
+from buildtool.adapters.notices.courier import Courier
 from buildtool.adapters.processes.command import CommandResult
 from buildtool.adapters.sql import broker_store, hours, operator_store, outbox_store, rows, schema
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
@@ -42,6 +43,7 @@ from buildtool.buildserver.standstill import Standstill
 from buildtool.concurrency.asker import Asker
 from buildtool.concurrency.single_flight import SingleFlight, _Sharers
 from buildtool.errors import BuildToolError, Unauthorised
+from buildtool.metaserver import broker
 from buildtool.metaserver import requests as requests_of_broker
 from buildtool.metaserver.access import superseding as superseding_access
 from buildtool.metaserver.access import tokens as access_tokens
@@ -68,6 +70,7 @@ from buildtool.model.guest import limits, stance
 from buildtool.model.matching import fitting
 from buildtool.model.matching.fitting import Requirements
 from buildtool.model.matching.satisfaction import implies, making_satisfies, satisfies
+from buildtool.model.notices.outcome import TellOutcome
 from buildtool.model.options import canonical
 from buildtool.model.principal import UNLIMITED, Principal, PrincipalRole
 from buildtool.model.records import Attempt, AttemptEnd, AttemptState, RequestState
@@ -94,6 +97,7 @@ from buildtool.scheduling.state.lease_table import LeaseTable
 from buildtool.scheduling.state.projects import ProjectPolicies
 from buildtool.scheduling.state.records import Records
 from buildtool.scheduling.state.slots import ServerSlots
+from buildtool.scheduling.telling.notices import with_notices
 from buildtool.web import sessions as sessions_of_pages
 from tests.simulation import (
     blows,
@@ -105,6 +109,7 @@ from tests.simulation import (
     owners,
     projects,
     sandboxes,
+    telling,
     triggering,
     visitors,
     waits,
@@ -1434,6 +1439,33 @@ def grace_ignored() -> Sequence[Change]:
 @_mutant("what is promised after it was chosen stays", _KEPT)
 def promise_ignored() -> Sequence[Change]:
     return [(hits.HitFinder, "_noted", lambda _self, found: found)]
+
+
+# --- telling a forge ----------------------------------------------------------------------------------------
+
+_FORGE = (telling, "MATTERS", 1.0)
+"""A forge is told in every world, not only in some."""
+
+
+@_mutant("what was not answered is told again", _FORGE)
+def unanswered_taken_for_told() -> Sequence[Change]:
+    async def tried(courier: Any, outgoing: Any) -> TellOutcome:
+        try:
+            return await courier.tell(outgoing)  # type: ignore[no-any-return] # as a courier's is
+        except BuildToolError:
+            return TellOutcome(told=True)
+
+    return [(Courier, "_tried", tried)]
+
+
+@_mutant("what waits to be told is written with what it tells of", _FORGE)
+def notices_not_committed() -> Sequence[Change]:
+    count = iter(range(1, 10**9))
+
+    def sometimes(state: Any, rows: Any, now: float) -> Any:
+        return with_notices(state, rows, now) if next(count) % 5 else rows
+
+    return [(broker, "with_notices", sometimes)]
 
 
 # --- owners who come and go ---------------------------------------------------------------------------------

@@ -54,6 +54,7 @@ from tests.simulation.returning import Returning, ReturnWitness
 from tests.simulation.sandboxes import Sandboxes
 from tests.simulation.shares import Shares
 from tests.simulation.strangers import Strangers
+from tests.simulation.telling import Telling
 from tests.simulation.trace import Trace
 from tests.simulation.triggering import Triggering
 from tests.simulation.trust import Trust
@@ -128,8 +129,8 @@ class World:
         levels = sandboxes.matters(seed)
         demanded = sandboxes.of_project(levels)
         self.triggering, self.strangers = Triggering(self), Strangers(self)
-        self.retention = Retention(self)
-        self.settings = self.triggering.of(projects.settings(times, demanded, self.fetching.fetched))
+        self.retention, self.telling = Retention(self), Telling(self)
+        self.settings = self.telling.of(self.triggering.of(projects.settings(times, demanded, self.fetching.fetched)))
         self.lease = times.lease
         self.keepalive = times.lease / 4
         self.truths = Truths(rng)
@@ -269,6 +270,7 @@ class World:
             self.overtaking.committed(transaction[1])
             self.triggering.committed(transaction[1])
             self.retention.committed(transaction[1], transaction[3])
+            self.telling.committed(transaction[1])
             self.strangers.committed(transaction[1])
         if transaction[0] == "_returned":
             self.returning.witness.noted(transaction[1], transaction[2])
@@ -518,6 +520,7 @@ class World:
         return (
             self.front.current
             and self.triggering.current
+            and self.telling.current
             and not self._unsent()
             and all(self._connections(builder) == 1 for builder in self.builders)
         )
@@ -540,6 +543,7 @@ class World:
         self.returning.witness.check_rest(dict(self.rows.ask("SELECT id, mail_error FROM requests")))
         self.front.check_rest()
         self.triggering.check_rest()
+        self.telling.check_rest()
         held = {digest for (digest,) in self.rows.ask("SELECT digest FROM tokens")}
         if held != self.visits.holding():
             self.watch.wrong("at rest the tokens in the database are not those that were committed")
