@@ -61,6 +61,7 @@ from buildtool.protocol.projects.channels import AskChannels, ChannelsFound, Cha
 from buildtool.protocol.projects.latest import AskLatest, LatestFound
 from buildtool.protocol.projects.targets import AskTargets, TargetsFound, TryTargets
 from buildtool.protocol.projects.triggers import AskTriggers, LookNow, TriggersFound
+from buildtool.protocol.projects.watches import AskWatches, EndWatch, WatchBranch, WatchesFound, WatchStatus
 
 T = TypeVar("T", bound=AttrsInstance)
 
@@ -347,6 +348,18 @@ class FarmGroup(ApiGroup):
     async def try_targets(self, project: str) -> ActionResult:
         """Try whether those whom a project tells would be told."""
         return await self.api.ask(TryTargets(project), ActionResult, within=LONG)
+
+    async def watch(self, wish: Submit, *, asks: bool = True, digest: str = "") -> WatchStatus:
+        """Start a watch of the branch that a wish names: each new binary of it is told."""
+        return await self.api.ask(WatchBranch(wish, asks, digest), WatchStatus, within=LONG)
+
+    async def watches(self, after: int = 0) -> WatchesFound:
+        """Return the watches of the caller, from behind a number on."""
+        return await self.api.ask(AskWatches(after), WatchesFound)
+
+    async def unwatch(self, watch: int) -> ActionResult:
+        """End a watch."""
+        return await self.api.ask(EndWatch(watch), ActionResult)
 
     async def audit(self, after: int = 0) -> answers.AuditLines:
         """Return what happened after an event, the oldest first."""

@@ -373,3 +373,9 @@ def find_address(text: str) -> str | None:
             except UsageError:
                 continue
     return None
+
+
+def masked(email: str) -> str:
+    """Return an address that its owner recognises and no other reader can write to: ``u…@example.org``."""
+    local, at, domain = email.rpartition("@")
+    return f"{local[:1]}…@{domain}" if at else "…"

@@ -294,7 +294,8 @@ RESERVED: frozenset[str] = frozenset(
      "force", "json", "host", "port", "email", "native", "explain", "why", "matrix", "version", "verbose", "quiet",
      "status", "join", "use_tls", "doctor", "login", "logout", "code", "fingerprint", "reason", "mail", "platform",
      "person", "yes", "dry_run", "deadline", "follow", "browse", "expires", "may", "list", "log", "failed_step", "most",
-     "completion", "http", "token_file", "sandbox", "nice", "settings_file", "supersede", "rounds", "latest"}
+     "completion", "http", "token_file", "sandbox", "nice", "settings_file", "supersede", "rounds", "latest", "watch",
+     "digest", "only_tell"}
 )  # fmt: skip
 """Names that startcompile itself uses; no project may describe an option of such a name."""
 

@@ -298,7 +298,8 @@ class Mail:
     database when the mail is sent. A ``summary`` tells of all Requests that were made together; its outcome is that of
     the one that ended last. One about a ``server`` tells its owner that it is missing; it has no Request. ``asker``
     says against whose share of mails it counts: the network address that the Request came from. One with a
-    ``purpose`` (``confirmation.LIVES``) tells a code for its address; it has no Request.
+    ``purpose`` (``confirmation.LIVES``) tells a code for its address; it has no Request. One ``about`` a watch, by its
+    topic and ref, tells of the binary that the Build made; nor has it one.
     """
 
     key: str
@@ -311,6 +312,7 @@ class Mail:
     server: str = ""
     asker: str = ""
     purpose: str = ""
+    about: str = ""
 
 
 @frozen

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from buildtool.model.records import Mail
 from buildtool.model.telling.topics import Ended
+from buildtool.model.telling.watch import BranchWatch
 
 
 class SubscriptionStore(Protocol):
@@ -22,3 +24,25 @@ class SubscriptionStore(Protocol):
 
     async def resume(self, email: str, topics: Sequence[str]) -> None:
         """Write that an address has mails about topics again."""
+
+
+class WatchStore(Protocol):
+    """The database, as watches use it. Each call is one transaction; each raises StorageUnavailable."""
+
+    async def watches(self) -> Sequence[BranchWatch]:
+        """Return all watches."""
+
+    async def add(self, watch: BranchWatch) -> BranchWatch:
+        """Write a new watch, and return it with its number: the one that it has, or a higher one that is free."""
+
+    async def keep(self, watch: BranchWatch) -> None:
+        """Write what a watch knows, if it is still there."""
+
+    async def tell(self, watch: BranchWatch, mail: Mail, due: float | None) -> None:
+        """Write what a watch knows together with the mail that tells it, unless that mail was written before.
+
+        It goes out at once, or ``due`` (wall time), together with what the watch tells until then.
+        """
+
+    async def end(self, watch_id: int) -> None:
+        """Remove a watch."""

@@ -23,6 +23,7 @@ from buildtool.protocol.projects.channels import AskChannels
 from buildtool.protocol.projects.latest import AskLatest
 from buildtool.protocol.projects.targets import AskTargets, TryTargets
 from buildtool.protocol.projects.triggers import AskTriggers, LookNow
+from buildtool.protocol.projects.watches import AskWatches, EndWatch, WatchBranch
 
 __all__ = ["ACT_OF"]
 
@@ -35,6 +36,7 @@ ACT_OF: Mapping[type[attrs.AttrsInstance], Act] = {
     m.AskHealth: Act.PING, v.AskHealthFor: Act.PING, h.AskProjects: Act.PING,
     AskTriggers: Act.SEE_FARM, LookNow: Act.EXPLAIN,
     AskTargets: Act.SEE_FARM, TryTargets: Act.DRAIN,
+    WatchBranch: Act.SUBMIT, AskWatches: Act.SEE_REQUEST, EndWatch: Act.CANCEL,
     AskSubscription: Act.CONFIRM, EndSubscription: Act.CONFIRM,
     AskLatest: Act.SEE_ARTIFACT, AskChannels: Act.SEE_ARTIFACT,
     o.AskFarmStatus: Act.SEE_FARM, AskFarm: Act.SEE_FARM, AskFigures: Act.SEE_FARM,

@@ -20,6 +20,7 @@ from buildtool.protocol.projects.channels import AskChannels
 from buildtool.protocol.projects.latest import AskLatest
 from buildtool.protocol.projects.targets import AskTargets, TryTargets
 from buildtool.protocol.projects.triggers import AskTriggers, LookNow
+from buildtool.protocol.projects.watches import AskWatches, EndWatch, WatchBranch
 
 __all__ = [
     "BUILD_SERVER",
@@ -52,6 +53,7 @@ OPERATOR: Calls = {
     "invite": e.InviteOne, "identities": e.AskIdentities, "revoke": e.RevokeOne, "rotate": e.RotateAuthority,
     "token": v.MakeToken, "tokens": v.AskTokens, "endtoken": v.EndToken,
     "triggers": AskTriggers, "look": LookNow, "targets": AskTargets, "trytargets": TryTargets,
+    "watch": WatchBranch, "watches": AskWatches, "endwatch": EndWatch,
     "subscription": AskSubscription, "endsubscription": EndSubscription,
 }  # fmt: skip
 """What an operator may call at the metaserver, and the owner of build servers about these."""

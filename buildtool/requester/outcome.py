@@ -20,6 +20,7 @@ from buildtool.requester.text import request_id_words
 if TYPE_CHECKING:
     from buildtool.protocol.messages import Explanation, FoundArtifact, RequestStatus
     from buildtool.protocol.projects.latest import LatestFound
+    from buildtool.protocol.projects.watches import WatchStatus
 
 
 class ExitCode(enum.IntEnum):
@@ -76,7 +77,8 @@ _OF_STATE = {
 class RequestResult:
     """The result of a request. ``path`` is where the artifact lies, "" when it was not fetched; ``error`` why not.
 
-    ``explanation`` is the answer to ``explain`` or ``why``, ``latest`` that to ``--latest``.
+    ``explanation`` is the answer to ``explain`` or ``why``, ``latest`` that to ``--latest``, ``watch`` that to
+    ``watch``.
     """
 
     exit: ExitCode
@@ -86,6 +88,7 @@ class RequestResult:
     error: errors.BuildToolError | None = None
     explanation: Explanation | None = None
     latest: LatestFound | None = None
+    watch: WatchStatus | None = None
 
 
 SEVERITY: tuple[ExitCode, ...] = (
@@ -144,6 +147,8 @@ def as_json(result: RequestResult) -> dict[str, object]:
         "milliseconds": round(result.milliseconds, 1),
         "path": result.path or None,
     }
+    if result.watch is not None:
+        return found | attrs.asdict(result.watch)
     if result.explanation is not None:
         return found | {"explanation": _explanation(result.explanation)}
     if result.latest is not None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from buildtool.model.project_options import Followed
     from buildtool.protocol.messages import Explanation, FoundArtifact, RequestStatus, Submit
     from buildtool.protocol.pages.farm_view import WhyLine
+    from buildtool.protocol.projects.watches import WatchStatus
 
 clean = one_line
 """Makes one harmless line of a text that came over the wire."""
@@ -250,3 +251,12 @@ def _artifact_line(found: FoundArtifact) -> str:
     made = f"revision {clean(found.revision)[:12]}, {clean(shown(found.platform))}"
     where = f"{found.kind.value} on {clean(found.server)}{_kept(found)}"
     return f"{clean(found.name)} of build {found.build_id} ({made}, {where})"
+
+
+def watching(told: WatchStatus, program: str) -> list[str]:
+    """Return what a watch does from now on, and how it ends."""
+    when = f"what came is told together ({clean(told.digest)})" if told.digest else "each new binary is told"
+    asks = "new commits are asked for" if told.asks else "nothing is asked for: it is told what others have built"
+    lines = [f"watch {told.watch}: {clean(told.project)} {clean(told.ref)}; {when} to {clean(told.email)}; {asks}"]
+    lines += [f"  {clean(told.said)}"] if told.said else []
+    return [*lines, f"  {program} unwatch {told.watch} ends it"]

@@ -18,6 +18,7 @@ from buildtool.metaserver.operations import OperatorService
 from buildtool.metaserver.requests import RequestService
 from buildtool.metaserver.telling.subscriptions import Subscriptions
 from buildtool.metaserver.telling.targets import TargetService
+from buildtool.metaserver.telling.watches import WatchService
 from buildtool.metaserver.triggering.triggers import Triggers
 from buildtool.model.principal import Principal
 from buildtool.ports.metaserver import Handlers
@@ -64,6 +65,7 @@ def test_each_call_of_an_operator_has_a_handler_in_one_service() -> None:
             Triggers,
             TargetService,
             Subscriptions,
+            WatchService,
         )
     ]
     found = [message for one in (*services, object.__new__(AccountService).operating) for message in one]
@@ -83,6 +85,7 @@ def test_each_call_of_an_operator_has_a_handler_in_one_service() -> None:
         TokenService,
         BounceService,
         Subscriptions,
+        WatchService,
     ],
 )
 def test_each_handler_takes_who_calls_and_the_message_that_it_stands_for(service: type[Any]) -> None:

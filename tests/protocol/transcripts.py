@@ -36,7 +36,7 @@ from buildtool.protocol import codec, hello, news, operator
 from buildtool.protocol import messages as protocol
 from buildtool.protocol.pages import farm_view, figures, subscriptions, visiting
 from buildtool.protocol.pages.farm_view import WhyLine
-from buildtool.protocol.projects import channels, latest, targets, triggers
+from buildtool.protocol.projects import channels, latest, targets, triggers, watches
 from tests import messages
 from tests.adapters.control.wires import Wires
 from tests.fakes import FakeBuildServerService, FakeOrders, FakeRequestService
@@ -58,6 +58,7 @@ CLASSES: dict[str, type[attrs.AttrsInstance]] = {
         subscriptions,
         latest,
         channels,
+        watches,
     )
     for name, cls in vars(one).items()
     if attrs.has(cls) and name[0] != "_"
@@ -120,6 +121,20 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
     hello.AskRequests(20),
     hello.AskRefs("testproject", "trunk"),
     hello.RefsFound(("main", "v1.0")),
+    watches.WatchBranch(protocol.Submit("", "lua", "ann@example.org", "", "main", "", {}, {}, {}), False, "daily"),
+    watches.AskWatches(3),
+    watches.EndWatch(7),
+    watches.WatchesFound(
+        (
+            watches.WatchStatus(
+                7, "lua", "", "refs/heads/main", "ann@example.org", True, "07:00 UTC", 1_700_000_000.0, "0" * 40, 2, ""
+            ),
+        ),
+        more=True,
+    ),
+    watches.WatchStatus(
+        8, "lua", "trunk", "HEAD", "a\N{HORIZONTAL ELLIPSIS}@b.org", False, "", 1_700_000_000.0, "r7", 0, "it is away"
+    ),
     subscriptions.AskSubscription("abc.def"),
     subscriptions.EndSubscription("abc.def", again=True),
     subscriptions.SubscriptionStatus("ann@example.org", ("everything so far",), True),

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
+from buildtool.model.addresses import masked
 from buildtool.model.farm.deployment import NO_PLACE, ProjectPlace
 from buildtool.model.logs.index import LogIndex
 from buildtool.model.project_options import ProjectOptions
 from buildtool.model.records import Attempt, Build, BuildSpec, BuildState, Request, RequestState
 from buildtool.model.search.commits import CommitNote
+from buildtool.model.telling.watch import WATCH
 from buildtool.model.text import about, ahead_words
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.ports.pages import BuildDetail, RequestLine
@@ -357,7 +359,9 @@ def _moved(nice: int) -> str:
 def _who(request: Request) -> str:
     """Return who asked, masked; what asks by itself is named as the order has it."""
     if request.email:
-        return words.masked(request.email)
+        return masked(request.email)
+    if request.share.startswith(WATCH):
+        return f"a watch of {masked(request.share.removeprefix(WATCH))}"
     return request.share if request.share.startswith("trigger:") else "the operator"
 
 

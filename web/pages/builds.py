@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from attrs import evolve, field, frozen
 
 from buildtool.concurrency.bounded_cache import remembering, weight
+from buildtool.model.addresses import masked
 from buildtool.model.options import Canonical, shown
 from buildtool.model.records import BuildState
 from buildtool.model.search.build_query import BuildQuery
@@ -240,7 +241,7 @@ def who(line: BuildLine, mine: Collection[str] = ()) -> str:
     if line.email.lower() in mine and line.email:
         first = "you"
     else:
-        first = f"{words.masked(line.email)} ·{line.person}" if line.email else "the farm itself"
+        first = f"{masked(line.email)} ·{line.person}" if line.email else "the farm itself"
     return f"{first} and {line.requests - 1:,} more" if line.requests > 1 else first
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 from buildtool.concurrency.bounded_cache import remembering, weight
+from buildtool.model.addresses import masked
 from buildtool.model.options import Canonical
 from buildtool.model.platforms import Value
 from buildtool.model.text import size_words
@@ -126,12 +127,6 @@ def machine(properties: Canonical) -> list[tuple[str, str]]:
 
 def _spaced(name: str) -> str:
     return name.replace("_", " ")
-
-
-def masked(email: str) -> str:
-    """Return an address that its owner recognises and no other reader can write to: ``u…@example.org``."""
-    local, at, domain = email.rpartition("@")
-    return f"{local[:1]}…@{domain}" if at else "…"
 
 
 def without_addresses(text: str) -> str:

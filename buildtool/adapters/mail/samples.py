@@ -87,6 +87,10 @@ def sample_mails(links: MailLinks, style: MailStyle) -> Iterator[SampleMail]:
     yield SampleMail("a machine that is back", render(_missing(0.0), links, _NOW + 3_700, style))
     digest = evolve(summary, mail=evolve(summary.mail, summary=False), members=(*every, missing))
     yield SampleMail("several put together", render(digest, links, _NOW + 100, style))
+    came = evolve(built, mail=evolve(built.mail, request_ids=(), about="watch:7 refs/heads/main"), requests=())
+    yield SampleMail("a new binary of a branch", render(came, links, _NOW + 100, style))
+    day = evolve(came, members=(came, evolve(came, artifact=None)))
+    yield SampleMail("new binaries of a branch", render(day, links, _NOW + 100, style))
     for purpose in sorted(LIVES):
         mail = Mail("code:1", _WHO, None, (), RequestState.WAITING, _NOW, asker="192.0.2.7", purpose=purpose)
         for pin in ("", _DIGEST):

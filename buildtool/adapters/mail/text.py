@@ -133,7 +133,7 @@ def render(
     rows = [(label, defanged(value)) for label, value in told.rows()]
     artifact = told.artifact
     words = {
-        "headline": wrapped(defanged(f"{_HEADLINE[outcome]}: {told.what}.")),
+        "headline": wrapped(defanged(f"{_headline(told)}: {told.what}.")),
         "facts": "\n".join(facts(rows)),
         "rows": rows,
         "reason": why(told.reason, outcome, "  "),
@@ -152,14 +152,17 @@ def render(
         "repeated_on": listed(told.build.failed_on) if told.build and len(told.build.failed_on) > 1 else "",
         "mistaken": told.deciding is not None and told.deciding.end is AttemptEnd.MISTAKEN,
         "expired_at": at_time(max((r.expires_at for r in outgoing.requests), default=now)),
-        "answers": answered(outgoing.mail.request_ids),
+        "answers": answered(outgoing.mail.request_ids) if outgoing.mail.request_ids else "",
         "address": plain(outgoing.mail.email),
+        "watch": told.watch,
+        "watch_words": told.watched,
     }
     where = machine(told.platform)
     name = f": {told.short}" if told.short else ""
     subject = f"[{told.project}] {where}: {_VERB[outcome]}{name}{told.chosen(style.defaults)}"
     thread = f"{told.project} {where}"
-    return style.letter(outcome.value, subject, _LOOK[outcome], words, topic=told.project, thread=thread)
+    kind = "watch" if told.watch else outcome.value
+    return style.letter(kind, subject, _LOOK[outcome], words, topic=told.project, thread=thread)
 
 
 def _error_at_the_end(told: MailFacts) -> Excerpt | None:
@@ -176,17 +179,42 @@ def _render_digest(outgoing: OutgoingMail, links: MailLinks, now: float, style: 
             continue
         found = {artifact.id: artifact for artifact in (*one.artifacts, *((one.artifact,) if one.artifact else ()))}
         told = [_member(request, found, {}, links, whole=True) for request in one.requests]
+        if one.mail.about:
+            told = [_new_binary(one, links)]
         gone = _Member(f"requests {listed(map(str, one.mail.request_ids))}", _OUTCOME[one.mail.outcome])
         members += told or [gone]
     count = len(members)
     what = "1 thing is" if count == 1 else f"{count} things are"
+    headline, told_of = f"{what} told here at once: so many mails were due that they were put together.", ""
+    if outgoing.mail.about:
+        branch, project = MailFacts(outgoing.members[0]).watched, MailFacts(outgoing.members[0]).project
+        told_of = f"{count} new " + ("binary" if count == 1 else "binaries")
+        headline, what = f"{told_of} of {branch} of {project}, which you watch.", f"{told_of} of {branch}"
     words = {
-        "headline": wrapped(f"{what} told here at once: so many mails were due that they were put together."),
+        "headline": wrapped(defanged(headline)),
+        "watch": MailFacts(outgoing.members[0]).watch if told_of else "",
         "members": members,
         "address": plain(outgoing.mail.email),
     }
     look = Look("quiet", "≡", "Several things")
+    if told_of:
+        return style.letter("digest", f"[{project}] {what}", Look("ok", "✓", "New binaries"), words, topic=project)
     return style.letter("digest", f"[{style.farm_name}] {what} told in one mail", look, words)
+
+
+def _headline(told: MailFacts) -> str:
+    return f"A new binary of {told.watched}" if told.watch else _HEADLINE[told.outcome]
+
+
+def _new_binary(outgoing: OutgoingMail, links: MailLinks) -> _Member:
+    """Return what a digest says of one binary that came to a branch."""
+    told, artifact = MailFacts(outgoing), outgoing.artifact
+    return _Member(
+        plain(told.what), "ready" if artifact else "ready once, but no longer kept",
+        url=link(links.artifact(artifact.digest, artifact.name)) if artifact else "",
+        digest=artifact.digest if artifact else "",
+        page=link(links.build(told.build_id)) if told.build_id is not None else "",
+    )  # fmt: skip
 
 
 def _render_summary(outgoing: OutgoingMail, links: MailLinks, style: MailStyle) -> Letter:

@@ -27,6 +27,8 @@ from buildtool.model.platforms import Value
 from buildtool.model.properties import comparison_of
 from buildtool.model.records import Artifact, Attempt, Build, Request, RequestState
 from buildtool.model.servers import OfferKind
+from buildtool.model.telling.watch import WATCH
+from buildtool.model.triggers.trigger import short_ref
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.ports.metaserver import OutgoingMail
 
@@ -58,6 +60,9 @@ class MailFacts:
         self.requests = outgoing.requests
         self.attempts = outgoing.attempts
         self.build_id = outgoing.build.id if outgoing.build else outgoing.mail.build_id
+        topic, _, ref = outgoing.mail.about.partition(" ")
+        self.watch = topic.removeprefix(WATCH)
+        self.watched = plain(short_ref(ref), 80)
         epoch = self.build.deciding_epoch if self.build else None
         self.deciding: Attempt | None = next((a for a in self.attempts if a.epoch == epoch), None)
         spec = self.build.spec if self.build else self.requests[0].demand.spec if self.requests else None

@@ -124,7 +124,13 @@ class SqlOutboxStore:
 
 def _shift(seconds: float, now: float, latest: float, connection: Connection) -> None:
     then = outbox.c.next_try + seconds
-    then = case((and_(outbox.c.tries == 0, outbox.c.digest == ""), now), (then > latest, latest), else_=then)
+    untried, held = outbox.c.tries == 0, outbox.c.digest != ""
+    then = case(
+        (and_(untried, ~held), now),
+        (and_(untried, held, outbox.c.about != ""), outbox.c.next_try),  # a time of day, whatever the clock said before
+        (then > latest, latest),
+        else_=then,
+    )
     connection.execute(update(outbox).where(UNSENT).values(next_try=then))
 
 
@@ -201,7 +207,8 @@ def _due(now: float, limit: int, connection: Connection) -> list[OutgoingMail]:
 def _digest(key: str, members: list[OutgoingMail]) -> OutgoingMail:
     first = members[0].mail
     ids = tuple(dict.fromkeys(id_ for member in members for id_ in member.mail.request_ids))
-    mail = Mail(key, first.email, None, ids, first.outcome, first.created_at, asker=first.asker)
+    about = first.about if all(member.mail.about == first.about for member in members) else ""
+    mail = Mail(key, first.email, None, ids, first.outcome, first.created_at, asker=first.asker, about=about)
     return OutgoingMail(mail, None, (), None, (), max(member.tries for member in members), members=tuple(members))
 
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0024"
+REVISION = "0025"
 """The Alembic revision that these tables are; a database that has it is opened without running Alembic."""
 
 metadata = MetaData(
@@ -277,8 +277,7 @@ outbox = Table(
     _flag("summary"),
     _text("server"),
     _text("asker"),
-    _text("purpose"),
-    _text("digest"),
+    *(_text(name) for name in ("purpose", "about", "digest")),
     _number("tries"),
     _time("next_try"),
     _time("sent_at", nullable=True),

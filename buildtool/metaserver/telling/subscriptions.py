@@ -69,6 +69,15 @@ class Subscriptions:
         """Return whether an address takes codes."""
         return (email, CODES) not in self._ended
 
+    def has_ended(self, email: str, topic: str) -> bool:
+        """Return whether an address has ended mails about a topic."""
+        return (email, topic) in self._ended
+
+    async def forget(self, email: str, topic: str) -> None:
+        """Forget that mails were ended about what had the name of this topic before. Raises StorageUnavailable."""
+        if self._ended.pop((email, topic), None) is not None:
+            await self.store.resume(email, (topic,))
+
     def token(self, outgoing: OutgoingMail) -> str:
         """Return the token of the link in a mail."""
         topics = [topic for one in outgoing.members or (outgoing,) for topic in topics_of(one.mail, one.requests)]

@@ -20,6 +20,7 @@ from attrs import frozen
 
 from buildtool.errors import Unauthorised
 from buildtool.model.records import Mail, Request
+from buildtool.model.telling.watch import WATCH
 from buildtool.model.triggers.trigger import TRIGGER
 
 __all__ = ["CODES", "EVERYTHING", "TOKEN_MOST", "Ended", "Unsubscription", "topics_of", "withheld", "words_of"]
@@ -70,6 +71,8 @@ def topics_of(mail: Mail, requests: Sequence[Request]) -> tuple[str, ...]:
         return (CODES,)
     if mail.server:
         return (f"{MACHINE}{mail.server}",)
+    if mail.about:
+        return (mail.about.partition(" ")[0],)
     return tuple(dict.fromkeys(map(_topic, requests))) or (EVERYTHING,)
 
 
@@ -95,6 +98,8 @@ def words_of(topic: str) -> str:
     if topic.startswith(TRIGGER):
         project, _, name = topic.removeprefix(TRIGGER).partition("/")
         return f"what {project} builds by itself ({name})"
+    if topic.startswith(WATCH):
+        return f"the branch that you watch (watch {topic.removeprefix(WATCH)})"
     if topic.startswith(REQUESTS):
         return f"the builds of {topic.removeprefix(REQUESTS)} that were asked for so far"
     if topic.startswith(MACHINE):

@@ -17,6 +17,7 @@ from buildtool.programs.operating.choosing import CHOOSING
 
 _BUILD = number(1, 10**18 - 1, "is no build: say its number")
 _REQUEST = number(1, 10**18 - 1, "is no request: say its number")
+_WATCH = number(1, 10**18 - 1, "is no watch: say its number")
 
 
 def _name(text: str) -> str:
@@ -42,7 +43,7 @@ class Acting:
     @property
     def read(self) -> Callable[[str], object]:
         """What reads the word that the command is about."""
-        return {"BUILD": _BUILD, "REQUEST": _REQUEST}.get(self.argument.strip("[]"), _name)
+        return {"BUILD": _BUILD, "REQUEST": _REQUEST, "WATCH": _WATCH}.get(self.argument.strip("[]"), _name)
 
     @property
     def typed(self) -> str:
@@ -87,6 +88,8 @@ ACTS = (
     Acting("look", "have a project's triggers look at its repositories now, as a hook there would", "lua", "PROJECT"),
     Acting("told", "show who is told what comes of builds, what waits to be told, and why", "--json"),
     Acting("tell-test", "try whether those whom a project tells would be told", "lua", "PROJECT"),
+    Acting("watches", "show who wants to be told of new binaries of which branch", "--json"),
+    Acting("unwatch", "end a watch, by its number", "7", "WATCH"),
     Acting(
         "pause",
         "give a build server nothing more until it is resumed",

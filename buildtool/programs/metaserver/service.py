@@ -66,7 +66,7 @@ from buildtool.programs.metaserver.mail import subscribing
 from buildtool.programs.metaserver.maintenance import Housekeeping
 from buildtool.programs.metaserver.monitoring.figures import figures, metered
 from buildtool.programs.metaserver.reload import ConfigurationReload
-from buildtool.programs.metaserver.sources import asking_branches, noting, open_sources, packed
+from buildtool.programs.metaserver.sources import asking_branches, noting, open_sources, packed, watching
 from buildtool.programs.metaserver.state_directory import OpenState, StartOptions, open_state
 from buildtool.programs.metaserver.tell.telling import Telling, open_telling
 from buildtool.programs.webserver.site import OwnPages, PagesSite, ReportedArtifacts
@@ -233,6 +233,8 @@ class Metaserver:
              **BounceService(store, history, stored.keys, operators.permissions).handlers,
              **telling.service(operators.permissions).handlers,
              **await asking_branches(requests, resolvers, stored, self.reactor, closing),
+             **(await watching(
+                 requests, resolvers, stored, (subscriptions, telling.mailer, known), self._events, closing)).handlers,
              **figures(broker, operators.permissions, history, keeping.conditions, clock, meter,
                        (settings.state_dir, stored.threads)).handlers},
             build_servers.handlers, keys, left=admittance.left,

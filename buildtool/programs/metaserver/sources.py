@@ -8,15 +8,19 @@ from __future__ import annotations
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 
+from attrs import define
 from twisted.internet.base import ReactorBase
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from buildtool.adapters.control.events.feed import LocalEvents
+from buildtool.adapters.control.events.followers import EventFollowers
 from buildtool.adapters.runtime.clock import WallClock
 from buildtool.adapters.runtime.fair_pool import FairPool
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.search.commit_store import SqlCommitStore
+from buildtool.adapters.sql.telling.watches import SqlWatchStore
 from buildtool.adapters.sql.triggers.store import SqlTriggerStore
 from buildtool.adapters.vcs.by_url import Resolvers
 from buildtool.adapters.vcs.git_mirrors.bundles import Bundles
@@ -34,13 +38,19 @@ from buildtool.metaserver.latest.channels import ChannelFinder
 from buildtool.metaserver.latest.finding import LatestFinder
 from buildtool.metaserver.requests import RequestService
 from buildtool.metaserver.showing.commit_notes import CommitNotes
+from buildtool.metaserver.telling.subscriptions import Subscriptions
+from buildtool.metaserver.telling.watch_book import WatchBook
+from buildtool.metaserver.telling.watch_looks import WatchLooks
+from buildtool.metaserver.telling.watches import WatchService
 from buildtool.metaserver.triggering.triggers import Triggers
+from buildtool.model.access.identities import Identity, KeyState
 from buildtool.model.incarnations import Keys
 from buildtool.model.records import BuildSpec
-from buildtool.ports.metaserver import ArtifactFiles, Bundle, CommitReader, Handlers
+from buildtool.ports.metaserver import ArtifactFiles, Bundle, CommitReader, Handlers, Notifier
 from buildtool.ports.triggers import RefReader
 from buildtool.programs.common.shutdown import ShutdownList
 from buildtool.programs.metaserver.state_directory import OpenState
+from buildtool.protocol.news import EventNotes
 from buildtool.protocol.source_parts import SourcePart
 
 log = Logger()
@@ -150,6 +160,54 @@ def latest(
 
     requests.noticed = noticed
     return finder
+
+
+@define(eq=False)
+class _WatchEar:
+    """A ``ports.EventListener`` that has watches look where something was built."""
+
+    looks: WatchLooks
+
+    def began(self, last: int) -> None:
+        pass
+
+    def told(self, batch: EventNotes) -> None:
+        self.looks.heard(batch)
+
+    def lost(self) -> None:
+        pass
+
+
+async def watching(
+    requests: RequestService,
+    refs: RefReader,
+    stored: OpenState,
+    telling: tuple[Subscriptions, Notifier, Callable[[str], Identity | None]],
+    events: EventFollowers,
+    closing: ShutdownList,
+) -> WatchService:
+    """Start watches, which look at their repositories from now on; ``closing`` ends it. Raises StorageUnavailable.
+
+    ``telling`` is which mails were ended, the mailer, and whose keys are.
+    """
+    subscriptions, mailer, known = telling
+
+    def believed(key: str) -> bool:
+        holder = known(key)
+        return holder is not None and holder.state is not KeyState.REVOKED
+
+    keys, feed, store = stored.keys, LocalEvents(events), SqlWatchStore(stored.database)
+    book = WatchBook(requests, subscriptions, keys.secret, believed)
+    looks = WatchLooks(book, refs, store, mailer, keys.incarnations.current)
+    await looks.start()
+    task = PeriodicTask("the look of watches", requests.broker.timers, looks.round_)
+    looks.hasten = task.hasten
+    closing.add("looks of watches", looks.stop)
+    closing.add("the rounds of watches", task.stop)
+    closing.add("what watches hear of", feed.stop)
+    feed.start(_WatchEar(looks))
+    task.start(0.0)
+    return WatchService(book, refs, store)
 
 
 def packed(requests: RequestService, parts: SourceParts) -> Callable[[int, SourcePart], Awaitable[Bundle]]:

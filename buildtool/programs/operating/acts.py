@@ -33,6 +33,7 @@ from buildtool.programs.operating.several import chosen, end_several
 from buildtool.programs.operating.target_lines import target_lines
 from buildtool.programs.operating.terminal import typed
 from buildtool.programs.operating.trigger_lines import trigger_lines
+from buildtool.programs.operating.watch_lines import watch_lines
 from buildtool.protocol.enrolment import (
     AskIdentities,
     Identities,
@@ -64,6 +65,7 @@ from buildtool.protocol.operator import (
 )
 from buildtool.protocol.projects.targets import AskTargets, TargetsFound, TryTargets
 from buildtool.protocol.projects.triggers import AskTriggers, LookNow, TriggersFound
+from buildtool.protocol.projects.watches import AskWatches, EndWatch, WatchesFound
 
 if TYPE_CHECKING:
     from buildtool.adapters.control.client import Session
@@ -269,6 +271,8 @@ MAKERS: Mapping[str, Callable[[argparse.Namespace], AttrsInstance]] = {
     "look": lambda said: LookNow(said.target),
     "told": lambda _said: AskTargets(),
     "tell-test": lambda said: TryTargets(said.target),
+    "watches": lambda _said: AskWatches(),
+    "unwatch": lambda said: EndWatch(said.target),
     "rotate-ca": lambda _said: RotateAuthority(),
     "revoke": lambda said: RevokeOne(said.target, said.reason or ""),
 }  # fmt: skip
@@ -281,6 +285,7 @@ ANSWERS: Mapping[str, Answer[Any]] = {
     "list": Answer(Identities, identity_lines),
     "triggers": Answer(TriggersFound, trigger_lines),
     "told": Answer(TargetsFound, target_lines),
+    "watches": Answer(WatchesFound, watch_lines),
 }
 """What those are answered with that get more than the words of an ActionResult."""
 

@@ -46,7 +46,7 @@ _REQUEST_ID = re.compile(r"([0-9]{1,18})(?:-([A-Za-z0-9]{1,80}))?\Z")
 STREAMING = ("follow", "download", "log")
 """The commands that tell of each event with ``--json``, besides those that wait in the foreground."""
 
-MAILING = ("ask", "matrix")
+MAILING = ("ask", "matrix", "watch")
 """The commands about whose end somebody is mailed."""
 
 

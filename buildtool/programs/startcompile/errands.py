@@ -216,7 +216,7 @@ def ask(said: Arguments) -> Work:
 
         check_output(said, len(said.asked))
         return latest(said, local_of(said))
-    plans = [RequestPlan(submit, said.foreground, said.download) for submit in _submits(said)]
+    plans = [RequestPlan(submit, said.foreground, said.download) for submit in submits(said)]
     check_output(said, len(plans))
     if len(plans) == 1:
         return lambda requester: requester.ask(plans[0])
@@ -234,12 +234,12 @@ def check_output(said: Arguments, count: int) -> None:
 
 def explain(said: Arguments) -> Work:
     """Return what asks for nothing, and says what would be answered. Raises UsageError."""
-    submits = _submits(said)
+    several = submits(said)
     if any(one.latest for one in said.asked):
         raise UsageError("explain says what would be built, and --latest builds nothing: leave one of them out")
-    if len(submits) > 1:
+    if len(several) > 1:
         raise UsageError("explain is about one combination: say each option once")
-    question = AskExplain(**{one.name: getattr(submits[0], one.name) for one in fields(AskExplain)})
+    question = AskExplain(**{one.name: getattr(several[0], one.name) for one in fields(AskExplain)})
     (asked,) = said.asked
     follows = asked.project.options.followed(asked.compile)
     return lambda requester: requester.explain(question, follows)
@@ -323,7 +323,7 @@ def why(said: Arguments) -> Work:
     return lambda requester: requester.why(AskWhy(*said.target))
 
 
-def _submits(said: Arguments) -> list[Submit]:
+def submits(said: Arguments) -> list[Submit]:
     """Return what is asked for as messages. Raises UsageError for options that contradict each other."""
     local = local_of(said)
     return [_submit(one, local) for one in said.asked]

@@ -131,6 +131,15 @@ ASKING: Mapping[str, How] = {
 """The options of what is asked for."""
 
 
+WATCHING: Mapping[str, How] = {
+    "--digest": valued(
+        "tell what came together: daily, weekly, or a time such as 'Mon-Fri 07:00 Europe/Berlin'", "TIME"
+    ),
+    "--only-tell": switch("ask for nothing: tell of what others have built"),
+}  # fmt: skip
+"""The options of a watch."""
+
+
 SELDOM = frozenset(
     {
         "--config",

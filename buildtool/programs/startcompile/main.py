@@ -37,6 +37,7 @@ from buildtool.programs.startcompile.flags import (
     LOGGED,
     LOGGING_IN,
     SELDOM,
+    WATCHING,
 )
 from buildtool.programs.startcompile.places import called_again
 from buildtool.programs.startcompile.remote_acts import REMOTE_COMMANDS, REMOTE_OPTIONS, options_of
@@ -159,6 +160,9 @@ def _late(name: str, module: str = "errands") -> Callable[[Arguments], Any]:
 
 _LOOKING = "asking.looking"
 _ASKING = tuple(ASKING)
+_ONCE = frozenset({"--foreground", "--deadline", "--force", "--output", "--no-download", "--supersede"})
+"""What is said of one request only."""
+
 _FOLLOWING = (*FETCHING, *DEADLINE, "--sandbox")
 
 COMMAND_LINE: Subcommands[Any] = Subcommands(
@@ -173,6 +177,11 @@ COMMAND_LINE: Subcommands[Any] = Subcommands(
         Subcommand(
             "matrix", "ask for several at once: in each line of FILE options, added to those given",
             "matrix builds.txt --foreground anna@example.org", _late("ask"), "FILE", Path, _ASKING, "[EMAIL]",
+        ),
+        Subcommand(
+            "watch", "have each new binary of a branch told to EMAIL, whoever has it built",
+            "watch main --digest daily anna@example.org", _late("watch", _LOOKING), "BRANCH",
+            options=(*(one for one in _ASKING if one not in _ONCE), *WATCHING), words="[EMAIL]",
         ),
         Subcommand(
             "explain", "ask for nothing: say what would be answered, and why", "explain --arch powerpc",
@@ -223,7 +232,7 @@ COMMAND_LINE: Subcommands[Any] = Subcommands(
         ),
         *REMOTE_COMMANDS,
     ),
-    {**EVERYWHERE, **ASKING, **LOGGING_IN, **LISTING, **LOGGED, **REMOTE_OPTIONS},
+    {**EVERYWHERE, **ASKING, **WATCHING, **LOGGING_IN, **LISTING, **LOGGED, **REMOTE_OPTIONS},
     MEANINGS,
     tuple(EVERYWHERE),
     SELDOM,

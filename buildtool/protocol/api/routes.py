@@ -27,6 +27,7 @@ from buildtool.protocol.projects.channels import AskChannels, ChannelsFound
 from buildtool.protocol.projects.latest import AskLatest, LatestFound
 from buildtool.protocol.projects.targets import AskTargets, TargetsFound, TryTargets
 from buildtool.protocol.projects.triggers import AskTriggers, LookNow, TriggersFound
+from buildtool.protocol.projects.watches import AskWatches, EndWatch, WatchBranch, WatchesFound, WatchStatus
 
 PREFIX = "/api/v1"
 
@@ -226,6 +227,10 @@ CALLS: Sequence[ApiCall] = (
          query={"after": QueryName("only those after this project/name", length=700)}),
     _post("/targets/{project}/try", "Try whether those whom a project tells would be told", TryTargets,
           o.ActionResult),
+    _post("/watches", "Watch a branch, so that each new binary of it is told", WatchBranch, WatchStatus, secret=True),
+    _get("/watches", "List your watches", WatchesFound, message=AskWatches, secret=True,
+         query={"after": QueryName("only those after this number", numeric=True, least=0)}),
+    _post("/watches/{watch}/end", "End a watch", EndWatch, o.ActionResult),
     _get("/machines", "List the build servers", shown.MachineList, read="machines", act=Act.SEE_FARM,
          query={"page": QueryName("the number of the page", numeric=True, most=1_000_000)}),
     _get("/machines/{server}", "Show a build server", shown.MachineSummary, read="machine", act=Act.SEE_FARM),

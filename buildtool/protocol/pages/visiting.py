@@ -22,6 +22,7 @@ from buildtool.protocol.projects.channels import AskChannels
 from buildtool.protocol.projects.latest import AskLatest
 from buildtool.protocol.projects.targets import AskTargets, TryTargets
 from buildtool.protocol.projects.triggers import AskTriggers, LookNow
+from buildtool.protocol.projects.watches import AskWatches, EndWatch, WatchBranch
 
 TEXT = 200
 """Most bytes of a token, or of the text of a session."""
@@ -97,6 +98,7 @@ _CALLS = (
     e.InviteOne, e.AskIdentities, e.RevokeOne, e.RotateAuthority, e.ShowCode, MakeToken, AskTokens, EndToken,
     AskTriggers, LookNow, AskTargets, TryTargets, AskSubscription, EndSubscription,
     AskLatest, AskChannels,
+    WatchBranch, AskWatches, EndWatch,
 )  # fmt: skip
 
 if TYPE_CHECKING:

@@ -52,6 +52,7 @@ from buildtool.metaserver.operations import OperatorService
 from buildtool.metaserver.requests import RequestService
 from buildtool.metaserver.telling.subscriptions import Subscriptions
 from buildtool.metaserver.telling.targets import TargetService
+from buildtool.metaserver.telling.watches import WatchService
 from buildtool.metaserver.triggering.triggers import Triggers
 from buildtool.model.access.ceilings import Most
 from buildtool.model.principal import Principal, PrincipalRole
@@ -159,7 +160,7 @@ def test_every_message_that_a_service_answers_can_be_sent_and_no_other(service: 
         answered |= {*object.__new__(MachineService).handlers, *object.__new__(SeveralService).handlers}
         answered |= {*object.__new__(BounceService).handlers, *object.__new__(Triggers).handlers}
         answered |= {*object.__new__(TargetService).handlers}
-        answered |= set(object.__new__(Subscriptions).handlers)
+        answered |= {*object.__new__(Subscriptions).handlers, *object.__new__(WatchService).handlers}
         answered |= set(object.__new__(OrderService).handlers)
         answered |= {*object.__new__(AccountService).operating, *object.__new__(TokenService).handlers, Cancel}
     assert answered - set(takes.values()) == set()

@@ -425,6 +425,23 @@ def test_a_farm_that_has_a_name_and_a_contact_says_so_and_is_asked_there_to_stop
     assert unnamed["List-Unsubscribe"] == "<mailto:farm@example.org?subject=unsubscribe>"
 
 
+def test_a_new_binary_of_a_branch_is_told_with_how_the_watch_ends_and_those_of_a_day_in_one_mail() -> None:
+    made = outgoing()
+    came = evolve(made, mail=evolve(made.mail, request_ids=(), about="watch:7 refs/heads/main"), requests=())
+    alone = letter(came)
+    assert alone.text.startswith("A new binary of main: lua 3f2a1b9c4d5e for linux ppc.\n\nFetch it:\n")
+    assert "bin/startcompile.py unwatch 7" in alone.text
+    assert "unwatch 7" in alone.html
+    assert "This mail answers" not in alone.text + alone.html
+    day = letter(evolve(came, members=(came, evolve(came, artifact=None))))
+    assert day.subject == "[lua] 2 new binaries of main"
+    assert day.text.startswith("2 new binaries of main of lua, which you watch.\n")
+    assert day.text.count("* lua 3f2a1b9c4d5e for linux ppc") == 2
+    assert "ready once, but no longer kept" in day.text
+    assert "unwatch 7" in day.text
+    assert letter(evolve(came, members=(came,))).subject == "[lua] 1 new binary of main"
+
+
 @pytest.mark.parametrize("name", ["farm@example.org", "j\u00fcrg@example.org"])
 def test_the_link_that_ends_mails_stands_whole_in_the_head_and_at_the_end(name: str) -> None:
     token = "aB-_." * 140

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from buildtool.model.addresses import masked
 from buildtool.model.options import Canonical
 from buildtool.web.pages import words
 from tests import strategies
@@ -71,12 +72,12 @@ def test_a_platform_in_words_leaves_no_property_out(platform: Canonical) -> None
 @given(strategies.emails)
 def test_a_masked_address_holds_only_the_first_letter_of_the_person(email: str) -> None:
     local, _, domain = email.partition("@")
-    assert words.masked(email) == f"{local[0]}…@{domain}"
+    assert masked(email) == f"{local[0]}…@{domain}"
 
 
 def test_what_is_no_address_is_masked_entirely() -> None:
-    assert words.masked("somebody") == "…"
-    assert words.masked("@") == "…@"
+    assert masked("somebody") == "…"
+    assert masked("@") == "…@"
 
 
 def test_memory_and_disk_are_sizes() -> None:

@@ -141,11 +141,11 @@ def _asked(flags: argparse.Namespace, email: str, project: AnyProject) -> BuildA
         compile=compile_values,
         system=_values(flags, [item.option for item in options.system]),
         tool={name: str(value) for name, value in _values(flags, TOOL_OPTIONS).items()},
-        force=flags.force,
+        force=getattr(flags, "force", False),
         native=flags.native,
         sandbox=flags.sandbox,
         nice=flags.nice or 0,
-        supersede=flags.supersede,
+        supersede=getattr(flags, "supersede", False),
         latest=latest,
     )
 
