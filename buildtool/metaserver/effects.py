@@ -141,7 +141,9 @@ class EffectPerformer:
 
 def _log_given(attempt: Attempt, build: Build) -> None:
     words = {"build": build.id, "epoch": attempt.epoch, "project": build.spec.project, "name": attempt.server}
-    log.info("build {build}.{epoch} of {project} is given to {name}", request=build.place, **words)
+    strange = build.spec.policy.source.words
+    of = f", {strange}," if strange else ""
+    log.info("build {build}.{epoch} of {project}{of} is given to {name}", request=build.place, of=of, **words)
 
 
 def _log_ended(attempt: Attempt) -> None:

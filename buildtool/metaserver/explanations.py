@@ -73,6 +73,8 @@ class Explainer:
         comparisons = self.state.projects.compare(demand.spec.project)
         best: tuple[Artifact, list[Reason]] | None = None
         for artifact in await self.store.similar(demand.spec.shelf, SIMILAR):
+            if not artifact.evidence.source.does_for(demand.spec.policy.source):
+                continue  # nobody is pointed at what was made of a stranger's commit who did not ask for that
             reasons = satisfies(artifact, demand, comparisons)
             if reasons and (best is None or len(reasons) < len(best[1])):
                 best = artifact, reasons

@@ -113,7 +113,7 @@ class BuildLine(NamedTuple):
     subject: str
     sandbox: SandboxLevel = SandboxLevel.NONE
     due: float = 0.0
-    trust: SourceTrust = SourceTrust.UNTRUSTED
+    trust: SourceTrust = SourceTrust.TRUSTED
 
 
 class StateCount(NamedTuple):

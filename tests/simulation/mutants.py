@@ -68,6 +68,7 @@ from buildtool.model.farm.return_paths import ReturnTag
 from buildtool.model.farm.weights import Weights
 from buildtool.model.guest import limits, stance
 from buildtool.model.matching import fitting
+from buildtool.model.matching import newest as newest_of_shelves
 from buildtool.model.matching.fitting import Requirements
 from buildtool.model.matching.satisfaction import implies, making_satisfies, satisfies
 from buildtool.model.notices.outcome import TellOutcome
@@ -77,7 +78,7 @@ from buildtool.model.records import Attempt, AttemptEnd, AttemptState, RequestSt
 from buildtool.model.servers import Held, HeldState, Offer, Server, Verdict
 from buildtool.model.tickets import read
 from buildtool.model.triggers import looking
-from buildtool.model.trust.evidence import ANYTHING, Evidence, EvidencePolicy, SandboxLevel
+from buildtool.model.trust.evidence import ANYTHING, Evidence, EvidencePolicy, SandboxLevel, SourceTrust
 from buildtool.ports.metaserver import OutgoingMail
 from buildtool.project.definition import Project
 from buildtool.protocol.hello import Hello
@@ -109,6 +110,7 @@ from tests.simulation import (
     owners,
     projects,
     sandboxes,
+    strangers,
     telling,
     triggering,
     visitors,
@@ -1316,7 +1318,7 @@ _STRICT = Evidence(SandboxLevel.STRICT)
 
 @_mutant("an artifact is a hit only where it was made in a sandbox that does", _SANDBOXES)
 def evidence_not_asked_at_hit() -> Sequence[Change]:
-    return [(hits, "satisfies", _whatever_it_was_made_in(satisfies))]
+    return [(newest_of_shelves, "satisfies", _whatever_it_was_made_in(satisfies))]
 
 
 @_mutant("a running build is joined only where its attempt runs in a sandbox that does", _SANDBOXES)
@@ -1378,7 +1380,7 @@ _NEEDS = (needs, "MATTERS", 1.0)
 
 @_mutant("what files need counts for hits, where it is less than their machine announced", _NEEDS)
 def need_ignored_at_hit() -> Sequence[Change]:
-    return [(hits, "satisfies", lambda artifact, *rest: satisfies(evolve(artifact, need=()), *rest))]
+    return [(newest_of_shelves, "satisfies", lambda artifact, *rest: satisfies(evolve(artifact, need=()), *rest))]
 
 
 @_mutant("what files need is what was measured in them, and not what their machine announced", _NEEDS)
@@ -1391,6 +1393,47 @@ def need_lost_in_the_database() -> Sequence[Change]:
     original = rows.artifact_of
 
     return [(rows, "artifact_of", lambda *row: evolve(original(*row), need=()))]
+
+
+# --- whose commits are trusted ------------------------------------------------------------------------------
+
+_STRANGERS = (strangers, "MATTERS", 1.0)
+"""There is a pull request in every world, not only in some."""
+
+
+def _taken_for_own(known: Any) -> Any:
+    """Return an artifact, of which it is believed that it was made of the project's own commits."""
+    return evolve(known, evidence=evolve(known.evidence, source=SourceTrust.TRUSTED))
+
+
+@_mutant("nobody who asks for a commit of the project's own is given what was built of a stranger's", _STRANGERS)
+def untrusted_artifact_served() -> Sequence[Change]:
+    return [(newest_of_shelves, "satisfies", lambda artifact, *rest: satisfies(_taken_for_own(artifact), *rest))]
+
+
+@_mutant("what was built of a stranger's commit ends nobody else's waiting", _STRANGERS)
+def untrusted_artifact_handed_out() -> Sequence[Change]:
+    return [(attempts, "satisfies", lambda artifact, *rest: satisfies(_taken_for_own(artifact), *rest))]
+
+
+@_mutant("a build of a stranger's commit is another one than of the same commit on a branch", _STRANGERS)
+def trust_not_in_the_key() -> Sequence[Change]:
+    return [(SourceTrust, "marks", property(lambda _self: []))]
+
+
+@_mutant("a commit is held against the refs of its project", _STRANGERS)
+def every_commit_trusted() -> Sequence[Change]:
+    async def trust(self: DemandReader, project: Any, source: str, url: str, commit: str) -> SourceTrust:
+        return SourceTrust.TRUSTED
+
+    return [(DemandReader, "_trust", trust)]
+
+
+@_mutant("whether a source was trusted is stored", _STRANGERS)
+def trust_lost_in_the_database() -> Sequence[Change]:
+    original = rows.artifact_of
+
+    return [(rows, "artifact_of", lambda row: _taken_for_own(original(row)))]
 
 
 # --- triggers -----------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from buildtool.model.records import (
     RequestState,
 )
 from buildtool.model.servers import OfferKind
+from buildtool.model.trust.evidence import TRUSTED_ONLY
 from buildtool.ports.metaserver import OutgoingMail
 
 REVISION = "3f2a1b9c4d5e6f708192a3b4c5d6e7f8091a2b3c"
@@ -32,7 +33,8 @@ PPC = (
     ("libc_version", "2.36"),
     ("os", "linux"),
 )
-SPEC = BuildSpec("lua", "", REVISION, 3, (("lto", True), ("opt", "O2"), ("with", ("readline", "ssl"))), PPC)
+OPTIONS = (("lto", True), ("opt", "O2"), ("with", ("readline", "ssl")))
+SPEC = BuildSpec("lua", "", REVISION, 3, OPTIONS, PPC, policy=TRUSTED_ONLY)
 NAME = "lua-3f2a1b9c4d5e-linux-ppc-0a1b2c3d.zip"
 WALL = 1_700_000_000.0
 
@@ -47,14 +49,14 @@ def build(state: BuildState = BuildState.SUCCEEDED) -> Build:
 
 
 def attempt(epoch: int = 1, server: str = "orion", end: AttemptEnd = AttemptEnd.SUCCEEDED, reason: str = "") -> Attempt:
-    made = Attempt(12, epoch, server, 4, PPC, OfferKind.CROSS, WALL + 1)
+    made = Attempt(12, epoch, server, 4, PPC, OfferKind.CROSS, WALL + 1, evidence=TRUSTED_ONLY.least)
     return evolve(made, state=AttemptState.ENDED, accepted_at=WALL + 2, ended_at=WALL + 74.2, end=end, reason=reason)
 
 
 def artifact() -> Artifact:
     return Artifact(
         5, SPEC.shelf, SPEC.options, PPC, OfferKind.CROSS, 12, 1, "orion", DIGEST, "c" * 64, 1_234_567, NAME,
-        WALL + 75, 72.2,
+        WALL + 75, 72.2, evidence=TRUSTED_ONLY.least,
     )  # fmt: skip
 
 

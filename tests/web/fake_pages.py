@@ -110,6 +110,7 @@ class FakePages:
             len(asked), first.demand.ref if first else "", first.demand.revrange if first else "",
             first.email if first else "", 1 + people.index(first.email.lower()) if first else -1,
             commit.subject if commit else "", due=place_of(build)[0] if build.state is BuildState.QUEUED else 0.0,
+            trust=spec.policy.source,
         )  # fmt: skip
 
     def terms(self, build: Build) -> set[Term]:

@@ -19,6 +19,7 @@ from buildtool.model.records import (
     RequestState,
 )
 from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill, Server
+from buildtool.model.trust.evidence import TRUSTED_ONLY
 from buildtool.ports.pages import BuildDetail
 from tests.support.inline import run
 from tests.web.fake_pages import NOW, FakeLogs, FakePages
@@ -50,7 +51,7 @@ def revision(number: int) -> str:
 
 
 def spec(number: int, platform: Canonical = X86, project: str = "testproject") -> BuildSpec:
-    return BuildSpec(project, "", revision(number), 1, OPTIONS, platform, (("memory", 2048),))
+    return BuildSpec(project, "", revision(number), 1, OPTIONS, platform, (("memory", 2048),), policy=TRUSTED_ONLY)
 
 
 def build(number: int, state: BuildState, ago: float, **more: Any) -> Build:
@@ -74,6 +75,7 @@ def attempt(build_id: int, epoch: int, server: str, ago: float, end: AttemptEnd 
         offered + 1.5,
         None if end is None else offered + took,
         end,
+        evidence=TRUSTED_ONLY.least,
     )
 
 
@@ -94,6 +96,7 @@ def artifact(made: Build, number: int) -> Artifact:
         f"{made.spec.project}-{made.spec.revision[:10]}-linux.zip",
         NOW - 500,
         62.0,
+        evidence=TRUSTED_ONLY.least,
     )
 
 

@@ -10,7 +10,7 @@ from buildtool.model.project_options import TOOL_OPTIONS, ProjectOptions
 from buildtool.model.records import Artifact as ArtifactRecord
 from buildtool.model.records import Attempt, Build
 from buildtool.model.text import one_line
-from buildtool.model.trust.evidence import SandboxLevel
+from buildtool.model.trust.evidence import SandboxLevel, SourceTrust
 from buildtool.ports.artifacts import FileKind, FilesFound
 from buildtool.ports.pages import BuildDetail, BuildLine, BuildsFound, EventLine, ServerLine
 from buildtool.protocol.api.answers import (
@@ -46,7 +46,7 @@ def artifact_of(one: ArtifactRecord | None, urls: Urls) -> ArtifactSummary | Non
     url = urls.artifact(one.digest, one.name)
     return ArtifactSummary(
         one.name, url, one.size, one.digest, one.content_digest, dict(one.platform), one.server, one.built_at,
-        one.evidence.sandbox, dict(one.need),
+        one.evidence.sandbox, dict(one.need), one.evidence.source is SourceTrust.UNTRUSTED,
     )  # fmt: skip
 
 
@@ -73,23 +73,23 @@ def build_of(
         build.id, spec.project, spec.source, spec.revision, dict(spec.options), dict(spec.platform), build.state.value,
         build.reason, build.created_at, build.started_at, build.ended_at, build.epoch,
         attempt.server if attempt is not None else "", requests, artifact_of(artifact, urls),
-        urls.absolute(urls.build(build.id)), log_url,
+        urls.absolute(urls.build(build.id)), log_url, spec.policy.source is SourceTrust.UNTRUSTED,
     )  # fmt: skip
 
 
 def line_of(line: BuildLine, urls: Urls) -> BuildSummary:
     """Return what is told of a build in a list."""
-    made = None
+    made, untrusted = None, line.trust is SourceTrust.UNTRUSTED
     if line.digest:
         made = ArtifactSummary(
             line.name, urls.artifact(line.digest, line.name), line.size, line.digest, line.content_digest,
-            dict(line.runs_on), line.maker, line.built_at, line.sandbox,
+            dict(line.runs_on), line.maker, line.built_at, line.sandbox, untrusted=untrusted,
         )  # fmt: skip
     return BuildSummary(
         line.id, line.project, line.source, line.revision, dict(line.options), dict(line.platform), line.state.value,
         line.reason, line.created_at, line.started_at, line.ended_at, line.epoch, line.server, line.requests, made,
         urls.absolute(urls.build(line.id)),
-        urls.absolute(urls.log(line.id, line.attempt)) if line.attempt is not None else "",
+        urls.absolute(urls.log(line.id, line.attempt)) if line.attempt is not None else "", untrusted,
     )  # fmt: skip
 
 

@@ -52,8 +52,9 @@ _ENDED: Mapping[AttemptEnd, Badge] = {
 
 
 def made(kind: OfferKind, evidence: Evidence) -> str:
-    """Return how something is made, and in which sandbox where there is one."""
-    return kind.words if evidence.sandbox is SandboxLevel.NONE else f"{kind.words}, {evidence.sandbox.words}"
+    """Return how something is made, in which sandbox where there is one, and whether its source is not trusted."""
+    within = "" if evidence.sandbox is SandboxLevel.NONE else evidence.sandbox.words
+    return ", ".join(filter(None, (kind.words, within, evidence.source.words)))
 
 
 JOINED: Mapping[JoinReason, str] = {

@@ -298,6 +298,8 @@ def _revision(revision: str, note: CommitNote | None, place: ProjectPlace, now: 
 def _facts(build: Build, place: ProjectPlace) -> list[Fact]:
     spec = build.spec
     facts = [Fact("Project", spec.project, url=place.url)]
+    if spec.policy.source.words:
+        facts.append(Fact("Commit", f"{spec.policy.source.words}: given only to who asks for this very commit"))
     if place.contact:
         facts.append(Fact("Questions to", place.contact, url=place.contact_url))
     if spec.source:

@@ -171,7 +171,7 @@ def build_row(line: BuildLine, urls: Urls, now: float, viewer: Viewer = NOBODY) 
         _short(words.without_addresses(line.subject)) or short,
         line.revision,
         short,
-        _short(line.revrange if ".." in line.revrange else line.ref if line.ref != line.revision else ""),
+        _asked_by(line),
         words.platform(line.platform),
         under(line, now),
         words.duration(seconds) if (seconds := took_seconds(line, now)) is not None else "",
@@ -180,6 +180,12 @@ def build_row(line: BuildLine, urls: Urls, now: float, viewer: Viewer = NOBODY) 
         _zip(line, urls) if line.digest else None,
         _since(line),
     )
+
+
+def _asked_by(line: BuildLine) -> str:
+    """Return by what a build was asked for where that is not its revision, and that it is of an untrusted ref."""
+    typed = _short(line.revrange if ".." in line.revrange else line.ref if line.ref != line.revision else "")
+    return ", ".join(filter(None, (typed, line.trust.words)))
 
 
 def options_words(options: Canonical, defaults: Canonical | None) -> str:

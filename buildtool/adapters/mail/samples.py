@@ -25,6 +25,7 @@ from buildtool.model.records import (
     RequestState,
 )
 from buildtool.model.servers import Capability, OfferKind, Server
+from buildtool.model.trust.evidence import TRUSTED_ONLY
 from buildtool.ports.metaserver import OutgoingMail
 from buildtool.ports.pages import RunningBuild
 
@@ -34,7 +35,7 @@ _REVISION = "3f2a1b9c4d5e6f708192a3b4c5d6e7f8091a2b3c"
 _DIGEST = "9b74c9897bac770ffc029102a200c5de8b1a0e6a1f6f4c2b4a5d0e6f7a8b9c0d"
 _NAME = "lua-3f2a1b9c4d5e-linux-ppc-0a1b2c3d.zip"
 _PLATFORM = (("arch", "ppc"), ("libc_version", "2.36"), ("os", "linux"))
-_SPEC = BuildSpec("lua", "", _REVISION, 3, (("lto", True), ("opt", "O2")), _PLATFORM)
+_SPEC = BuildSpec("lua", "", _REVISION, 3, (("lto", True), ("opt", "O2")), _PLATFORM, policy=TRUSTED_ONLY)
 _LOG = "cc -O2 -flto -c lapi.c\nlapi.c:12:5: error: unknown type name 'lua_State'\nmake: *** [lapi.o] Error 1\n"
 _ERROR = Excerpt(311, tuple(_LOG.splitlines()), 1)
 _OTHER_BYTES = (
@@ -114,14 +115,14 @@ def outgoing(outcome: RequestState) -> OutgoingMail:
     attempts = (_attempt(1, "orion", AttemptEnd.LOST, "connection lost"), _attempt(2, "vega", end, reason))
     artifact = Artifact(
         5, _SPEC.shelf, _SPEC.options, _PLATFORM, OfferKind.CROSS, 12, 2, "vega", _DIGEST, "c" * 64, 1_234_567, _NAME,
-        _NOW + 75, 72.2,
+        _NOW + 75, 72.2, evidence=TRUSTED_ONLY.least,
     )  # fmt: skip
     mail = Mail(f"12:{outcome.value}:{_WHO}", _WHO, 12, (number,), outcome, _NOW)
     return OutgoingMail(mail, build, (request,), artifact if ready else None, attempts, 0)
 
 
 def _attempt(epoch: int, server: str, end: AttemptEnd, reason: str) -> Attempt:
-    made = Attempt(12, epoch, server, 4, _PLATFORM, OfferKind.CROSS, _NOW + 1)
+    made = Attempt(12, epoch, server, 4, _PLATFORM, OfferKind.CROSS, _NOW + 1, evidence=TRUSTED_ONLY.least)
     return evolve(
         made,
         state=AttemptState.ENDED,

@@ -141,7 +141,8 @@ class MailFacts:
             return
         kind, server, seconds, known = by
         within = f", {known.sandbox.words}" if known.sandbox is not SandboxLevel.NONE else ""
-        yield "Built", f"{_MADE[kind]}, on the build server {plain(server)}{within}"
+        strange = f", {known.source.words}" if known.source.words else ""
+        yield "Built", f"{_MADE[kind]}, on the build server {plain(server)}{within}{strange}"
         yield "Duration", duration(seconds)
 
 

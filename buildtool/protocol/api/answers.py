@@ -24,7 +24,8 @@ class Bytes:
 class ArtifactSummary:
     """An artifact: where its bytes are, their digests (SHA-256, in hex), and in which ``sandbox`` it was made.
 
-    ``platform`` is what it was made for, ``need`` what its files need, as far as that was measured.
+    ``platform`` is what it was made for, ``need`` what its files need, as far as that was measured. ``untrusted`` if
+    what it was made of was on no ref that the project trusts.
     """
 
     name: str
@@ -37,6 +38,7 @@ class ArtifactSummary:
     built_at: float
     sandbox: SandboxLevel = SandboxLevel.NONE
     need: dict[str, Value] = field(default={}, metadata={"members": 8})  # nothing writes into an answer
+    untrusted: bool = False
 
 
 FILES_LISTED = 500
@@ -67,7 +69,10 @@ class FileList:
 
 @frozen
 class BuildSummary:
-    """A build: what it makes, and how it stands. Times are seconds since 1970; null is not yet."""
+    """A build: what it makes, and how it stands. Times are seconds since 1970; null is not yet.
+
+    ``untrusted`` if its revision was on no ref that the project trusts when it was asked for.
+    """
 
     id: int
     project: str
@@ -86,6 +91,7 @@ class BuildSummary:
     artifact: ArtifactSummary | None
     page_url: str
     log_url: str
+    untrusted: bool = False
 
 
 @frozen

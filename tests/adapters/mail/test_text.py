@@ -26,7 +26,7 @@ from buildtool.model.logs.error_lines import Excerpt
 from buildtool.model.platforms import Value
 from buildtool.model.records import AttemptEnd, AttemptState, BuildState, Mail, RequestState
 from buildtool.model.servers import Capability, Server
-from buildtool.model.trust.evidence import Evidence, SandboxLevel
+from buildtool.model.trust.evidence import Evidence, SandboxLevel, SourceTrust
 from buildtool.ports.metaserver import OutgoingMail
 from buildtool.ports.pages import RunningBuild
 from tests.support.mail_page import HARMLESS, MailPage
@@ -115,6 +115,13 @@ def test_in_which_sandbox_it_was_built_is_told_where_there_was_one() -> None:
     made = evolve(artifact(), evidence=Evidence(SandboxLevel.STRICT))
     text = told(evolve(outgoing(), artifact=made))[1]
     assert "on the build server orion, in a strict sandbox" in " ".join(text.split())
+
+
+def test_that_it_was_built_of_an_untrusted_ref_is_told() -> None:
+    assert "untrusted" not in told(outgoing())[1]
+    made = evolve(artifact(), evidence=Evidence(SandboxLevel.NONE, SourceTrust.UNTRUSTED))
+    text = told(evolve(outgoing(), artifact=made))[1]
+    assert "on the build server orion, from an untrusted ref" in " ".join(text.split())
 
 
 def test_the_subject_tells_builds_of_one_branch_apart() -> None:

@@ -4,7 +4,7 @@ from attrs import evolve
 
 from buildtool.model.records import AttemptEnd, AttemptState, BuildState, JoinReason, RequestState
 from buildtool.model.servers import OfferKind
-from buildtool.model.trust.evidence import Evidence, SandboxLevel
+from buildtool.model.trust.evidence import Evidence, SandboxLevel, SourceTrust
 from buildtool.web.pages import badges
 from tests.web.farm import attempt
 
@@ -31,6 +31,9 @@ def test_an_attempt_that_stands_still_says_so() -> None:
     assert badges.attempt(frozen).text == "frozen"
 
 
-def test_how_something_was_made_says_in_which_sandbox_where_there_was_one() -> None:
-    assert badges.made(OfferKind.NATIVE, Evidence()) == "native"
-    assert badges.made(OfferKind.CROSS, Evidence(SandboxLevel.STRICT)) == "cross-compiled, in a strict sandbox"
+def test_how_something_was_made_says_in_which_sandbox_and_that_its_source_is_a_strangers() -> None:
+    assert badges.made(OfferKind.NATIVE, Evidence()) == "native, from an untrusted ref"
+    assert (
+        badges.made(OfferKind.CROSS, Evidence(SandboxLevel.STRICT, SourceTrust.TRUSTED))
+        == "cross-compiled, in a strict sandbox"
+    )

@@ -12,6 +12,7 @@ from buildtool.model.properties import standard
 from buildtool.model.records import AttemptEnd, BuildState, RequestState
 from buildtool.model.search.commits import CommitNote, RevisionKey
 from buildtool.model.servers import OfferKind
+from buildtool.model.trust.evidence import ANYTHING
 from buildtool.ports.pages import ATTEMPTS_SHOWN, REQUESTS_SHOWN, BuildsAsked
 from buildtool.web.pages.build import Known, build_page, deciding_epoch
 from buildtool.web.pages.builds import build_row
@@ -33,6 +34,14 @@ def test_a_withdrawn_artifact_is_not_offered() -> None:
     assert (card.url, card.verify, card.withdrawn) == ("", "", "its file is gone")
     (line,) = [line for line in run(pages.builds(BuildsAsked())).lines if line.id == 1]
     assert build_row(line, URLS, NOW).zip is None
+
+
+def test_the_page_of_a_build_says_that_it_is_of_an_untrusted_ref() -> None:
+    pages = farm()
+    own = detail(1, pages)
+    strange = evolve(own, build=evolve(own.build, spec=evolve(own.build.spec, policy=ANYTHING)))
+    said = [[fact.text for fact in build_page(one, URLS, NOW).facts if fact.name == "Commit"] for one in (own, strange)]
+    assert said == [[], ["from an untrusted ref: given only to who asks for this very commit"]]
 
 
 def test_the_command_that_verifies_is_only_shown_for_a_name_that_a_shell_takes_literally() -> None:

@@ -5,6 +5,7 @@ from attrs import evolve
 from buildtool.model.records import BuildState
 from buildtool.model.search.build_query import EVERYTHING, read_query
 from buildtool.model.servers import OfferKind
+from buildtool.model.trust.evidence import SourceTrust
 from buildtool.ports.pages import BuildLine, BuildsAsked, BuildsFound, StateCount
 from buildtool.web.pages.builds import PER_PAGE, Viewer, build_row, builds_page, count_words
 from buildtool.web.urls import Urls
@@ -30,6 +31,13 @@ def test_a_row_says_when_it_was_asked_for_and_how_long_the_attempt_took_that_dec
     assert (row.under, row.took, row.when.words) == ("elm, attempt 3", "11 min 38 s", "48 min ago")
     assert build_row(line(4), URLS, NOW + 3_600).took == "1 h 1 min"
     assert build_row(line(6), URLS, NOW).took == ""
+
+
+def test_a_row_says_that_a_build_is_of_an_untrusted_ref_beside_what_was_typed() -> None:
+    own, strange = line(2), line(2)._replace(trust=SourceTrust.UNTRUSTED)
+    assert "untrusted" not in build_row(own, URLS, NOW).ref
+    assert build_row(strange, URLS, NOW).ref == f"{build_row(own, URLS, NOW).ref}, from an untrusted ref".lstrip(", ")
+    assert build_row(strange._replace(ref="", revrange=""), URLS, NOW).ref == "from an untrusted ref"
 
 
 def test_a_row_says_why_there_is_no_machine_or_no_artifact() -> None:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import frozen
 
-from buildtool.model.matching.acceptance import acceptable
 from buildtool.model.matching.satisfaction import really_needed
 from buildtool.model.options import Canonical
 from buildtool.model.platforms import Value
@@ -95,7 +94,7 @@ def _sandbox(spec: BuildSpec, artifact: Artifact | None) -> Iterator[ComparedRow
     if demanded is SandboxLevel.NONE and there is SandboxLevel.NONE:
         return
     asked, how = (ANY, "") if demanded is SandboxLevel.NONE else (demanded.value, _HOW[Comparison.AT_LEAST])
-    fits = None if artifact is None else not acceptable(artifact.evidence, spec.policy)
+    fits = None if artifact is None else demanded <= there
     yield ComparedRow("sandbox", how, asked, _NOTHING if artifact is None else there.value, fits)
 
 
