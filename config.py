@@ -44,6 +44,7 @@ trusted = "loopback"
 # Logins of private origins, by what their URLs begin with: files, of which each has user:password or a token. The
 # metaserver alone reads them; build servers get the commits from it.
 # origin_logins = {"https://git.example.org/": "secrets/git-login"}
+# hook_secrets = {"lua": "secrets/hook-lua"}
 
 # Where those who are invited find the metaserver, where that is not `host` and `pb_port`: one, or a list.
 #                                                                                  [BUILDTOOL_PUBLIC_ADDRESS]

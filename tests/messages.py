@@ -8,17 +8,27 @@ from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Capability, Held, HeldState, HeldVerdict, Offer, OfferKind, ProjectSkill, Verdict
 from buildtool.protocol import messages
 from buildtool.protocol.hello import AskProjects, AskRefs, AskRequests, Hello, ProjectsDescribed, RefsFound
+from buildtool.protocol.hooks.messages import DeliverHook, HookAnswered
 from buildtool.protocol.pages.farm_view import WhyLine
 from buildtool.protocol.projects.channels import AskChannels, ChannelMember, ChannelsFound, ChannelStatus
 from buildtool.protocol.projects.latest import AskLatest, LatestFound
 from buildtool.protocol.projects.targets import AskTargets, TargetsFound, TargetStatus, TryTargets
-from buildtool.protocol.projects.triggers import AskTriggers, LookNow, TriggersFound, TriggerStatus
+from buildtool.protocol.projects.triggers import (
+    AskTriggers,
+    HookStatus,
+    LookNow,
+    RefusalCount,
+    TriggersFound,
+    TriggerStatus,
+)
 from tests import strategies
 
 # At most 100 bytes, which is the least that any text of a message may have: what is longer is cut when it is sent.
 _text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=25)
 _used = st.none() | strategies.durations
 _numbers = st.integers(-(2**63) + 1, 2**63 - 1)
+_refusals = st.lists(st.builds(RefusalCount, _text, _numbers), max_size=2).map(tuple)
+_hook_statuses = st.builds(HookStatus, strategies.project_names, _used, _text, _refusals, _used, _text)
 _names = strategies.server_names.map(lambda name: name[:40])
 _values = st.dictionaries(strategies.option_names, strategies.values, max_size=5)
 _capabilities = st.builds(
@@ -202,6 +212,7 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
             max_size=3,
         ).map(tuple),
         st.booleans(),
+        st.lists(_hook_statuses, max_size=2).map(tuple),
     ),
     "AskTargets": st.builds(AskTargets, _text),
     "TryTargets": st.builds(TryTargets, strategies.project_names),
@@ -212,6 +223,10 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
         ).map(tuple),
         st.booleans(),
     ),
+    "DeliverHook": st.builds(
+        DeliverHook, strategies.project_names, st.dictionaries(_text, _text, max_size=3), _text, _numbers, st.booleans()
+    ),
+    "HookAnswered": st.builds(HookAnswered, _numbers, _text),
     "RefsFound": st.builds(RefsFound, st.lists(_text, max_size=3).map(tuple)),
     "ProjectsDescribed": st.builds(ProjectsDescribed, strategies.words, strategies.words),
     "ReactorTurns": _turns,

@@ -24,6 +24,7 @@ from .answers import HTML, answer, problem, shown_path
 from .api.section import ApiSection, problem_answer
 from .assets import load_assets
 from .guard import Gatekeeper, RootResource
+from .hooks.section import HooksSection
 from .live.hub import Answering, LastMoment
 from .live.projects import ProjectReader
 from .pages.views import ErrorPage
@@ -60,6 +61,7 @@ SECTIONS: tuple[type[Section], ...] = (
     MailedSection,
     HealthSection,
     LiveSection,
+    HooksSection,
     FilesSection,
     SignInSection,
     ActsSection,

@@ -32,6 +32,7 @@ def describe(settings: Settings) -> list[str]:
         *(f"proxy           {one}" for one in settings.proxies.words()),
         *settings.front.identity.words(),
         *(f"origin login    {one}" for one in settings.origin_logins.prefixes),
+        *(f"hooks           of {one}" for one in settings.hook_secrets.files),
         *_admission(settings),
         *([f"backup within   {duration_text(settings.backup_within)}"] if settings.backup_within else []),
     ]
@@ -81,6 +82,7 @@ def as_object(settings: Settings) -> dict[str, object]:
         "proxies": settings.proxies.words(),
         "proxy_identity": {"header": said.header, "roles": {one: role.value for one, role in said.roles.items()}},
         "origin_logins": settings.origin_logins.prefixes,
+        "hook_secrets": {one: list(files) for one, files in settings.hook_secrets.files.items()},
         "limits": attrs.asdict(settings.limits),
         "keep": settings.keep.told(),
         "weights": attrs.asdict(settings.weights),

@@ -24,6 +24,7 @@ from buildtool.configuration.given.names import SETTINGS
 from buildtool.configuration.given.origins import origins_of
 from buildtool.configuration.given.reading import given_here
 from buildtool.configuration.given.values import NOTHING, Given, GivenValue
+from buildtool.configuration.hooks.secrets import check_hooked, read_hook_secrets
 from buildtool.configuration.key_settings import (
     CERTIFICATE_LIFE,
     REJOIN_WITHIN,
@@ -83,6 +84,7 @@ from buildtool.model.access.rights import RIGHTS, Rights
 from buildtool.model.addresses import PORTS, in_url
 from buildtool.model.farm.deployment import UNNAMED, Deployment
 from buildtool.model.farm.weights import EVEN, Weights
+from buildtool.model.hooks.secrets import NO_HOOKS, HookSecrets
 from buildtool.model.keeping.limits import KEPT_ALL, Keeping
 from buildtool.model.principal import Principal
 from buildtool.model.properties import nearest
@@ -131,8 +133,8 @@ class Settings:
     for browsers, and its key. ``transfer_apart`` is whether transfers have a port of their own. Who is invited finds
     it at ``public_address``; a certificate holds ``certificate_life`` seconds, a key may be away ``rejoin_within``
     seconds after that, and the last good backup is told once it is older than ``backup_within``. ``origin_logins`` go
-    with the URLs of private origins; ``deployment`` and ``front`` say so themselves. ``given`` is what went before the
-    file, ``origins`` each value that is not the default, with where it comes from.
+    with the URLs of private origins; ``hook_secrets`` prove deliveries. ``deployment`` and ``front`` say so
+    themselves. ``given`` is what went before the file, ``origins`` each value that is not the default, with its place.
     """
 
     path: Path
@@ -172,6 +174,7 @@ class Settings:
     rejoin_within: float = field(default=REJOIN_WITHIN, converter=read_rejoin_within)
     backup_within: float = field(default=0.0, converter=read_backup_within)
     origin_logins: OriginLogins = NO_LOGINS
+    hook_secrets: HookSecrets = NO_HOOKS
     deployment: Deployment = UNNAMED
     front: Front = field(factory=Front)
     given: Given = field(default=NOTHING, repr=False, eq=False)
@@ -342,6 +345,7 @@ def _settings(path: Path, values: Mapping[str, object], beside: Given, *, secret
         rejoin_within=given.get("rejoin_within", REJOIN_WITHIN),
         backup_within=given.get("backup_within", ""),
         origin_logins=read_origin_logins(path, given.get("origin_logins", {}), secrets=secrets),
+        hook_secrets=read_hook_secrets(path, given.get("hook_secrets", {}), secrets=secrets),
         deployment=read_deployment(given),
         front=read_front(path, given),
         given=beside,
@@ -379,15 +383,13 @@ def _overrides(given: Given) -> dict[str, object]:
     return found
 
 
-# --- what programs ask of their settings ----------------------------------------------------------------
-
-
 def check_projects(settings: Settings, *, thorough: bool = False, within: Within = unbounded) -> None:
     """Try every recipe and source mapping: once, or with what ``check-config`` tries. Raises ConfigurationError.
 
     ``within`` stands around each question, see ``recipe_check``.
     """
     need_projects(settings)
+    check_hooked(settings.hook_secrets, settings.projects)
     check_recipes(settings.projects, thorough=thorough, within=within)
 
 

@@ -12,11 +12,11 @@ from buildtool.project.definition import Checked, Project
 from buildtool.project.fetching import Download
 from buildtool.project.recipe import Command, Plan, Recipe, Wanted
 from buildtool.project.telling import gitea_status, github_checks, github_status, gitlab_status, irc, webhook
-from buildtool.project.triggers import every, nightly, on_push, on_tag
+from buildtool.project.triggers import every, nightly, on_poll, on_push, on_tag
 
 __all__ = [
-    "Checked", "Command", "Comparison", "Download", "Kind", "MachineFault", "Option", "OptionGroup", "Plan", "Project",
-    "ProjectOptions", "Property", "Recipe", "Role", "ToolMissing", "Wanted", "channel", "choice", "every", "flag",
-    "gitea_status", "github_checks", "github_status", "gitlab_status", "group", "irc", "nightly", "number", "on_push",
-    "on_tag", "standard", "text", "webhook", "words",
+    "Checked", "Command", "Comparison", "Download", "Kind", "MachineFault", "Option", "OptionGroup", "Plan",
+    "Project", "ProjectOptions", "Property", "Recipe", "Role", "ToolMissing", "Wanted", "channel", "choice",
+    "every", "flag", "gitea_status", "github_checks", "github_status", "gitlab_status", "group", "irc", "nightly",
+    "number", "on_poll", "on_push", "on_tag", "standard", "text", "webhook", "words",
 ]  # fmt: skip

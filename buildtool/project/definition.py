@@ -24,6 +24,7 @@ from buildtool.model.trust.evidence import EvidencePolicy, SandboxLevel, read_le
 from buildtool.model.trust.sources import EVERY_REF, TrustedRefs, read_trusted_refs, read_trusted_sources
 from buildtool.project.recipe import Recipe
 from buildtool.project.telling import checked_targets
+from buildtool.project.triggers import ProjectPoll, with_poll
 
 
 @frozen
@@ -118,8 +119,8 @@ def _builders(value: object) -> Audience:
     return found
 
 
-def _triggers(value: Trigger | Iterable[Trigger]) -> tuple[Trigger, ...]:
-    return tuple(value) if isinstance(value, Iterable) else (value,)
+def _triggers(value: Trigger | ProjectPoll | Iterable[Trigger | ProjectPoll]) -> tuple[Trigger, ...]:
+    return with_poll(value if isinstance(value, Iterable) else (value,))
 
 
 def _channels(value: ReleaseChannel | Iterable[ReleaseChannel]) -> tuple[ReleaseChannel, ...]:
@@ -151,7 +152,8 @@ class Project:
     lists nothing that is all that ``path_to_url`` looks up. What is built of anything else is given only to who asks
     for that very commit.
 
-    ``triggers`` are what asks for builds by itself: ``on_push``, ``on_tag``, ``nightly`` and ``every`` make them.
+    ``triggers`` are what asks for builds by itself: ``on_push``, ``on_tag``, ``nightly`` and ``every`` make them, and
+    ``on_poll`` says how often they look.
 
     ``tell`` are those who are told what comes of builds: ``github_status`` and its likes make them.
 

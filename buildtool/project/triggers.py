@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice, product
 from typing import Any, TypedDict, Unpack
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.access.rights import platform_name
@@ -19,14 +19,17 @@ from buildtool.model.farm.weights import NICE_MOST
 from buildtool.model.platforms import Value
 from buildtool.model.project_options import ProjectOptions, tool_option
 from buildtool.model.text import meant, quoted
-from buildtool.model.triggers.schedule import Schedule, read_daily, read_every
+from buildtool.model.triggers.schedule import Schedule, Unscheduled, read_daily, read_every
 from buildtool.model.triggers.trigger import BRANCHES, TAGS, VARIANTS, Trigger, Variant, is_ref_pattern
 from buildtool.project.zones import zone_named
 
-__all__ = ["checked_triggers", "every", "nightly", "on_push", "on_tag"]
+__all__ = ["ProjectPoll", "checked_triggers", "every", "nightly", "on_poll", "on_push", "on_tag", "with_poll"]
 
 POLL = "10m"
-"""How often a trigger looks at its repository where it does not say."""
+"""How often a trigger looks at its repository where neither it nor its project says."""
+
+Poll = str | None
+"""How often it is looked: a time such as 10m, None for only when a hook is delivered, "" for what the project says."""
 
 NAME_LIMIT = 60
 TRIGGERS = 50
@@ -64,20 +67,52 @@ class Asking(TypedDict, total=False):
     name: str
 
 
-def on_push(branches: Names = "HEAD", *, poll: str = POLL, **asking: Unpack[Asking]) -> Trigger:
+def on_push(branches: Names = "HEAD", *, poll: Poll = "", **asking: Unpack[Asking]) -> Trigger:
     """Return a trigger that asks for each new commit of branches. Raises ConfigurationError.
 
     ``branches`` are names, with ``*`` for any text; HEAD is the one that a repository is cloned with, and what a URL of
     Subversion has. What a branch is at the first look is not asked for. ``poll`` is how often the repository is looked
-    at; ``asking`` is as for ``Asking``.
+    at beside hooks, by default as ``on_poll`` says, or each 10 minutes; None for never: then what no hook tells of is
+    found when the next does, or at ``bin/metaserver look``. ``asking`` is as for ``Asking``.
     """
-    about = _about("on_push", "push", branches, BRANCHES)
-    return _trigger(about, _every(poll, "on_push: poll ="), asking)
+    return _polled(_about("on_push", "push", branches, BRANCHES), poll, asking)
 
 
-def on_tag(tags: Names = "*", *, poll: str = POLL, **asking: Unpack[Asking]) -> Trigger:
+def on_tag(tags: Names = "*", *, poll: Poll = "", **asking: Unpack[Asking]) -> Trigger:
     """Return a trigger that asks for each new tag, and for one that was moved; the rest is as for ``on_push``."""
-    return _trigger(_about("on_tag", "tag", tags, TAGS), _every(poll, "on_tag: poll ="), {"supersede": False, **asking})
+    return _polled(_about("on_tag", "tag", tags, TAGS), poll, {"supersede": False, **asking})
+
+
+@frozen
+class ProjectPoll:
+    """The schedule of those triggers of a project that say none themselves."""
+
+    schedule: Schedule
+
+
+def on_poll(time: str | None) -> ProjectPoll:
+    """Return how often all triggers of the project look for pushes and tags that say no ``poll`` of their own.
+
+    It asks for nothing itself. None is for never: they look when a hook is delivered. Raises ConfigurationError.
+    """
+    return ProjectPoll(_poll(time, "on_poll:"))
+
+
+def with_poll(said: Iterable[Trigger | ProjectPoll]) -> tuple[Trigger, ...]:
+    """Return the triggers of a project, which look as often as ``on_poll`` among them says.
+
+    Raises ConfigurationError for two that say so.
+    """
+    found = tuple(said)
+    polls = [one for one in found if isinstance(one, ProjectPoll)]
+    if len(polls) > 1:
+        raise ConfigurationError("a project's triggers have two on_poll(...): one says it for all of the project")
+    schedule = polls[0].schedule if polls else None
+    return tuple(
+        evolve(one, schedule=schedule) if schedule and isinstance(one, Trigger) and one.polled else one
+        for one in found
+        if not isinstance(one, ProjectPoll)
+    )
 
 
 def nightly(at: str, branches: Names = "HEAD", **asking: Unpack[Asking]) -> Trigger:
@@ -128,6 +163,16 @@ class _About:
 
 def _about(made_by: str, kind: str, names: Names, prefix: str) -> _About:
     return _About(made_by, kind, _listed(names, str, f"{made_by}:", "names"), prefix)
+
+
+def _polled(about: _About, poll: Poll, asking: Asking) -> Trigger:
+    """Return a trigger that looks as often as it says, or as its project does."""
+    made = _trigger(about, _poll(poll or (POLL if poll == "" else None), f"{about.made_by}: poll ="), asking)
+    return evolve(made, polled=poll == "")
+
+
+def _poll(said: str | None, what: str) -> Schedule:
+    return Unscheduled() if said is None else _every(said, what)
 
 
 def _trigger(about: _About, schedule: Schedule, asking: Asking, *, past: bool = False) -> Trigger:

@@ -13,6 +13,7 @@ from buildtool.protocol import enrolment as e
 from buildtool.protocol import messages as m
 from buildtool.protocol import news as n
 from buildtool.protocol import operator as o
+from buildtool.protocol.hooks.messages import DeliverHook
 from buildtool.protocol.messages import NEWS, REQUESTER, Calls
 from buildtool.protocol.pages import visiting as v
 from buildtool.protocol.pages.subscriptions import AskSubscription, EndSubscription
@@ -66,7 +67,7 @@ PERSON: Calls = {**REQUESTER, **OPERATOR, **SEEKING}
 
 PAGES: Calls = {
     "actfor": v.ActFor, "visitor": v.AskVisitor, "asksignin": v.AskSignIn, "signin": v.SignIn, "signout": v.SignOut,
-    "followevents": n.FollowEvents,
+    "followevents": n.FollowEvents, "hook": DeliverHook,
     "buildfor": v.AskBuildFor, "healthfor": v.AskHealthFor, "showcodefor": e.ShowCodeFor,  # what 3.0 has
 }  # fmt: skip
 """What the pages may call at the metaserver: in the name of their visitors, and once for all of them."""

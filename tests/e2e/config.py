@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+from buildtool.model.triggers.trigger import Trigger
 from buildtool.project import (
     Checked,
     Command,
@@ -19,10 +20,12 @@ from buildtool.project import (
     github_status,
     gitlab_status,
     nightly,
+    on_poll,
     on_push,
     on_tag,
     standard,
 )
+from buildtool.project.triggers import ProjectPoll
 
 _CONTROL = Path(os.environ["E2E_CONTROL"])
 _SERVER = os.environ.get("E2E_SERVER", "")
@@ -30,6 +33,7 @@ _SERVER = os.environ.get("E2E_SERVER", "")
 state_dir = "var/metaserver"
 build_dir = "var/buildserver"
 keep = json.loads(os.environ.get("E2E_KEEP", "{}"))
+hook_secrets = {"greeter": os.environ["E2E_HOOKS"].split(":")} if "E2E_HOOKS" in os.environ else {}
 lease = int(os.environ.get("E2E_LEASE", "60"))
 
 
@@ -55,8 +59,9 @@ def _url(source: str) -> str:
     return os.environ["E2E_REPOSITORY"]
 
 
-_TRIGGERS = (
+_TRIGGERS: list[Trigger | ProjectPoll] = (
     [
+        *([on_poll(None)] if "E2E_HOOKS" in os.environ else []),
         on_push("main", to="ann@example.org", options={"greeting": "hello"}),
         on_tag("v*", options=[{"greeting": "hello"}, {"greeting": "goodbye"}]),
         nightly("03:00 Europe/Berlin", options={"greeting": "goodbye"}),

@@ -9,9 +9,9 @@ from attrs import evolve
 
 from buildtool.errors import ConfigurationError
 from buildtool.model.options import choice, flag, words
-from buildtool.model.triggers.schedule import Every
+from buildtool.model.triggers.schedule import Every, Unscheduled
 from buildtool.model.triggers.trigger import VARIANTS, Trigger
-from buildtool.project import every, nightly, on_push, on_tag
+from buildtool.project import every, nightly, on_poll, on_push, on_tag
 from buildtool.project.check import check_types
 from buildtool.protocol.limits import TOGETHER
 from tests.project.test_recipe_check import good, made
@@ -126,12 +126,33 @@ def test_what_the_manual_shows_is_right() -> None:
     """The list of triggers in docs/integrator.rst, for a project that has the option of which it speaks."""
     manual = (ROOT / "docs" / "integrator.rst").read_text("utf-8").partition("What builds by itself\n---")[2]
     shown = manual.partition("triggers=")[2].partition("\n   )")[0].rstrip(",")
-    found = eval(shown, {"on_push": on_push, "on_tag": on_tag, "nightly": nightly})  # noqa: S307 - ours
+    found = eval(shown, {"on_push": on_push, "on_tag": on_tag, "nightly": nightly, "on_poll": on_poll})  # noqa: S307 - ours
     checked(*found)
-    assert [one.name for one in found] == ["push main", "tag v*", "nightly main"]
+    assert [one.name for one in made(good, *OPTIONS, triggers=found).triggers] == [
+        "push main",
+        "tag v*",
+        "nightly main",
+    ]
 
 
 def test_one_trigger_needs_no_list() -> None:
     project = made(good, *OPTIONS)
     check_types(evolve(project, triggers=on_push()))
     assert evolve(project, triggers=on_push()).triggers == (on_push(),)
+
+
+def test_what_a_project_polls_holds_for_whoever_says_nothing_of_its_own() -> None:
+    said = (on_push("main"), on_tag(poll="2m"), on_push("a", poll=None), every("6h"))
+    for triggers, expected in (
+        (said, [Every(600.0), Every(120.0), Unscheduled(), Every(21_600.0)]),
+        ((*said, on_poll("1h")), [Every(3_600.0), Every(120.0), Unscheduled(), Every(21_600.0)]),
+        ((on_poll(None), *said), [Unscheduled(), Every(120.0), Unscheduled(), Every(21_600.0)]),
+    ):
+        project = made(good, *OPTIONS, triggers=triggers)
+        check_types(project)
+        assert [one.schedule for one in project.triggers] == expected
+    with pytest.raises(ConfigurationError, match="two on_poll"):
+        made(good, *OPTIONS, triggers=(on_poll("1h"), on_poll(None)))
+    with pytest.raises(ConfigurationError, match=r"on_poll: .*is not usable"):
+        on_poll("1s")
+    assert made(good, *OPTIONS, triggers=on_poll("1h")).triggers == ()

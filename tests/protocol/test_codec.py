@@ -16,6 +16,7 @@ from buildtool.model.servers import HeldVerdict, OfferKind, Verdict
 from buildtool.protocol import codec, hello, operator
 from buildtool.protocol import messages as protocol
 from buildtool.protocol.hello import Hello
+from buildtool.protocol.hooks import messages as hooks
 from buildtool.protocol.json_text import TextBounds, parsed, size_of_text
 from buildtool.protocol.limits import Limits, limits_of
 from buildtool.protocol.messages import (
@@ -35,7 +36,7 @@ from tests import messages
 
 CLASSES: dict[str, type[attrs.AttrsInstance]] = {
     name: cls
-    for one in (hello, protocol, triggers, latest, targets, channels)
+    for one in (hello, protocol, triggers, latest, targets, channels, hooks)
     for name, cls in vars(one).items()
     if attrs.has(cls) and name[0] != "_"
 }
@@ -72,9 +73,16 @@ def test_there_is_a_strategy_for_every_message() -> None:
     own = {
         name
         for name, cls in CLASSES.items()
-        if cls.__module__ in {one.__name__ for one in (hello, protocol, triggers, latest, targets, channels)}
+        if cls.__module__ in {one.__name__ for one in (hello, protocol, triggers, latest, targets, channels, hooks)}
     }
-    assert own - {"TriggerStatus", "TargetStatus", "ChannelStatus", "ChannelMember"} == set(messages.ALL)
+    assert own - {
+        "ChannelMember",
+        "ChannelStatus",
+        "HookStatus",
+        "RefusalCount",
+        "TargetStatus",
+        "TriggerStatus",
+    } == set(messages.ALL)
 
 
 @given(everything)

@@ -53,6 +53,8 @@ def test_every_message_has_a_sample() -> None:
         "TargetStatus",
         "ChannelStatus",
         "ChannelMember",
+        "HookStatus",
+        "RefusalCount",
         "RunningBuildStatus",
         "WaitingBuildStatus",
         "ListedToken",

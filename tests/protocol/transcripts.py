@@ -34,6 +34,7 @@ from buildtool.model.servers import (
 from buildtool.model.trust.evidence import SandboxLevel
 from buildtool.protocol import codec, hello, news, operator
 from buildtool.protocol import messages as protocol
+from buildtool.protocol.hooks import messages as hooks
 from buildtool.protocol.pages import farm_view, figures, subscriptions, visiting
 from buildtool.protocol.pages.farm_view import WhyLine
 from buildtool.protocol.projects import channels, latest, targets, triggers, watches
@@ -59,6 +60,7 @@ CLASSES: dict[str, type[attrs.AttrsInstance]] = {
         latest,
         channels,
         watches,
+        hooks,
     )
     for name, cls in vars(one).items()
     if attrs.has(cls) and name[0] != "_"
@@ -165,6 +167,12 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
             ),
         ),
         more=True,
+        hooks=(
+            triggers.HookStatus(
+                "lua", 1_700_000_000.0, "GitHub: push of refs/heads/main", (triggers.RefusalCount("forged", 2),),
+                1_700_000_020.0, "the signature is not made with this project's secret",
+            ),
+        ),
     ),
     targets.AskTargets("lua/github_status acme/lua"),
     targets.TryTargets("lua"),
@@ -177,6 +185,8 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
         ),
         more=True,
     ),
+    hooks.DeliverHook("lua", {"x-github-event": "push"}, "eNqrrgUAAXUA+Q==", 2, by_tls=True),
+    hooks.HookAnswered(202, "lua looks at its repository: push"),
     messages.waiting(asked_at=1_700_000_000.0, ref="main", since=1_700_000_060.5, usual=90.25),
     hello.ProjectsDescribed("0" * 64, '{"projects":[]}'),
     _TURNS,

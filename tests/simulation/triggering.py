@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, evolve, field, frozen
 
+from buildtool.adapters.sql.triggers.hook_store import SqlHookStore
 from buildtool.adapters.sql.triggers.store import SqlTriggerStore
 from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.configuration.settings import Settings
@@ -97,7 +98,7 @@ class Triggering:
 
         found = Triggers(
             ask, requests.permissions, requests.admittance, world.resolver(life), SqlTriggerStore(database), world.wall,
-            world.key,
+            world.key, SqlHookStore(database),
         )  # fmt: skip
         await found.start()
         task = PeriodicTask("the looks of triggers", life, found.round_)

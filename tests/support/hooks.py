@@ -103,10 +103,10 @@ def from_github(
 
 
 def from_gitea(
-    body: bytes, event: str = "push", delivery: str = "f6266f16-1bf3", *, forgejo: bool = False
+    body: bytes, event: str = "push", delivery: str = "f6266f16-1bf3", secret: str = SECRET, *, forgejo: bool = False
 ) -> dict[str, str]:
     """Return the headers that Gitea, or Forgejo, sends with a body."""
-    signed = hex_of(body)
+    signed = hex_of(body, secret)
     found = {
         "X-Gitea-Event": event, "X-Gitea-Delivery": delivery, "X-Gitea-Signature": signed, "X-GitHub-Event": event,
         "X-GitHub-Delivery": delivery, "X-Hub-Signature-256": f"sha256={signed}", "Content-Type": "application/json",

@@ -34,7 +34,8 @@ from buildtool.adapters.storage.artifacts import stored_path
 from buildtool.configuration.description import describe
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.programs.common.listening import listen
-from buildtool.programs.webserver.site import BODY_LIMIT, DROPPED, PagesSite, StateReader, tools_for, web_site
+from buildtool.programs.webserver.site import PagesSite, StateReader, tools_for, web_site
+from buildtool.programs.webserver.visits import BODY_LIMIT, DROPPED
 from buildtool.web.section import Upstream
 from tests.support.inline import run
 from tests.support.warm_starts import finished

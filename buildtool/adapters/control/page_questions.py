@@ -22,6 +22,7 @@ from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.ports.pages import A, ShownVisitor
 from buildtool.protocol.enrolment import AddressShown, ShowCode
 from buildtool.protocol.hello import AskProjects
+from buildtool.protocol.hooks.messages import DeliverHook
 from buildtool.protocol.messages import AskBuild, AskHealth, Explanation, HealthStatus
 from buildtool.protocol.pages.visiting import ActFor
 
@@ -29,7 +30,10 @@ PATIENCE = 2.0
 """Seconds after which a page is shown without the metaserver's answer."""
 
 REST = 10.0
-"""Seconds for which a metaserver that did not answer is not asked again: pages must not become slow with it."""
+"""Seconds for which a metaserver that did not answer is not asked again: pages must not become slow with it.
+
+A delivery of a forge is not sent twice, so for that it is asked all the same.
+"""
 
 WAITS: Mapping[type[attrs.AttrsInstance], float] = {
     **LONG_CALLS, AskHealth: PATIENCE, AskProjects: PATIENCE,
@@ -87,7 +91,7 @@ class MetaserverQuestions:
             return None
 
     async def _told(self, message: attrs.AttrsInstance, answer: type[A], within: float) -> A:
-        if self.clock.seconds() < self._resting_until:
+        if self.clock.seconds() < self._resting_until and not isinstance(message, DeliverHook):
             raise Unavailable(self._why)
         try:
             client = await self._connected()

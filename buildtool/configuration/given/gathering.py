@@ -18,6 +18,7 @@ from buildtool.configuration.given.names import (
     COMMAS,
     EACH_TIME,
     FILES,
+    FILES_BY_NAME,
     MAIL,
     ONE_OF,
     OTHERWISE,
@@ -230,10 +231,16 @@ def _setting(raw: _Raw) -> object:
         return _read_text(raw, value, kind)
     if kind is SettingKind.TEXT and raw.name in FILES and isinstance(value, str) and raw.beside is not None:
         return str(raw.beside / at_home(Path(value), f"{raw.origin} ="))
-    if raw.name == "origin_logins" and isinstance(value, dict) and raw.beside is not None:
-        beside = raw.beside
-        return {one: str(beside / said) if isinstance(said, str) else said for one, said in value.items()}
+    if raw.name in FILES_BY_NAME and isinstance(value, dict) and raw.beside is not None:
+        return {one: _lying(raw.beside, said) for one, said in value.items()}
     return value
+
+
+def _lying(place: Path, said: object) -> object:
+    """Return a file, or several, as they lie beside a place; what is none stays, and is refused as a wrong value."""
+    if isinstance(said, list):
+        return [_lying(place, one) for one in said]
+    return str(place / said) if isinstance(said, str) else said
 
 
 def _read_text(raw: _Raw, text: str, kind: SettingKind) -> object:

@@ -39,7 +39,8 @@ SETTINGS: Mapping[str, SettingKind] = {
                      "trusted", "state_dir", "build_dir", "title", "title_url", "contact", "access_log"), _TEXT),
     **dict.fromkeys(("pb_port", "transfer_port", "web_port", "lease", "names_kept"), _WHOLE),
     **dict.fromkeys(("tls_names", "proxies", "confirmed", "logins"), _LIST),
-    **dict.fromkeys(("limits", "keep", "weights", "rights", "origin_logins", "proxy_identity"), _TABLE),
+    **dict.fromkeys(("limits", "keep", "weights", "rights", "origin_logins", "hook_secrets",
+                     "proxy_identity"), _TABLE),
     **dict.fromkeys(("mail.host", "mail.sender", "mail.username", "mail.password", "mail.password_file",
                      "mail.password_env", "mail.starttls", "mail.certificate_file", "mail.key_file", "mail.templates",
                      "mail.bounces"), _TEXT),
@@ -56,6 +57,9 @@ FILES = frozenset(
      "mail.certificate_file", "mail.key_file", "mail.templates"}
 )  # fmt: skip
 """The settings that name a file, which lies beside the file where that is said."""
+
+FILES_BY_NAME = frozenset({"origin_logins", "hook_secrets"})
+"""The settings that name files each by something."""
 
 SHARED = ("config", "verbose", "json", "http", "join", "token")
 """What can be given to all programs at once, beside settings of ``config.py``."""

@@ -15,7 +15,8 @@ BUILT_IN: Mapping[str, object] = {
     "host": "127.0.0.1", "pb_port": 23432, "transfer_port": 23433, "web_port": 8080, "state_dir": "var/metaserver",
     "build_dir": "var/buildserver", "lease": 60, "names_kept": 7, "trusted": "nobody", "mail": None, "limits": {},
     "keep": {}, "weights": {}, "rights": {}, "proxies": (), "tls_names": (), "confirmed": (), "logins": ("*",),
-    "plain_ports": (), "origin_logins": {}, "proxy_identity": {}, "certificate_life": "30d", "rejoin_within": "400d",
+    "plain_ports": (), "origin_logins": {}, "hook_secrets": {}, "proxy_identity": {},
+    "certificate_life": "30d", "rejoin_within": "400d",
     "backup_within": "",
     "title": "buildtool", "title_url": "", "contact": "", "public_address": (), "access_log": None,
 }  # fmt: skip

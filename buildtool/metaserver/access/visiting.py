@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from attrs import AttrsInstance, define
+from attrs import AttrsInstance, define, field
 
 from buildtool.concurrency.asker import Asker, asker, working_for
 from buildtool.configuration.current import CurrentConfiguration
@@ -42,7 +42,7 @@ class VisitorService:
     """A service for the pages: what they ask is asked by the visitor that they name, who shows that it is them.
 
     ``people`` are the handlers of people and ``keys`` those about keys, behind the table of rights. ``left`` returns
-    what a caller has left of what is limited.
+    what a caller has left of what is limited. ``hooks`` take deliveries, which prove themselves.
     """
 
     configuration: CurrentConfiguration
@@ -50,6 +50,7 @@ class VisitorService:
     keys: Handlers
     tokens: TokenService
     left: Callable[[Principal], tuple[messages.LimitLeft, ...]] = unlimited
+    hooks: Handlers = field(factory=dict)
 
     @property
     def handlers(self) -> Handlers:
@@ -63,6 +64,7 @@ class VisitorService:
             messages.AskBuildFor: self.build_for,
             messages.AskHealthFor: self.health_for,
             ShowCodeFor: self.confirm_for,
+            **self.hooks,
         }
 
     async def act(self, _by: Principal, message: messages.ActFor) -> Any:  # noqa: ANN401 - any message
@@ -165,7 +167,10 @@ class LocalQuestions:
         return told
 
     async def tell(self, message: AttrsInstance, answer: type[A]) -> A:
-        told = await self.service.handlers[type(message)](Principal(PrincipalRole.PAGES), message)
+        handler = self.service.handlers.get(type(message))
+        if handler is None:
+            raise UsageError("this metaserver does not do that")
+        told = await handler(Principal(PrincipalRole.PAGES), message)
         if not isinstance(told, answer):
             raise UsageError(f"{type(message).__name__} is answered with another kind of message")
         return told

@@ -6,7 +6,8 @@ same ids, and is told what it was told before.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import math
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from attrs import define, evolve, field, frozen
 from twisted.internet.defer import Deferred
@@ -17,6 +18,7 @@ from buildtool.errors import BuildToolError, StorageUnavailable, UnknownRef
 from buildtool.metaserver.access.admittance import Admittance
 from buildtool.metaserver.authorised import Permissions
 from buildtool.metaserver.demands import source_url
+from buildtool.metaserver.hooking.owed import OwedLooks
 from buildtool.metaserver.triggering.asking import TriggerAsker
 from buildtool.model.principal import Principal
 from buildtool.model.text import one_line
@@ -31,13 +33,15 @@ from buildtool.model.triggers.looking import (
     remembered,
     righted,
 )
+from buildtool.model.triggers.schedule import Unscheduled
 from buildtool.model.triggers.trigger import Trigger, short_ref
 from buildtool.ports.common import Clock
+from buildtool.ports.hooks import HookStore
 from buildtool.ports.metaserver import Handlers
 from buildtool.ports.triggers import RefReader, TriggerKey, TriggerStore
 from buildtool.protocol.messages import RequestStatus, RequestStatuses, SubmitTogether
 from buildtool.protocol.operator import ActionResult
-from buildtool.protocol.projects.triggers import LISTED, AskTriggers, LookNow, TriggersFound, TriggerStatus
+from buildtool.protocol.projects.triggers import LISTED, AskTriggers, HookStatus, LookNow, TriggersFound, TriggerStatus
 
 __all__ = ["Triggers"]
 
@@ -91,16 +95,26 @@ class Triggers:
     store: TriggerStore
     clock: Clock
     secret: bytes
+    hooks: HookStore
     hasten: Callable[[], None] = lambda: None
     """Called when a look has ended, after which another may be due."""
+    delivered: Callable[[Sequence[str]], tuple[HookStatus, ...]] = lambda _projects: ()
+    """Returns what was delivered to projects by their names."""
+    _owed: OwedLooks = field(factory=OwedLooks, init=False)
     _memories: dict[TriggerKey, Memory] = field(factory=dict, init=False)
     _begun: set[TriggerKey] = field(factory=set, init=False)
     _hinted: set[TriggerKey] = field(factory=set, init=False)
     _looks: dict[str, Deferred[None]] = field(factory=dict, init=False)
 
     async def start(self) -> None:
-        """Take up what triggers remember. Raises StorageUnavailable."""
+        """Take up what triggers remember. Raises StorageUnavailable.
+
+        Those that wait for deliveries look once, since some may have come while no metaserver ran.
+        """
         self._memories.update(await self.store.memories())
+        projects = self.permissions.settings.projects
+        waiting = [(of, one) for of in projects for one in of.triggers if isinstance(one.schedule, Unscheduled)]
+        self._hinted.update((of.name, one.name) for of, one in waiting)
 
     async def stop(self) -> None:
         """Return when no look is under way any more. What version control does has been ended before."""
@@ -117,15 +131,18 @@ class Triggers:
         now, settings = self.clock.wall(), self.permissions.settings
         known = sorted(self._all(now), key=lambda one: one.key)
         seen = [one for one in known if settings.sees(by, one.key[0]) and "/".join(one.key) > message.after]
-        return TriggersFound(tuple(self._status(one, now) for one in seen[:LISTED]), len(seen) > LISTED)
+        found = tuple(self._status(one, now) for one in seen[:LISTED])
+        projects = [one.name for one in settings.projects if settings.sees(by, one.name)]
+        return TriggersFound(found, len(seen) > LISTED, () if message.after else self.delivered(projects))
 
     def _status(self, one: _Looking, now: float) -> TriggerStatus:
         trigger, memory = one.trigger, one.memory
         asked = memory.asked or None
         when, failing = str(trigger.schedule), memory.failures > 0
+        due_at = self._due(one, now)
         return TriggerStatus(
-            *one.key, when, trigger.patterns, len(trigger.variants), len(trigger.to), asked, self._due(one, now),
-            memory.said, failing,
+            *one.key, when, trigger.patterns, len(trigger.variants), len(trigger.to), asked,
+            due_at if math.isfinite(due_at) else None, memory.said, failing,
         )  # fmt: skip
 
     async def round_(self, _task: PeriodicTask) -> float:
@@ -133,7 +150,9 @@ class Triggers:
         now = self.clock.wall()
         by_url: dict[str, list[_Looking]] = {}
         next_due = now + LATEST
-        for one in self._all(now):
+        known = self._all(now)
+        await self._settle({one.key for one in known})
+        for one in known:
             url, when = self._url(one), self._due(one, now)
             if url in self._looks:
                 continue  # it says when it has ended
@@ -192,6 +211,24 @@ class Triggers:
         self.hasten()
         return ActionResult((f"the triggers of {project.name} look now",), count=len(looking))
 
+    def hint(self, name: str, number: int) -> None:
+        """Start the looks of a project after a delivery, which is open until they have ended well."""
+        project = next((one for one in self.permissions.settings.projects if one.name == name), None)
+        if project is not None:
+            looking = [one.name for one in project.triggers if not one.past]
+            self._owed.hint(name, looking, number)
+            self._hinted.update((name, one) for one in looking)
+            self.hasten()
+
+    async def _settle(self, known: Collection[TriggerKey]) -> None:
+        """Write down after which deliveries looks were made. Where that cannot be written, the next round does it."""
+        for project, number in self._owed.settle(known).items():
+            try:
+                await self.hooks.looked(project, number)
+            except StorageUnavailable:
+                return
+            self._owed.settled(project, number)
+
     def _url(self, one: _Looking) -> str:
         """Return where a trigger looks, or, where its project cannot say, what is no URL and the trigger's own."""
         try:
@@ -214,6 +251,7 @@ class Triggers:
 
     async def _look(self, url: str, together: list[_Looking]) -> None:
         self._hinted.difference_update(one.key for one in together)
+        owed = self._owed.begin(one.key for one in together)
         try:
             for one in together:  # where a project's configuration cannot say where its sources are, it says so here
                 source_url(self.permissions.settings.project(one.key[0]), one.trigger.source)
@@ -225,6 +263,8 @@ class Triggers:
             return
         for one in together:
             await self._ask_for(one, url, found)
+            if not self._memories[one.key].failures and one.key not in self._hinted:
+                self._owed.end(owed, one.key)
 
     async def _ask_for(self, one: _Looking, url: str, found: Mapping[str, str]) -> None:
         """Ask for what a look came to, and remember it."""

@@ -20,10 +20,13 @@ from buildtool.model.addresses import valid_address
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.text import quoted
 
-__all__ = ["FORWARDED_FOR", "NO_IDENTITY", "NO_PROXIES", "Proxies", "ProxyIdentity"]
+__all__ = ["FORWARDED_FOR", "FORWARDED_PROTO", "NO_IDENTITY", "NO_PROXIES", "Proxies", "ProxyIdentity"]
 
 FORWARDED_FOR = "X-Forwarded-For"
 """The header in which each proxy adds the address that it was asked from, at the end."""
+
+FORWARDED_PROTO = "X-Forwarded-Proto"
+"""The header in which a proxy says how it was asked: https, or http."""
 
 MOST = 32
 """Proxies that one configuration names."""
@@ -71,6 +74,15 @@ class Proxies:
                 break
             found = str(address)
         return found
+
+    def by_tls(self, peer: str, said: Sequence[str], *, direct: bool) -> bool:
+        """Return whether a request came by TLS: as the connection is (``direct``), or, from a proxy, as that says.
+
+        ``said`` are the values of the header ``FORWARDED_PROTO``, of which the last is the proxy's own.
+        """
+        if not self.includes(peer):
+            return direct
+        return bool(said) and said[-1].rpartition(",")[2].strip().lower() == "https"
 
     def includes(self, peer: str) -> bool:
         """Return whether a peer's address is that of a proxy; "" is a socket in a directory."""

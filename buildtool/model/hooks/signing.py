@@ -15,11 +15,20 @@ from collections.abc import Mapping, Sequence
 from attrs import frozen
 
 __all__ = [
-    "BODY_LIMIT", "HEADERS", "SECRETS", "ForgeKind", "HookRefusal", "RefusedHook", "event_of", "forge_of", "id_of",
-    "proved", "signature_of",
+    "HEADERS",
+    "HOOK_LIMIT",
+    "SECRETS",
+    "ForgeKind",
+    "HookRefusal",
+    "RefusedHook",
+    "event_of",
+    "forge_of",
+    "id_of",
+    "proved",
+    "signature_of",
 ]  # fmt: skip
 
-BODY_LIMIT = 1024 * 1024
+HOOK_LIMIT = 1024 * 1024
 """Most bytes of a delivery. Forges send up to 25 MiB, of which nearly all is lists of files that nothing here reads."""
 
 SECRETS = 2

@@ -14,7 +14,9 @@ from buildtool.model.metrics.table import Metric, MetricKind
 ROWS: Mapping[str, Sequence[Metric]] = {
     "Is it well": (table.UP, table.PROBLEMS, table.INFO, table.STARTED),
     "What waits": (table.WAITING, table.OLDEST, table.REQUESTS_OPEN, table.DISPATCH),
-    "What is built": (table.RUNNING, table.ENDED, table.DURATION, table.ATTEMPTS, table.REQUESTS, table.SAVED),
+    "What is built": (
+        table.RUNNING, table.ENDED, table.DURATION, table.ATTEMPTS, table.REQUESTS, table.SAVED, table.HOOKS,
+    ),
     "Machines": (table.SERVERS, table.SLOTS, table.LEASES, table.LEASES_ENDED),
     "Mail": (table.MAILS, table.OUTBOX, table.REFUSED),
     "Store": (

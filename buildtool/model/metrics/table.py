@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from attrs import frozen
 
+from buildtool.model.hooks.signing import HookRefusal
 from buildtool.model.matching.reasons import Cause
 from buildtool.model.records import AttemptEnd, BuildState
 
@@ -134,6 +135,10 @@ DESCRIPTORS = Metric("buildtool_metaserver_open_fds", _GAUGE, "Files and connect
 DESCRIPTORS_MOST = Metric("buildtool_metaserver_max_fds", _GAUGE, "As many as it may have open.")
 MEMORY = Metric("buildtool_metaserver_resident_memory_bytes", _GAUGE, "Memory of the metaserver.", unit="bytes")
 PROCESSOR = Metric("buildtool_metaserver_cpu_seconds_total", _COUNTER, "Processor time of the metaserver.", unit="s")
+HOOKS = Metric(
+    "buildtool_hook_deliveries_total", _COUNTER, "Deliveries of forges, by what became of them.",
+    ("project", "outcome"), values=("taken", "repeated", "ping", "ignored", *(one.value for one in HookRefusal)),
+)  # fmt: skip
 STARTED = Metric("buildtool_metaserver_start_time_seconds", _GAUGE, "When the metaserver was started.", unit="s")
 
 TABLE: Mapping[str, Metric] = {
@@ -142,7 +147,7 @@ TABLE: Mapping[str, Metric] = {
         UP, INFO, PROBLEMS, WAITING, OLDEST, RUNNING, REQUESTS_OPEN, REQUESTS, SAVED, DISPATCH, DURATION, ENDED,
         ATTEMPTS, LEASES, LEASES_ENDED, SERVERS, SLOTS, MAILS, OUTBOX, REFUSED, COMMIT, COMMITS_FAILED, EVENTS, TURN,
         PAUSE, DATABASE, FREE, DISK, ARTIFACTS, ARTIFACT_BYTES, DESCRIPTORS, DESCRIPTORS_MOST, MEMORY, PROCESSOR,
-        STARTED, BACKUP, BACKUP_WITHIN,
+        STARTED, BACKUP, BACKUP_WITHIN, HOOKS,
     )
 }  # fmt: skip
 """Every figure by its name."""

@@ -18,7 +18,7 @@ from buildtool.errors import UsageError
 from buildtool.model.guest.hours import Zones, days_of, first_instant, minutes_of
 from buildtool.model.text import duration_of, duration_text, quoted
 
-__all__ = ["Daily", "Every", "Schedule", "read_daily", "read_every"]
+__all__ = ["Daily", "Every", "Schedule", "Unscheduled", "read_daily", "read_every"]
 
 LEAST, MOST = 10.0, 366 * 86_400.0
 """The shortest and the longest time between two looks, in seconds."""
@@ -78,7 +78,23 @@ class Daily:
         return f"at {self.text}"
 
 
-Schedule = Every | Daily
+@frozen
+class Unscheduled:
+    """The schedule of what looks when it is told to, and never by itself."""
+
+    def latest(self, now: float) -> float:
+        """Return ``now``."""
+        return now
+
+    def following(self, _now: float) -> float:
+        """Return that no instant follows."""
+        return math.inf
+
+    def __str__(self) -> str:
+        return "when a hook is delivered, and when the metaserver starts"
+
+
+Schedule = Every | Daily | Unscheduled
 
 
 def read_every(text: str) -> Every:

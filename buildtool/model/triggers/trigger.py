@@ -62,6 +62,7 @@ class Trigger:
     commit once all ``variants`` of it have ended; with an empty ``to`` no mail is sent. ``nice`` is by how many rounds
     these requests stand back; with ``supersede`` a newer commit takes the place of what waits for an older one of it.
     With ``past`` the first look asks for what it finds; else that was there before the trigger was, and is left.
+    With ``polled`` its schedule is what the project says of all such.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Trigger:
     nice: int = 0
     supersede: bool = True
     past: bool = False
+    polled: bool = False
 
     def is_of(self, ref: str) -> bool:
         """Return whether it is about a ref, by its full name."""

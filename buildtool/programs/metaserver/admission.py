@@ -28,6 +28,7 @@ from buildtool.model.incarnations import Keys
 from buildtool.model.principal import Principal
 from buildtool.ports.metaserver import Handlers, Notifier
 from buildtool.programs.metaserver.identities import FarmIdentities
+from buildtool.protocol.hooks.messages import DeliverHook
 from buildtool.protocol.pages.visiting import LimitLeft
 from buildtool.scheduling.allowances import Allowances, Counting
 
@@ -100,13 +101,15 @@ async def answering(
 ) -> tuple[tuple[Handlers, ...], VisitorService]:
     """Return what people, build servers, peers about their keys, and pages may ask, by the table of rights.
 
-    ``accounts`` is what operators ask about keys, the last of ``others`` what peers ask about theirs; ``left`` returns
-    what a caller has left of what is limited.
+    ``people`` has what takes deliveries too; ``accounts`` is what operators ask about keys, the last of ``others`` what
+    peers ask about theirs; ``left`` returns what a caller has left of what is limited.
     """
     tokens = await opening
+    hooks: Handlers = {DeliverHook: people[DeliverHook]}  # no person's, but only of pages
+    people = {message: handler for message, handler in people.items() if message not in hooks}
     services = ({**people, **tokens.among(accounts)}, *others)
     behind = tuple(authorised(one, lambda: configuration.settings.rights) for one in services)
-    visiting = VisitorService(configuration, behind[0], behind[-1], tokens, left)
+    visiting = VisitorService(configuration, behind[0], behind[-1], tokens, left, hooks)
     return (*behind, visiting.handlers), visiting
 
 

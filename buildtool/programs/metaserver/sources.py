@@ -21,6 +21,7 @@ from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.search.commit_store import SqlCommitStore
 from buildtool.adapters.sql.telling.watches import SqlWatchStore
+from buildtool.adapters.sql.triggers.hook_store import SqlHookStore
 from buildtool.adapters.sql.triggers.store import SqlTriggerStore
 from buildtool.adapters.vcs.by_url import Resolvers
 from buildtool.adapters.vcs.git_mirrors.bundles import Bundles
@@ -33,6 +34,7 @@ from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.configuration.settings import Settings
 from buildtool.errors import NotFound
 from buildtool.metaserver.demands import DemandReader, source_url
+from buildtool.metaserver.hooking.receiving import HookReceiver
 from buildtool.metaserver.latest.branches import BranchTips
 from buildtool.metaserver.latest.channels import ChannelFinder
 from buildtool.metaserver.latest.finding import LatestFinder
@@ -115,18 +117,25 @@ async def triggering(
     keys: Keys,
     reactor: ReactorBase,
     closing: ShutdownList,
-) -> Triggers:
-    """Start triggers, which look at their repositories from now on; ``closing`` ends it. Raises StorageUnavailable."""
+) -> Handlers:
+    """Start triggers, which look at their repositories from now on; ``closing`` ends it. Raises StorageUnavailable.
+
+    Return what may be asked of them, and what takes deliveries of forges.
+    """
     timers = IReactorTime(reactor)
     store, asking = SqlTriggerStore(database), (requests.submit_together, requests.permissions, requests.admittance)
-    found = Triggers(*asking, refs, store, WallClock(), keys.secret)
+    clock, kept = WallClock(), SqlHookStore(database)
+    found = Triggers(*asking, refs, store, clock, keys.secret, kept)
+    hooks = HookReceiver(requests.configuration, kept, clock, requests.broker.counts.counts, found.hint)
+    found.delivered = hooks.status
     await found.start()
+    await hooks.start()
     task = PeriodicTask("the look of triggers", timers, found.round_)
     found.hasten = task.hasten
     closing.add("looks of triggers", found.stop)
     closing.add("the rounds of triggers", task.stop)
     task.start(0.0)
-    return found
+    return {**found.handlers, **hooks.handlers}
 
 
 async def asking_branches(
@@ -138,7 +147,7 @@ async def asking_branches(
     """
     triggers = await triggering(requests, resolvers, stored.database, stored.keys, reactor, closing)
     return {
-        **triggers.handlers,
+        **triggers,
         **ChannelFinder(latest(requests, resolvers, stored.artifacts, IReactorTime(reactor))).handlers,
     }
 

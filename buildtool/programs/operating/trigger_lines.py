@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from buildtool.model.text import moment_words
 from buildtool.model.triggers.trigger import short_ref
-from buildtool.protocol.projects.triggers import TriggersFound, TriggerStatus
+from buildtool.protocol.projects.triggers import HookStatus, TriggersFound, TriggerStatus
 
 
 def trigger_lines(told: TriggersFound) -> Iterator[str]:
@@ -18,6 +18,8 @@ def trigger_lines(told: TriggersFound) -> Iterator[str]:
         yield "nothing asks for builds by itself: a project's triggers = [on_push(), ...] would"
     for one in told.found:
         yield from _lines(one)
+    for hook in told.hooks:
+        yield from _hook_lines(hook)
     if told.more:
         yield "there are more: --json with the API's after"
 
@@ -33,4 +35,17 @@ def _lines(one: TriggerStatus) -> Iterator[str]:
         yield "  has asked for nothing yet"
     else:
         yield f"  {one.said}, at {moment_words(one.asked)}"
-    yield f"  looks next at {moment_words(one.next)}"
+    if one.next is None:
+        yield "  looks next when a hook is delivered; one that is lost is made up for by the next, or by look PROJECT"
+    else:
+        yield f"  looks next at {moment_words(one.next)}"
+
+
+def _hook_lines(one: HookStatus) -> Iterator[str]:
+    yield f"{one.project}: deliveries of forges"
+    yield "  none was taken yet" if one.taken is None else f"  the last, {one.said}, at {moment_words(one.taken)}"
+    if one.refused:
+        counts = ", ".join(f"{found.count} {found.reason}" for found in one.refused)
+        yield f"  refused since the start: {counts}"
+    if one.refused_at is not None:
+        yield f"  the last that was refused, at {moment_words(one.refused_at)}: {one.why}"

@@ -11,17 +11,11 @@ from typing import cast
 from attrs import frozen
 from twisted.internet.base import ReactorBase
 from twisted.internet.interfaces import IAddress, IReactorTime, ITCPTransport
-from twisted.internet.protocol import connectionDone
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
-from twisted.protocols.basic import LineReceiver
-from twisted.python.failure import Failure
 from twisted.web import http
-from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
-from buildtool.adapters.http.server import TLS_RECORD
 from buildtool.adapters.network.connection_shares import CeilingReached, ConnectionShares, ConnectionState, NoRoom
 from buildtool.adapters.network.endpoints import network_at
 from buildtool.adapters.network.open_files import room_for
@@ -36,31 +30,22 @@ from buildtool.adapters.storage.artifacts import ArtifactStore
 from buildtool.adapters.storage.directory_lock import DATABASE
 from buildtool.adapters.storage.logs import LogStore
 from buildtool.configuration.settings import Settings
-from buildtool.errors import Damaged, LimitReached
+from buildtool.errors import Damaged
 from buildtool.metaserver.access.visiting import LocalQuestions
 from buildtool.model.access.ceilings import NO_CEILINGS, SECONDS, TOLD, Ceilings
-from buildtool.model.access.proxies import FORWARDED_FOR, NO_PROXIES, Proxies
+from buildtool.model.access.proxies import FORWARDED_FOR, FORWARDED_PROTO, NO_PROXIES, Proxies
 from buildtool.model.addresses import network_of
-from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.ports.artifacts import FilesReader
 from buildtool.ports.common import Clock
 from buildtool.ports.pages import ArtifactReader, LogReader, OpenArtifact, Pages
-from buildtool.programs.webserver.ceilings import LongBody, Refusing, VisitorCeilings, refuse
-from buildtool.web.access import Access, remember_visitor, visitor_of
+from buildtool.programs.webserver.ceilings import Refusing, VisitorCeilings
+from buildtool.programs.webserver.visits import PagesChannel, SmallRequest
+from buildtool.web.access import Access, visitor_of
 from buildtool.web.app import NO_TOOLS, NO_UPSTREAM, WebApp, make_urls
 from buildtool.web.live.hub import STREAMS, LiveHub
 from buildtool.web.live.places import StreamPlaces
 from buildtool.web.monitoring.access_log import VisitLine
 from buildtool.web.section import Tools, Upstream
-
-BODY_LIMIT = 64 * 1024
-"""Bytes that a visitor may send with a request and have looked at: forms and what the API takes are short."""
-
-DROPPED = 1024 * 1024
-"""Bytes of a longer one that are read and dropped, so that the answer is read, before the connection is cut."""
-
-IDLE = 60
-"""Seconds after which a connection that asks nothing is closed."""
 
 STRANGER = 20
 """Seconds that the headers of a connection's first request may take."""
@@ -69,12 +54,6 @@ CONNECTIONS = 400
 """Most connections at once besides those over which browsers hear what changes: visitors may not take the descriptors
 that the control and transfer ports need. Of these each network has a share, see ``ConnectionShares``."""
 
-EVENT_STREAM = b"text/event-stream"
-"""What begins the content type of an answer that has no end: whoever gets it is right to be silent."""
-
-UNREAD = 128 * 1024
-"""Bytes of answers that a visitor may leave unread and still be answered one more request on the same connection."""
-
 READERS = 4
 """Threads that read for pages: where the disk has to be read first, several of them wait at the same time."""
 
@@ -82,128 +61,11 @@ LOG_READERS = 2
 """Threads that read logs."""
 
 
-_STRANGER = Principal(PrincipalRole.STRANGER)
-
-_log = Logger("twisted.web.http")
-"""Takes what Twisted says of time-outs of connections, else it would count as ours."""
-
-
-class _SmallRequest(Request):
-    """A request whose body is bounded."""
-
-    _received = 0
-
-    def process(self) -> None:
-        """Answer, unless who asks has as much under way as they may have, behind a proxy of the farm's own.
-
-        Where a body that was too long is looked at, that is the error.
-        """
-        remember_visitor(self, _STRANGER)  # until it is found out who that is
-        if self._received > BODY_LIMIT:
-            self.content = LongBody(BODY_LIMIT)
-        try:
-            left = self.channel.site.entered(self)  # type: ignore[attr-defined] # it is one of ours
-        except LimitReached as error:
-            refuse(self, error)
-            return
-        if left is not None:
-            self.notifyFinish().addBoth(lambda _: left())
-        super().process()  # type: ignore[no-untyped-call]
-
-    def gotLength(self, length: int | None) -> None:
-        """Keep the body in memory, however long it says it is: files for long ones may not be made here."""
-        super().gotLength(0)  # type: ignore[no-untyped-call]
-
-    def handleContentChunk(self, data: bytes) -> None:
-        self._received += len(data)
-        if self._received > DROPPED:
-            self.channel.forceAbortClient()
-        if self._received > BODY_LIMIT:
-            return
-        super().handleContentChunk(data)  # type: ignore[no-untyped-call]
-
-
-class _Channel(http.HTTPChannel):
-    """One connection, counted by its site, which makes room for others when it is idle."""
-
-    site: PagesSite
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._log = _log
-        self._clogged = False
-        self._unread = 0
-
-    @property
-    def between_requests(self) -> bool:
-        """Whether nothing of a request is there or unanswered."""
-        return not (self.requests or self._buffer or self._dataBuffer)
-
-    def dataReceived(self, data: bytes) -> None:
-        """Unlike Twisted's, do not let every byte prolong the time-out: only a whole request does."""
-        if data[:1] == TLS_RECORD and self.between_requests:
-            self._respondToBadRequestAndDisconnect()  # type: ignore[no-untyped-call]
-            return
-        LineReceiver.dataReceived(self, data)
-
-    def lineLengthExceeded(self, line: bytes) -> None:
-        """Refuse a line that is too long, such as an address of 20,000 characters, before the end."""
-        self._respondToBadRequestAndDisconnect()  # type: ignore[no-untyped-call]
-
-    def headerReceived(self, line: bytes) -> bool:
-        """Take a header; a Content-Length of more digits than Python converts is none."""
-        try:
-            return bool(super().headerReceived(line))  # type: ignore[no-untyped-call]
-        except ValueError:
-            self._respondToBadRequestAndDisconnect()  # type: ignore[no-untyped-call]
-            return False
-
-    def allHeadersReceived(self) -> None:
-        """Take a request."""
-        self.setTimeout(IDLE)  # type: ignore[no-untyped-call]
-        self.site.stands(self, ConnectionState.BUSY)
-        super().allHeadersReceived()  # type: ignore[no-untyped-call]
-
-    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
-        """Send the headers of an answer."""
-        if headers.getRawHeaders(b"content-type", [b""])[0].startswith(EVENT_STREAM):
-            self.site.stands(self, ConnectionState.WAITS)
-        super().writeHeaders(version, code, reason, headers)  # type: ignore[no-untyped-call]
-
-    def requestDone(self, request: http.Request) -> None:
-        """Be idle until the next request; take none from a visitor who does not read what was answered."""
-        self.site.stands(self, ConnectionState.IDLE)
-        if self._unread > UNREAD:
-            self.persistent = False
-        super().requestDone(request)  # type: ignore[no-untyped-call]
-
-    def write(self, data: bytes) -> None:
-        """Send a part of an answer."""
-        super().write(data)  # type: ignore[no-untyped-call]
-        if self._clogged:
-            self._unread += len(data)
-
-    def pauseProducing(self) -> None:
-        """Count from now on: much is written that has not been read."""
-        self._clogged = True
-        super().pauseProducing()  # type: ignore[no-untyped-call]
-
-    def resumeProducing(self) -> None:
-        """Go on: everything that was written has been read."""
-        self._clogged, self._unread = False, 0
-        self.site.admitting.heard(self, self.site.now())
-        super().resumeProducing()  # type: ignore[no-untyped-call]
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        super().connectionLost(reason)  # type: ignore[no-untyped-call]
-        self.site.admitting.left(self)
-
-
 class PagesSite(Site):
     """A site of at most ``most`` connections. It keeps a log of who visits it where the configuration names one."""
 
     noisy = False
-    protocol = _Channel  # type: ignore[assignment]
+    protocol = PagesChannel  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -213,12 +75,13 @@ class PagesSite(Site):
         proxies: Proxies = NO_PROXIES,
         kept: AccessLog | None = None,
     ) -> None:
-        super().__init__(root, requestFactory=_SmallRequest, timeout=STRANGER)  # type: ignore[no-untyped-call]
+        super().__init__(root, requestFactory=SmallRequest, timeout=STRANGER)  # type: ignore[no-untyped-call]
         self._ceilings, self._proxies, self._kept = ceilings, proxies, kept
-        self.admitting: ConnectionShares[_Channel] = ConnectionShares(
+        self.admitting: ConnectionShares[PagesChannel] = ConnectionShares(
             room_for(most), lambda: self._ceilings.connections
         )
         self.visitors = VisitorCeilings(lambda: self._ceilings, self.now)
+        self.delivered = 0
 
     def take(self, other: PagesSite) -> None:
         """Answer as another site does from now on, and hold visitors to its limits."""
@@ -246,11 +109,16 @@ class PagesSite(Site):
         said = request.requestHeaders.getRawHeaders(FORWARDED_FOR, [])
         return self.visitors.enter(network_of(self._proxies.client(peer, said)))
 
+    def by_tls(self, request: Request, *, direct: bool) -> bool:
+        """Return whether a request came by TLS, as its connection does, or as the farm's own proxies say."""
+        said = request.requestHeaders.getRawHeaders(FORWARDED_PROTO, [])
+        return self._proxies.by_tls(getattr(request.getClientAddress(), "host", ""), said, direct=direct)
+
     def now(self) -> float:
         """Return the time in seconds by which idleness is measured."""
         return self.reactor.seconds()
 
-    def buildProtocol(self, addr: IAddress | None) -> _Channel | None:  # type: ignore[override]
+    def buildProtocol(self, addr: IAddress | None) -> PagesChannel | None:  # type: ignore[override]
         """Return the connection's protocol, or None (which closes it) when there is no room for one more."""
         network = "" if self._proxies.includes(getattr(addr, "host", "")) else network_at(addr)
         try:
@@ -261,11 +129,11 @@ class PagesSite(Site):
             return None
         if other is not None:
             ITCPTransport(other.transport).abortConnection()
-        made: _Channel = super().buildProtocol(addr)  # type: ignore[no-untyped-call]
+        made: PagesChannel = super().buildProtocol(addr)  # type: ignore[no-untyped-call]
         self.admitting.arrived(made, network, self.now())
         return made
 
-    def stands(self, channel: _Channel, state: ConnectionState) -> None:
+    def stands(self, channel: PagesChannel, state: ConnectionState) -> None:
         """Record what a visitor does."""
         self.admitting.stands(channel, state, self.now())
 

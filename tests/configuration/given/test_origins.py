@@ -26,6 +26,7 @@ SAMPLES: dict[str, object] = {
     "keep": {"grace": "1d"},
     "weights": {"projects": {"lua": 2}}, "rights": {"observer": {"force": "nothing"}},
     "origin_logins": {"https://git.example.org/": "/etc/login"}, "proxy_identity": {"header": "X-Who"},
+    "hook_secrets": {"lua": "/etc/hook"},
     "mail.host": "other.example.org", "mail.sender": "b@example.org", "mail.username": "anna",
     "mail.password": "hunter2", "mail.password_file": "/etc/p", "mail.password_env": "P", "mail.starttls": "never",
     "mail.certificate_file": "/etc/c", "mail.key_file": "/etc/k", "mail.templates": "/etc/t",

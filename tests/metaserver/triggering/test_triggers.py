@@ -11,15 +11,19 @@ from twisted.trial.unittest import SynchronousTestCase
 from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.errors import Overloaded, UnknownProject, UnknownRef
 from buildtool.metaserver.triggering.triggers import Triggers
+from buildtool.model.hooks.delivery import HookDelivery
+from buildtool.model.hooks.signing import ForgeKind
 from buildtool.model.principal import Principal
 from buildtool.model.records import Mail, Request, RequestState
 from buildtool.model.triggers.trigger import Trigger
-from buildtool.project import every, on_push, on_tag
+from buildtool.project import every, nightly, on_poll, on_push, on_tag
+from buildtool.project.triggers import ProjectPoll
 from buildtool.protocol.messages import RequestStatuses, SubmitTogether
 from buildtool.protocol.projects.triggers import AskTriggers, LookNow, TriggersFound
 from tests.fakes_build import COMMIT, project
 from tests.metaserver.test_build_servers import settings
 from tests.metaserver.test_requests import BEN, EVE, Resolver, World
+from tests.support.hook_store import MemoryHooks
 from tests.support.memory import WallClock
 from tests.support.triggers import MemoryTriggers, Tips
 
@@ -55,12 +59,13 @@ class Broken:
 
 
 class TriggersTests(SynchronousTestCase):
-    def farm(self, *triggers: Trigger, resolver: Resolver | None = None, **more: Any) -> None:
+    def farm(self, *triggers: Trigger | ProjectPoll, resolver: Resolver | None = None, **more: Any) -> None:
         self.world = World(resolver=resolver or Resolver())
         self.world.service.open_limit = 1000
         self.project = evolve(project(), triggers=triggers, **more)
         self.world.service.configuration.settings = evolve(settings(), projects=(self.project,))
         self.tips, self.store, self.clock = Tips({MAIN: "a" * 40}), MemoryTriggers(), WallClock()
+        self.hooks = MemoryHooks()
         self.begin()
 
     def begin(self) -> None:
@@ -74,6 +79,7 @@ class TriggersTests(SynchronousTestCase):
             self.store,
             self.clock,
             b"secret",
+            self.hooks,
         )
         self.successResultOf(Deferred.fromCoroutine(self.triggers.start()))
 
@@ -160,7 +166,7 @@ class TriggersTests(SynchronousTestCase):
         (told,) = self.told().found
         assert told.failing
         assert "does not answer" in told.said
-        assert 0 < told.next - self.clock.now <= 20
+        assert 0 < (told.next or 0) - self.clock.now <= 20
         self.tips.away = False
         self.round(21)
         assert not self.told().found[0].failing
@@ -264,7 +270,7 @@ class TriggersTests(SynchronousTestCase):
         (told,) = self.told().found
         assert told.failing
         assert "log says why" in told.said
-        assert told.next > self.clock.now
+        assert (told.next or 0) > self.clock.now
         assert len(self.flushLoggedErrors(RuntimeError)) == 1
 
     def test_the_first_time_of_a_schedule_is_made_up_for_as_any_other(self) -> None:
@@ -318,6 +324,77 @@ class TriggersTests(SynchronousTestCase):
         done = self.successResultOf(Deferred.fromCoroutine(self.triggers.look(BEN, LookNow("paint"))))
         assert not done.changed
         assert self.told().found == ()
+
+    def hint(self) -> None:
+        """Have a forge deliver something."""
+        delivery = HookDelivery("paint", str(self.clock.now), ForgeKind.GITHUB, "", "push", self.clock.now)
+        self.triggers.hint("paint", self.successResultOf(Deferred.fromCoroutine(self.hooks.take(delivery))))
+
+    def open(self) -> bool:
+        """Return whether a delivery is open, of which a metaserver that is started anew would be told."""
+        return bool(self.successResultOf(Deferred.fromCoroutine(self.hooks.open())))
+
+    def test_without_a_poll_it_looks_when_something_is_delivered_and_at_the_start(self) -> None:
+        self.farm(on_poll(None), on_push("main"), nightly("03:00 Europe/Berlin"))
+        self.round()
+        looks = self.tips.looks
+        self.tips.refs[MAIN] = OTHER
+        self.round(86_400 * 9)
+        assert [one.next is None for one in self.told().found] == [False, True]
+        assert self.asked() == [("", MAIN, "waiting")][:0]
+        self.hint()
+        self.round()
+        assert self.asked() == [("", MAIN, "waiting")]
+        assert self.tips.looks == looks + 1 + 1, "and the night"
+        self.tips.refs[MAIN] = "b" * 40
+        self.begin()
+        self.round()
+        assert len(self.asked()) == 2, "something may have been delivered while it did not run"
+
+    def test_a_delivery_is_open_until_a_look_after_it_ended_well(self) -> None:
+        self.farm(on_push("main"), on_tag("v*", poll=None))
+        self.round()
+        self.hint()
+        self.tips.away = True
+        self.round()
+        self.round()
+        assert self.open(), "the repository did not answer"
+        self.tips.away = False
+        self.store.full = True
+        self.tips.refs[MAIN] = OTHER
+        self.round(3_600)
+        self.round()
+        assert self.open(), "what came of it could not be written"
+        self.store.full = False
+        self.hooks.full = True
+        self.round(3_600)
+        self.round()
+        assert self.open()
+        self.hooks.full = False
+        self.round()
+        assert not self.open()
+        assert len(self.asked()) == 1
+
+    def test_a_delivery_stays_open_while_there_is_more_than_a_look_asks_for(self) -> None:
+        self.farm(on_tag("v*", poll=None))
+        self.round()
+        self.hint()
+        self.tips.refs |= {f"refs/tags/v{number}": OTHER for number in range(22)}
+        self.round()
+        assert self.open()
+        self.round()
+        self.round()
+        assert not self.open()
+        assert len(self.asked()) == 22
+
+    def test_a_delivery_to_what_looks_at_nothing_is_settled_at_once_and_one_to_no_project_hints_nothing(self) -> None:
+        self.farm(every("6h", "main"))
+        self.round()
+        looks = self.tips.looks
+        self.hint()
+        self.triggers.hint("gone", 5)
+        self.round()
+        assert (self.open(), self.tips.looks) == (False, looks)
 
     def test_a_look_that_hangs_holds_up_no_other_repository(self) -> None:
         self.farm(

@@ -108,3 +108,14 @@ def test_a_visitor_has_the_address_that_a_proxy_of_the_farm_tells_and_no_other(t
 )
 def test_the_network_of_a_proxy_s_connections_is_known(network: str, *, stands: bool) -> None:
     assert Proxies.of(["192.0.2.1", "2001:db8:0:1::5", "unix"]).stands_behind(network) == stands
+
+
+def test_whether_it_came_by_tls_is_what_the_connection_is_or_what_a_proxy_of_the_farm_says() -> None:
+    proxies = Proxies.of(["10.0.0.1", "unix"])
+    for said in ([], ["https"], ["http"]):
+        assert proxies.by_tls("192.0.2.7", said, direct=True)
+        assert not proxies.by_tls("192.0.2.7", said, direct=False), "anybody can say so"
+    for peer in ("10.0.0.1", ""):
+        assert proxies.by_tls(peer, ["http", "http, HTTPS"], direct=False)
+        for said in ([], ["http"], ["https, http"], ["https", "http"], [""]):
+            assert not proxies.by_tls(peer, said, direct=True), "from where the proxy was asked it came openly"

@@ -46,7 +46,7 @@ from buildtool.programs.common.program import (
     event_object,
     start_logging,
 )
-from buildtool.programs.webserver.site import _Channel
+from buildtool.programs.webserver.visits import PagesChannel
 from buildtool.requester.outcome import ExitCode, exit_of_error
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -218,7 +218,7 @@ class Sited:
     limits = HttpLimits()
 
 
-@pytest.mark.parametrize("channel", [_Channel, StreamingChannel])
+@pytest.mark.parametrize("channel", [PagesChannel, StreamingChannel])
 def test_what_twisted_says_of_a_visitor_that_was_too_slow_is_not_taken_for_ours(channel: type[HTTPChannel]) -> None:
     quiet, verbose = StringIO(), StringIO()
     observers = [_Lines(quiet, verbose=False), _Lines(verbose, verbose=True)]

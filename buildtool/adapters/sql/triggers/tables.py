@@ -5,12 +5,12 @@ Tested by tests/adapters/sql/test_migrations.py.
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, PrimaryKeyConstraint, Table, Text
+from sqlalchemy import Boolean, Column, Float, Index, PrimaryKeyConstraint, Table, Text
 
 from buildtool.adapters.sql.schema import Number
 from buildtool.adapters.sql.work.tables import metadata
 
-__all__ = ["metadata", "trigger_refs", "triggers"]
+__all__ = ["hook_deliveries", "metadata", "trigger_refs", "triggers"]
 
 # What came of each trigger's last look; see model/triggers/looking.py.
 triggers = Table(
@@ -31,4 +31,18 @@ trigger_refs = Table(
     *(Column(name, Text, nullable=False) for name in ("project", "name", "ref", "revision")),
     PrimaryKeyConstraint("project", "name", "ref"),
     sqlite_with_rowid=False,
+)
+
+# Deliveries of forges that were taken; ``open`` until a look was made after them. See model/hooks/delivery.py.
+hook_deliveries = Table(
+    "hook_deliveries",
+    metadata,
+    Column("number", Number, primary_key=True),
+    *(Column(name, Text, nullable=False) for name in ("project", "mark", "forge", "id", "said")),
+    Column("at", Float(53), nullable=False),
+    Column("open", Boolean, nullable=False),
+    Index("ix_hook_deliveries_mark", "project", "mark", unique=True),
+    Index("ix_hook_deliveries_project", "project", "number"),
+    # A number that is forgotten is never given again: what is open is closed up to a number.
+    sqlite_autoincrement=True,
 )

@@ -1,0 +1,1 @@
+"""The settings of deliveries by forges."""
