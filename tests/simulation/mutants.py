@@ -10,6 +10,7 @@ import math
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from itertools import count
 from typing import Any
 
 from attrs import evolve, frozen
@@ -54,6 +55,7 @@ from buildtool.metaserver.batches import BatchDecider
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.build_servers import BuildServerService
 from buildtool.metaserver.demands import DemandReader, Resolved
+from buildtool.metaserver.hooking import receiving
 from buildtool.metaserver.keeping.forgetting import Surveys
 from buildtool.metaserver.operating.ordering import OrderService
 from buildtool.metaserver.operating.several import SeveralService
@@ -104,6 +106,7 @@ from tests.simulation import (
     blows,
     downtimes,
     fetching,
+    hooking,
     meddlers,
     needs,
     origin,
@@ -1458,7 +1461,28 @@ def seen_taken_for_asked() -> Sequence[Change]:
     return [(triggers, "remembered", remembered)]
 
 
-@_mutant("a trigger looks by itself, whether or not it is told to", _TRIGGERS)
+_HOOKS = (hooking, "MATTERS", 1.0)
+
+
+@_mutant("a delivery is taken where its signature is one of the project's secrets", _TRIGGERS, _HOOKS)
+def signature_not_checked() -> Sequence[Change]:
+    def proved(headers: Any, body: Any, secrets: Any, *, by_tls: bool) -> None:
+        return None
+
+    return [(receiving, "proved", proved)]
+
+
+@_mutant("a delivery that came before hints nothing", _TRIGGERS, _HOOKS)
+def delivery_id_ignored() -> Sequence[Change]:
+    made = count()
+
+    def mark_of(headers: Any, body: Any) -> str:
+        return str(next(made))
+
+    return [(receiving, "mark_of", mark_of)]
+
+
+@_mutant("a trigger looks by itself, whether or not it is told to", _TRIGGERS, (hooking, "MATTERS", 0.0))
 def poll_switched_off() -> Sequence[Change]:
     original = looking.due
 

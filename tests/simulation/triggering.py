@@ -23,6 +23,7 @@ from buildtool.model.records import Request
 from buildtool.model.triggers.trigger import TRIGGER, short_ref
 from buildtool.project.triggers import every, on_push
 from buildtool.protocol.messages import RequestStatuses, SubmitTogether
+from tests.simulation.hooking import Forge
 from tests.simulation.projects import ARCHES, COLOURS
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Triggering:
 
     world: World
     matter: bool = field(init=False)
+    forge: Forge = field(init=False)
     _rng: random.Random = field(init=False)
     _known: set[int] = field(factory=set, init=False)
     _last: dict[tuple[str, str, str, str], _AskedFor] = field(factory=dict, init=False)
@@ -63,6 +65,7 @@ class Triggering:
     def __attrs_post_init__(self) -> None:
         self._rng = random.Random(f"{self.world.seed} triggers")
         self.matter = self._rng.random() < MATTERS
+        self.forge = Forge(self.world, self.matter)
 
     def of(self, settings: Settings) -> Settings:
         """Return the settings of a world, whose project may build by itself."""
@@ -71,20 +74,26 @@ class Triggering:
         (project,) = settings.projects
         colours = self._rng.sample(COLOURS, 2)
         sets, places = [{"colour": one} for one in colours], [{"arch": arch} for arch in ARCHES]
-        pushes = on_push(["main", "topic"], poll="5m", options=sets, platforms=places, to="ann@example.org")
+        poll = None if self.forge.alone else "5m"
+        pushes = on_push(["main", "topic"], poll=poll, options=sets, platforms=places, to="ann@example.org")
         both = ["ann@example.org", "bob@example.org"]
         hourly = every("20m", "release", options=sets[0], platforms=places[0], to=both)
-        return evolve(settings, projects=(evolve(project, triggers=(pushes, hourly)),))
+        return self.forge.of(evolve(settings, projects=(evolve(project, triggers=(pushes, hourly)),)))
 
     def plan(self) -> None:
         """Let refs move now and then."""
         if self.matter:
-            self.world.time.call(self._rng.uniform(*MOVES_BETWEEN), self._push)
+            self._push_later()
+            self.forge.goes_on()
+
+    def _push_later(self) -> None:
+        self.world.time.call(self._rng.uniform(*MOVES_BETWEEN), self._push)
 
     def _push(self) -> None:
         if self.world.faults.on:
             self.world.move_ref()
-            self.plan()
+            self.forge.pushed()
+            self._push_later()
 
     async def start(self, metaserver: Metaserver, requests: RequestService, database: SimulatedDatabase) -> None:
         """Let triggers look in one life of the metaserver. Raises StorageUnavailable."""
@@ -98,9 +107,10 @@ class Triggering:
 
         found = Triggers(
             ask, requests.permissions, requests.admittance, world.resolver(life), SqlTriggerStore(database), world.wall,
-            world.key, SqlHookStore(database),
+            world.key, hooks := SqlHookStore(database),
         )  # fmt: skip
         await found.start()
+        await self.forge.start(metaserver, hooks, found)
         task = PeriodicTask("the looks of triggers", life, found.round_)
         found.hasten = task.hasten
         metaserver.parts += [found, task]
@@ -140,9 +150,9 @@ class Triggering:
     @property
     def current(self) -> bool:
         """Whether all triggers know what the origin has now."""
-        return not self.matter or not self._behind()
+        return not self.matter or not (self.behind() or self.forge.opened())
 
-    def _behind(self) -> list[str]:
+    def behind(self) -> list[str]:
         """Return which refs triggers have not asked for as they are."""
         found = []
         rows = self.world.rows.ask("SELECT name, ref, revision FROM trigger_refs")
@@ -158,7 +168,7 @@ class Triggering:
         """Check that of each ref the last that was asked for is what it is, unless nobody ever pushed there."""
         if not self.matter:
             return
-        for what in self._behind():
+        for what in self.behind():
             self.world.watch.wrong(f"at rest {what}")
         for (share, ref, _, _), last in self._last.items():
             if self.world.origin.refs.get(short_ref(ref), last.revision) != last.revision:

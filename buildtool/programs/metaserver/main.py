@@ -30,7 +30,7 @@ from buildtool.programs.common.program import StopRequest, run
 from buildtool.programs.common.shutdown import last_resort
 from buildtool.programs.common.subcommands import Subcommand, Subcommands, number, switch, valued
 from buildtool.programs.metaserver import offline_commands, operator_commands
-from buildtool.programs.metaserver.access import new_secret
+from buildtool.programs.metaserver.access import hook, new_secret
 from buildtool.programs.metaserver.checking import FILE_PATIENCE, apart, within
 from buildtool.programs.metaserver.monitoring import files as monitoring
 from buildtool.programs.operating import bounce_command, token_commands
@@ -237,6 +237,7 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
         ),
         monitoring.COMMAND,
         new_secret.COMMAND,
+        hook.COMMAND,
         bounce_command.COMMAND,
         *offline_commands.COMMANDS,
         *operator_commands.commands((*operator_commands.ACTS, *token_commands.ACTS)),
