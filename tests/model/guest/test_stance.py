@@ -38,7 +38,7 @@ WISHES = st.builds(
     idle_only=st.booleans(),
     max_load=st.none() | st.floats(0, 8),
     mains_only=st.booleans(),
-    patience=st.floats(0, 100_000),
+    patience=st.integers(0, 100_000).map(float),  # of less than a second there is none: a clock's figures round it
     memory_present=st.none() | st.integers(1, 9 * GIB),
 )
 NOWS = st.integers(1_790_000_000, 1_800_000_000).map(float)
