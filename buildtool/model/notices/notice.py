@@ -11,14 +11,17 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from buildtool.model.names import is_commit_id
 from buildtool.model.options import Canonical, written
-from buildtool.model.records import BuildState, Request, RequestState
 from buildtool.model.text import one_line
 from buildtool.model.triggers.trigger import TRIGGER
+
+if TYPE_CHECKING:  # programs that read a configuration and know no records start faster so
+    from buildtool.model.records import Request
 
 CONTEXT_LIMIT = 200
 """The longest context in characters; GitLab takes 255, and a target's own prefix has its share."""
@@ -119,19 +122,6 @@ class Notice:
     reason: str
     at: float
 
-
-def state_of(request: Request, build: BuildState | None) -> NoticeState:
-    """Return how a Request stands for others, whose Build is in a state."""
-    if request.state is RequestState.WAITING:
-        return NoticeState.BUILDING if build is BuildState.RUNNING else NoticeState.WAITING
-    return _ENDS.get(request.state, NoticeState.ERROR)
-
-
-_ENDS: Mapping[RequestState, NoticeState] = {
-    RequestState.SATISFIED: NoticeState.SUCCESS,
-    RequestState.FAILED: NoticeState.FAILURE,
-}
-"""What an end is told as; all others are no fault of the commit."""
 
 _DERIVED = ("bits", "byteorder")
 """Properties that follow from the arch, which a context need not name."""

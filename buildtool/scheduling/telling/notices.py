@@ -5,10 +5,10 @@ The test is tests/scheduling/telling/test_notices.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from buildtool.model.notices.notice import Notice, state_of
-from buildtool.model.records import Build, Request, Row
+from buildtool.model.notices.notice import Notice, NoticeState
+from buildtool.model.records import Build, BuildState, Request, RequestState, Row
 from buildtool.scheduling.state.state import State
 
 
@@ -34,6 +34,20 @@ def notices(state: State, rows: Sequence[Row], now: float) -> list[Notice]:
                 if before is None or before.request_id <= notice.request_id:
                     found[notice.target, notice.key] = notice
     return list(found.values())
+
+
+def state_of(request: Request, build: BuildState | None) -> NoticeState:
+    """Return how a Request stands for others, whose Build is in a state."""
+    if request.state is RequestState.WAITING:
+        return NoticeState.BUILDING if build is BuildState.RUNNING else NoticeState.WAITING
+    return _ENDS.get(request.state, NoticeState.ERROR)
+
+
+_ENDS: Mapping[RequestState, NoticeState] = {
+    RequestState.SATISFIED: NoticeState.SUCCESS,
+    RequestState.FAILED: NoticeState.FAILURE,
+}
+"""What an end is told as; all others are no fault of the commit."""
 
 
 def _changed(state: State, rows: Sequence[Row]) -> Iterator[Request]:

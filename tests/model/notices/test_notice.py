@@ -1,14 +1,13 @@
 """What a target is told of a request: in which words, and under a name that stays the same."""
 
-import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildtool.model.notices.notice import CONTEXT_LIMIT, NoticeRule, NoticeState, context_of, state_of
+from buildtool.model.notices.notice import CONTEXT_LIMIT, NoticeRule, NoticeState, context_of
 from buildtool.model.options import canonical, shown
 from buildtool.model.platforms import Value
-from buildtool.model.records import BuildState, Request, RequestState
+from buildtool.model.records import Request, RequestState
 from tests.scheduling.worlds import spec, submitted
 
 PPC = canonical({"os": "linux", "arch": "ppc", "bits": 32, "byteorder": "big"})
@@ -45,27 +44,6 @@ def test_two_long_contexts_that_begin_the_same_differ() -> None:
     long = "x" * 190
     contexts = {context_of("farm", (), canonical({"a": long, "b": end}), ()) for end in "yz"}
     assert len(contexts) == 2
-
-
-@pytest.mark.parametrize(
-    ("state", "build", "stands"),
-    [
-        (RequestState.WAITING, None, NoticeState.WAITING),
-        (RequestState.WAITING, BuildState.QUEUED, NoticeState.WAITING),
-        (RequestState.WAITING, BuildState.RUNNING, NoticeState.BUILDING),
-        (RequestState.SATISFIED, None, NoticeState.SUCCESS),
-        (RequestState.FAILED, None, NoticeState.FAILURE),
-        (RequestState.UNBUILDABLE, None, NoticeState.ERROR),
-        (RequestState.SUPERSEDED, None, NoticeState.ERROR),
-        (RequestState.CANCELLED, None, NoticeState.ERROR),
-        (RequestState.EXPIRED, None, NoticeState.ERROR),
-    ],
-)
-def test_only_a_failure_of_the_project_is_told_as_one(
-    state: RequestState, build: BuildState | None, stands: NoticeState
-) -> None:
-    assert state_of(request(state=state), build) is stands
-    assert stands.ended is (state is not RequestState.WAITING)
 
 
 def test_a_target_is_told_of_what_triggers_ask_for_of_its_own_source_unless_it_wants_everything() -> None:

@@ -2,15 +2,16 @@
 
 from itertools import groupby
 
+import pytest
 from attrs import evolve
 
 from buildtool.model.notices.notice import Notice, NoticeRule, NoticeState
-from buildtool.model.records import Row
+from buildtool.model.records import BuildState, Request, RequestState, Row
 from buildtool.scheduling.events import CancelRequested
-from buildtool.scheduling.telling.notices import with_notices
+from buildtool.scheduling.telling.notices import state_of, with_notices
 from tests.scheduling.broker import TestBroker
 from tests.scheduling.farm import Farm
-from tests.scheduling.worlds import POLICY, machine, spec
+from tests.scheduling.worlds import POLICY, machine, spec, submitted
 
 RULE = NoticeRule("lua/forge", frozenset(NoticeState), everything=True)
 
@@ -73,3 +74,25 @@ def test_two_platforms_of_a_commit_have_keys_of_their_own() -> None:
         farm.ask(spec(platform={"os": "linux", "arch": arch}))
     assert len({one.key for one in farm.broker.notices}) == 2
     assert isinstance(farm.broker, TestBroker)
+
+
+@pytest.mark.parametrize(
+    ("state", "build", "stands"),
+    [
+        (RequestState.WAITING, None, NoticeState.WAITING),
+        (RequestState.WAITING, BuildState.QUEUED, NoticeState.WAITING),
+        (RequestState.WAITING, BuildState.RUNNING, NoticeState.BUILDING),
+        (RequestState.SATISFIED, None, NoticeState.SUCCESS),
+        (RequestState.FAILED, None, NoticeState.FAILURE),
+        (RequestState.UNBUILDABLE, None, NoticeState.ERROR),
+        (RequestState.SUPERSEDED, None, NoticeState.ERROR),
+        (RequestState.CANCELLED, None, NoticeState.ERROR),
+        (RequestState.EXPIRED, None, NoticeState.ERROR),
+    ],
+)
+def test_only_a_failure_of_the_project_is_told_as_one(
+    state: RequestState, build: BuildState | None, stands: NoticeState
+) -> None:
+    one = Request(3, "a", "body", "", submitted("a").demand, False, 0.0, 9.0)
+    assert state_of(evolve(one, state=state), build) is stands
+    assert stands.ended is (state is not RequestState.WAITING)
