@@ -376,6 +376,7 @@ mails = st.builds(
     asker=st.sampled_from(["", "192.0.2.1", "2001:db8::1"]),
     server=st.just("") | server_names,
     purpose=st.sampled_from(["", *LIVES]),
+    about=st.sampled_from(["", "watch:7 refs/heads/main"]),
 )
 happenings = st.builds(
     AuditEvent, kind=st.sampled_from(["request", "build", "server"]), subject=words, detail=free_text

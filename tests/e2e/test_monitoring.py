@@ -145,7 +145,7 @@ def test_prometheus_takes_the_files_that_are_written_for_a_farm_and_finds_its_fi
     metrics = fetch(f"{site}/metrics")
     checked("check", "metrics", input=metrics)
     assert set(TABLE) - {line.split()[2] for line in metrics.splitlines() if line.startswith("# TYPE")} <= {
-        "buildtool_builds_waiting", "buildtool_builds_running",
+        "buildtool_builds_waiting", "buildtool_builds_running", "buildtool_hook_deliveries_total",
     }, "what has not happened is not there, everything else is"  # fmt: skip
     assert fetch(f"{site}/runbooks/disk-full").startswith("BuildtoolDiskFull\n")
     assert fetch(f"{site}/ready") == "ready\n"

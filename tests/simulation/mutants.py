@@ -1436,7 +1436,7 @@ def every_commit_trusted() -> Sequence[Change]:
 def trust_lost_in_the_database() -> Sequence[Change]:
     original = rows.artifact_of
 
-    return [(rows, "artifact_of", lambda row: _taken_for_own(original(row)))]
+    return [(rows, "artifact_of", lambda *row: _taken_for_own(original(*row)))]
 
 
 # --- triggers -----------------------------------------------------------------------------------------------

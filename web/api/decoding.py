@@ -143,6 +143,8 @@ def _widened(cls: type[AttrsInstance], plain: dict[str, Any]) -> dict[str, Any]:
         hint = hints.get(name)
         if hint is float and type(value) is int:
             plain[name] = float(value)
+        if hint is not None and attrs.has(hint):
+            plain[name] = _inner(hint, value, name)
         inner = next((one for one in get_args(hint) if attrs.has(one)), None)
         if inner is not None and type(value) is list:
             plain[name] = [_inner(inner, one, f"{name}.{at}") for at, one in enumerate(value)]

@@ -163,7 +163,7 @@ MENDED = {
         TOLD,
     ),
     "an artifact whose source is trusted more than its attempt's": Damage(
-        rows("UPDATE artifacts SET trust = 'trusted'"),
+        rows("UPDATE attempts SET trust = 'untrusted'", "UPDATE requests SET demanded_trust = 'untrusted'"),
         "evidence-too-good",
         "made from a trusted ref, and its attempt was from an untrusted ref",
     ),
@@ -249,9 +249,7 @@ EXPLAINED = {
         "made without a sandbox",
     ),
     "a request that was given a stranger's": Damage(
-        rows(
-            "UPDATE requests SET demanded_trust = 'trusted' WHERE artifact_id = 1",
-        ),
+        rows("UPDATE attempts SET trust = 'untrusted'", "UPDATE artifacts SET trust = 'untrusted'"),
         "request-given-less",
         "made from an untrusted ref",
     ),

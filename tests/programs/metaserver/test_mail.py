@@ -95,6 +95,7 @@ def test_there_is_an_example_for_every_template() -> None:
         "missing": "missing",
         "summary": "all of",
         "test": "mail-test",
+        "watch": "a new binary",
     }
     assert kinds
     assert all(words.get(kind, kind) in said for kind in kinds)

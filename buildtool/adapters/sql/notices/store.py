@@ -88,7 +88,7 @@ def _figures(connection: Connection) -> dict[str, TargetFigures]:
         row.target: TargetFigures(int(row.waiting), row.oldest, int(row.given_up), row.told)
         for row in connection.execute(counted)
     }
-    why = select(_N.target, _N.last_error).where(_N.last_error != "").order_by(_N.at)
+    why = select(_N.target, _N.last_error).where(_N.last_error != "").order_by(_N.at, _N.last_error)
     for row in connection.execute(why):
         one = found[row.target]
         found[row.target] = TargetFigures(one.waiting, one.oldest, one.given_up, one.told, row.last_error)
