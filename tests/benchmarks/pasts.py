@@ -33,6 +33,7 @@ from buildtool.model.records import (
     RequestState,
 )
 from buildtool.model.servers import OfferKind
+from buildtool.model.trust.evidence import TRUSTED_ONLY
 from tests.support.inline import run
 
 BEGAN = 1_700_000_000.0
@@ -89,7 +90,7 @@ _DIGEST = "printf('%016x%016x%016x%016x', i * 7919, i * 104729, i * 1299709, i)"
 
 
 def _spec() -> BuildSpec:
-    return BuildSpec("P", "https://example.org/source.git", "0" * 40, 1, _OPTIONS, _PLATFORM, ())
+    return BuildSpec("P", "https://example.org/source.git", "0" * 40, 1, _OPTIONS, _PLATFORM, (), policy=TRUSTED_ONLY)
 
 
 _SPEC_COLUMNS = {
@@ -169,7 +170,22 @@ def _tables(count: int) -> Iterator[tuple[str, rows.Cells, Mapping[str, str], st
         "state": f"CASE WHEN {over} THEN 'ended' ELSE 'building' END",
         "end": f"CASE ({state}) WHEN 'succeeded' THEN 'succeeded' WHEN 'running' THEN NULL ELSE 'failed' END",
     }, begun  # fmt: skip
-    artifact = Artifact(1, spec.shelf, spec.options, spec.platform, OfferKind.NATIVE, 1, 1, "s", "", "", 1, "", 0.0)
+    artifact = Artifact(
+        1,
+        spec.shelf,
+        spec.options,
+        spec.platform,
+        OfferKind.NATIVE,
+        1,
+        1,
+        "s",
+        "",
+        "",
+        1,
+        "",
+        0.0,
+        evidence=spec.policy.least,
+    )
     yield "artifacts", rows.artifact_cells(artifact), {
         **_SPEC_COLUMNS, "id": "i", "build_id": "i", "server": _SERVER, "digest": _DIGEST, "content_digest": _DIGEST,
         "size": _drawn(13, 100_000_000), "name": f"({_PROJECT}) || '-' || substr({_REVISION}, 1, 12) || '.zip'",

@@ -96,6 +96,7 @@ def built(world: World, number: int, state_dir: Path) -> tuple[Row, ...]:
         ended_at=now + 3,
         end=AttemptEnd.SUCCEEDED,
         log_tail="the end of a log\n" * 20,
+        evidence=spec.policy.least,
     )
     artifact = Artifact(
         id=number,
@@ -112,6 +113,7 @@ def built(world: World, number: int, state_dir: Path) -> tuple[Row, ...]:
         name=f"noop-{spec.revision[:12]}-linux-x86_64-{number:08x}.zip",
         built_at=now + 3,
         seconds=2.0,
+        evidence=spec.policy.least,
     )
     request = Request(
         id=number,

@@ -22,6 +22,7 @@ from buildtool.demo.local_farm import LocalFarm, Program
 from buildtool.model.matching.requiring import machine_required, platform_required
 from buildtool.model.platforms import Value
 from buildtool.model.records import BuildSpec
+from buildtool.model.trust.evidence import TRUSTED_ONLY
 from buildtool.programs.startcompile.errands import detected
 from buildtool.project.definition import Project
 from tests.support.origins import Origin
@@ -94,6 +95,7 @@ class World:
             options=options.compile_values({"number": number}),
             platform=platform_required(options, {}, self.local),
             machine=machine_required(options, {}, self.project.recipe.machine),
+            policy=TRUSTED_ONLY,
         )
 
     # --- programs ----------------------------------------------------------------------------------------
