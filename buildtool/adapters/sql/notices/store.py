@@ -39,12 +39,10 @@ class SqlNoticeStore:
         await self._database.run(partial(_told, outgoing, now))
 
     async def deferred(self, outgoing: OutgoingNotice, next_try: float, reason: str) -> None:
-        marks = {"tries": _N.tries + 1, "next_try": next_try, "last_error": reason}
-        await self._database.run(partial(_mark, _key(outgoing, _N.serial == outgoing.serial), marks))
+        await self._database.run(partial(_mark, outgoing, {"next_try": next_try, "last_error": reason}))
 
     async def given_up(self, outgoing: OutgoingNotice, now: float, reason: str) -> None:
-        marks = {"tries": _N.tries + 1, "refused_at": now, "last_error": reason}
-        await self._database.run(partial(_mark, _key(outgoing, _N.serial == outgoing.serial), marks))
+        await self._database.run(partial(_mark, outgoing, {"refused_at": now, "last_error": reason}))
 
     async def figures(self) -> Mapping[str, TargetFigures]:
         return await self._database.run(_figures)
@@ -57,14 +55,19 @@ def _key(outgoing: OutgoingNotice, which: ColumnElement[bool]) -> ColumnElement[
     return and_(_N.target == outgoing.notice.target, _N.key == outgoing.notice.key, which)
 
 
-def _mark(which: ColumnElement[bool], marks: Mapping[str, Any], connection: Connection) -> None:
-    connection.execute(update(notices).where(which).values(**marks))
+def _set(which: ColumnElement[bool], values: Mapping[str, Any], connection: Connection) -> None:
+    connection.execute(update(notices).where(which).values(**values))
+
+
+def _mark(outgoing: OutgoingNotice, marks: Mapping[str, Any], connection: Connection) -> None:
+    """Write down what came of a try that told nothing."""
+    _set(_key(outgoing, _N.serial == outgoing.serial), {"tries": _N.tries + 1, **marks}, connection)
 
 
 def _told(outgoing: OutgoingNotice, now: float, connection: Connection) -> None:
     said = {"told": outgoing.serial, "told_state": outgoing.notice.state.value, "told_at": now}
-    _mark(_key(outgoing, _N.told < outgoing.serial), said, connection)
-    _mark(_key(outgoing, _N.serial == outgoing.serial), {"tries": 0, "last_error": ""}, connection)
+    _set(_key(outgoing, _N.told < outgoing.serial), said, connection)
+    _set(_key(outgoing, _N.serial == outgoing.serial), {"tries": 0, "last_error": ""}, connection)
 
 
 def _outgoing(row: Row[Any]) -> OutgoingNotice:
