@@ -27,7 +27,7 @@ from tests import strategies
 _text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=25)
 _used = st.none() | strategies.durations
 _numbers = st.integers(-(2**63) + 1, 2**63 - 1)
-_refusals = st.lists(st.builds(RefusalCount, _text, _numbers), max_size=2).map(tuple)
+_refusals = st.lists(st.builds(RefusalCount, strategies.words, _numbers), max_size=2).map(tuple)
 _hook_statuses = st.builds(HookStatus, strategies.project_names, _used, _text, _refusals, _used, _text)
 _names = strategies.server_names.map(lambda name: name[:40])
 _values = st.dictionaries(strategies.option_names, strategies.values, max_size=5)
