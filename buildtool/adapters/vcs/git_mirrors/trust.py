@@ -58,9 +58,9 @@ class TrustedCommits:
 
         Where the mirror does not know, the origin is asked what its refs are now; if it does not answer, it is not.
         """
+        before = self._lines.moves(mirror)  # what is fetched from now on, by whomever, may not have been looked at
         if await self._origins.read(mirror, lambda: self._reached(mirror, commit, refs)):
             return True
-        before = self._lines.moves(mirror)
         try:
             await self._origins.refresh(mirror)
         except RepositoryUnreachable:

@@ -1,7 +1,9 @@
 """Which commits are on refs that a project trusts, of real repositories with pull requests."""
 
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import pytest
 from twisted.trial.unittest import SynchronousTestCase
@@ -15,6 +17,21 @@ from tests.support.origins import Origin
 pytestmark = pytest.mark.world
 
 PULL = "refs/pull/1/head"
+
+T = TypeVar("T")
+
+
+class Between(Inline):
+    """A pool that does something else once, after what it was given first."""
+
+    then: Callable[[], None] | None = None
+
+    async def run(self, function: Callable[[], T]) -> T:
+        result = await super().run(function)
+        then, self.then = self.then, None
+        if then is not None:
+            then()
+        return result
 
 
 class TrustTests(SynchronousTestCase):
@@ -62,6 +79,20 @@ class TrustTests(SynchronousTestCase):
         self.origin.git("merge", "-q", "--ff-only", theirs)
         self.assertTrue(self.trusted(theirs))
         self.assertTrue(self.trusted(PULL))
+
+    def test_what_others_fetch_while_it_is_looked_for_counts(self) -> None:
+        theirs = self.pull_request()
+        pool = Between()
+        self.mirror = GitMirror(self.directory / "mirrors", pool)
+        self.addCleanup(self.mirror.close)
+        run(self.mirror.resolve(self.url, PULL))
+
+        def merged() -> None:
+            self.origin.git("merge", "-q", "--ff-only", theirs)
+            run(self.mirror.refresh(self.url))
+
+        pool.then = merged
+        self.assertTrue(run(self.mirror.trusted(self.url, theirs, EVERY_REF)))
 
     def test_what_a_branch_was_moved_away_from_is_trusted_no_longer(self) -> None:
         gone = self.origin.commit()
