@@ -39,6 +39,8 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
     r"[0-9]{1,18}": DIGITS,
     # Names of channels.
     r"[a-z0-9][a-z0-9._-]{0,39}": ("a", "a.", "-_"),
+    # Words in what is asked for with --source.
+    r"\w+": ("a", "-", "a-"),
     # Names of tags that may be versions.
     r"\D*?(\d{1,9}(?:\.\d{1,9}){0,8})(.*)\Z": ("v", "1", "1.", "v1."),
     r"[-_.]?(dev|alpha|a|beta|b|c|rc|pre|preview)[-_.]?(\d{0,9})\Z": ("rc", "a", "1", "-"),

@@ -14,7 +14,7 @@ from attrs import define, evolve, field
 
 from buildtool.concurrency.bounded_cache import BoundedCache, weight_of_pairs
 from buildtool.configuration.current import CurrentConfiguration
-from buildtool.errors import BuildToolError, RecipeMistake, UsageError
+from buildtool.errors import RecipeMistake, UsageError
 from buildtool.model.matching.requiring import machine_required, platform_required
 from buildtool.model.options import Canonical, digest_of
 from buildtool.model.platforms import Value
@@ -24,6 +24,7 @@ from buildtool.model.records import BuildSpec, Demand
 from buildtool.model.trust.evidence import EvidencePolicy, SandboxLevel, SourceTrust
 from buildtool.ports.metaserver import SourceResolver
 from buildtool.project.definition import Project, tools_named
+from buildtool.project.looked_up import looks_up
 from buildtool.project.user_errors import ask_url
 from buildtool.protocol.codec import listed, size_of
 from buildtool.protocol.messages import AskExplain, Submit
@@ -38,10 +39,6 @@ OPTIONS_LIMIT = 100_000
 M = TypeVar("M", Submit, AskExplain)
 
 _BODY = tuple(one.name for one in attrs.fields(Submit) if one.name not in ("client_id", "sandbox", "nice", "supersede"))
-
-
-NO_SOURCE = "a-source-that-nobody-has"
-"""What a ``path_to_url`` that looks sources up does not know."""
 
 
 @define
@@ -72,7 +69,6 @@ class DemandReader:
     known: BoundedCache[tuple[str, bytes], tuple[Canonical, Canonical, Canonical]] = field(
         factory=lambda: BoundedCache(UNDERSTOOD), init=False
     )
-    _looking: dict[str, tuple[Project, bool]] = field(factory=dict, init=False)
 
     def without_excess(self, message: M) -> M:
         """Return a message without what its project does not look at, which may be nearly all of it."""
@@ -119,7 +115,7 @@ class DemandReader:
 
     async def _trust(self, project: Project, source: str, url: str, commit: str) -> SourceTrust:
         """Return whether a project trusts a commit of what ``--source`` says."""
-        own = project.trusts(source) or (not project.trusted_sources and self._looks_up(project))
+        own = project.trusts(source) or (not project.trusted_sources and looks_up(project.path_to_url, source))
         trusted = own and await self.resolver.trusted(url, commit, project.trusted_refs)
         return SourceTrust.TRUSTED if trusted else SourceTrust.UNTRUSTED
 
@@ -137,17 +133,6 @@ class DemandReader:
                 "of such a commit only itself is given; leave --revrange out"
             )
         return (commit,)
-
-    def _looks_up(self, project: Project) -> bool:
-        """Return whether a project's ``path_to_url`` knows its sources, and makes no URL of whatever is asked for."""
-        if self._looking.get(project.name, (None, False))[0] is not project:
-            try:
-                source_url(project, NO_SOURCE)
-                looks_up = False
-            except BuildToolError:
-                looks_up = True
-            self._looking[project.name] = (project, looks_up)
-        return self._looking[project.name][1]
 
     def _understood(self, project: Project, message: Submit | AskExplain) -> tuple[Canonical, Canonical, Canonical]:
         """Return compile options, required platform and required machine. Raises UsageError."""

@@ -91,6 +91,11 @@ class DemandsTests(SynchronousTestCase):
         built = self.known(pasted, triggers=on_push("main", source="fork"))
         self.assertEqual([self.trust(built, one) for one in ("fork", "evil")], [TRUSTED, UNTRUSTED])
 
+    def test_a_source_is_anybodys_though_only_such_as_look_right_are_made_a_url_of(self) -> None:
+        hosts = {"gh": "https://github.example/"}
+        formed = self.known(lambda source: hosts[source.split("/")[0]] + source.partition("/")[2])
+        self.assertEqual(self.trust(formed, "gh/stranger/fork"), UNTRUSTED)
+
     def test_who_lists_sources_trusts_no_other_though_it_is_looked_up(self) -> None:
         own = self.known(trusted_sources="")
         self.assertEqual([self.trust(own, one) for one in ("", "fork")], [TRUSTED, UNTRUSTED])
