@@ -74,6 +74,16 @@ class GivenOut:
         fresh, self._fresh = self._fresh, {}
         return fresh
 
+    async def record(self, rows: KeptRows) -> None:
+        """Record what is to be; what cannot be is recorded the next time. Raises StorageUnavailable."""
+        fresh, recorded = self.taken(), False
+        try:
+            await rows.given_out(fresh)
+            recorded = True
+        finally:
+            if not recorded:
+                self._fresh = {**fresh, **self._fresh}
+
 
 async def no_rest(_seconds: float) -> None:
     """Wait for nothing."""
@@ -128,9 +138,11 @@ class Forgetting:
     surveys: Surveys
     broker: Withdrawing
     turn: Turn = field(default=USUAL_TURN)
+    given_out: GivenOut = field(factory=GivenOut)
 
     async def round_(self) -> dict[KeptKind, Survey]:
         """Forget all that has to go; return what there was. Raises StorageUnavailable, CancelledError."""
+        await self.given_out.record(self.surveys.rows)
         found: dict[KeptKind, Survey] = {}
         for kind in KeptKind:
             if self.surveys.keeping().of(kind).limited:
@@ -161,6 +173,7 @@ class Forgetting:
 
     async def _artifacts(self, going: Sequence[Going]) -> Sequence[int]:
         await self.broker.begin()
+        await self.given_out.record(self.surveys.rows)  # a look through everything takes long
         rules, now = {one.thing.number: one.rule for one in going}, self.surveys.now()
         kept = [one for one in await self.surveys.rows.artifacts_again(rules) if not self.surveys.thing(one).spared]
         expired = await self.broker.expire({one.artifact: expired_words(now, rules[one.artifact.id]) for one in kept})

@@ -21,7 +21,7 @@ from buildtool.adapters.storage.artifact_removal import ArtifactRemoval
 from buildtool.adapters.storage.keeping.log_files import KeptLogFiles
 from buildtool.adapters.storage.logs import LogStore
 from buildtool.concurrency.periodic import PeriodicTask
-from buildtool.errors import BuildToolError
+from buildtool.errors import BuildToolError, StorageUnavailable
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.keeping.forgetting import Forgetting, GivenOut, Surveys
 from buildtool.metaserver.operating.removing import ArtifactExpiry
@@ -117,9 +117,8 @@ class Housekeeping:
         files = KeptLogFiles(self.directory, self.executor, logs)
 
         async def round_(task: PeriodicTask) -> float:
-            await self.rows.given_out(self._given_out.taken())
             surveys = Surveys(self.rows, files, keeping, WallClock().wall, task.rest)
-            await Forgetting(surveys, expiry).round_()
+            await Forgetting(surveys, expiry, given_out=self._given_out).round_()
             return FORGET_EVERY
 
         self.task("the end of what is not kept any more", round_, FORGET_AFTER)
@@ -129,9 +128,13 @@ class Housekeeping:
         self._given_out.add(digest, WallClock().wall())
 
     async def stop(self) -> None:
-        """Stop all periodic tasks, and wait for withdrawals that go on."""
+        """Stop all periodic tasks, wait for withdrawals that go on, and record what was given out."""
         while self._tasks:
             await self._tasks.pop().stop()
+        try:
+            await self._given_out.record(self.rows)
+        except StorageUnavailable as error:
+            log.warn("what was given out last is not recorded: {why}", why=error)
         for withdrawing in tuple(self._withdrawing):
             await withdrawing
 

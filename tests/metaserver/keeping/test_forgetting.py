@@ -63,6 +63,7 @@ class World:
     broker: Broker = field(init=False)
     rows: SqlKeptRows = field(init=False)
     rests: int = 0
+    given_out: GivenOut = field(factory=GivenOut)
 
     def __attrs_post_init__(self) -> None:
         self.database = run(SqliteDatabase.open(self.state / "buildtool.sqlite", Inline(), patience=0.0))
@@ -84,7 +85,8 @@ class World:
     def forgetting(self) -> Forgetting:
         files = KeptLogFiles(self.state, Inline(), self.logs)
         surveys = Surveys(self.rows, files, lambda: self.keeping, lambda: self.wall.now, self.rest, at_once=2)
-        return Forgetting(surveys, ArtifactExpiry(self.broker, self.store, self.removal))
+        expiry = ArtifactExpiry(self.broker, self.store, self.removal)
+        return Forgetting(surveys, expiry, given_out=self.given_out)
 
     def built(self, number: int, at: float, log: bytes = b"") -> Artifact:
         """Have revision ``number`` built, as of ``at``, with a file and maybe a log."""
@@ -169,6 +171,40 @@ def test_a_fetch_counts_as_given_out_once_it_is_recorded(world: World) -> None:
     noticed.add("1" * 64, world.wall.now)
     run(world.rows.given_out(noticed.taken()))
     world.keeping = keeping(KeptKind.ARTIFACTS, most=SIZE)
+    run(world.forgetting().round_())
+    assert world.there() == {1}
+
+
+def test_what_is_fetched_while_everything_is_looked_through_stays(world: World) -> None:
+    """A look through everything takes minutes, in which somebody may begin to fetch what was unused for longest."""
+    for number in (1, 2, 3):
+        world.built(number, at=number * DAY)
+    world.keeping = keeping(KeptKind.ARTIFACTS, most=0, grace=DAY)
+    look = world.rows.artifacts
+
+    async def fetched(after: int, most: int) -> Any:
+        found = await look(after, most)
+        world.given_out.add("1" * 64, world.wall.now)
+        return found
+
+    world.rows.artifacts = fetched  # type: ignore[method-assign] # somebody who fetches meanwhile
+    run(world.forgetting().round_())
+    assert world.there() == {1}
+
+
+def test_a_fetch_that_cannot_be_recorded_is_the_next_time(world: World) -> None:
+    world.built(1, at=DAY)
+    world.keeping = keeping(KeptKind.ARTIFACTS, most=0, grace=DAY)
+    world.given_out.add("1" * 64, world.wall.now)
+    record = world.rows.given_out
+
+    async def away(*_: Any) -> Any:
+        raise StorageUnavailable("the disk is full")
+
+    world.rows.given_out = away  # type: ignore[method-assign,assignment] # as a full disk does
+    with pytest.raises(StorageUnavailable):
+        run(world.forgetting().round_())
+    world.rows.given_out = record  # type: ignore[method-assign]
     run(world.forgetting().round_())
     assert world.there() == {1}
 
