@@ -68,7 +68,7 @@ def test_what_forges_deliver_is_built_once_and_what_is_forged_is_refused_and_sho
         (413, b"x" * 1_100_000, signed),
     ):
         assert deliver(port, hook, sent, headers)[0] == status
-    assert deliver(port, "/hook/other", body, signed)[0] == 404
+    assert deliver(port, "/hook/other", body, signed)[0] == 401
     (told,) = json.loads(operate(control, "triggers", "--json"))["hooks"]
     assert told["said"] == "GitHub: push of refs/tags/v1"
     refused = {one["reason"]: one["count"] for one in told["refused"]}

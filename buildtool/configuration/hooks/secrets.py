@@ -56,9 +56,9 @@ def check_hooked(secrets: HookSecrets, projects: Sequence[Project]) -> None:
 
 def _secret(where: Path) -> str:
     secret = read_secret(where, "hook_secrets")
-    if not LEAST <= len(secret) <= MOST or not secret.isascii():
+    if not LEAST <= len(secret) <= MOST or not secret.isascii() or not secret.isprintable() or secret != secret.strip():
         raise EmptySecret(
-            f"hook_secrets: the secret file {where} holds no text of {LEAST} to {MOST} letters, digits and signs, "
-            "which cannot be guessed: bin/metaserver new-secret makes one"
+            f"hook_secrets: the secret file {where} holds no text of {LEAST} to {MOST} letters, digits and signs "
+            "without blanks around it, which cannot be guessed: bin/metaserver new-secret makes one"
         )
     return secret

@@ -37,8 +37,12 @@ class OwedLooks:
             self._owed.pop(key, None)
 
     def settle(self, known: Collection[TriggerKey]) -> Mapping[str, int]:
-        """Return which deliveries no trigger that is ``known`` owes a look: of each project up to which number."""
-        for gone in [key for key in self._owed if key not in known]:
+        """Return which deliveries no trigger that is ``known`` owes a look: of each project up to which number.
+
+        A project without any that is known may come back, as after a mistake in the configuration: it goes on owing.
+        """
+        there = {project for project, _ in known}
+        for gone in [key for key in self._owed if key[0] in there and key not in known]:
             del self._owed[gone]
         owing = {project for project, _ in self._owed}
         return {project: number for project, number in self._open.items() if project not in owing}

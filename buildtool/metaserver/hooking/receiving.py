@@ -6,6 +6,7 @@ then: of what was answered well a look is owed, which a metaserver makes that is
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
@@ -47,6 +48,9 @@ STATUSES: Mapping[HookRefusal, int] = {
 _OK, _TAKEN = 200, 202
 _SAID = 300
 
+WARNED = 60.0
+"""Fewest seconds between two lines of the log about refusals of one project: who holds no secret writes them."""
+
 
 @frozen
 class _Refusals:
@@ -55,6 +59,8 @@ class _Refusals:
     counted: Counter[HookRefusal] = field(factory=Counter)
     last: str = ""
     at: float = 0.0
+    warned: str = ""
+    warned_at: float = -WARNED
 
 
 @define(eq=False)
@@ -66,6 +72,7 @@ class HookReceiver:
     clock: Clock
     counts: Counts
     hinted: Callable[[str, int], None]
+    _nobodys: tuple[str, ...] = field(factory=lambda: (secrets.token_hex(),), init=False)
     _newest: dict[str, HookDelivery] = field(factory=dict, init=False)
     _refused: dict[str, _Refusals] = field(factory=dict, init=False)
 
@@ -117,23 +124,23 @@ class HookReceiver:
     def _proved(self, message: DeliverHook, body: bytes) -> tuple[str, Payload | None] | RefusedHook:
         """Return the project whose delivery it is, proved by one of its secrets, with what it says where that was read.
 
+        One that takes no deliveries is answered as one whose secret another is: who may not see it learns nothing.
         Raises DecodeError.
         """
         settings = self.configuration.settings
-        secrets = settings.hook_secrets
-        if (message.project and not secrets.of(message.project)) or not secrets.by_project:
+        known = settings.hook_secrets
+        if not known.by_project:
             return RefusedHook(
-                HookRefusal.NOT_HERE,
-                "no project of this name takes deliveries here: its operator names a file in hook_secrets",
+                HookRefusal.NOT_HERE, "no project takes deliveries here: the operator names files in hook_secrets"
             )
         if message.size > HOOK_LIMIT or (message.size and not body):
             most = size_words(HOOK_LIMIT)
             return RefusedHook(HookRefusal.OVERSIZED, f"the delivery is too large: at most {most} are taken")
-        names = [message.project] if message.project else list(secrets.by_project)
+        names = [message.project] if message.project else list(known.by_project)
         refused: RefusedHook | None = None
         good = []
         for name in names:
-            refused = proved(message.headers, body, secrets.of(name), by_tls=message.by_tls)
+            refused = proved(message.headers, body, known.of(name) or self._nobodys, by_tls=message.by_tls)
             if refused is None:
                 good.append(name)
         if len(good) == 1:
@@ -158,9 +165,12 @@ class HookReceiver:
         known = project if self.configuration.settings.hook_secrets.of(project) else ""
         before = self._refused.get(known, _Refusals())
         before.counted[refused.why] += 1
-        if before.last != refused.words:
+        now = self.clock.wall()
+        now_told = evolve(before, last=refused.words, at=now)
+        if before.warned != refused.words and abs(now - before.warned_at) >= WARNED:
             log.warn("a delivery to {project} is refused: {why}", project=known or "no project", why=refused.words)
-        self._refused[known] = evolve(before, last=refused.words, at=self.clock.wall())
+            now_told = evolve(now_told, warned=refused.words, warned_at=now)
+        self._refused[known] = now_told
         return self._answer(known or table.OTHER, refused.why.value, STATUSES[refused.why], refused.words)
 
     def status(self, projects: Sequence[str]) -> tuple[HookStatus, ...]:

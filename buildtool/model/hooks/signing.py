@@ -140,7 +140,9 @@ def proved(headers: Headers, body: bytes, secrets: Sequence[str], *, by_tls: boo
         return None
     what = "token" if kind is ForgeKind.GITLAB else "signature"
     return RefusedHook(
-        HookRefusal.FORGED, f"the {what} in {_shown(name)} is not made with this project's secret, over these bytes"
+        HookRefusal.FORGED,
+        f"the {what} in {_shown(name)} is not made over these bytes with the secret of a project that takes deliveries "
+        "under this name",
     )
 
 

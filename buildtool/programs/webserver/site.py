@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -81,7 +82,7 @@ class PagesSite(Site):
             room_for(most), lambda: self._ceilings.connections
         )
         self.visitors = VisitorCeilings(lambda: self._ceilings, self.now)
-        self.delivered = 0
+        self.delivered: Counter[str] = Counter()
 
     def take(self, other: PagesSite) -> None:
         """Answer as another site does from now on, and hold visitors to its limits."""
@@ -108,6 +109,11 @@ class PagesSite(Site):
             return None
         said = request.requestHeaders.getRawHeaders(FORWARDED_FOR, [])
         return self.visitors.enter(network_of(self._proxies.client(peer, said)))
+
+    def network(self, request: Request) -> str:
+        """Return the network that a request comes from, as its connection or the farm's own proxies say."""
+        said = request.requestHeaders.getRawHeaders(FORWARDED_FOR, [])
+        return network_of(self._proxies.client(getattr(request.getClientAddress(), "host", ""), said))
 
     def by_tls(self, request: Request, *, direct: bool) -> bool:
         """Return whether a request came by TLS, as its connection does, or as the farm's own proxies say."""

@@ -5,6 +5,7 @@ Tested by tests/web/test_webserver.py.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
@@ -37,6 +38,9 @@ DELIVERY_DROPPED = 26 * 1024 * 1024
 DELIVERIES = 32 * 1024 * 1024
 """Bytes of deliveries that are in memory at once."""
 
+DELIVERIES_OF_ONE = DELIVERIES // 4
+"""How many of them one network may have: else whoever sends slowly keeps all forges from delivering."""
+
 IDLE = 60
 """Seconds after which a connection that asks nothing is closed."""
 
@@ -53,9 +57,13 @@ _log = Logger("twisted.web.http")
 
 
 class VisitedSite(Protocol):
-    """The site of requests and connections. ``delivered`` is how many bytes of deliveries are in memory."""
+    """The site of requests and connections. ``delivered`` is how many bytes of deliveries are in memory, by network."""
 
-    delivered: int
+    delivered: Counter[str]
+
+    def network(self, request: Request) -> str:
+        """Return the network that a request comes from, as its connection or the farm's own proxies say."""
+
     admitting: ConnectionShares[PagesChannel]
 
     def entered(self, request: Request) -> Callable[[], None] | None:
@@ -77,6 +85,7 @@ class SmallRequest(Request):
     _received = 0
     _held = 0
     _delivers = _crowded = False
+    _network = ""
 
     def process(self) -> None:
         """Answer, unless who asks has as much under way as they may have, behind a proxy of the farm's own.
@@ -100,6 +109,8 @@ class SmallRequest(Request):
     def gotLength(self, length: int | None) -> None:
         """Keep the body in memory, whatever its length in bytes is said to be: files may not be made here."""
         self._delivers = self.channel.begins_delivery()  # type: ignore[attr-defined] # it is one of ours
+        if self._delivers:
+            self._network = self._site.network(self)
         super().gotLength(0)  # type: ignore[no-untyped-call]
 
     def handleContentChunk(self, data: bytes) -> None:
@@ -109,7 +120,10 @@ class SmallRequest(Request):
         if self._received > self._most or self._crowded:
             return
         if self._delivers:
-            self._crowded = self._site.delivered + len(data) > DELIVERIES
+            before = self._site.delivered
+            self._crowded = (
+                before.total() + len(data) > DELIVERIES or before[self._network] + len(data) > DELIVERIES_OF_ONE
+            )
             if self._crowded:
                 return
             self._hold(len(data))
@@ -131,7 +145,10 @@ class SmallRequest(Request):
     def _hold(self, size: int) -> None:
         """Count so many bytes more of a delivery in memory."""
         self._held += size
-        self._site.delivered += size
+        of = self._site.delivered
+        of[self._network] += size
+        if not of[self._network]:
+            del of[self._network]
 
     @property
     def _most(self) -> int:

@@ -44,12 +44,18 @@ def test_the_secrets_of_one_file_or_two_are_read_beside_the_configuration(tmp_pa
         ({"paint": "open"}, "chmod 600"),
         ({"paint": "short"}, "new-secret makes one"),
         ({"paint": "odd"}, "new-secret makes one"),
+        ({"paint": "mark"}, "new-secret makes one"),
+        ({"paint": "blank"}, "without blanks around it"),
+        ({"paint": "bell"}, "new-secret makes one"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(tmp_path: Path, said: object, expected: str) -> None:
     written(tmp_path / "open", "a secret that is long\n", 0o644)
     written(tmp_path / "short", "123456789\n")
     written(tmp_path / "odd", "a secret that is l\u00f6ng\n")
+    written(tmp_path / "mark", "\ufeffa secret that is long\n")
+    written(tmp_path / "blank", "a secret that is long \n")
+    written(tmp_path / "bell", "a secret that\0is long\n")
     with pytest.raises(ConfigurationError) as caught:
         read_hook_secrets(tmp_path / "config.py", said, secrets=True)
     assert expected in str(caught.value)

@@ -37,6 +37,15 @@ def test_a_trigger_that_is_gone_keeps_nothing_open() -> None:
     assert owed.settle(KEYS) == {"paint": 1}
 
 
+def test_a_project_that_is_gone_for_a_while_owes_its_look_when_it_is_back() -> None:
+    owed = OwedLooks()
+    owed.hint("paint", ["a"], 1)
+    assert owed.settle([("brush", "a")]) == {}
+    assert owed.settle(KEYS) == {}
+    owed.end(owed.begin(KEYS), ("paint", "a"))
+    assert owed.settle(KEYS) == {"paint": 1}
+
+
 @given(st.lists(st.one_of(st.sampled_from(["paint", "brush"]), st.sampled_from(KEYS)), max_size=12))
 def test_nothing_is_settled_before_each_trigger_has_looked_since(steps: list[str | tuple[str, str]]) -> None:
     owed, number, waiting = OwedLooks(), 0, dict[tuple[str, str], int]()

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 from attrs import evolve
+from twisted.logger import capturedLogs
 
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.errors import StorageUnavailable
-from buildtool.metaserver.hooking.receiving import HookReceiver
+from buildtool.metaserver.hooking.receiving import WARNED, HookReceiver
 from buildtool.model.hooks.secrets import HookSecrets
 from buildtool.model.hooks.signing import HOOK_LIMIT
 from buildtool.model.metrics.counts import Counts
@@ -93,7 +94,7 @@ def test_what_is_refused_says_why_in_a_line_hints_nothing_and_is_counted_and_sho
         (400, farm.deliver(b"[]", from_github(b"[]"))),
         (400, farm.deliver(body, from_github(body, "pull_request"))),
         (413, farm.deliver(large.encode(), good)),
-        (404, farm.deliver(body, good, "other")),
+        (401, farm.deliver(body, good, "other")),
         (401, farm.deliver(body, good, "brush")),
     ):
         assert told.status == status, told
@@ -104,7 +105,35 @@ def test_what_is_refused_says_why_in_a_line_hints_nothing_and_is_counted_and_sho
     assert counted == {"forged": 1, "malformed": 2, "oversized": 1, "plain": 1, "unsigned": 1}
     assert (paint.taken, brush.refused[0].reason) == (None, "forged")
     assert "at most 1.0 MiB" in paint.why
-    assert farm.figures()["other", "not-here"] == 1
+    assert farm.figures()["other", "forged"] == 1
+
+
+def test_a_project_that_takes_none_is_answered_as_one_whose_secret_is_another() -> None:
+    farm, body = Receiving(), body_of(push())
+    good = from_github(body)
+    for headers, by_tls in ((good, True), (good | {"X-Hub-Signature-256": ""}, True), (from_gitlab(), False)):
+        one, other = (farm.deliver(body, headers, to, by_tls=by_tls) for to in ("brush", "none-such"))
+        assert one == other, "whoever may not see a project would learn that it is there"
+    for to in ("brush", "none-such"):
+        assert farm.deliver(b"x" * (HOOK_LIMIT + 1), good, to).status == 413
+
+
+def test_where_no_project_takes_any_it_is_said() -> None:
+    farm, body = Receiving(), body_of(push())
+    farm.receiver.configuration.settings = evolve(farm.settings, hook_secrets=HookSecrets())
+    for to in ("paint", ""):
+        assert farm.deliver(body, from_github(body), to).status == 404
+
+
+def test_who_holds_no_secret_does_not_fill_the_log() -> None:
+    farm, body = Receiving(), body_of(push())
+    kinds = (from_github(body, secret="wrong"), from_github(body) | {"X-Hub-Signature-256": ""})
+    with capturedLogs() as events:
+        for number in range(20):
+            farm.deliver(body, kinds[number % 2])
+        farm.clock.now += WARNED
+        farm.deliver(body, kinds[1])
+    assert sum("why" in event for event in events) == 2
 
 
 def test_a_body_that_did_not_come_whole_to_the_metaserver_is_too_large_and_a_broken_one_is_refused() -> None:
