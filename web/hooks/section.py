@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from twisted.web.server import Request
 
-from buildtool.errors import BuildToolError, NotRunning, TooLong, Unavailable
+from buildtool.errors import BuildToolError, NotFound, NotRunning, TooLong, Unavailable
 from buildtool.model.access.rights import Act
 from buildtool.model.hooks.signing import HEADERS, HOOK_LIMIT
 from buildtool.ports.pages import Questions
@@ -23,7 +23,8 @@ DELIVERED_AT = (b"POST /hook/", b"POST /change_hook/")
 TRIES, AGAIN = 12, 0.5
 """How often a metaserver is asked again that does not answer, and after how many seconds: forges wait for ten."""
 
-_HEADER = 300
+_HEADER, _PROJECT = 300, 80
+"""Most bytes of a header, and of the name of a project."""
 
 
 class HooksSection(Section):
@@ -43,13 +44,15 @@ class HooksSection(Section):
         asked = self.parts.upstream.questions
         if asked is None:
             raise Unavailable("these pages take no deliveries")
+        if len(project.encode()) > _PROJECT or "\0" in project:
+            raise NotFound("no project has such a name")
         try:
             body = request.content.read() if request.content is not None else b""
             size = len(body)
         except TooLong:
             body, size = b"", HOOK_LIMIT + 1
         headers = {name: value for name in HEADERS if (value := _said(request, name))}
-        message = DeliverHook(project[:80], headers, packed_body(body), size, request.isSecure())
+        message = DeliverHook(project, headers, packed_body(body), size, request.isSecure())
         try:
             told = await self._told(asked, message)
         except BuildToolError as error:
@@ -72,4 +75,4 @@ class HooksSection(Section):
 def _said(request: Request, name: str) -> str:
     """Return the value of a header; one that stands there twice was made up, and is none of the two."""
     values = request.requestHeaders.getRawHeaders(name.encode(), [])
-    return b", ".join(values).decode("utf-8", "replace")[:_HEADER]
+    return b", ".join(values)[:_HEADER].decode("utf-8", "replace")

@@ -90,7 +90,8 @@ class HookReceiver:
     async def deliver(self, _by: Principal, message: DeliverHook) -> HookAnswered:
         """Take a delivery, and return how it is answered. Raises StorageUnavailable where it cannot be written down."""
         try:
-            body = b"" if message.size > HOOK_LIMIT else unpacked_body(message.body)
+            too_large = message.size > HOOK_LIMIT or not message.body
+            body = b"" if too_large else unpacked_body(message.body)
             found = self._proved(message, body)
             if isinstance(found, RefusedHook):
                 return self._refuse(message.project, found)

@@ -1,5 +1,6 @@
 """Deliveries as pages pass them on: each is hinted at once, after it was written down; what is wrong is counted."""
 
+import os
 from typing import Any
 
 import pytest
@@ -139,6 +140,8 @@ def test_who_holds_no_secret_does_not_fill_the_log() -> None:
 def test_a_body_that_did_not_come_whole_to_the_metaserver_is_too_large_and_a_broken_one_is_refused() -> None:
     farm, body = Receiving(), body_of(push())
     assert farm.deliver(b"", from_github(body), size=900_000).status == 413
+    dense = os.urandom(HOOK_LIMIT)  # it does not shrink, and the pages pass on none of it
+    assert farm.deliver(dense, from_github(dense)).status == 413
     broken = DeliverHook("paint", small(from_github(body)), "no base64!", 10, by_tls=True)
     assert run(farm.receiver.deliver(PAGES, broken)).status == 400
 

@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from buildtool.errors import StorageUnavailable, Unavailable
 from buildtool.model.hooks.signing import proved
+from buildtool.protocol import codec
 from buildtool.protocol.hooks.messages import DeliverHook, HookAnswered, unpacked_body
 from buildtool.web.hooks.section import AGAIN, TRIES
 from buildtool.web.section import Tools
@@ -68,6 +69,18 @@ def test_the_address_that_buildbot_has_names_no_project() -> None:
     pages = Pages()
     assert pages.deliver(BODY, from_github(BODY), "/change_hook/github").status == 202
     assert pages.questions.taken[0].project == ""
+
+
+def test_what_cannot_be_a_name_is_no_page_and_a_long_header_is_cut_by_its_bytes() -> None:
+    pages = Pages()
+    for odd in ("%00", "lua%00", "%F0%9F%98%80" * 21, "a" * 81):
+        assert pages.deliver(BODY, from_github(BODY), f"/hook/{odd}").status == 404
+    assert pages.questions.taken == []
+    for name in ("X-GitHub-Event", "X-GitHub-Delivery"):
+        for value in ("\U0001f600" * 400, "\xff" * 400):
+            assert pages.deliver(BODY, {**from_github(BODY), name: value}).status == 202
+    for taken in pages.questions.taken:
+        codec.decode(DeliverHook, codec.encode(taken))
 
 
 def test_a_form_is_passed_on_as_the_bytes_that_were_signed() -> None:
