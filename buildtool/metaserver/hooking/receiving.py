@@ -6,7 +6,6 @@ then: of what was answered well a look is owed, which a metaserver makes that is
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
@@ -72,7 +71,6 @@ class HookReceiver:
     clock: Clock
     counts: Counts
     hinted: Callable[[str, int], None]
-    _nobodys: tuple[str, ...] = field(factory=lambda: (secrets.token_hex(),), init=False)
     _newest: dict[str, HookDelivery] = field(factory=dict, init=False)
     _refused: dict[str, _Refusals] = field(factory=dict, init=False)
 
@@ -141,7 +139,7 @@ class HookReceiver:
         refused: RefusedHook | None = None
         good = []
         for name in names:
-            refused = proved(message.headers, body, known.of(name) or self._nobodys, by_tls=message.by_tls)
+            refused = proved(message.headers, body, known.of(name), by_tls=message.by_tls)
             if refused is None:
                 good.append(name)
         if len(good) == 1:

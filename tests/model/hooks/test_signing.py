@@ -84,3 +84,10 @@ def test_an_id_is_the_forges_own_and_none_where_it_is_no_word() -> None:
     assert {event_of(small(headers)) for headers in ALL.values()} == {"push", "Push Hook"}
     for odd in ("", "a b", "x" * 101, "\u0661", "a\n"):
         assert id_of({"x-github-event": "push", "x-github-delivery": odd}) == ""
+
+
+def test_where_there_is_no_secret_nothing_is_believed_and_an_empty_one_is_none() -> None:
+    for headers in (from_github(BODY), from_github(BODY, secret=""), from_gitea(BODY, secret=""), from_gitlab()):
+        found = proved(small(headers), BODY, (), by_tls=True)
+        assert found is not None
+        assert found == proved(small(headers), BODY, ("another secret",), by_tls=True)
