@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from fnmatch import fnmatchcase
 from typing import Any
 
 from attrs import field, frozen
@@ -21,7 +20,7 @@ from buildtool.model.project_options import ProjectOptions
 from buildtool.model.text import quoted
 from buildtool.model.triggers.trigger import Trigger
 from buildtool.model.trust.evidence import EvidencePolicy, SandboxLevel, read_level
-from buildtool.model.trust.sources import EVERY_REF, TrustedRefs, read_trusted_refs, read_trusted_sources
+from buildtool.model.trust.sources import EVERY_REF, TrustedRefs, is_listed, read_trusted_refs, read_trusted_sources
 from buildtool.project.recipe import Recipe
 from buildtool.project.telling import checked_targets
 from buildtool.project.triggers import ProjectPoll, with_poll
@@ -207,7 +206,7 @@ class Project:
         That is the one that is built without it, what a trigger names, and what ``trusted_sources`` lists.
         """
         own = source in ("", *(one.source for one in self.triggers))
-        return own or any(fnmatchcase(source, pattern) for pattern in self.trusted_sources)
+        return own or is_listed(source, self.trusted_sources)
 
     @property
     def access(self) -> ProjectAccess:

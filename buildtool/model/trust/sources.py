@@ -9,6 +9,7 @@ The test is tests/model/trust/test_sources.py.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from attrs import frozen
@@ -17,7 +18,7 @@ from buildtool.errors import UsageError
 from buildtool.model.text import quoted
 from buildtool.model.triggers.trigger import BRANCHES, TAGS, is_ref_pattern
 
-__all__ = ["EVERY_REF", "TrustedRefs", "read_trusted_refs", "read_trusted_sources"]
+__all__ = ["EVERY_REF", "TrustedRefs", "is_listed", "read_trusted_refs", "read_trusted_sources"]
 
 PATTERNS = 50
 """Most patterns of refs, or of sources, that a project names."""
@@ -70,6 +71,22 @@ def read_trusted_refs(said: object) -> TrustedRefs:
 def read_trusted_sources(said: object) -> tuple[str, ...]:
     """Return what of ``--source`` is trusted beside the default: texts with ``*`` for any text. Raises UsageError."""
     return tuple(dict.fromkeys(_listed(said, "trusted_sources")))
+
+
+def is_listed(source: str, patterns: Iterable[str]) -> bool:
+    """Return whether a source is one of those that patterns of ``trusted_sources`` name.
+
+    What * stands for leads nowhere else in a URL: ``forks/../../stranger`` is none of ``forks/*``.
+    """
+    return any(fnmatchcase(source, one) and (not one.strip("*") or _stays(source, one)) for one in patterns)
+
+
+def _stays(source: str, pattern: str) -> bool:
+    return not any(odd in source and odd not in pattern for odd in _ELSEWHERE)
+
+
+_ELSEWHERE = ("..", "//", "\\", "%", "@", "?", "#")
+"""What makes another place of a URL, or another host, of what comes before it."""
 
 
 def _listed(said: object, what: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildtool.errors import UsageError
-from buildtool.model.trust.sources import EVERY_REF, read_trusted_refs, read_trusted_sources
+from buildtool.model.trust.sources import EVERY_REF, is_listed, read_trusted_refs, read_trusted_sources
 
 NAMES = st.text("abc-_/.1", min_size=1, max_size=12)
 
@@ -52,3 +52,27 @@ def test_sources_are_any_texts() -> None:
     assert read_trusted_sources(["", "forks/*"]) == ("", "forks/*")
     with pytest.raises(UsageError, match="is a list of names"):
         read_trusted_sources({"a": "b"})
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "forks/../../stranger/fork",
+        "forks/..",
+        "forks//evil.example/fork",
+        "forks/%2e%2e/stranger",
+        "forks/\\..",
+        "forks/@evil.example/fork",
+        "forks/a?b",
+        "forks/a#b",
+    ],
+)
+def test_what_leads_out_of_the_place_that_a_pattern_names_is_none_of_its_sources(source: str) -> None:
+    assert not is_listed(source, ["", "forks/*"])
+    assert is_listed(source, ["*"]), "who says so trusts everything"
+    assert is_listed(source, [source.replace("?", "[?]")]), "it is named itself"
+
+
+def test_a_pattern_names_the_sources_that_are_in_its_place() -> None:
+    for source in ("", "forks/ann", "forks/ann/paint.git", "git@host:team/lib"):
+        assert is_listed(source, ["", "forks/*", "git@host:team/*"])
