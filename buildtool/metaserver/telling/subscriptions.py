@@ -13,7 +13,7 @@ from buildtool.model.telling.topics import CODES, Unsubscription, topics_of, wit
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import Handlers, OutgoingMail
 from buildtool.ports.telling import SubscriptionStore
-from buildtool.protocol.pages.subscriptions import AskSubscription, EndSubscription, SubscriptionStatus
+from buildtool.protocol.pages.subscriptions import TOPICS, AskSubscription, EndSubscription, SubscriptionStatus
 
 __all__ = ["Subscriptions"]
 
@@ -63,7 +63,10 @@ class Subscriptions:
 
     def _status(self, link: Unsubscription) -> SubscriptionStatus:
         ended = all((link.email, one) in self._ended for one in link.topics)
-        return SubscriptionStatus(link.email, tuple(map(words_of, link.topics)), ended)
+        about = tuple(map(words_of, link.topics))
+        if len(about) > TOPICS:
+            about = (*about[: TOPICS - 1], f"{len(about) - TOPICS + 1} others")
+        return SubscriptionStatus(link.email, about, ended)
 
     def wants_codes(self, email: str) -> bool:
         """Return whether an address takes codes."""

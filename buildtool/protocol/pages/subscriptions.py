@@ -11,7 +11,7 @@ TOKEN = 700
 """Most bytes of the token of a link."""
 
 TOPICS = 20
-"""Most things that one mail is about."""
+"""Most things that an answer lists of what one mail is about: where there are more, the last says how many."""
 
 
 @frozen

@@ -7,7 +7,8 @@ from buildtool.errors import Unauthorised
 from buildtool.metaserver.telling.subscriptions import Subscriptions
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.ports.metaserver import OutgoingMail
-from buildtool.protocol.pages.subscriptions import AskSubscription, EndSubscription
+from buildtool.protocol.codec import text_of
+from buildtool.protocol.pages.subscriptions import TOPICS, AskSubscription, EndSubscription
 from tests.support.inline import run
 from tests.support.memory import WallClock
 from tests.support.outbox import WALL, outgoing, request
@@ -73,3 +74,15 @@ def test_codes_end_and_come_again_and_a_made_up_link_does_nothing() -> None:
     for message in (EndSubscription("a.b"), EndSubscription("", again=True)):
         with pytest.raises(Unauthorised, match="no link of a mail"):
             run(service.change(SOMEBODY, message))
+
+
+def test_a_link_about_more_than_an_answer_lists_says_how_many_more_there_are() -> None:
+    service = opened(MemorySubscriptions())
+    mail = outgoing()
+    about = tuple(evolve(mail, mail=evolve(mail.mail, server=f"b{number:02}"), requests=()) for number in range(28))
+    token = service.token(evolve(mail, members=about))
+    asked = run(service.told(SOMEBODY, AskSubscription(token)))
+    for shown in (asked, run(service.change(SOMEBODY, EndSubscription(token)))):
+        assert len(text_of(shown)) > 0, "it can be sent"
+        assert (len(shown.about), shown.about[-1]) == (TOPICS, "9 others")
+    assert service.withholds(about[-1]), "all of them are ended"
