@@ -8,7 +8,8 @@ The test is tests/metaserver/telling/test_watches.py.
 
 from __future__ import annotations
 
-from attrs import define, evolve
+from attrs import define, evolve, field
+from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from buildtool.errors import LimitReached, Overloaded, Unauthorised, UnknownRef, UsageError
@@ -18,6 +19,7 @@ from buildtool.metaserver.telling.watch_book import WatchBook
 from buildtool.model.access.rights import Act, Extent, Subject
 from buildtool.model.addresses import valid_address
 from buildtool.model.principal import Principal
+from buildtool.model.records import Demand
 from buildtool.model.telling.watch import EACH, BranchWatch, read_digest
 from buildtool.model.triggers.trigger import BRANCHES, TAGS
 from buildtool.ports.metaserver import Handlers
@@ -45,6 +47,7 @@ class WatchService:
     book: WatchBook
     refs: RefReader
     store: WatchStore
+    _adding: DeferredLock = field(factory=DeferredLock, init=False)
 
     @property
     def handlers(self) -> Handlers:
@@ -67,9 +70,19 @@ class WatchService:
             0, email, project.name, wish.source, wish.revision, text_of(wish).decode(), self.book.now(), message.asks,
             digest, by.name, by.key, by.owner, by.address, by.trusted, demand.spec.revision,
         )  # fmt: skip
+        await self._adding.acquire()
+        try:
+            kept = await self._added(made, demand, by)
+        finally:
+            self._adding.release()
+        return self.book.status(kept, by, own=True)
+
+    async def _added(self, made: BranchWatch, demand: Demand, by: Principal) -> BranchWatch:
+        """Keep a new watch, unless the same is there; one at a time, so that all of them keep to the limits."""
+        email, admittance = made.email, self.book.requests.admittance
         same = next((one for one in self.book.watches.values() if _is_same(one, made)), None)
         if same is not None:
-            return self.book.status(same, by, own=True)
+            return same
         if sum(one.email == email for one in self.book.watches.values()) >= EACH:
             raise LimitReached(f"{email} has {EACH} watches, which is the limit: end one with unwatch", STANDING_AGAIN)
         if len(self.book.watches) >= MOST:
@@ -79,13 +92,8 @@ class WatchService:
         made = await self.store.add(evolve(made, id=max(self.book.watches, default=0) + 1, awaited=awaited))
         await self.book.subscriptions.forget(email, made.topic)
         self.book.take(made)
-        log.info(
-            "{email} watches {ref} of {project}",
-            email=email,
-            ref=made.ref,
-            project=project.name,
-        )
-        return self.book.status(made, by, own=True)
+        log.info("{email} watches {ref} of {project}", email=email, ref=made.ref, project=made.project)
+        return made
 
     async def told(self, by: Principal, message: AskWatches) -> WatchesFound:
         """Return the watches of a caller, or all where they may see them. Raises Unauthorised."""

@@ -8,6 +8,7 @@ from attrs import define, evolve, field
 from hypothesis import settings as bounds
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from twisted.internet.defer import Deferred
 
 from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.errors import LimitReached, RepositoryUnreachable, Unauthorised, UnknownRef, UsageError
@@ -18,12 +19,12 @@ from buildtool.metaserver.telling.watches import WatchService
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import Artifact, Demand, Request
 from buildtool.model.telling.topics import Unsubscription
-from buildtool.model.telling.watch import EACH
+from buildtool.model.telling.watch import EACH, BranchWatch
 from buildtool.model.trust.sources import EVERY_REF, TrustedRefs
 from buildtool.protocol.messages import Submit
 from buildtool.protocol.news import EventNotes
 from buildtool.protocol.pages.subscriptions import EndSubscription
-from buildtool.protocol.projects.watches import AskWatches, EndWatch, WatchBranch
+from buildtool.protocol.projects.watches import AskWatches, EndWatch, WatchBranch, WatchStatus
 from tests.metaserver.test_requests import Resolver, World
 from tests.support.inline import run
 from tests.support.lanes import examples
@@ -267,3 +268,31 @@ def test_who_follows_the_link_of_a_mail_is_told_nothing_more_until_they_want_it_
     run(subscriptions.change(ANN, EndSubscription(token, again=True)))
     farm.round()
     assert farm.told() == ["1" * 40]
+
+
+def test_watches_that_are_asked_for_side_by_side_are_no_more_than_their_limit() -> None:
+    farm, held = Farm(), Deferred[None]()
+
+    class Slow(MemoryWatches):
+        async def add(self, watch: BranchWatch) -> BranchWatch:
+            await held
+            return await super().add(watch)
+
+    farm.watch()
+    farm.service.store = Slow(farm.store.kept)
+    book = farm.service.book
+    book.watches.update({number: evolve(book.watches[1], id=number, wish="") for number in range(2, EACH - 1)})
+    wishes = [Submit("", "paint", "", "", "main", "", {}, {}, {}, nice=number) for number in (1, 2, 3, 4)]
+    asked = [Deferred.fromCoroutine(farm.service.watch(ANN, WatchBranch(one))) for one in (*wishes, wishes[0])]
+    held.callback(None)
+    ends = [run(_end(one)) for one in asked]
+    assert len(book.watches) == EACH
+    assert [type(one) for one in ends] == [WatchStatus, WatchStatus, LimitReached, LimitReached, WatchStatus]
+    assert ends[-1] == ends[0], "the same again is the same watch"
+
+
+async def _end(asked: Deferred[WatchStatus]) -> WatchStatus | Exception:
+    try:
+        return await asked
+    except LimitReached as error:
+        return error
