@@ -72,10 +72,10 @@ class Courier:
     _paused_until: float = field(default=0.0, init=False)
     _unwritten: Callable[[], Awaitable[None]] | None = field(default=None, init=False)
 
-    def start(self) -> None:
-        """Start telling what waits."""
+    def start(self, after: Deferred[None] | None = None) -> None:
+        """Start telling what waits, once ``after`` has fired: the courier before has ended then."""
         self._running = True
-        self._loop = Deferred.fromCoroutine(self._run())
+        self._loop = Deferred.fromCoroutine(self._run(after))
 
     async def stop(self, grace: float = 0.0) -> None:
         """Stop telling; what is under way has ``grace`` seconds to finish, and else is told again after a restart."""
@@ -96,7 +96,9 @@ class Courier:
         if self._flying is not None:
             self._flying.cancel()
 
-    async def _run(self) -> None:
+    async def _run(self, after: Deferred[None] | None) -> None:
+        if after is not None:
+            await after
         while self._running:
             self._nudged = False
             wait = await self._round()

@@ -41,22 +41,25 @@ class NoticeTeller:
     grace: float = 3.0
     _couriers: dict[str, Courier] = field(factory=dict, init=False)
     _started: bool = field(default=False, init=False)
-    _ending: set[Deferred[None]] = field(factory=set, init=False)
+    _ending: dict[str, Deferred[None]] = field(factory=dict, init=False)
 
     def configure(self, targets: Mapping[str, tuple[Tell, CourierPace]]) -> None:
-        """Use these targets from now on, and no others. What waits for one that is gone waits until it is back."""
-        for gone in self._couriers.values():
-            ending = Deferred.fromCoroutine(gone.stop(self.grace))
-            self._ending.add(ending)
-            ending.addBoth(self._ended, ending)
+        """Use these targets from now on, and no others. What waits for one that is gone waits until it is back.
+
+        One that is there as before is told further once what is on its way to it has come to its end.
+        """
+        for name, gone in self._couriers.items():
+            ending = self._ending[name] = Deferred.fromCoroutine(gone.stop(self.grace))
+            ending.addBoth(self._ended, name, ending)
         self._couriers = {
             name: Courier(name, self.store, self.clock, self.wall, tell, pace) for name, (tell, pace) in targets.items()
         }
         if self._started:
             self._start_all()
 
-    def _ended(self, _result: object, which: Deferred[None]) -> None:
-        self._ending.discard(which)
+    def _ended(self, _result: object, name: str, which: Deferred[None]) -> None:
+        if self._ending.get(name) is which:
+            del self._ending[name]
 
     def start(self) -> None:
         """Start telling what waits."""
@@ -64,14 +67,14 @@ class NoticeTeller:
         self._start_all()
 
     def _start_all(self) -> None:
-        for courier in self._couriers.values():
-            courier.start()
+        for name, courier in self._couriers.items():
+            courier.start(self._ending.get(name))
 
     async def stop(self) -> None:
         """Stop all couriers; what they are telling has ``grace`` seconds to finish."""
         self._started = False
         running = [Deferred.fromCoroutine(one.stop(self.grace)) for one in self._couriers.values()]
-        await gatherResults([*running, *self._ending])
+        await gatherResults([*running, *self._ending.values()])
 
     def nudge(self, targets: Collection[str] = ()) -> None:
         for name in targets or self._couriers:

@@ -249,6 +249,24 @@ class TellerTests(SynchronousTestCase):
         assert [one.notice.context[-1] for one in self.one.heard[-2:]] == ["c", "b"]
         self.stop()
 
+    def test_two_states_are_never_on_their_way_at_once_though_the_configuration_is_read_again(self) -> None:
+        self.teller.grace = 3.0
+        configured = {"lua/one": (self.one.tell, CourierPace())}
+        self.teller.configure(configured)
+        self.teller.start()
+        self.one.hold = Deferred()
+        run(self.store.post(notice(target="lua/one", state="building")))
+        self.teller.nudge()
+        self.teller.configure(configured)
+        self.teller.configure(configured)
+        run(self.store.post(notice(target="lua/one", state="success")))
+        self.teller.nudge()
+        assert [one.notice.state.value for one in self.one.heard] == ["building"]
+        self.one.let_go()
+        self.clock.advance(0)
+        assert [one.notice.state.value for one in self.one.heard] == ["building", "success"]
+        self.stop()
+
     def test_what_is_wrong_is_said_of_each_target(self) -> None:
         self.one.usual = AWAY
         self.teller.configure({"lua/one": (self.one.tell, CourierPace())})
