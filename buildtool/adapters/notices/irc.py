@@ -9,7 +9,7 @@ import base64
 from collections.abc import Callable, Sequence
 
 from attrs import define, field, frozen
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
@@ -32,8 +32,14 @@ from buildtool.ports.notices import OutgoingNotice
 PATIENCE = 20.0
 """Seconds in which a server has to let us in, and to answer."""
 
+NICKS = 10
+"""Most nicks that a server may call taken before it is left."""
+
 CHUNK = 400
 """Characters in which a password is sent by SASL."""
+
+ENDS = "this program ends"
+"""Why a connection is closed that is not wanted any more."""
 
 REFUSALS = {
     "403": "there is no such channel", "405": "we are in too many channels", "432": "the server takes no such nick",
@@ -70,6 +76,7 @@ class Speaker(IRCClient):
         self.ready: Deferred[None] = Deferred()
         self.heard: Deferred[None] | None = None
         self.over = ""
+        self.lines = self.collisions = 0
 
     def register(self, nickname: str, hostname: str = "-", servername: str = "-") -> None:
         if self.target.login is IrcLogin.SASL:
@@ -89,6 +96,10 @@ class Speaker(IRCClient):
         for one in [*chunks, *(["+"] if len(chunks[-1]) == CHUNK else [])]:
             self.sendLine(f"AUTHENTICATE {one}")
 
+    def lineReceived(self, line: bytes) -> None:
+        """Take a line in whatever encoding others write."""
+        IRCClient.lineReceived(self, line.decode("utf-8", "replace"))
+
     def signedOn(self) -> None:
         if self.target.login is IrcLogin.NICKSERV:
             self.sendLine(f"PRIVMSG NickServ :IDENTIFY {self.secrets.password}")
@@ -104,7 +115,9 @@ class Speaker(IRCClient):
     def irc_ERROR(self, _prefix: str, params: Sequence[str]) -> None:
         self.give_up(" ".join(params))
 
-    def irc_PONG(self, _prefix: str, _params: Sequence[str]) -> None:
+    def irc_PONG(self, _prefix: str, params: Sequence[str]) -> None:
+        if self._mark() not in params:
+            return  # it answers Twisted's own question whether it is there, or a line that nobody waits for any more
         heard, self.heard = self.heard, None
         if heard is not None:
             heard.callback(None)
@@ -118,6 +131,9 @@ class Speaker(IRCClient):
 
     def alterCollidedNick(self, nickname: str) -> str:
         """Return a nick no longer than one that is taken: some servers take nine characters and no more."""
+        self.collisions += 1
+        if self.collisions >= NICKS:
+            self.give_up("our nick is taken, and so are those like it")
         kept = nickname.rstrip("_")
         return f"{kept[:-1]}{'_' * (len(nickname) - len(kept) + 1)}"
 
@@ -133,9 +149,14 @@ class Speaker(IRCClient):
     def say_line(self, line: str) -> Deferred[None]:
         """Send a line to the channel; return what fires once the server has taken it."""
         self.heard = Deferred()
+        self.lines += 1
         self.sendLine(f"PRIVMSG {self.target.channel} :{line}")
-        self.sendLine("PING :told")
+        self.sendLine(f"PING :{self._mark()}")
         return self.heard
+
+    def _mark(self) -> str:
+        """Return what the server repeats once it has read the newest line."""
+        return f"told{self.lines}"
 
     def give_up(self, why: str) -> None:
         """Close the connection; what waits for it is told why."""
@@ -166,6 +187,8 @@ class IrcTeller:
     reactor: IReactorTime
     page: Callable[[Notice], str]
     _open: Speaker | None = field(default=None, init=False)
+    _joining: DeferredLock = field(factory=DeferredLock, init=False)
+    _closed: bool = field(default=False, init=False)
 
     async def tell(self, outgoing: OutgoingNotice) -> TellOutcome:
         """Send a line where a notice is worth one. Raises Unavailable."""
@@ -181,12 +204,23 @@ class IrcTeller:
         return ""
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection, and make no other."""
+        self._closed = True
         speaker, self._open = self._open, None
         if speaker is not None and not speaker.over:
-            speaker.give_up("this program ends")
+            speaker.give_up(ENDS)
 
     async def _speaker(self) -> Speaker:
+        """Return the connection once it is in the channel: one, however many want it at once. Raises Unavailable."""
+        await self._joining.acquire()
+        try:
+            if self._closed:
+                raise Unavailable(f"{self.target.host}: {ENDS}")
+            return await self._joined()
+        finally:
+            self._joining.release()
+
+    async def _joined(self) -> Speaker:
         if self._open is not None and not self._open.over:
             return self._open
         where = f"{self.target.host}:{self.target.port}"
@@ -196,6 +230,8 @@ class IrcTeller:
         except (ConnectError, ConnectionClosed, DNSLookupError) as error:
             raise Unavailable(f"{where}: {' '.join(str(error).split())}") from error
         self._open = speaker
+        if self._closed:
+            self.close()
         await self._waited(speaker.ready, speaker)
         return speaker
 
@@ -211,7 +247,7 @@ class IrcTeller:
             speaker.give_up("it did not answer in time")
             raise Unavailable(f"{self.target.host}: it did not answer in time") from error
         except CancelledError:
-            speaker.give_up("this program ends")
+            speaker.give_up(ENDS)
             raise
         except Unavailable as error:
             raise Unavailable(f"{self.target.host}: {error}") from error

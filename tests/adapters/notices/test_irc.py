@@ -120,7 +120,9 @@ def _deferred(one: IrcTeller) -> Any:
 class ScriptedTests(TestCase):
     timeout = 60
 
-    def serve(self, *, password: str = "secret", sasl: bool = True) -> tuple[ScriptedServer, int]:
+    def serve(
+        self, *, password: str = "secret", sasl: bool = True, joined: bytes = b"", pong: bytes = b"", nick: bytes = b""
+    ) -> tuple[ScriptedServer, int]:
         proof = base64.b64encode(f"buildtool\0buildtool\0{password}".encode())
 
         said = {
@@ -128,12 +130,15 @@ class ScriptedTests(TestCase):
             b"AUTHENTICATE PLAIN": b"AUTHENTICATE +",
             b"AUTHENTICATE " + proof: b":s 903 buildtool :welcome",
             b"CAP END": b":s 001 buildtool :hello",
-            b"JOIN #farm": b":buildtool!b@h JOIN #farm",
-            b"PING :told": b":s PONG s :told",
+            b"JOIN #farm": joined + b":buildtool!b@h JOIN #farm",
         }
 
         def answer(line: bytes) -> bytes:
             usual = {b"AUTHENTICATE": b":s 904 buildtool :no", b"USER": b"" if sasl else b":s 001 buildtool :hello"}
+            if line.startswith(b"PING :told"):
+                return (pong or b":s PONG s :" + line.removeprefix(b"PING :")) + b"\r\n"
+            if nick and line.startswith((b"NICK", b"USER")):
+                return nick + b"\r\n" if line.startswith(b"NICK") else b""
             found = said.get(line) or usual.get(line.split(b" ")[0], b"")
             return found + b"\r\n" if found else b""
 
@@ -169,3 +174,32 @@ class ScriptedTests(TestCase):
         assert (await one.tell(FAILED)).told
         assert server.heard.index(b"PRIVMSG NickServ :IDENTIFY secret") < server.heard.index(b"JOIN #farm")
         one.close()
+
+    async def test_what_others_write_in_any_encoding_leaves_the_channel_told(self) -> None:
+        server, port = self.serve(sasl=False, joined=b":caf\xe9!b@h PRIVMSG #farm :d\xe9j\xe0 vu\r\n")
+        one = teller(port)
+        assert (await one.tell(FAILED)).told
+        assert server.heard[-1].startswith(b"PING :told")
+        one.close()
+
+    async def test_only_the_answer_about_a_line_is_one(self) -> None:
+        _, port = self.serve(sasl=False, pong=b":s PONG s :s\r\n:s 404 buildtool #farm :no")
+        error = await self.assertFailure(_deferred(teller(port)), Unavailable)
+        assert "nothing may be said in the channel" in str(error)
+
+    async def test_a_server_on_which_each_nick_is_taken_is_left(self) -> None:
+        server, port = self.serve(sasl=False, nick=b":s 433 * x :taken")
+        error = await self.assertFailure(_deferred(teller(port)), Unavailable)
+        assert "our nick is taken" in str(error)
+        assert len(server.heard) < 20
+
+    async def test_who_tells_and_who_tries_at_once_share_a_connection(self) -> None:
+        server, port = self.serve(sasl=False)
+        one = teller(port)
+        told, looked = _deferred(one), Deferred.fromCoroutine(one.look())
+        assert (await told).told
+        assert await looked == ""
+        assert server.heard.count(b"NICK buildtool") == 1
+        one.close()
+        error = await self.assertFailure(_deferred(one), Unavailable)
+        assert "this program ends" in str(error)
