@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import quote
 
-from attrs import define
+from attrs import define, field
 
 from buildtool.adapters.notices.http import CallHttp, HttpCall, json_call, parsed_reply
 from buildtool.model.notices.notice import Notice, NoticeState
@@ -51,7 +52,7 @@ class ForgeTeller:
     """A way to tell one repository at a forge. ``page`` returns the URL of what a notice is about."""
 
     target: ForgeTarget
-    token: str
+    token: str = field(repr=False)
     call: CallHttp
     page: Callable[[Notice], str]
     wall: Clock
@@ -185,7 +186,7 @@ def _cut(text: str, most: int) -> str:
 
 def _quoted(text: str) -> str:
     """Return a line as Markdown shows it as it is."""
-    fence = "`" * (1 + max((len(run) for run in text.split() if set(run) == {"`"}), default=1))
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=1))
     return f"{fence} {text} {fence}"
 
 

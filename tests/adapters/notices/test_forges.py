@@ -139,6 +139,8 @@ def test_a_check_of_which_it_cannot_be_known_whether_it_is_there_is_told_later()
 def test_words_of_a_reason_are_no_markup() -> None:
     said: Any = check_body(notice(reason="see ``` [here](http://evil)"), "https://farm.test")
     assert said["output"]["summary"].startswith("```` see ``` [here](http://evil) ````\n")
+    said = check_body(notice(reason="a``b [here](http://evil)"), "https://farm.test")
+    assert said["output"]["summary"].startswith("``` a``b [here](http://evil) ```\n")
 
 
 @each
