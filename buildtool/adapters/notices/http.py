@@ -6,9 +6,10 @@ Tested by tests/adapters/notices/test_forges.py.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from urllib.parse import unquote_plus, urlsplit
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 
 from buildtool import __version__
 from buildtool.adapters.http.client import HttpClient
@@ -28,13 +29,25 @@ _HEADERS = (
 """The headers of an answer that are looked at."""
 
 
+_SECRET_HEADERS = ("authorization", "private-token", "x-hub-signature-256")
+
+SECRET_LEAST = 6
+"""Fewest characters of what is taken for a secret: less could be any word of an answer."""
+
+HIDDEN = "***"
+"""Stands for a secret that was repeated."""
+
+
 @frozen
 class HttpCall:
-    """A call of an API: the method, the URL, headers, and a body that is sent as it is."""
+    """A call of an API: the method, the URL, headers, and a body that is sent as it is.
+
+    The URL and the headers may have secrets in them, which are not shown.
+    """
 
     method: str
-    url: str
-    headers: Mapping[str, str]
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
     body: bytes = b""
 
 
@@ -58,9 +71,34 @@ def calling(client: HttpClient) -> CallHttp:
         async with client.asked(one.method, one.url, headers, SmallBody(one.body) if one.body else None) as answer:
             found = {name: answer.header(name) for name in _HEADERS}
             text = (await answer.body(READ_MOST, cut=True)).decode("utf-8", "replace")
-        return HttpReply(answer.code, {name: value for name, value in found.items() if value}, text)
+        return without_secrets(
+            HttpReply(answer.code, {name: value for name, value in found.items() if value}, text), one
+        )
 
     return call
+
+
+def without_secrets(reply: HttpReply, call: HttpCall) -> HttpReply:
+    """Return an answer without what is secret of the call, which pages of errors and redirects may repeat."""
+
+    def clean(text: str) -> str:
+        for secret in secrets:
+            text = text.replace(secret, HIDDEN)
+        return text
+
+    secrets = sorted({one for one in _secrets(call) if len(one) >= SECRET_LEAST}, key=len, reverse=True)
+    headers = {name: clean(value) for name, value in reply.headers.items()}
+    return evolve(reply, headers=headers, text=clean(reply.text))
+
+
+def _secrets(call: HttpCall) -> Iterator[str]:
+    for name, value in call.headers.items():
+        if name.lower() in _SECRET_HEADERS:
+            yield value.rpartition(" ")[2]
+    query = urlsplit(call.url).query
+    for part in (query, *query.split("&")):
+        value = part.partition("=")[2] or part
+        yield from (part, value, unquote_plus(value))
 
 
 def parsed_reply(reply: HttpReply) -> object:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from attrs import define
+from attrs import define, field
 
 from buildtool.adapters.notices.http import CallHttp, HttpCall
 from buildtool.model.notices.notice import Notice
@@ -24,8 +24,8 @@ EVENT, PING = "build", "ping"
 class WebhookTeller:
     """A way to tell one URL. ``page`` returns the URL of what a notice is about."""
 
-    url: str
-    secret: str
+    url: str = field(repr=False)
+    secret: str = field(repr=False)
     call: CallHttp
     page: Callable[[Notice], str]
     wall: Clock

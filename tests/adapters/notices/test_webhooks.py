@@ -3,17 +3,20 @@
 import hashlib
 import hmac
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildtool.adapters.notices.http import HttpCall
+from buildtool.adapters.notices.http import HttpCall, calling
 from buildtool.adapters.notices.webhooks import WebhookTeller, delivery_id, webhook_call
 from buildtool.model.hooks.signing import id_of, proved
 from buildtool.model.notices.notice import NoticeState
-from buildtool.model.notices.outcome import HttpReply
+from buildtool.model.notices.outcome import HttpReply, outcome_of
 from buildtool.ports.notices import OutgoingNotice
 from tests.support.inline import run
 from tests.support.memory import WallClock
@@ -68,3 +71,34 @@ def test_what_is_answered_is_judged_as_a_forge_s_answer_is() -> None:
         (False, True, False),
         (False, False, True),
     ]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        HttpCall("POST", "https://farm.test/hook?token=s3cr%65t+word&a=b", {}),
+        HttpCall("POST", "https://farm.test/hook?s3cr%65t+word", {}),
+        HttpCall("GET", "https://farm.test/hook", {"Authorization": "Bearer s3cr%65t+word"}),
+        HttpCall("GET", "https://farm.test/hook", {"PRIVATE-TOKEN": "s3cr%65t+word"}),
+    ],
+)
+def test_a_secret_that_an_answer_repeats_is_in_no_reason_and_no_call_shows_it(call: HttpCall) -> None:
+    class Answer:
+        code = 302
+
+        def header(self, name: str) -> str:
+            return f"https://www.{call.url.removeprefix('https://')}&x=s3cr%65t+word" if name == "location" else ""
+
+        async def body(self, _limit: int, *, cut: bool) -> bytes:
+            return f"no such page: {call.url} {call.headers}".encode()
+
+    class Client:
+        @asynccontextmanager
+        async def asked(self, *_call: object) -> AsyncIterator[Answer]:
+            yield Answer()
+
+    client: Any = Client()
+    asked: Any = calling(client)(call)
+    reply: HttpReply = run(asked)
+    assert "s3cr" not in f"{outcome_of(reply, 0.0)} {reply} {call}"
+    assert reply.headers["location"].startswith("https://www.farm.test/hook")
