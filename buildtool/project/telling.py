@@ -26,6 +26,7 @@ GITHUB = "https://api.github.com"
 GITLAB = "https://gitlab.com"
 
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}")
+_LABEL = 63
 _CHANNEL = re.compile(r"[#&+!][!-+\--~]{1,49}")
 _NICK = re.compile(r"[A-Za-z_\[\]][A-Za-z0-9_\[\]-]{0,29}")
 PORT_MOST = 65_535
@@ -142,7 +143,7 @@ def irc(server: str, channel: str, **speaking: Unpack[Speaking]) -> IrcTarget:
     for word in sorted(speaking.keys() - Speaking.__annotations__.keys()):
         raise ConfigurationError(f"irc has no {word} ={meant(word, Speaking.__annotations__)}")
     host, _, port = server.rpartition(":") if isinstance(server, str) else ("", "", "")
-    if not _HOST.fullmatch(host) or not (port.isdecimal() and 0 < int(port[:6]) <= PORT_MOST):
+    if not (_HOST.fullmatch(host) and _is_host(host)) or not (port.isdecimal() and 0 < int(port[:6]) <= PORT_MOST):
         raise ConfigurationError(f"irc: {quoted(server)} is no server such as irc.libera.chat:6697")
     nick = speaking.get("nick", "buildtool")
     for what, said, pattern in (("channel", channel, _CHANNEL), ("nick", nick, _NICK)):
@@ -223,13 +224,19 @@ def checked_site(what: str, url: object, *, query: bool = False) -> str:
         host, _ = parts.hostname or "", parts.port
     except ValueError:
         parts, host = urlsplit(""), ""
-    plain = _PLAIN.fullmatch(found) is not None and not (parts.username or parts.fragment)
+    plain = _PLAIN.fullmatch(found) is not None and not ("@" in parts.netloc or parts.fragment)
     plain = plain and (query or not parts.query)
-    if not plain or parts.scheme not in ("http", "https") or not host:
+    if not (plain and found.startswith(("http://", "https://")) and _is_host(host)):
         raise ConfigurationError(f"{what} {quoted(url)} is no URL such as https://git.example.org")
     if parts.scheme == "http" and not _is_here(host):
         raise ConfigurationError(f"{what} {quoted(url)} would be shown a secret in the clear: say https://")
     return found
+
+
+def _is_host(host: str) -> bool:
+    """Return whether a name can be one of a machine, for which a certificate may be made."""
+    labels = host.removesuffix(".").split(".")
+    return all(0 < len(one) <= _LABEL and one.strip("-") == one for one in labels)
 
 
 def _is_here(host: str) -> bool:
