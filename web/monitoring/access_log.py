@@ -1,6 +1,6 @@
 """Who asked the pages for what, a line an answer, in the combined format that web servers have.
 
-What is secret in an address (a code that was mailed) is left out, and nothing that was sent begins a line of its own.
+What is secret in an address (a code that was mailed, the token of a link in a mail) is left out, and nothing that was sent begins a line of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ LENGTH = 2_000
 """Most characters of an address or header in a line."""
 
 _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
-_SECRET = re.compile(r"/(confirm|sign-in)/(?!mail\b)[^/?]+")
+_SECRET = re.compile(r"/(confirm|sign-in|unsubscribe|subscribe)/(?!mail\b)[^/?]+")
 
 
 @frozen

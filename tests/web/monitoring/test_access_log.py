@@ -8,6 +8,7 @@ from attrs import evolve
 from hypothesis import given
 
 from buildtool.adapters.runtime.access_log import AGAIN, AccessLog
+from buildtool.web.app import SECTIONS
 from buildtool.web.monitoring.access_log import VisitLine
 
 VISIT = VisitLine(
@@ -44,6 +45,15 @@ def test_codes_that_were_mailed_are_in_no_line() -> None:
         assert "aaaa" not in line
         assert "/***" in line
     assert "/sign-in/mail " in evolve(VISIT, target=b"/sign-in/mail").line()
+
+
+def test_what_is_secret_in_the_address_of_any_page_is_in_no_line() -> None:
+    paths = [route.path for section in SECTIONS for route, _ in section.routes()]
+    secret = [path for path in paths if path.endswith(("/<code>", "/<token>"))]
+    assert "/unsubscribe/<token>" in secret, "whose link ends mails for ever"
+    for path in secret:
+        target = f"/farm{path.rpartition('/')[0]}/aaaa.bbbb?x=1".encode()
+        assert "aaaa" not in evolve(VISIT, target=target, referer=b"https://farm.example" + target).line()
 
 
 def test_a_file_that_was_moved_away_is_made_anew(tmp_path: Path) -> None:
