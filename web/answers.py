@@ -36,6 +36,7 @@ from buildtool.errors import (
 from buildtool.model.text import quoted
 
 from .delivery import delivered
+from .monitoring.access_log import without_secrets
 
 HTML = "text/html; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
@@ -94,9 +95,9 @@ def plain(request: Request, text: str) -> bytes:
 
 
 def shown_path(request: Request) -> str:
-    """Return the path that was asked for, fit for a log: bounded, and without anything that a terminal obeys."""
+    """Return the path that was asked for, fit for a log: bounded, without secrets or what a terminal obeys."""
     path: bytes = request.path
-    return ascii(path[:200].decode("utf-8", "replace"))
+    return ascii(without_secrets(path[:200].decode("utf-8", "replace")))
 
 
 STATUSES: Mapping[type[BuildToolError], int] = {

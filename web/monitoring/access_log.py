@@ -1,6 +1,7 @@
 """Who asked the pages for what, a line an answer, in the combined format that web servers have.
 
-What is secret in an address (a code that was mailed, the token of a link in a mail) is left out, and nothing that was sent begins a line of its own.
+What is secret in an address (a code that was mailed, the token of a link in a mail) is left out, and nothing that was
+sent begins a line of its own.
 """
 
 from __future__ import annotations
@@ -39,10 +40,15 @@ class VisitLine:
         """Return the line in the combined format."""
         now = datetime.fromtimestamp(self.at, UTC)
         when = now.strftime(f"%d/{_MONTHS[now.month - 1]}/%Y:%H:%M:%S +0000")
-        asked = f"{_plain(self.method)} {_SECRET.sub(_left_out, _plain(self.target))} {_plain(self.protocol)}"
+        asked = f"{_plain(self.method)} {without_secrets(_plain(self.target))} {_plain(self.protocol)}"
         who = _plain(self.who.encode()).replace(" ", "_") or "-"
-        heads = f'"{_SECRET.sub(_left_out, _plain(self.referer)) or "-"}" "{_plain(self.agent) or "-"}"'
+        heads = f'"{without_secrets(_plain(self.referer)) or "-"}" "{_plain(self.agent) or "-"}"'
         return f'{self.client or "-"} - {who} [{when}] "{asked}" {self.status} {self.length or "-"} {heads}\n'
+
+
+def without_secrets(address: str) -> str:
+    """Return an address without what is secret in it."""
+    return _SECRET.sub(_left_out, address)
 
 
 def _left_out(found: re.Match[str]) -> str:

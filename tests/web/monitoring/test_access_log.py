@@ -2,12 +2,14 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import hypothesis.strategies as st
-from attrs import evolve
+from attrs import evolve, frozen
 from hypothesis import given
 
 from buildtool.adapters.runtime.access_log import AGAIN, AccessLog
+from buildtool.web.answers import shown_path
 from buildtool.web.app import SECTIONS
 from buildtool.web.monitoring.access_log import VisitLine
 
@@ -47,6 +49,13 @@ def test_codes_that_were_mailed_are_in_no_line() -> None:
     assert "/sign-in/mail " in evolve(VISIT, target=b"/sign-in/mail").line()
 
 
+@frozen
+class Asked:
+    """A request, as far as what is logged of it asks."""
+
+    path: bytes
+
+
 def test_what_is_secret_in_the_address_of_any_page_is_in_no_line() -> None:
     paths = [route.path for section in SECTIONS for route, _ in section.routes()]
     secret = [path for path in paths if path.endswith(("/<code>", "/<token>"))]
@@ -54,6 +63,8 @@ def test_what_is_secret_in_the_address_of_any_page_is_in_no_line() -> None:
     for path in secret:
         target = f"/farm{path.rpartition('/')[0]}/aaaa.bbbb?x=1".encode()
         assert "aaaa" not in evolve(VISIT, target=target, referer=b"https://farm.example" + target).line()
+        request: Any = Asked(target.partition(b"?")[0])
+        assert "aaaa" not in shown_path(request), "the log of the program, where that page failed"
 
 
 def test_a_file_that_was_moved_away_is_made_anew(tmp_path: Path) -> None:
