@@ -6,7 +6,7 @@ Tested by tests/project/test_telling.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from itertools import islice
 from typing import TypedDict, Unpack
@@ -26,6 +26,7 @@ GITHUB = "https://api.github.com"
 GITLAB = "https://gitlab.com"
 
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}")
+_PORT = re.compile("[1-9][0-9]{0,4}")
 _LABEL = 63
 _CHANNEL = re.compile(r"[#&+!][!-+\--~]{1,49}")
 _NICK = re.compile(r"[A-Za-z_\[\]][A-Za-z0-9_\[\]-]{0,29}")
@@ -37,70 +38,55 @@ _SEVERAL = re.compile(r"[A-Za-z0-9_.-]{1,100}(?:/[A-Za-z0-9_.-]{1,100}){1,20}")
 _CONTEXT = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/-]{0,59}")
 
 
-def github_status(
-    repository: str,
-    *,
-    token_file: str,
-    base: str = GITHUB,
-    context: str = "buildtool",
-    everything: bool = False,
-    source: str = "",
-) -> ForgeTarget:
+class Asked(TypedDict, total=False):
+    """The words for what a forge is told.
+
+    ``context`` is what the names of the statuses begin with. What triggers ask for is told, with ``everything``
+    whatever is built of ``source``.
+    """
+
+    context: str
+    everything: bool
+    source: str
+
+
+class Asking(Asked, total=False):
+    """The words for what a forge is told, and where: ``base`` is the URL of its API."""
+
+    base: str
+
+
+def github_status(repository: str, *, token_file: str, **asking: Unpack[Asking]) -> ForgeTarget:
     """Return who gives each commit of a repository at GitHub, ``owner/name``, a status for each build of it.
 
-    ``token_file`` holds a token that may write commit statuses, ``base`` is the API of GitHub Enterprise, and
-    ``context`` what the names of the statuses begin with. What triggers ask for is told, with ``everything``
-    whatever is built of ``source``. Raises ConfigurationError.
+    ``token_file`` holds a token that may write commit statuses, ``base`` is the API of GitHub Enterprise, the rest is
+    as for ``Asked``. Raises ConfigurationError.
     """
-    return _forge(StatusApi.GITHUB_STATUS, repository, token_file, base, context, everything, source)
+    return _forge(StatusApi.GITHUB_STATUS, repository, token_file, GITHUB, asking)
 
 
-def github_checks(
-    repository: str,
-    *,
-    token_file: str,
-    base: str = GITHUB,
-    context: str = "buildtool",
-    everything: bool = False,
-    source: str = "",
-) -> ForgeTarget:
+def github_checks(repository: str, *, token_file: str, **asking: Unpack[Asking]) -> ForgeTarget:
     """Return who gives each commit a check run at GitHub, for which the token has to be that of an installed app.
 
     The rest is as for ``github_status``.
     """
-    return _forge(StatusApi.GITHUB_CHECKS, repository, token_file, base, context, everything, source)
+    return _forge(StatusApi.GITHUB_CHECKS, repository, token_file, GITHUB, asking)
 
 
-def gitlab_status(
-    repository: str,
-    *,
-    token_file: str,
-    base: str = GITLAB,
-    context: str = "buildtool",
-    everything: bool = False,
-    source: str = "",
-) -> ForgeTarget:
+def gitlab_status(repository: str, *, token_file: str, **asking: Unpack[Asking]) -> ForgeTarget:
     """Return who gives each commit a status at GitLab, where a repository is ``group/name`` or ``group/more/name``.
 
     ``base`` is the site of another GitLab; the rest is as for ``github_status``.
     """
-    return _forge(StatusApi.GITLAB_STATUS, repository, token_file, base, context, everything, source)
+    return _forge(StatusApi.GITLAB_STATUS, repository, token_file, GITLAB, asking)
 
 
-def gitea_status(
-    repository: str,
-    *,
-    token_file: str,
-    base: str,
-    context: str = "buildtool",
-    everything: bool = False,
-    source: str = "",
-) -> ForgeTarget:
+def gitea_status(repository: str, *, token_file: str, base: str, **asking: Unpack[Asked]) -> ForgeTarget:
     """Return who gives each commit a status at Gitea or Forgejo, whose site is ``base``, such as https://codeberg.org.
 
     The rest is as for ``github_status``.
     """
-    return _forge(StatusApi.GITEA_STATUS, repository, token_file, base, context, everything, source)
+    return _forge(StatusApi.GITEA_STATUS, repository, token_file, base, asking)
 
 
 def webhook(
@@ -140,10 +126,9 @@ def irc(server: str, channel: str, **speaking: Unpack[Speaking]) -> IrcTarget:
 
     ``server`` is ``host:port``; ``speaking`` is as for ``Speaking``.
     """
-    for word in sorted(speaking.keys() - Speaking.__annotations__.keys()):
-        raise ConfigurationError(f"irc has no {word} ={meant(word, Speaking.__annotations__)}")
+    _check_words("irc", speaking, Speaking.__annotations__)
     host, _, port = server.rpartition(":") if isinstance(server, str) else ("", "", "")
-    if not (_HOST.fullmatch(host) and _is_host(host)) or not (port.isdecimal() and 0 < int(port[:6]) <= PORT_MOST):
+    if not (_HOST.fullmatch(host) and _is_host(host)) or not (_PORT.fullmatch(port) and int(port) <= PORT_MOST):
         raise ConfigurationError(f"irc: {quoted(server)} is no server such as irc.libera.chat:6697")
     nick = speaking.get("nick", "buildtool")
     for what, said, pattern in (("channel", channel, _CHANNEL), ("nick", nick, _NICK)):
@@ -187,10 +172,12 @@ def checked_targets(value: object) -> tuple[Target, ...]:
     return found
 
 
-def _forge(
-    kind: StatusApi, repository: str, token_file: str, base: str, context: str, everything: object, source: str
-) -> ForgeTarget:
+def _forge(kind: StatusApi, repository: str, token_file: str, usual: str, asking: Asking | Asked) -> ForgeTarget:
+    """Return who is told at a forge, whose API is at the ``usual`` URL. Raises ConfigurationError."""
     what, pattern = kind.value, _SEVERAL if kind is StatusApi.GITLAB_STATUS else _TWO
+    _check_words(what, asking, Asking.__annotations__)
+    base, context = asking.get("base", usual), asking.get("context", "buildtool")
+    everything, source = asking.get("everything", False), asking.get("source", "")
     if not isinstance(repository, str) or not pattern.fullmatch(repository) or ".." in repository:
         raise ConfigurationError(f"{what}: {quoted(repository)} is no repository, which is written as owner/name")
     if not isinstance(token_file, str) or not token_file:
@@ -198,6 +185,12 @@ def _forge(
     _check_asked(what, context, everything, source)
     site = checked_site(f"{what}: base =", base).rstrip("/")
     return ForgeTarget(kind, repository, token_file, site, context, bool(everything), source)
+
+
+def _check_words(what: str, said: Iterable[str], known: Mapping[str, object]) -> None:
+    """Raise ConfigurationError for a word that is none of those that are known."""
+    for word in sorted(set(said) - known.keys()):
+        raise ConfigurationError(f"{what} has no {word} ={meant(word, known)}")
 
 
 def _check_asked(what: str, context: object, everything: object, source: str) -> None:

@@ -14,6 +14,7 @@ from tests.project.test_recipe_check import good, made
 
 TOKEN = "github.token"
 NEITHER: Any = None
+MISSPELT: Any = {"contxt": "farm"}
 
 
 def told(*targets: object) -> Project:
@@ -57,6 +58,11 @@ def test_each_forge_has_a_name_of_its_own_and_is_told_of_the_states_that_it_has(
         (lambda: gitea_status("a/b", token_file=TOKEN, base="https://a..c"), "is no URL such as https://"),
         (lambda: webhook("HTTPS://farm.test/hook", secret_file=TOKEN), "is no URL such as https://"),
         (lambda: irc("libera..chat:6697", "#lua"), "is no server such as irc.libera.chat:6697"),
+        (lambda: irc("libera.chat:00000166697", "#lua"), "is no server such as irc.libera.chat:6697"),
+        (
+            lambda: github_checks("a/b", token_file=TOKEN, **MISSPELT),
+            "github_checks has no contxt =: did you mean context?",
+        ),
         (lambda: irc("-:6697", "#lua"), "is no server such as irc.libera.chat:6697"),
         (lambda: irc("libera.chat", "#lua"), "is no server such as irc.libera.chat:6697"),
         (lambda: irc("libera.chat:99999", "#lua"), "is no server such as irc.libera.chat:6697"),
