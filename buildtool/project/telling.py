@@ -38,7 +38,7 @@ _SEVERAL = re.compile(r"[A-Za-z0-9_.-]{1,100}(?:/[A-Za-z0-9_.-]{1,100}){1,20}")
 _CONTEXT = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/-]{0,59}")
 
 
-class Asked(TypedDict, total=False):
+class TellingWords(TypedDict, total=False):
     """The words for what a forge is told.
 
     ``context`` is what the names of the statuses begin with. What triggers ask for is told, with ``everything``
@@ -50,22 +50,22 @@ class Asked(TypedDict, total=False):
     source: str
 
 
-class Asking(Asked, total=False):
+class ForgeWords(TellingWords, total=False):
     """The words for what a forge is told, and where: ``base`` is the URL of its API."""
 
     base: str
 
 
-def github_status(repository: str, *, token_file: str, **asking: Unpack[Asking]) -> ForgeTarget:
+def github_status(repository: str, *, token_file: str, **asking: Unpack[ForgeWords]) -> ForgeTarget:
     """Return who gives each commit of a repository at GitHub, ``owner/name``, a status for each build of it.
 
     ``token_file`` holds a token that may write commit statuses, ``base`` is the API of GitHub Enterprise, the rest is
-    as for ``Asked``. Raises ConfigurationError.
+    as for ``TellingWords``. Raises ConfigurationError.
     """
     return _forge(StatusApi.GITHUB_STATUS, repository, token_file, GITHUB, asking)
 
 
-def github_checks(repository: str, *, token_file: str, **asking: Unpack[Asking]) -> ForgeTarget:
+def github_checks(repository: str, *, token_file: str, **asking: Unpack[ForgeWords]) -> ForgeTarget:
     """Return who gives each commit a check run at GitHub, for which the token has to be that of an installed app.
 
     The rest is as for ``github_status``.
@@ -73,7 +73,7 @@ def github_checks(repository: str, *, token_file: str, **asking: Unpack[Asking])
     return _forge(StatusApi.GITHUB_CHECKS, repository, token_file, GITHUB, asking)
 
 
-def gitlab_status(repository: str, *, token_file: str, **asking: Unpack[Asking]) -> ForgeTarget:
+def gitlab_status(repository: str, *, token_file: str, **asking: Unpack[ForgeWords]) -> ForgeTarget:
     """Return who gives each commit a status at GitLab, where a repository is ``group/name`` or ``group/more/name``.
 
     ``base`` is the site of another GitLab; the rest is as for ``github_status``.
@@ -81,7 +81,7 @@ def gitlab_status(repository: str, *, token_file: str, **asking: Unpack[Asking])
     return _forge(StatusApi.GITLAB_STATUS, repository, token_file, GITLAB, asking)
 
 
-def gitea_status(repository: str, *, token_file: str, base: str, **asking: Unpack[Asked]) -> ForgeTarget:
+def gitea_status(repository: str, *, token_file: str, base: str, **asking: Unpack[TellingWords]) -> ForgeTarget:
     """Return who gives each commit a status at Gitea or Forgejo, whose site is ``base``, such as https://codeberg.org.
 
     The rest is as for ``github_status``.
@@ -172,10 +172,12 @@ def checked_targets(value: object) -> tuple[Target, ...]:
     return found
 
 
-def _forge(kind: StatusApi, repository: str, token_file: str, usual: str, asking: Asking | Asked) -> ForgeTarget:
+def _forge(
+    kind: StatusApi, repository: str, token_file: str, usual: str, asking: ForgeWords | TellingWords
+) -> ForgeTarget:
     """Return who is told at a forge, whose API is at the ``usual`` URL. Raises ConfigurationError."""
     what, pattern = kind.value, _SEVERAL if kind is StatusApi.GITLAB_STATUS else _TWO
-    _check_words(what, asking, Asking.__annotations__)
+    _check_words(what, asking, ForgeWords.__annotations__)
     base, context = asking.get("base", usual), asking.get("context", "buildtool")
     everything, source = asking.get("everything", False), asking.get("source", "")
     if not isinstance(repository, str) or not pattern.fullmatch(repository) or ".." in repository:
