@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from buildtool.model.triggers.trigger import Trigger
 from buildtool.project import (
@@ -72,7 +73,7 @@ _TRIGGERS: list[Trigger | ProjectPoll] = (
 
 # What forges the test has, as NAME=SITE; the token of each lies in a file of its own beside this one.
 _FORGES = dict(one.split("=", 1) for one in os.environ.get("E2E_TELL", "").split())
-_STATUS = {"github": github_status, "gitlab": gitlab_status, "gitea": gitea_status}
+_STATUS: dict[str, Any] = {"github": github_status, "gitlab": gitlab_status, "gitea": gitea_status}
 
 projects = [
     Project(
