@@ -85,7 +85,7 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
     r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}": NAME,
     # A header in which a proxy says who visits; codes in addresses, which the access log leaves out.
     r"[A-Za-z][A-Za-z0-9-]{0,59}\Z": ("a", "X-", "-"),
-    r"/(confirm|sign-in)/(?!mail\b)[^/?]+": ("/confirm/", "/sign-in/mail", "/confirm/a", "a"),
+    r"/(confirm|sign-in|unsubscribe|subscribe)/(?!mail\b)[^/?]+": ("/confirm/", "/sign-in/mail", "/subscribe/a", "a"),
     r"r?([0-9]{1,10})\Z": ("r", "0", "r0"),
     r"r([1-9][0-9]{0,9})\Z": ("r", "0", "r1"),
     r"[+-]?[0-9]{1,18}\Z": ("+", "0", "+0"),
@@ -107,6 +107,8 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
     r"[^\x00-\x20\x7f~^:?\[\\\ud800-\udfff]{1,200}": ("a", "*", "/a"),
     r"[!-~]{1,500}": ("a", "a/", "/"),
     r"[A-Za-z0-9.-]{1,253}": ("a", "#a", "."),
+    "[1-9][0-9]{0,4}": ("1", "0", "1a"),
+    "`+": ("`", "a`", "a"),
     r"[#&+!][!-+\--~]{1,49}": ("a", "#a", "."),
     r"[A-Za-z_\[\]][A-Za-z0-9_\[\]-]{0,29}": ("a", "#a", "."),
     r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}": ("a", "a/", "/"),
