@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -117,7 +118,7 @@ class Route:
 
 
 @define(eq=False)
-class Forge:
+class Forge(ABC):
     """A forge with its tokens and repositories.
 
     ``limit`` is how many calls a token has in an hour. Of ``moods`` the oldest is answered to the next call in place of
@@ -184,25 +185,26 @@ class Forge:
 
     # --- what each forge says its own way ---
 
+    @abstractmethod
     def routes(self) -> Sequence[Route]:
-        raise NotImplementedError
+        """Return the calls that it takes."""
 
+    @abstractmethod
     def shown(self, call: Call) -> str:
         """Return the token that a call shows, or ""."""
-        raise NotImplementedError
 
+    @abstractmethod
     def unknown(self) -> Reply:
         """Return what is answered to who shows no token that was given out."""
-        raise NotImplementedError
 
+    @abstractmethod
     def missing(self) -> Reply:
         """Return what is answered where there is nothing, or nothing that this token may see."""
-        raise NotImplementedError
 
+    @abstractmethod
     def limits(self, left: int, reset: float) -> dict[str, str]:
         """Return the headers that say how many calls are left until a time."""
-        raise NotImplementedError
 
+    @abstractmethod
     def exceeded(self, reset: float) -> Reply:
         """Return what is answered once there are no calls left."""
-        raise NotImplementedError
